@@ -1,0 +1,25 @@
+//! SeaORM entities and the value types they are made of.
+//!
+//! One file per table, named after it in the singular. Money is [`Credits`], instants are [`Timestamp`]: whole numbers in
+//! the database, so that SQLite, PostgreSQL and MariaDB compare and add them alike. Ids are UUIDv7: they sort by age.
+//! Uniqueness among the living (one live holding, one live payment) uses a nullable `live` column in a unique key,
+//! because rows whose `live` is NULL never collide on any of the three databases.
+
+pub mod api_token;
+pub mod engine_image;
+pub mod engine_tag;
+pub mod enums;
+pub mod host;
+pub mod idempotency_key;
+pub mod image;
+pub mod job;
+pub mod job_attempt;
+pub mod ledger_entry;
+pub mod payment;
+pub mod timestamp;
+pub mod user;
+
+pub use enums::{
+    EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState, LedgerEntryKind, Role, UserStatus,
+};
+pub use timestamp::Timestamp;

@@ -1,0 +1,28 @@
+//! Database migrations, up and down, for SQLite, PostgreSQL and MySQL/MariaDB.
+//!
+//! Constraints carry the invariants: unique keys for one live holding, one live payment, one charge and one refund of a
+//! payment, one use of an idempotency key; checks for amounts that cannot be negative. A nullable `live` column stands
+//! in for partial unique indexes, which MariaDB lacks.
+
+use sea_orm_migration::prelude::*;
+
+mod columns;
+mod m20261123_000001_accounts;
+mod m20261123_000002_images;
+mod m20261123_000003_jobs;
+mod m20261123_000004_ledger;
+
+/// Every migration, oldest first.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_accounts::Migration),
+            Box::new(m20261123_000002_images::Migration),
+            Box::new(m20261123_000003_jobs::Migration),
+            Box::new(m20261123_000004_ledger::Migration),
+        ]
+    }
+}

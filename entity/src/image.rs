@@ -1,0 +1,72 @@
+//! Table `images`.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{Credits, ImageState, ImageVisibility, Timestamp};
+
+/// One holding: a reference on a host as one user holds it, or as everyone may use it when public.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "images")]
+pub struct Model {
+    /// Id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The holder; none for a public image.
+    pub user_id: Option<Uuid>,
+    /// The holder, or the nil UUID for a public image: part of a unique key, which NULL would defeat.
+    pub holder: Uuid,
+    /// Where.
+    pub host_id: Uuid,
+    /// What it means on the engine.
+    pub engine_image_id: Uuid,
+    /// Fully qualified.
+    pub reference: String,
+    /// The manifest digest that the reference meant when it was pulled.
+    pub digest: Option<String>,
+    /// Who sees it.
+    pub visibility: ImageVisibility,
+    /// Whether it is still held.
+    pub state: ImageState,
+    /// What the holder was charged for it.
+    pub charge: Credits,
+    /// When it was pulled.
+    pub pulled_at: Timestamp,
+    /// When it was let go or lost.
+    pub released_at: Option<Timestamp>,
+    /// 1 while HELD, else NULL.
+    pub live: Option<i16>,
+}
+
+/// What it refers to.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    /// By `user_id`.
+    #[sea_orm(belongs_to = "super::user::Entity", from = "Column::UserId", to = "super::user::Column::Id")]
+    User,
+    /// By `host_id`.
+    #[sea_orm(belongs_to = "super::host::Entity", from = "Column::HostId", to = "super::host::Column::Id")]
+    Host,
+    /// By `engine_image_id`.
+    #[sea_orm(belongs_to = "super::engine_image::Entity", from = "Column::EngineImageId", to = "super::engine_image::Column::Id")]
+    EngineImage,
+}
+
+impl Related<super::user::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::User.def()
+    }
+}
+
+impl Related<super::host::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Host.def()
+    }
+}
+
+impl Related<super::engine_image::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::EngineImage.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,68 @@
+//! Table `ledger_entries`.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{Credits, LedgerEntryKind, Timestamp};
+
+/// One movement of credits. Append-only.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "ledger_entries")]
+pub struct Model {
+    /// Id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// 1 for the user's first entry, then without a gap.
+    pub number: i64,
+    /// Why.
+    pub kind: LedgerEntryKind,
+    /// Signed: negative for a charge.
+    pub amount: Credits,
+    /// The user's total after it.
+    pub total_after: Credits,
+    /// The job that moved it.
+    pub job_id: Option<Uuid>,
+    /// The payment that it made or gave back.
+    pub payment_id: Option<Uuid>,
+    /// The image reference that it was for.
+    pub reference: Option<String>,
+    /// In words.
+    pub reason: Option<String>,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// What it refers to.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    /// By `user_id`.
+    #[sea_orm(belongs_to = "super::user::Entity", from = "Column::UserId", to = "super::user::Column::Id")]
+    User,
+    /// By `job_id`.
+    #[sea_orm(belongs_to = "super::job::Entity", from = "Column::JobId", to = "super::job::Column::Id")]
+    Job,
+    /// By `payment_id`.
+    #[sea_orm(belongs_to = "super::payment::Entity", from = "Column::PaymentId", to = "super::payment::Column::Id")]
+    Payment,
+}
+
+impl Related<super::user::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::User.def()
+    }
+}
+
+impl Related<super::job::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Job.def()
+    }
+}
+
+impl Related<super::payment::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Payment.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

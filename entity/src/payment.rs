@@ -1,0 +1,47 @@
+//! Table `payments`.
+
+use sea_orm::entity::prelude::*;
+
+use crate::Credits;
+
+/// What a user paid for one image id on one host: made with a CHARGE, ended by its REFUND.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "payments")]
+pub struct Model {
+    /// Id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Who paid.
+    pub user_id: Uuid,
+    /// For what.
+    pub engine_image_id: Uuid,
+    /// How much: exactly what comes back.
+    pub amount: Credits,
+    /// 1 until refunded, else NULL.
+    pub live: Option<i16>,
+}
+
+/// What it refers to.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    /// By `user_id`.
+    #[sea_orm(belongs_to = "super::user::Entity", from = "Column::UserId", to = "super::user::Column::Id")]
+    User,
+    /// By `engine_image_id`.
+    #[sea_orm(belongs_to = "super::engine_image::Entity", from = "Column::EngineImageId", to = "super::engine_image::Column::Id")]
+    EngineImage,
+}
+
+impl Related<super::user::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::User.def()
+    }
+}
+
+impl Related<super::engine_image::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::EngineImage.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,226 @@
+//! What every acceptance does inside its transaction: idempotency, limits, and a place in the fair order.
+
+use std::time::Duration;
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    PaginatorTrait, QueryFilter, QuerySelect,
+};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, job};
+
+use crate::credits::Account;
+use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::services::Services;
+use crate::settings::LimitSettings;
+
+/// Longest idempotency key, in characters.
+const MAX_KEY_LENGTH: usize = 255;
+
+/// A mutation's idempotency key with a fingerprint of its input.
+pub(crate) struct Key {
+    mutation: &'static str,
+    key: String,
+    input_hash: String,
+}
+
+impl Key {
+    /// Reads the key that came with a mutation. `input` is everything else that the caller asked for.
+    pub(crate) fn new(mutation: &'static str, key: Option<&str>, input: &[&str]) -> Result<Option<Self>, UserError> {
+        let Some(key) = key else { return Ok(None) };
+        if key.is_empty() || key.chars().count() > MAX_KEY_LENGTH {
+            return Err(UserError::new(
+                UserErrorCode::InvalidInput,
+                "idempotencyKey",
+                format!("an idempotency key has 1 to {MAX_KEY_LENGTH} characters; leave it out to have none"),
+            ));
+        }
+        let mut hash = Sha256::new();
+        for part in input {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        Ok(Some(Self { mutation, key: key.to_owned(), input_hash: hex::encode(hash.finalize()) }))
+    }
+
+    /// The job of the first call with this key, if there was one. The user's row must be locked.
+    pub(crate) async fn earlier(&self, tx: &DatabaseTransaction, user_id: Uuid) -> Result<Option<job::Model>, ServiceError> {
+        let Some(first) = idempotency_key::Entity::find()
+            .filter(idempotency_key::Column::UserId.eq(user_id))
+            .filter(idempotency_key::Column::Mutation.eq(self.mutation))
+            .filter(idempotency_key::Column::Key.eq(&self.key))
+            .one(tx)
+            .await?
+        else {
+            return Ok(None);
+        };
+        if first.input_hash != self.input_hash {
+            return Err(UserError::new(
+                UserErrorCode::IdempotencyConflict,
+                "idempotencyKey",
+                "this idempotency key was used with another input: use a new key for a new request",
+            )
+            .into());
+        }
+        match first.job_id {
+            Some(id) => Ok(job::Entity::find_by_id(id).one(tx).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers the key with the job that came of it.
+    pub(crate) async fn remember(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+        job_id: Uuid,
+        now: Timestamp,
+    ) -> Result<(), DbErr> {
+        idempotency_key::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            user_id: Set(user_id),
+            mutation: Set(self.mutation.to_owned()),
+            key: Set(self.key.clone()),
+            input_hash: Set(self.input_hash.clone()),
+            job_id: Set(Some(job_id)),
+            created_at: Set(now),
+        }
+        .insert(tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Refuses what is over the user's limits. The user's row must be locked, so that two requests cannot both be the last.
+pub(crate) async fn within_limits(
+    tx: &DatabaseTransaction,
+    user_id: Uuid,
+    limits: &LimitSettings,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let too_many = |message: String| UserError::whole(UserErrorCode::TooManyJobs, message);
+    if limits.live_jobs_per_user > 0 {
+        let live = job::Entity::find()
+            .filter(job::Column::UserId.eq(user_id))
+            .filter(job::Column::Live.eq(1))
+            .count(tx)
+            .await?;
+        if live >= u64::from(limits.live_jobs_per_user) {
+            return Err(too_many(format!(
+                "you have {live} jobs that have not ended, and {} is the limit: try again when one has ended",
+                limits.live_jobs_per_user
+            ))
+            .into());
+        }
+    }
+    if limits.pulls_per_hour_per_user > 0 {
+        let hour = Duration::from_secs(3600);
+        let recent: Vec<Timestamp> = job::Entity::find()
+            .select_only()
+            .column(job::Column::CreatedAt)
+            .filter(job::Column::UserId.eq(user_id))
+            .filter(job::Column::Id.gte(first_id_at(now.before(hour))))
+            .filter(job::Column::Kind.eq(JobKind::PullImage))
+            .filter(job::Column::CreatedAt.gt(now.before(hour)))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        if recent.len() as u64 >= u64::from(limits.pulls_per_hour_per_user) {
+            let oldest = recent.into_iter().min().unwrap_or(now);
+            let wait = oldest.after(hour).since(now).as_secs() + 1;
+            return Err(too_many(format!(
+                "{} pulls an hour is the limit: try again in {wait} s",
+                limits.pulls_per_hour_per_user
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The smallest UUIDv7 of an instant, so that the index over (user, id) bounds a search by time. A second early, because
+/// ids are made just before the rows that they name.
+fn first_id_at(instant: Timestamp) -> Uuid {
+    let millis = u64::try_from(instant.before(Duration::from_secs(1)).micros() / 1000).unwrap_or(0);
+    let mut bytes = [0u8; 16];
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    Uuid::from_bytes(bytes)
+}
+
+/// The place of a new job in the fair order of its host: one after the user's last one, but never before the turn that
+/// is being served, so that somebody who comes late neither waits for another's thousand jobs nor overtakes those who
+/// have waited (start-time fair queueing with every job of the same length).
+pub(crate) async fn next_turn(tx: &impl ConnectionTrait, user_id: Uuid, host_id: Uuid) -> Result<i64, DbErr> {
+    let own: Option<i64> = job::Entity::find()
+        .select_only()
+        .expr(Expr::col(job::Column::Turn).max())
+        .filter(job::Column::UserId.eq(user_id))
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::HostId.eq(host_id))
+        .into_tuple::<Option<i64>>()
+        .one(tx)
+        .await?
+        .flatten();
+    let served: Option<i64> = job::Entity::find()
+        .select_only()
+        .expr(Expr::col(job::Column::Turn).min())
+        .filter(job::Column::HostId.eq(host_id))
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.eq(JobState::Queued))
+        .into_tuple::<Option<i64>>()
+        .one(tx)
+        .await?
+        .flatten();
+    Ok(own.map_or(0, |turn| turn + 1).max(served.unwrap_or(0)))
+}
+
+/// A job that waits for its first try and holds nothing yet. The caller adds what is particular to its kind.
+pub(crate) async fn draft(
+    tx: &impl ConnectionTrait,
+    services: &Services,
+    account: &mut Account<'_>,
+    kind: JobKind,
+    host_id: Uuid,
+    reference: String,
+) -> Result<job::ActiveModel, DbErr> {
+    let user_id = account.user().id;
+    let now = account.now();
+    Ok(job::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        kind: Set(kind),
+        state: Set(JobState::Queued),
+        user_id: Set(user_id),
+        host_id: Set(Some(host_id)),
+        host_named: Set(true),
+        reference: Set(reference),
+        image_id: Set(None),
+        engine_image_id: Set(None),
+        tag_before: Set(None),
+        held: Set(Credits::ZERO),
+        attempt: Set(0),
+        max_attempts: Set(services.settings.retry.max_attempts()),
+        ordinal: Set(account.next_ordinal()),
+        turn: Set(next_turn(tx, user_id, host_id).await?),
+        run_after: Set(now),
+        dispatched_at: Set(None),
+        worker: Set(None),
+        lease_until: Set(None),
+        cancel_requested: Set(false),
+        touched_engine: Set(false),
+        sequence: Set(1),
+        progress: Set(None),
+        error_code: Set(None),
+        error_message: Set(None),
+        error_retryable: Set(None),
+        traceparent: Set(None),
+        created_at: Set(now),
+        accepted_at: Set(now),
+        started_at: Set(None),
+        finished_at: Set(None),
+        discarded_at: Set(None),
+        live: Set(Some(1)),
+        removal_of: Set(None),
+    })
+}

@@ -1,0 +1,64 @@
+//! What is told to watchers after a change was committed. The database is the truth; an announcement only says when to
+//! look, except for progress, which travels whole.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wharfinger_entity::{JobKind, JobState, job};
+
+use crate::events::{Events, Topic};
+use crate::frame::ProgressFrame;
+
+/// That a job changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which job.
+    pub job_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// Where it runs.
+    pub host_id: Option<Uuid>,
+    /// What it does.
+    pub kind: JobKind,
+    /// The state that it is in now.
+    pub state: JobState,
+    /// Whether its worker is to stop it.
+    pub cancel_requested: bool,
+}
+
+impl Change {
+    /// The job as it is now.
+    pub fn of(job: &job::Model) -> Self {
+        Self {
+            job_id: job.id,
+            user_id: job.user_id,
+            host_id: job.host_id,
+            kind: job.kind,
+            state: job.state,
+            cancel_requested: job.cancel_requested,
+        }
+    }
+}
+
+/// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.
+pub(crate) async fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
+    let payload = encode(change);
+    events.publish(Topic::UserJobs(change.user_id), payload.clone()).await;
+    events.publish(Topic::AllJobs, payload).await;
+    if credits_moved {
+        balance_changed(events, change.user_id).await;
+    }
+}
+
+/// Announces that a user's credits changed.
+pub(crate) async fn balance_changed(events: &Events, user_id: Uuid) {
+    events.publish(Topic::Balance(user_id), encode(&())).await;
+}
+
+/// Publishes one event of a job's progress.
+pub(crate) async fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
+    events.publish(Topic::Job(job_id), encode(frame)).await;
+}
+
+fn encode<T: Serialize>(value: &T) -> std::sync::Arc<[u8]> {
+    serde_json::to_vec(value).expect("plain data without maps of odd keys always encodes").into()
+}

@@ -1,0 +1,218 @@
+//! Hands waiting jobs from the database to the queue: a bounded number ahead of the workers, fairly between users.
+//!
+//! Every gateway runs one over all hosts, and every worker one over its own. They may hand out the same job twice: the
+//! queue knows messages by job, and a job is claimed in the database before anything is done for it. What the queue lost
+//! (it was flushed, restarted, away) is handed out again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_entity::{JobState, Timestamp, host, job};
+
+use crate::announce::Change;
+use crate::claim;
+use crate::events::{Event, Topic};
+use crate::housekeeping;
+use crate::queue::Dispatch;
+use crate::services::Services;
+
+/// How often the whole is looked at, whatever was announced: bounds how late a due retry, a lost message or a vanished
+/// worker is noticed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a message may be on its way before the queue is asked whether it still has it.
+const DELIVERY_TIME: Duration = Duration::from_secs(2);
+
+/// Messages that wait in the queue for each job that a host runs at a time: enough to keep workers busy for the time
+/// that a dispatch takes, few enough to keep the order fair.
+const AHEAD: u64 = 2;
+
+/// Messages that wait at least, whatever the host's concurrency.
+const MIN_AHEAD: u64 = 8;
+
+#[derive(Debug, FromQueryResult)]
+struct Waiting {
+    id: Uuid,
+    traceparent: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DispatchError {
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Queue(#[from] crate::queue::QueueError),
+}
+
+/// Dispatches until `stop`: for one host, or for all.
+pub async fn run(services: Services, only: Option<Uuid>, stop: CancellationToken) {
+    let listening = listen(&services);
+    let dispatching = async {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            let tick = tokio::select! {
+                _ = ticks.tick() => true,
+                () = services.wake.notified() => false,
+            };
+            if tick {
+                housekeeping::tick(&services).await;
+            }
+            match pass(&services, only, tick).await {
+                Ok(()) => failing = false,
+                // Said once, not every second: jobs stay where they are until the queue is back.
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(%error, "cannot hand jobs to the queue: they wait in the database");
+                }
+                Err(_) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = listening => {}
+        () = dispatching => {}
+    }
+}
+
+/// Wakes the dispatcher when another process announces a change.
+async fn listen(services: &Services) {
+    let mut changes = services.events.subscribe(Topic::AllJobs);
+    while let Some(event) = changes.next().await {
+        let may_be_work = match event {
+            Event::Gap => true,
+            Event::Message(payload) => serde_json::from_slice::<Change>(&payload).is_ok(),
+        };
+        if may_be_work {
+            services.wake.notify_one();
+        }
+    }
+    std::future::pending().await
+}
+
+async fn pass(services: &Services, only: Option<Uuid>, look_for_lost: bool) -> Result<(), DispatchError> {
+    let mut hosts = job::Entity::find()
+        .select_only()
+        .column(job::Column::HostId)
+        .distinct()
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.is_in([JobState::Queued, JobState::Retrying]));
+    if let Some(host_id) = only {
+        hosts = hosts.filter(job::Column::HostId.eq(host_id));
+    }
+    let waiting: Vec<Uuid> = hosts.into_tuple::<Option<Uuid>>().all(services.db.read()).await?.into_iter().flatten().collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let hosts = host::Entity::find().filter(host::Column::Id.is_in(waiting)).all(services.db.read()).await?;
+    for host in hosts {
+        dispatch_host(services, &host, look_for_lost).await?;
+    }
+    Ok(())
+}
+
+async fn dispatch_host(services: &Services, host: &host::Model, look_for_lost: bool) -> Result<(), DispatchError> {
+    let now = services.clock.now();
+    let db = services.db.read();
+    let out: Vec<(Uuid, Option<Timestamp>, Option<String>)> = job::Entity::find()
+        .select_only()
+        .columns([job::Column::Id, job::Column::DispatchedAt, job::Column::Traceparent])
+        .filter(waiting_on(host.id))
+        .filter(job::Column::DispatchedAt.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    if look_for_lost {
+        let late: Vec<Uuid> = out
+            .iter()
+            .filter(|(_, at, _)| at.is_some_and(|at| now.since(at) > DELIVERY_TIME))
+            .map(|(id, ..)| *id)
+            .collect();
+        if !late.is_empty() {
+            let kept: HashSet<Uuid> = services.queue.holds(&host.name, &late).await?;
+            for (id, _, traceparent) in out.iter().filter(|(id, ..)| late.contains(id) && !kept.contains(id)) {
+                tracing::info!(job.id = %id, "the queue lost a job: handing it out again");
+                push(services, host, &[Waiting { id: *id, traceparent: traceparent.clone() }], now).await?;
+            }
+        }
+    }
+    let most = (u64::try_from(host.concurrency).unwrap_or(1) * AHEAD).max(MIN_AHEAD);
+    let room = most.saturating_sub(out.len() as u64);
+    if room == 0 {
+        return Ok(());
+    }
+    let next = next_in_turn(services, host.id, now, room).await?;
+    push(services, host, &next, now).await
+}
+
+/// The next jobs of a host in fair order. A job waits for earlier ones of its user on the same reference.
+async fn next_in_turn(services: &Services, host_id: Uuid, now: Timestamp, room: u64) -> Result<Vec<Waiting>, DbErr> {
+    let earlier = Alias::new("earlier");
+    let column = |column: job::Column| (earlier.clone(), column);
+    let own = |column: job::Column| (job::Entity, column);
+    let predecessor = Query::select()
+        .expr(Expr::value(1))
+        .from_as(job::Entity, earlier.clone())
+        .and_where(Expr::col(column(job::Column::UserId)).equals(own(job::Column::UserId)))
+        .and_where(Expr::col(column(job::Column::Live)).eq(1))
+        .and_where(Expr::col(column(job::Column::HostId)).equals(own(job::Column::HostId)))
+        .and_where(Expr::col(column(job::Column::Reference)).equals(own(job::Column::Reference)))
+        .and_where(Expr::col(column(job::Column::Ordinal)).lt(Expr::col(own(job::Column::Ordinal))))
+        .to_owned();
+    job::Entity::find()
+        .select_only()
+        .columns([job::Column::Id, job::Column::Traceparent])
+        .filter(waiting_on(host_id))
+        .filter(job::Column::DispatchedAt.is_null())
+        .filter(job::Column::RunAfter.lte(now))
+        .filter(Expr::not_exists(predecessor))
+        .order_by_asc(job::Column::Turn)
+        .order_by_asc(job::Column::Id)
+        .limit(room)
+        .into_model()
+        .all(services.db.read())
+        .await
+}
+
+fn waiting_on(host_id: Uuid) -> Condition {
+    Condition::all()
+        .add(job::Column::HostId.eq(host_id))
+        .add(job::Column::Live.eq(1))
+        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
+}
+
+/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never.
+async fn push(services: &Services, host: &host::Model, jobs: &[Waiting], now: Timestamp) -> Result<(), DispatchError> {
+    for job in jobs {
+        let dispatch = Dispatch { job_id: job.id, traceparent: job.traceparent.clone() };
+        services.queue.push(&host.name, &dispatch).await?;
+    }
+    if !jobs.is_empty() {
+        job::Entity::update_many()
+            .set(job::ActiveModel { dispatched_at: Set(Some(now)), ..Default::default() })
+            .filter(job::Column::Id.is_in(jobs.iter().map(|job| job.id)))
+            .filter(waiting_on(host.id))
+            .exec(services.db.write())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Takes jobs over from workers that vanished.
+pub(crate) async fn take_over(services: &Services) {
+    match claim::take_over(services).await {
+        Ok(0) => {}
+        Ok(_) => services.wake.notify_one(),
+        Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
+    }
+}

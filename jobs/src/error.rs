@@ -1,0 +1,154 @@
+//! What can go wrong with a request, and why an attempt failed.
+
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use wharfinger_entity::JobErrorCode;
+
+use crate::credits::LedgerError;
+
+/// Whether running the same transaction again may help.
+pub(crate) trait Transient {
+    fn is_transient(&self) -> bool;
+}
+
+impl Transient for DbErr {
+    fn is_transient(&self) -> bool {
+        crate::db::is_transient(self)
+    }
+}
+
+/// Why a service did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The caller can mend it.
+    #[error(transparent)]
+    Rejected(#[from] UserError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// An account did not add up; nothing was changed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Transient for ServiceError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => crate::db::is_transient(error),
+            Self::Rejected(_) | Self::Ledger(_) => false,
+        }
+    }
+}
+
+/// A problem that the caller can mend. Nothing changed for the item at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UserError {
+    /// What kind.
+    pub code: UserErrorCode,
+    /// For people: what was wrong and what would be right.
+    pub message: String,
+    /// Path of the input field at fault.
+    pub field: Option<Vec<&'static str>>,
+}
+
+impl UserError {
+    /// A problem with one field of the mutation's input.
+    pub fn new(code: UserErrorCode, field: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: Some(vec!["input", field]) }
+    }
+
+    /// A problem with the request as a whole.
+    pub fn whole(code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: None }
+    }
+}
+
+/// The kinds of [`UserError`], as in the GraphQL contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UserErrorCode {
+    /// Not an image reference.
+    InvalidReference,
+    /// The settings forbid this registry.
+    RegistryNotAllowed,
+    /// The user cannot afford it.
+    InsufficientCredits,
+    /// Over one of the user's limits.
+    TooManyJobs,
+    /// No such host.
+    HostNotFound,
+    /// The host takes no jobs now, or none is there.
+    HostUnavailable,
+    /// No such image.
+    ImageNotFound,
+    /// The image cannot be let go of by this user.
+    NotRemovable,
+    /// No such job.
+    JobNotFound,
+    /// The job has ended, or cannot be stopped any more.
+    JobNotCancellable,
+    /// The job did not end in a way that can be tried again.
+    JobNotRetryable,
+    /// The idempotency key was used with another input.
+    IdempotencyConflict,
+    /// Wrong name or password.
+    InvalidCredentials,
+    /// The name is in use.
+    NameTaken,
+    /// The password is too easy to guess.
+    WeakPassword,
+    /// The amount is out of range.
+    InvalidAmount,
+    /// No such user.
+    UserNotFound,
+    /// No such thing.
+    NotFound,
+    /// Anything else about the input.
+    InvalidInput,
+}
+
+/// Why an attempt failed: a typed code, a message for the job's owner, and what is to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct JobFailure {
+    /// What kind.
+    pub code: JobErrorCode,
+    /// In words; the engine's or registry's own where there are any.
+    pub message: String,
+    /// What happens next.
+    pub then: Then,
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Trying again cannot help: FAILED.
+    Fail,
+    /// Another attempt after a back-off, or DEAD after the last one.
+    Retry,
+    /// Another attempt after this long, and this one does not count: the fault was nobody's who could mend it.
+    RetryFree(Duration),
+}
+
+impl JobFailure {
+    /// A failure that trying again cannot mend.
+    pub fn fail(code: JobErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), then: Then::Fail }
+    }
+
+    /// A failure that may pass.
+    pub fn retry(code: JobErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), then: Then::Retry }
+    }
+
+    /// A failure that uses up no attempt.
+    pub fn retry_free(code: JobErrorCode, message: impl Into<String>, after: Duration) -> Self {
+        Self { code, message: message.into(), then: Then::RetryFree(after) }
+    }
+
+    /// Whether another try may help.
+    pub fn is_retryable(&self) -> bool {
+        self.then != Then::Fail
+    }
+}

@@ -1,0 +1,53 @@
+//! One event of a job's progress, as it travels to watchers and is saved with the job.
+
+use serde::{Deserialize, Serialize};
+use wharfinger_entity::{JobState, Timestamp, job};
+
+use crate::progress::{PullPhase, PullSnapshot};
+
+/// Sequence numbers that a claim sets aside, so that events that a vanished worker sent but never saved are not repeated.
+/// A worker saves its own at every renewal of its lease and stays below this many between two of them.
+pub(crate) const SEQUENCE_RESERVE: i32 = 1_000;
+
+/// The state of a pull at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgressFrame {
+    /// Grows with every event of the job.
+    pub sequence: i32,
+    /// The job's state.
+    pub state: JobState,
+    /// Which try.
+    pub attempt: i32,
+    /// What has arrived.
+    pub snapshot: PullSnapshot,
+    /// When, in microseconds since the epoch.
+    pub updated_at: i64,
+}
+
+impl ProgressFrame {
+    /// The job's last saved progress, in the state that it is in now.
+    pub fn of(job: &job::Model) -> Self {
+        let mut snapshot = job
+            .progress
+            .as_ref()
+            .and_then(|saved| serde_json::from_value::<PullSnapshot>(saved.clone()).ok())
+            .unwrap_or_default();
+        match job.state {
+            state if state.is_final() => snapshot.phase = PullPhase::Done,
+            JobState::Queued | JobState::Retrying => snapshot.phase = PullPhase::Waiting,
+            _ => {}
+        }
+        Self {
+            sequence: job.sequence,
+            state: job.state,
+            attempt: job.attempt,
+            snapshot,
+            updated_at: job.finished_at.or(job.started_at).unwrap_or(job.created_at).micros(),
+        }
+    }
+
+    /// When this was the state.
+    pub fn updated_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.updated_at)
+    }
+}

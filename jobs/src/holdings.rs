@@ -1,0 +1,70 @@
+//! Who holds what: making and ending holdings, with what they cost.
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter,
+};
+use uuid::Uuid;
+use wharfinger_entity::{ImageState, Timestamp, image};
+
+use crate::credits::{Account, LedgerError, Purpose};
+
+/// The user's live holding of a reference on a host.
+pub(crate) async fn of_reference(
+    tx: &DatabaseTransaction,
+    user_id: Uuid,
+    host_id: Uuid,
+    reference: &str,
+) -> Result<Option<image::Model>, DbErr> {
+    image::Entity::find()
+        .filter(image::Column::Holder.eq(user_id))
+        .filter(image::Column::HostId.eq(host_id))
+        .filter(image::Column::Reference.eq(reference))
+        .filter(image::Column::Live.eq(1))
+        .one(tx)
+        .await
+}
+
+/// Every live holding of an engine's image, whoever's.
+pub(crate) async fn of_engine_image(
+    tx: &impl sea_orm::ConnectionTrait,
+    engine_image_id: Uuid,
+) -> Result<Vec<image::Model>, DbErr> {
+    image::Entity::find()
+        .filter(image::Column::EngineImageId.eq(engine_image_id))
+        .filter(image::Column::Live.eq(1))
+        .all(tx)
+        .await
+}
+
+/// Ends a holding. With the holder's last tag of the image, exactly what was charged for it comes back. `account` is the
+/// holder's, or none for a public image, which nobody paid for.
+pub(crate) async fn end(
+    tx: &DatabaseTransaction,
+    account: Option<&mut Account<'_>>,
+    holding: image::Model,
+    state: ImageState,
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let (id, holder, engine_image_id) = (holding.id, holding.holder, holding.engine_image_id);
+    let mut holding = holding.into_active_model();
+    holding.state = Set(state);
+    holding.released_at = Set(Some(now));
+    holding.live = Set(None);
+    holding.update(tx).await?;
+    let Some(account) = account else { return Ok(()) };
+    let others = image::Entity::find()
+        .filter(image::Column::EngineImageId.eq(engine_image_id))
+        .filter(image::Column::Live.eq(1))
+        .filter(image::Column::Holder.eq(holder))
+        .filter(image::Column::Id.ne(id))
+        .count(tx)
+        .await?;
+    if others == 0
+        && let Some(payment) = account.payment_for(engine_image_id).await?
+    {
+        account.refund(payment, purpose).await?;
+    }
+    Ok(())
+}

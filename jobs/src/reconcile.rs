@@ -1,0 +1,159 @@
+//! Makes the database's images and the engine's agree: what the engine lost is LOST and refunded; what Wharfinger brought
+//! and nobody holds is removed. What the engine had before is never touched.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+use wharfinger_entity::{EngineImageStatus, ImageState, engine_image, image};
+
+use crate::announce;
+use crate::credits::{Account, Purpose};
+use crate::custody::{self, Custody, Fate};
+use crate::db::in_transaction;
+use crate::engine::Engine;
+use crate::error::ServiceError;
+use crate::holdings;
+use crate::remove_image::run::remove;
+use crate::services::Services;
+use crate::worker::run::RunError;
+
+/// Why reconciling stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+}
+
+impl From<sea_orm::DbErr> for ReconcileError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+/// Looks at every image of a host that the database knows and that is not as it should be.
+pub(crate) async fn host(services: &Services, engine: &Engine, host_id: Uuid) -> Result<(), ReconcileError> {
+    let on_engine: HashSet<String> = engine.list().await?.into_iter().map(|image| image.id).collect();
+    let known = engine_image::Entity::find()
+        .filter(engine_image::Column::HostId.eq(host_id))
+        .filter(engine_image::Column::Status.ne(EngineImageStatus::Absent))
+        .all(services.db.read())
+        .await?;
+    let held: HashSet<Uuid> = image::Entity::find()
+        .select_only()
+        .column(image::Column::EngineImageId)
+        .distinct()
+        .filter(image::Column::HostId.eq(host_id))
+        .filter(image::Column::Live.eq(1))
+        .into_tuple::<Uuid>()
+        .all(services.db.read())
+        .await?
+        .into_iter()
+        .collect();
+    for row in known {
+        let there = on_engine.contains(&row.image_id);
+        let as_it_should_be = there && (held.contains(&row.id) || !row.brought);
+        if !as_it_should_be {
+            one(services, engine, row.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at one image, under its lock. Does nothing when somebody else has the lock: they change it anyway.
+pub(crate) async fn one(services: &Services, engine: &Engine, engine_image_id: Uuid) -> Result<(), ReconcileError> {
+    let Some(custody) = custody::try_lock(services, engine_image_id).await? else { return Ok(()) };
+    let done = under_lock(services, engine, custody).await;
+    if !matches!(done, Ok(true)) {
+        custody::unlock(services, custody).await?;
+    }
+    done.map(|_| ())
+}
+
+/// Returns whether the lock was given back with a change.
+async fn under_lock(services: &Services, engine: &Engine, custody: Custody) -> Result<bool, ReconcileError> {
+    let db = services.db.write();
+    let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id).one(db).await? else { return Ok(false) };
+    let there = engine.inspect(&row.image_id).await?.is_some();
+    let held = !holdings::of_engine_image(db, row.id).await?.is_empty();
+    let meant = custody::is_meant(db, row.id, None).await?;
+    match (there, held, meant) {
+        (false, true, _) => {
+            let lost = lose(services, custody, meant).await?;
+            tracing::warn!(image = %row.image_id, holdings = lost, "the engine lost an image: its holders were refunded");
+            Ok(true)
+        }
+        (false, false, false) => conclude(services, custody, Fate::Gone).await,
+        (true, false, false) if row.brought => match remove(services, engine, &row).await {
+            Ok(fate) => {
+                tracing::info!(image = %row.image_id, "removed an image that nobody holds");
+                conclude(services, custody, fate).await
+            }
+            Err(RunError::Failed(failure)) => {
+                tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
+                Ok(false)
+            }
+            Err(RunError::Service(error)) => Err(error.into()),
+        },
+        _ => Ok(false),
+    }
+}
+
+async fn conclude(services: &Services, custody: Custody, fate: Fate) -> Result<bool, ReconcileError> {
+    Ok(in_transaction!(services.db, |tx| {
+        match custody::fenced(&tx, custody).await? {
+            Some(row) => custody::conclude(&tx, row, fate).await.map(|()| true),
+            None => Ok::<_, sea_orm::DbErr>(false),
+        }
+    })?)
+}
+
+/// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
+async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usize, ServiceError> {
+    let (users, count) = in_transaction!(services.db, |tx| {
+        let Some(row) = custody::fenced(&tx, custody).await? else { return Ok::<_, ServiceError>((Vec::new(), 0)) };
+        let holdings = holdings::of_engine_image(&tx, row.id).await?;
+        let count = holdings.len();
+        let users = end_all(&tx, services, holdings, "the image vanished from its host").await?;
+        let fate = if meant { Fate::Awaited } else { Fate::Gone };
+        custody::conclude(&tx, row, fate).await?;
+        Ok((users, count))
+    })?;
+    for user in users {
+        announce::balance_changed(&services.events, user).await;
+    }
+    Ok(count)
+}
+
+/// Ends holdings as LOST, with their refunds, user by user in the order of their ids, in which accounts are locked
+/// everywhere. Returns the users.
+pub(crate) async fn end_all(
+    tx: &sea_orm::DatabaseTransaction,
+    services: &Services,
+    holdings: Vec<image::Model>,
+    reason: &str,
+) -> Result<Vec<Uuid>, ServiceError> {
+    let now = services.clock.now();
+    let mut by_user: BTreeMap<Option<Uuid>, Vec<image::Model>> = BTreeMap::new();
+    for holding in holdings {
+        by_user.entry(holding.user_id).or_default().push(holding);
+    }
+    let users = by_user.keys().flatten().copied().collect();
+    for (user, holdings) in by_user {
+        let mut account = match user {
+            Some(user) => Some(Account::lock(tx, user, now).await?),
+            None => None,
+        };
+        for holding in holdings {
+            let purpose =
+                Purpose { job_id: None, reference: Some(holding.reference.clone()), reason: Some(reason.to_owned()) };
+            holdings::end(tx, account.as_mut(), holding, ImageState::Lost, purpose, now).await?;
+        }
+        if let Some(account) = account {
+            account.save().await?;
+        }
+    }
+    Ok(users)
+}

@@ -1,0 +1,95 @@
+//! Accepting a removal.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
+use wharfinger_entity::{ImageState, ImageVisibility, JobKind, Role, image, job, user};
+
+use crate::accept::{Key, draft};
+use crate::credits::Account;
+use crate::db::in_transaction;
+use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::services::Services;
+
+/// A user lets go of an image.
+#[derive(Clone, Debug)]
+pub struct RemoveImage {
+    /// Who asks.
+    pub user_id: Uuid,
+    /// The holding; none when the id given was not even one of an image.
+    pub image_id: Option<Uuid>,
+    /// The caller's key, if any.
+    pub idempotency_key: Option<String>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// Records the removal. A second removal of the same image returns the live job.
+pub async fn accept(services: &Services, request: &RemoveImage) -> Result<job::Model, ServiceError> {
+    let asked = request.image_id.map(|id| id.to_string()).unwrap_or_default();
+    let key = Key::new("removeImage", request.idempotency_key.as_deref(), &[&asked])?;
+    let (job, new) = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let mut account = Account::lock(&tx, request.user_id, now).await?;
+        if let Some(key) = &key
+            && let Some(job) = key.earlier(&tx, request.user_id).await?
+        {
+            return typed((job, false));
+        }
+        let image = removable(&tx, account.user(), request.image_id).await?;
+        let live = job::Entity::find().filter(job::Column::RemovalOf.eq(image.id)).one(&tx).await?;
+        let new = live.is_none();
+        let job = match live {
+            Some(job) => job,
+            None => {
+                let reference = image.reference.clone();
+                let mut job =
+                    draft(&tx, services, &mut account, JobKind::RemoveImage, image.host_id, reference).await?;
+                job.image_id = Set(Some(image.id));
+                job.engine_image_id = Set(Some(image.engine_image_id));
+                job.removal_of = Set(Some(image.id));
+                job.traceparent = Set(request.traceparent.clone());
+                job.insert(&tx).await?
+            }
+        };
+        if let Some(key) = &key {
+            key.remember(&tx, request.user_id, job.id, now).await?;
+        }
+        account.save().await?;
+        typed((job, new))
+    })?;
+    if new {
+        services.announce(&job, None).await;
+    }
+    Ok(job)
+}
+
+/// Gives the transaction's body its error type, which an async block cannot be told.
+fn typed<T>(value: T) -> Result<T, ServiceError> {
+    Ok(value)
+}
+
+/// The image, if this user may let go of it. An image of somebody else is answered as one that does not exist.
+async fn removable(
+    tx: &impl sea_orm::ConnectionTrait,
+    user: &user::Model,
+    image_id: Option<Uuid>,
+) -> Result<image::Model, ServiceError> {
+    let not_found = || {
+        UserError::new(UserErrorCode::ImageNotFound, "imageId", "you have no such image: `images` lists what you hold")
+    };
+    let image = match image_id {
+        Some(id) => image::Entity::find_by_id(id).one(tx).await?.ok_or_else(not_found)?,
+        None => return Err(not_found().into()),
+    };
+    let admin = user.role == Role::Admin;
+    let own = image.user_id == Some(user.id);
+    let not_removable = |message: &str| UserError::new(UserErrorCode::NotRemovable, "imageId", message);
+    match image.visibility {
+        ImageVisibility::Private if !own => Err(not_found().into()),
+        ImageVisibility::Public if !admin => {
+            Err(not_removable("this image is public, and only an administrator can remove it; it costs you nothing").into())
+        }
+        _ if image.state != ImageState::Held => Err(not_removable("you have let go of this image already").into()),
+        _ => Ok(image),
+    }
+}

@@ -1,0 +1,7 @@
+//! `removeImage`: the same life as a pull with another middle.
+
+mod accept;
+pub(crate) mod run;
+pub(crate) mod settle;
+
+pub use accept::{RemoveImage, accept};

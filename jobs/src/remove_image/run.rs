@@ -1,0 +1,134 @@
+//! What a worker does with a removal.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
+
+use crate::custody::{self, Custody, Fate};
+use crate::engine::{Engine, EngineError, same_reference};
+use crate::error::{JobFailure, ServiceError};
+use crate::holdings;
+use crate::outcome::Outcome;
+use crate::remove_image::settle;
+use crate::worker::run::{JobRun, RunError};
+
+/// Removes the image from the engine if nobody else holds it and Wharfinger brought it, and settles. Returns what is
+/// left to be recorded, if anything.
+pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
+    let services = &run.parts.services;
+    let holding = match run.job.image_id {
+        Some(id) => image::Entity::find_by_id(id).one(services.db.read()).await.map_err(ServiceError::from)?,
+        None => None,
+    };
+    let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
+        return Ok(Some(Outcome::NothingToDo));
+    };
+    let Some(custody) = custody::lock(services, holding.engine_image_id).await.map_err(ServiceError::from)? else {
+        return Err(JobFailure::retry(JobErrorCode::Internal, "the image is busy with another change").into());
+    };
+    match settle::begin(services, &run.lease).await? {
+        Some(true) => {}
+        other => {
+            custody::unlock(services, custody).await.map_err(ServiceError::from)?;
+            return Ok(other.map(|_| Outcome::Cancelled));
+        }
+    }
+    match on_engine(run, &holding).await {
+        Ok(fate) => {
+            settle::settle(services, &run.lease, custody, fate).await?;
+            Ok(None)
+        }
+        Err(error) => {
+            give_back(run, custody).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn give_back(run: &JobRun, custody: Custody) -> Result<(), ServiceError> {
+    Ok(custody::unlock(&run.parts.services, custody).await?)
+}
+
+/// Does what is due on the engine, under the image's lock, and says what became of the image.
+async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunError> {
+    let services = &run.parts.services;
+    let engine = &run.parts.engine;
+    let db = services.db.read();
+    let row = engine_image::Entity::find_by_id(holding.engine_image_id)
+        .one(db)
+        .await
+        .map_err(ServiceError::from)?
+        .ok_or_else(|| JobFailure::retry(JobErrorCode::Internal, "the image's record is missing"))?;
+    let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
+        .await
+        .map_err(ServiceError::from)?
+        .into_iter()
+        .filter(|other| other.id != holding.id)
+        .collect();
+    let meant = custody::is_meant(db, row.id, Some(run.job.id)).await.map_err(ServiceError::from)?;
+    if row.brought && others.is_empty() && !meant {
+        return Ok(remove(services, engine, &row).await?);
+    }
+    if !others.iter().any(|other| other.reference == holding.reference) {
+        remove_tag(run, &row, &holding.reference).await?;
+    }
+    Ok(Fate::Stays)
+}
+
+/// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,
+/// never with force. An image that somebody outside Wharfinger has tagged since stays: it is theirs now.
+pub(crate) async fn remove(
+    services: &crate::services::Services,
+    engine: &Engine,
+    row: &engine_image::Model,
+) -> Result<Fate, RunError> {
+    let Some(image) = engine.inspect(&row.image_id).await? else { return Ok(Fate::Gone) };
+    let users = engine.containers_using(&row.image_id).await?;
+    if !users.is_empty() {
+        let message = format!("a container uses the image: {}. Remove it first", users.join(", "));
+        return Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into());
+    }
+    let ours: Vec<engine_tag::Model> = engine_tag::Entity::find()
+        .filter(engine_tag::Column::EngineImageId.eq(row.id))
+        .filter(engine_tag::Column::Brought.eq(true))
+        .all(services.db.read())
+        .await
+        .map_err(ServiceError::from)?;
+    let is_ours = |tag: &String| ours.iter().any(|ours| same_reference(tag, &ours.reference));
+    let (mut tags, foreign): (Vec<String>, Vec<String>) = image.repo_tags.into_iter().partition(is_ours);
+    // The last name is left to the removal by id, which takes it along and refuses if a container came meanwhile.
+    if foreign.is_empty() {
+        tags.pop();
+    }
+    for tag in &tags {
+        engine.untag(tag).await?;
+    }
+    if !foreign.is_empty() {
+        tracing::info!(image = %row.image_id, tags = ?foreign, "others have tagged the image: it stays on the engine");
+        return Ok(Fate::Foreign);
+    }
+    match engine.remove_by_id(&row.image_id).await {
+        Ok(_) => Ok(Fate::Gone),
+        // Somebody outside Wharfinger built an image on it.
+        Err(EngineError::Conflict(_)) => Ok(Fate::Foreign),
+        Err(EngineError::InUse(message)) => Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
+/// the engine deletes an image with its last name.
+async fn remove_tag(run: &JobRun, row: &engine_image::Model, reference: &str) -> Result<(), RunError> {
+    let brought = engine_tag::Entity::find()
+        .filter(engine_tag::Column::EngineImageId.eq(row.id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_tag::Column::Brought.eq(true))
+        .one(run.parts.services.db.read())
+        .await
+        .map_err(ServiceError::from)?;
+    let Some(image) = run.parts.engine.inspect(&row.image_id).await? else { return Ok(()) };
+    let resolves = image.repo_tags.iter().any(|tag| same_reference(tag, reference));
+    if brought.is_some() && resolves && image.repo_tags.len() > 1 {
+        run.parts.engine.untag(reference).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Settling a removal: holding, refund and state in one transaction.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
+use wharfinger_entity::{ImageState, JobState, image, job};
+
+use crate::claim::{self, Lease};
+use crate::credits::{Account, Purpose};
+use crate::custody::{self, Custody, Fate};
+use crate::db::{for_update, in_transaction};
+use crate::error::ServiceError;
+use crate::holdings;
+use crate::outcome;
+use crate::services::Services;
+
+/// Marks that the removal begins on the engine: from here on it can only be finished. False when the job was to be
+/// stopped before that; none when the lease was lost.
+pub(crate) async fn begin(services: &Services, lease: &Lease) -> Result<Option<bool>, ServiceError> {
+    in_transaction!(services.db, |tx| {
+        let Some(job) = claim::fenced(&tx, lease).await? else { return Ok::<_, ServiceError>(None) };
+        if job.cancel_requested {
+            return Ok(Some(false));
+        }
+        let mut job = job.into_active_model();
+        job.touched_engine = Set(true);
+        job.update(&tx).await?;
+        Ok(Some(true))
+    })
+}
+
+/// Ends the holding, gives back what it cost, and the job SUCCEEDED. `custody` is given back with it. False when the
+/// lease or the image's lock was lost: somebody else goes on.
+pub(crate) async fn settle(
+    services: &Services,
+    lease: &Lease,
+    custody: Custody,
+    fate: Fate,
+) -> Result<bool, ServiceError> {
+    let settled = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let Some(row) = custody::fenced(&tx, custody).await? else { return Ok::<_, ServiceError>(None) };
+        let Some(job) = claim::fenced(&tx, lease).await? else { return Ok(None) };
+        let holding = match job.image_id {
+            Some(id) => for_update(&tx, image::Entity::find_by_id(id)).one(&tx).await?,
+            None => None,
+        };
+        let mut balance = None;
+        if let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) {
+            let purpose = Purpose {
+                job_id: Some(job.id),
+                reference: Some(holding.reference.clone()),
+                reason: Some("removed".into()),
+            };
+            if let Some(holder) = holding.user_id {
+                let mut account = Account::lock(&tx, holder, now).await?;
+                holdings::end(&tx, Some(&mut account), holding, ImageState::Released, purpose, now).await?;
+                balance = Some(account.save().await?);
+            } else {
+                holdings::end(&tx, None, holding, ImageState::Released, purpose, now).await?;
+            }
+        }
+        custody::conclude(&tx, row, fate).await?;
+        outcome::finish_attempt(&tx, &job, None, now).await?;
+        let sequence = job.sequence.saturating_add(1);
+        let mut done: job::ActiveModel = job.into_active_model();
+        done.state = Set(JobState::Succeeded);
+        done.sequence = Set(sequence);
+        done.worker = Set(None);
+        done.lease_until = Set(None);
+        done.finished_at = Set(Some(now));
+        done.live = Set(None);
+        done.removal_of = Set(None);
+        Ok(Some((done.update(&tx).await?, balance)))
+    })?;
+    let Some((job, balance)) = settled else { return Ok(false) };
+    services.announce(&job, balance).await;
+    Ok(true)
+}

@@ -1,0 +1,106 @@
+//! `retryJob`: a new acceptance of a job that ended badly.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use uuid::Uuid;
+use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
+
+use crate::accept::{Key, next_turn};
+use crate::cancel_job::find;
+use crate::credits::Account;
+use crate::db::in_transaction;
+use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::outcome;
+use crate::services::Services;
+
+/// Runs a FAILED, DEAD or CANCELLED job again, holding its credits anew. Attempt numbers continue, and as many more
+/// attempts are allowed as a new job has. `owner` limits it to that user's jobs; none is for administrators.
+pub async fn retry_job(
+    services: &Services,
+    caller: Uuid,
+    owner: Option<Uuid>,
+    job_id: Option<Uuid>,
+    idempotency_key: Option<&str>,
+) -> Result<job::Model, ServiceError> {
+    let asked = job_id.map(|id| id.to_string()).unwrap_or_default();
+    let key = Key::new("retryJob", idempotency_key, &[&asked])?;
+    let (job, balance) = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let job = find(&tx, owner, job_id).await?;
+        // The key is the caller's, the credits are the owner's; an administrator's retry locks both, always in this order.
+        let mut account = Account::lock(&tx, job.user_id, now).await?;
+        if let Some(key) = &key
+            && let Some(job) = key.earlier(&tx, caller).await?
+        {
+            return typed((job, None));
+        }
+        if !matches!(job.state, JobState::Failed | JobState::Dead | JobState::Cancelled) {
+            Err(not_retryable(format!(
+                "only a job that failed, is dead or was cancelled can be tried again: this one is {}",
+                outcome::word(job.state)
+            )))?;
+        }
+        let mut again = job.clone().into_active_model();
+        match job.kind {
+            JobKind::PullImage => {
+                let minimum = services.settings.credits.minimum_to_pull();
+                if account.available() < minimum {
+                    Err(UserError::whole(
+                        UserErrorCode::InsufficientCredits,
+                        format!("a pull needs {minimum} credits, and {} are available", account.available()),
+                    ))?;
+                }
+                account.set_hold(&mut again, Credits::ZERO, minimum)?;
+            }
+            JobKind::RemoveImage => {
+                let held = match job.image_id {
+                    Some(id) => image::Entity::find_by_id(id).one(&tx).await?,
+                    None => None,
+                };
+                let held = held.filter(|image| image.state == ImageState::Held);
+                let image = held.ok_or_else(|| not_retryable("the image is not held any more".into()))?;
+                if job::Entity::find().filter(job::Column::RemovalOf.eq(image.id)).one(&tx).await?.is_some() {
+                    Err(not_retryable("another removal of this image is under way".into()))?;
+                }
+                again.removal_of = Set(Some(image.id));
+            }
+        }
+        let turn = match job.host_id {
+            Some(host_id) => next_turn(&tx, job.user_id, host_id).await?,
+            None => 0,
+        };
+        again.state = Set(JobState::Queued);
+        again.live = Set(Some(1));
+        again.ordinal = Set(account.next_ordinal());
+        again.turn = Set(turn);
+        again.max_attempts = Set(job.attempt.saturating_add(services.settings.retry.max_attempts()));
+        again.sequence = Set(job.sequence.saturating_add(1));
+        again.run_after = Set(now);
+        again.accepted_at = Set(now);
+        again.finished_at = Set(None);
+        again.discarded_at = Set(None);
+        again.cancel_requested = Set(false);
+        again.touched_engine = Set(false);
+        again.tag_before = Set(None);
+        again.error_code = Set(None);
+        again.error_message = Set(None);
+        again.error_retryable = Set(None);
+        let job = again.update(&tx).await?;
+        if let Some(key) = &key {
+            key.remember(&tx, caller, job.id, now).await?;
+        }
+        let balance = account.save().await?;
+        typed((job, Some(balance)))
+    })?;
+    if balance.is_some() {
+        services.announce(&job, balance).await;
+    }
+    Ok(job)
+}
+
+fn typed<T>(value: T) -> Result<T, ServiceError> {
+    Ok(value)
+}
+
+fn not_retryable(message: String) -> UserError {
+    UserError::new(UserErrorCode::JobNotRetryable, "jobId", message)
+}

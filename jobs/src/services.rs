@@ -1,0 +1,61 @@
+//! What every part of the crate works with.
+
+use std::sync::Arc;
+
+use sea_orm::DbErr;
+use tokio::sync::Notify;
+use wharfinger_entity::job;
+
+use crate::announce::{self, Change};
+use crate::clock::Clock;
+use crate::credits::Balance;
+use crate::db::Db;
+use crate::events::Events;
+use crate::queue::JobQueue;
+use crate::registry::RegistryRules;
+use crate::settings::Settings;
+
+/// The shared parts: cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The truth.
+    pub db: Db,
+    /// How work reaches a worker at once.
+    pub queue: JobQueue,
+    /// How changes reach watchers at once.
+    pub events: Events,
+    /// The settings that the jobs crate knows.
+    pub settings: Arc<Settings>,
+    /// Which registries may be used.
+    pub rules: Arc<RegistryRules>,
+    /// The time.
+    pub clock: Clock,
+    /// Wakes this process's dispatcher.
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Services {
+    /// Puts the parts together.
+    pub fn new(
+        db: Db,
+        queue: JobQueue,
+        events: Events,
+        settings: Arc<Settings>,
+        rules: Arc<RegistryRules>,
+        clock: Clock,
+    ) -> Self {
+        Self { db, queue, events, settings, rules, clock, wake: Arc::new(Notify::new()) }
+    }
+
+    /// Tells whoever watches that a job changed, and the dispatcher that there may be work. Call it after the commit.
+    pub(crate) async fn announce(&self, job: &job::Model, balance: Option<Balance>) {
+        announce::job_changed(&self.events, &Change::of(job), balance.is_some()).await;
+        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job)).await;
+        self.wake.notify_one();
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<(), DbErr> {
+        self.db.ping().await
+    }
+}

@@ -1,0 +1,51 @@
+//! The host's record: online while its engine answers.
+
+use std::time::Duration;
+
+use super::Worker;
+use crate::hosts;
+
+/// How soon a silent engine is asked again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Beats until dropped: six times in the time after which a host counts as offline, more often while the engine is silent.
+    pub(super) async fn keep_beating(&self) {
+        let pause = (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200));
+        let mut answers = self.parts.engine_answers.subscribe();
+        loop {
+            let silent = !*answers.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep(if silent { RETRY_PAUSE.min(pause) } else { pause }) => {}
+                // A job found the engine silent: ask it at once, and again soon.
+                changed = answers.changed() => if changed.is_err() { return },
+            }
+            self.beat().await;
+        }
+    }
+
+    /// Asks the engine who it is, and records that it answered.
+    pub(super) async fn beat(&self) {
+        let parts = &self.parts;
+        let services = &parts.services;
+        match parts.engine.info().await {
+            Ok(info) => {
+                let concurrency = services.settings.worker.concurrency;
+                if let Err(error) =
+                    hosts::heartbeat(&services.db, self.host_id, concurrency, &info, services.clock.now()).await
+                {
+                    tracing::warn!(%error, "could not record the heartbeat");
+                }
+                self.info.send_replace(Some(info));
+                if !parts.engine_answers.send_replace(true) {
+                    tracing::info!(host = %self.host, "the engine answers");
+                }
+            }
+            Err(error) => {
+                if parts.engine_answers.send_replace(false) {
+                    tracing::warn!(host = %self.host, %error, "the engine does not answer: taking no jobs until it does");
+                }
+            }
+        }
+    }
+}

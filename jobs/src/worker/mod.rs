@@ -1,0 +1,193 @@
+//! A worker: it runs beside a Docker engine, takes that host's jobs from the queue, and keeps the host's record and
+//! images true.
+//!
+//! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
+
+mod heartbeat;
+pub(crate) mod run;
+mod running;
+pub(crate) mod transfers;
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::announce::Change;
+use crate::engine::{Engine, EngineInfo};
+use crate::error::ServiceError;
+use crate::events::{Event, Topic};
+use crate::registry::RegistryClient;
+use crate::services::Services;
+use crate::{dispatch, hosts, reconcile};
+use running::Running;
+use transfers::Transfers;
+
+/// What a worker is made of.
+pub struct Worker {
+    parts: Arc<Parts>,
+    host_id: Uuid,
+    host: String,
+    info: watch::Sender<Option<EngineInfo>>,
+}
+
+/// What every running attempt uses.
+pub(crate) struct Parts {
+    pub(crate) services: Services,
+    pub(crate) engine: Engine,
+    pub(crate) registry: RegistryClient,
+    /// Name of this worker, unique in the fleet.
+    pub(crate) worker: String,
+    pub(crate) running: Running,
+    pub(crate) transfers: Transfers,
+    /// Running attempts are to be given back.
+    pub(crate) hand_back: CancellationToken,
+    /// Whether the engine answered when last asked.
+    pub(crate) engine_answers: watch::Sender<bool>,
+    /// What the engine last said of itself.
+    pub(crate) info: watch::Receiver<Option<EngineInfo>>,
+}
+
+impl Worker {
+    /// Joins the fleet under the name of its host, and asks the engine once, so that a host whose engine answers is
+    /// online when this returns.
+    pub async fn join(
+        services: Services,
+        engine: Engine,
+        registry: RegistryClient,
+        host: &str,
+    ) -> Result<Self, ServiceError> {
+        let concurrency = services.settings.worker.concurrency;
+        let record = hosts::join(&services.db, host, concurrency, services.clock.now()).await?;
+        let (info, latest) = watch::channel(None);
+        let worker = Self {
+            parts: Arc::new(Parts {
+                worker: format!("{host}/{}-{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..8]),
+                services,
+                engine,
+                registry,
+                running: Running::default(),
+                transfers: Transfers::default(),
+                hand_back: CancellationToken::new(),
+                engine_answers: watch::Sender::new(false),
+                info: latest,
+            }),
+            host_id: record.id,
+            host: host.to_owned(),
+            info,
+        };
+        worker.beat().await;
+        Ok(worker)
+    }
+
+    /// Whether the engine answered when last asked.
+    pub fn engine_answers(&self) -> watch::Receiver<bool> {
+        self.parts.engine_answers.subscribe()
+    }
+
+    /// The id of its host.
+    pub fn host_id(&self) -> Uuid {
+        self.host_id
+    }
+
+    /// Works until `stop`: then takes nothing more, gives running attempts `worker.grace` to end, and hands back those
+    /// that have not, so that another attempt starts at once.
+    pub async fn run(self, stop: CancellationToken) {
+        let parts = Arc::clone(&self.parts);
+        let tasks = TaskTracker::new();
+        // The side tasks go on while running attempts end: a lease kept and a host online until the last of them.
+        let side = CancellationToken::new();
+        let worker = Arc::new(self);
+        {
+            let (worker, side) = (Arc::clone(&worker), side.clone());
+            tasks.spawn(async move { side.run_until_cancelled(worker.keep_beating()).await });
+        }
+        {
+            let (worker, side) = (Arc::clone(&worker), side.clone());
+            tasks.spawn(async move { side.run_until_cancelled(worker.keep_reconciling()).await });
+        }
+        {
+            let (worker, side) = (Arc::clone(&worker), side.clone());
+            tasks.spawn(async move { side.run_until_cancelled(worker.follow_cancellations()).await });
+        }
+        {
+            let (services, side) = (parts.services.clone(), side.clone());
+            let host_id = worker.host_id;
+            tasks.spawn(async move { dispatch::run(services, Some(host_id), side).await });
+        }
+        {
+            let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
+            tasks.spawn(async move {
+                stop.cancelled().await;
+                let grace = parts.services.settings.worker.grace;
+                if side.run_until_cancelled(tokio::time::sleep(grace)).await.is_some() {
+                    tracing::info!("the grace period is over: handing running jobs back");
+                    parts.hand_back.cancel();
+                }
+            });
+        }
+        worker.take_jobs(stop).await;
+        side.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn take_jobs(&self, stop: CancellationToken) {
+        let host_id = self.host_id;
+        let handler = {
+            let (parts, stop) = (Arc::clone(&self.parts), stop.clone());
+            move |dispatch: crate::queue::Dispatch| {
+                let (parts, stop) = (Arc::clone(&parts), stop.clone());
+                async move {
+                    // A worker whose engine is silent claims nothing.
+                    let mut answers = parts.engine_answers.subscribe();
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return,
+                        answering = answers.wait_for(|answers| *answers) => if answering.is_err() { return },
+                    }
+                    run::run(&parts, host_id, dispatch.job_id).await;
+                    parts.services.wake.notify_one();
+                }
+            }
+        };
+        let parts = &self.parts;
+        let concurrency = parts.services.settings.worker.concurrency;
+        if let Err(error) = parts.services.queue.run(&self.host, &parts.worker, concurrency, handler, stop).await {
+            tracing::error!(%error, "the worker left the queue");
+        }
+    }
+
+    async fn keep_reconciling(&self) {
+        let parts = &self.parts;
+        let mut ticks = tokio::time::interval(parts.services.settings.reconcile.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut answers = parts.engine_answers.subscribe();
+        loop {
+            ticks.tick().await;
+            if answers.wait_for(|answers| *answers).await.is_err() {
+                return;
+            }
+            if let Err(error) = reconcile::host(&parts.services, &parts.engine, self.host_id).await {
+                tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
+            }
+        }
+    }
+
+    /// Stops running attempts at once when their cancellation is announced. One that is missed here is seen at the next
+    /// renewal of the lease.
+    async fn follow_cancellations(&self) {
+        let mut changes = self.parts.services.events.subscribe(Topic::AllJobs);
+        while let Some(event) = changes.next().await {
+            let Event::Message(payload) = event else { continue };
+            if let Ok(change) = serde_json::from_slice::<Change>(&payload)
+                && change.cancel_requested
+            {
+                self.parts.running.cancel(change.job_id);
+            }
+        }
+    }
+}

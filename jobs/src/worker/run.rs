@@ -1,0 +1,211 @@
+//! One attempt of one job, from the claim to what is recorded of it.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use uuid::Uuid;
+use wharfinger_entity::{JobErrorCode, JobKind, JobState, job};
+
+use crate::announce;
+use crate::claim::{self, Lease, Renewal};
+use crate::engine::EngineError;
+use crate::error::{JobFailure, ServiceError};
+use crate::frame::ProgressFrame;
+use crate::outcome::Outcome;
+use crate::progress::PullSnapshot;
+use crate::worker::Parts;
+use crate::{pull_image, remove_image};
+
+/// How long a job waits for an engine that fell silent before it is offered again. Its worker claims nothing until the
+/// engine answers, so this only spaces the offers.
+const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why an attempt did not reach its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The attempt failed.
+    #[error(transparent)]
+    Failed(#[from] JobFailure),
+    /// The database, or an account, is not as it must be: nothing can be recorded. The lease runs out, and the job goes on.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(engine_failure(&error))
+    }
+}
+
+/// What the engine's error means for a job.
+pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
+    use JobErrorCode as Code;
+    let message = error.to_string();
+    match error {
+        EngineError::NotFound(_) => JobFailure::fail(Code::ImageNotFound, message),
+        EngineError::Denied(_) => JobFailure::fail(Code::RegistryDenied, message),
+        EngineError::RegistryUnavailable(_) => JobFailure::retry(Code::RegistryUnavailable, message),
+        EngineError::RateLimited(_) => JobFailure::retry(Code::RegistryRateLimited, message),
+        EngineError::DiskFull(_) => JobFailure::retry(Code::DiskFull, message),
+        EngineError::Unavailable { .. } => JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE),
+        EngineError::InUse(_) => JobFailure::fail(Code::ImageInUse, message),
+        EngineError::Conflict(_) | EngineError::Other { .. } => JobFailure::retry(Code::Internal, message),
+    }
+}
+
+/// A running attempt.
+pub(crate) struct JobRun {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) host_id: Uuid,
+    pub(crate) job: job::Model,
+    pub(crate) lease: Lease,
+    /// The user wants it stopped.
+    pub(crate) cancel: CancellationToken,
+    /// The worker stops and gives it back.
+    pub(crate) hand_back: CancellationToken,
+    /// Somebody else has it.
+    lost: CancellationToken,
+    sequence: AtomicI32,
+    snapshot: Mutex<PullSnapshot>,
+}
+
+impl JobRun {
+    fn new(parts: Arc<Parts>, host_id: Uuid, job: job::Model, lease: Lease) -> Self {
+        let frame = ProgressFrame::of(&job);
+        Self {
+            hand_back: parts.hand_back.child_token(),
+            parts,
+            host_id,
+            lease,
+            cancel: CancellationToken::new(),
+            lost: CancellationToken::new(),
+            sequence: AtomicI32::new(job.sequence),
+            snapshot: Mutex::new(frame.snapshot),
+            job,
+        }
+    }
+
+    /// The progress as last reported, under a new sequence number.
+    pub(crate) fn frame(&self) -> ProgressFrame {
+        ProgressFrame {
+            sequence: self.sequence.fetch_add(1, Ordering::SeqCst) + 1,
+            state: JobState::Running,
+            attempt: self.lease.attempt,
+            snapshot: self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            updated_at: self.parts.services.clock.now().micros(),
+        }
+    }
+
+    /// Reports progress to whoever watches.
+    pub(crate) async fn report(&self, snapshot: PullSnapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        announce::progress(&self.parts.services.events, self.job.id, &self.frame()).await;
+    }
+
+    /// Completes when the attempt has to stop before its end, with what is to be recorded.
+    pub(crate) async fn interrupted(&self) -> Option<Outcome> {
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => None,
+            () = self.cancel.cancelled() => Some(Outcome::Cancelled),
+            () = self.hand_back.cancelled() => Some(Outcome::HandedBack),
+        }
+    }
+
+    /// Keeps the lease, until dropped.
+    async fn keep_lease(&self) {
+        let mut ticks = tokio::time::interval(self.parts.services.settings.worker.lease / 3);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
+            match claim::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
+                Ok(Renewal::Held) => {}
+                Ok(Renewal::CancelRequested) => self.cancel.cancel(),
+                Ok(Renewal::Lost) => {
+                    tracing::warn!("lost the lease: leaving the job to whoever has it");
+                    self.lost.cancel();
+                }
+                Err(error) => tracing::warn!(%error, "could not renew the lease"),
+            }
+        }
+    }
+}
+
+/// Claims the job and runs one attempt of it. Returns when there is nothing left to do here.
+pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
+    let services = &parts.services;
+    let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
+        Ok(Some(claimed)) => claimed,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(job.id = %job_id, %error, "could not claim a job");
+            return;
+        }
+    };
+    let span = match job.kind {
+        JobKind::PullImage => tracing::info_span!("job.pull_image", job.id = %job.id, job.attempt = lease.attempt),
+        JobKind::RemoveImage => tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt),
+    };
+    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease));
+    let _registered = parts.running.register(&run);
+    async {
+        tracing::info!(reference = %run.job.reference, "attempt began");
+        let outcome = {
+            let middle = async {
+                match run.job.kind {
+                    JobKind::PullImage => pull_image::run::run(&run).await,
+                    JobKind::RemoveImage => remove_image::run::run(&run).await,
+                }
+            };
+            tokio::select! {
+                outcome = middle => outcome,
+                () = run.keep_lease() => unreachable!("the lease is kept until the attempt ends"),
+            }
+        };
+        record(&run, outcome).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Records how the attempt ended, unless it settled itself.
+async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
+    let outcome = match outcome {
+        Ok(None) => {
+            tracing::info!("attempt settled");
+            return;
+        }
+        Ok(Some(outcome)) => outcome,
+        Err(RunError::Failed(failure)) => {
+            tracing::warn!(code = failure.code.as_str(), message = %failure.message, "attempt failed");
+            if failure.code == JobErrorCode::EngineUnavailable {
+                parts_engine_silent(&run.parts);
+            }
+            Outcome::Failed(failure)
+        }
+        Err(RunError::Service(error)) => {
+            tracing::error!(%error, "nothing can be recorded: the lease will run out and the job go on");
+            return;
+        }
+    };
+    match claim::end(&run.parts.services, &run.lease, outcome).await {
+        Ok(ended) => {
+            let engine_image = ended.filter(|job| job.state.is_final()).and_then(|job| job.engine_image_id);
+            if let Some(id) = engine_image
+                && let Err(error) = crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await
+            {
+                tracing::warn!(%error, "could not tidy up after the job: the reconciler will");
+            }
+        }
+        Err(error) => tracing::error!(%error, "could not record the end of an attempt: its lease will run out"),
+    }
+}
+
+fn parts_engine_silent(parts: &Parts) {
+    parts.engine_answers.send_replace(false);
+}
