@@ -6,9 +6,12 @@
 //! because rows whose `live` is NULL never collide on any of the three databases.
 
 pub mod api_token;
+pub mod credits;
+pub mod digest;
 pub mod engine_image;
 pub mod engine_tag;
 pub mod enums;
+mod excerpt;
 pub mod host;
 pub mod idempotency_key;
 pub mod image;
@@ -16,10 +19,14 @@ pub mod job;
 pub mod job_attempt;
 pub mod ledger_entry;
 pub mod payment;
+pub mod reference;
 pub mod timestamp;
 pub mod user;
 
+pub use credits::{Credits, CreditsError};
+pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use enums::{
     EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState, LedgerEntryKind, Role, UserStatus,
 };
+pub use reference::{ImageReference, ReferenceError};
 pub use timestamp::Timestamp;

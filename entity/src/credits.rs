@@ -1,0 +1,299 @@
+//! [`Credits`]: what users pay with.
+
+use std::{fmt, str::FromStr};
+
+use sea_orm::DeriveValueType;
+use serde::{Deserialize, Serialize};
+
+use crate::excerpt::excerpt;
+
+/// Micro-credits in one credit.
+const MICRO: u64 = 1_000_000;
+/// Digits after the point.
+const FRACTION_DIGITS: usize = 6;
+
+/// An amount of credits, exact and signed, in whole micro-credits. One credit pays for 1,000,000 bytes, so one byte costs
+/// one micro-credit. In the database a BIGINT of micro-credits; as text an exact decimal such as `-0.5`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    DeriveValueType,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct Credits(i64);
+
+impl Credits {
+    /// No credits.
+    pub const ZERO: Self = Self(0);
+
+    /// An amount of micro-credits.
+    pub const fn from_micro(micro: i64) -> Self {
+        Self(micro)
+    }
+
+    /// The amount in micro-credits.
+    pub const fn micro(self) -> i64 {
+        self.0
+    }
+
+    /// What `bytes` of unpacked image cost; none where that is more than an amount can be (9.2 exabytes).
+    pub fn from_bytes(bytes: u64) -> Option<Self> {
+        i64::try_from(bytes).ok().map(Self)
+    }
+
+    /// The sum, or none where it is out of range.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The difference, or none where it is out of range.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
+    /// The amount with the other sign, or none for the lowest one, which has no counterpart.
+    pub fn checked_neg(self) -> Option<Self> {
+        self.0.checked_neg().map(Self)
+    }
+
+    /// Whether it is less than zero.
+    pub const fn is_negative(self) -> bool {
+        self.0.is_negative()
+    }
+}
+
+/// An exact decimal without exponent or trailing zeros: `1000`, `-0.5`, `12.345678`, `0`.
+impl fmt::Display for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.unsigned_abs();
+        let mut digits = (magnitude / MICRO).to_string();
+        let fraction = magnitude % MICRO;
+        if fraction != 0 {
+            let fraction = format!("{fraction:0FRACTION_DIGITS$}");
+            digits.push('.');
+            digits.push_str(fraction.trim_end_matches('0'));
+        }
+        f.pad_integral(!self.is_negative(), "", &digits)
+    }
+}
+
+/// Plain decimals only: an optional `-`, digits, and at most six more after a point.
+impl FromStr for Credits {
+    type Err = CreditsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err(CreditsError::Empty);
+        }
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (unsigned, None),
+        };
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !fraction.is_none_or(digits) {
+            return Err(CreditsError::NotDecimal {
+                text: excerpt(text),
+            });
+        }
+        let fraction = fraction.unwrap_or_default();
+        if fraction.len() > FRACTION_DIGITS {
+            return Err(CreditsError::TooPrecise {
+                text: excerpt(text),
+            });
+        }
+        let out_of_range = || CreditsError::OutOfRange {
+            text: excerpt(text),
+        };
+        // At most six zeros are appended, which makes the fraction a whole number of micro-credits.
+        let micro = format!("{whole}{fraction:0<FRACTION_DIGITS$}")
+            .parse::<u64>()
+            .map_err(|_| out_of_range())?;
+        let micro = if negative {
+            0_i64.checked_sub_unsigned(micro)
+        } else {
+            0_i64.checked_add_unsigned(micro)
+        };
+        micro.map(Self).ok_or_else(out_of_range)
+    }
+}
+
+impl TryFrom<String> for Credits {
+    type Error = CreditsError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Credits> for String {
+    fn from(credits: Credits) -> Self {
+        credits.to_string()
+    }
+}
+
+/// Why a text is not an amount of [`Credits`], and what would be. What is quoted of the input is shortened and escaped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreditsError {
+    /// There is nothing.
+    #[error("the amount of credits is empty: write a decimal number such as \"300\" or \"12.5\"")]
+    Empty,
+    /// Not a plain decimal: an exponent, a plus sign, a blank, or a point without digits on both sides.
+    #[error(
+        "\"{text}\" is not an amount of credits: write digits, with at most one point between them, after a \"-\" if it is negative, such as \"300\" or \"-12.5\""
+    )]
+    NotDecimal {
+        /// What was given.
+        text: String,
+    },
+    /// More digits after the point than a micro-credit has.
+    #[error(
+        "\"{text}\" is too precise for an amount of credits: give at most 6 digits after the point"
+    )]
+    TooPrecise {
+        /// What was given.
+        text: String,
+    },
+    /// More than fits.
+    #[error(
+        "\"{text}\" is out of range for an amount of credits: it must be between -9223372036854.775808 and 9223372036854.775807"
+    )]
+    OutOfRange {
+        /// What was given.
+        text: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXTREMES: [(i64, &str); 2] = [
+        (i64::MAX, "9223372036854.775807"),
+        (i64::MIN, "-9223372036854.775808"),
+    ];
+
+    #[test]
+    fn text_is_exact_and_short() {
+        for (micro, text) in [
+            (1_000_000_000, "1000"),
+            (-500_000, "-0.5"),
+            (12_345_678, "12.345678"),
+            (0, "0"),
+            (1, "0.000001"),
+            (-1, "-0.000001"),
+            (10, "0.00001"),
+            (-1_000_000, "-1"),
+            (1_100_000, "1.1"),
+        ]
+        .into_iter()
+        .chain(EXTREMES)
+        {
+            let credits = Credits::from_micro(micro);
+            assert_eq!(credits.to_string(), text);
+            assert_eq!(text.parse(), Ok(credits));
+        }
+        assert_eq!(format!("{:>6}|", Credits::from_micro(-500_000)), "  -0.5|");
+    }
+
+    #[test]
+    fn other_plain_decimals_are_read() {
+        for (text, micro) in [
+            ("0.50", 500_000),
+            ("1.000000", 1_000_000),
+            ("-0", 0),
+            ("007", 7_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Credits::from_micro(micro)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_decimal_is_refused() {
+        for text in [
+            "+1", "1e3", "1E3", "NaN", "inf", " 1", "1 ", "1 000", "1,5", ".5", "5.", ".", "-",
+            "--1", "-.5", "1.2.3", "1.-5", "1_000", "0x10", "१", "1\n",
+        ] {
+            assert!(
+                matches!(
+                    text.parse::<Credits>(),
+                    Err(CreditsError::NotDecimal { .. })
+                ),
+                "{text:?}"
+            );
+        }
+        assert_eq!("".parse::<Credits>(), Err(CreditsError::Empty));
+        for text in ["0.0000001", "1.0000000"] {
+            assert!(
+                matches!(
+                    text.parse::<Credits>(),
+                    Err(CreditsError::TooPrecise { .. })
+                ),
+                "{text}"
+            );
+        }
+        for text in [
+            "9223372036854.775808",
+            "-9223372036854.775809",
+            "99999999999999999999999999",
+        ] {
+            assert!(
+                matches!(
+                    text.parse::<Credits>(),
+                    Err(CreditsError::OutOfRange { .. })
+                ),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn arithmetic_never_wraps() {
+        let one = Credits::from_micro(1);
+        let (max, min) = (Credits::from_micro(i64::MAX), Credits::from_micro(i64::MIN));
+        assert_eq!(one.checked_add(one), Some(Credits::from_micro(2)));
+        assert_eq!(max.checked_add(one), None);
+        assert_eq!(
+            Credits::ZERO.checked_sub(one),
+            Some(Credits::from_micro(-1))
+        );
+        assert_eq!(min.checked_sub(one), None);
+        assert_eq!(one.checked_neg(), Some(Credits::from_micro(-1)));
+        assert_eq!(min.checked_neg(), None);
+        assert_eq!(Credits::from_bytes(5_000_000), "5".parse().ok());
+        assert_eq!(Credits::from_bytes(u64::MAX), None);
+        assert!(min.is_negative() && !Credits::ZERO.is_negative());
+        assert_eq!(Credits::default(), Credits::ZERO);
+    }
+
+    #[test]
+    fn serde_uses_the_string_and_the_database_a_bigint() {
+        let credits = Credits::from_micro(-500_000);
+        assert_eq!(serde_json::to_string(&credits).unwrap(), "\"-0.5\"");
+        assert_eq!(
+            serde_json::from_str::<Credits>("\"-0.5\"").unwrap(),
+            credits
+        );
+        assert!(serde_json::from_str::<Credits>("1").is_err());
+        assert_eq!(
+            sea_orm::Value::from(credits),
+            sea_orm::Value::BigInt(Some(-500_000))
+        );
+        assert_eq!(
+            <Credits as sea_orm::sea_query::ValueType>::column_type(),
+            sea_orm::sea_query::ColumnType::BigInteger
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! [`Digest`]: the hash that content in a registry is addressed by.
+
+use std::{fmt, str::FromStr};
+
+use sea_orm::DeriveValueType;
+use serde::{Deserialize, Serialize};
+
+use crate::excerpt::excerpt;
+
+/// A hash algorithm that the OCI image specification registers, and Docker knows
+/// (image-spec, descriptor.md, "Registered algorithms"; opencontainers/go-digest, `algorithm.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DigestAlgorithm {
+    /// SHA-256: what registries and engines use.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl DigestAlgorithm {
+    const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The name as it stands before the colon: `sha256`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// How many hexadecimal digits a hash of this algorithm has.
+    pub fn hex_length(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 => 96,
+            Self::Sha512 => 128,
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+impl fmt::Display for DigestAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A content digest such as `sha256:dbcc1c35…`: a registered algorithm, a colon, and the whole hash in lower-case
+/// hexadecimal digits. Serialised, and stored in a text column, as that string.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, DeriveValueType,
+)]
+#[serde(try_from = "String", into = "String")]
+#[sea_orm(value_type = "String")]
+pub struct Digest(String);
+
+impl Digest {
+    /// Parses `text` by the rules of opencontainers/go-digest, which Docker uses: upper-case digits are refused.
+    pub fn parse(text: &str) -> Result<Self, DigestError> {
+        let (name, hex) = text
+            .split_once(':')
+            .ok_or_else(|| DigestError::NoAlgorithm {
+                text: excerpt(text),
+            })?;
+        let algorithm = DigestAlgorithm::from_name(name).ok_or_else(|| DigestError::Algorithm {
+            name: excerpt(name),
+        })?;
+        if !hex
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
+        {
+            return Err(DigestError::NotHex { hex: excerpt(hex) });
+        }
+        if hex.len() != algorithm.hex_length() {
+            return Err(DigestError::Length {
+                algorithm,
+                expected: algorithm.hex_length(),
+                found: hex.len(),
+            });
+        }
+        if hex.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(DigestError::UpperCase { hex: excerpt(hex) });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The whole digest: `sha256:dbcc1c35…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The algorithm before the colon.
+    pub fn algorithm(&self) -> DigestAlgorithm {
+        DigestAlgorithm::from_name(self.split().0).expect("parse lets only known algorithms in")
+    }
+
+    /// The hash after the colon, in lower-case hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.0
+            .split_once(':')
+            .expect("parse lets only text with a colon in")
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for Digest {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+/// Why a text is not a [`Digest`], and what would be. What is quoted of the input is shortened and escaped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// There is no colon, so no algorithm.
+    #[error(
+        "digest \"{text}\" names no algorithm: write \"sha256:\" and then 64 hexadecimal digits"
+    )]
+    NoAlgorithm {
+        /// What was given.
+        text: String,
+    },
+    /// The algorithm is none of the registered ones, or is not in lower case.
+    #[error(
+        "digest algorithm \"{name}\" is not known: use sha256, sha384 or sha512, in lower case"
+    )]
+    Algorithm {
+        /// What stood before the colon.
+        name: String,
+    },
+    /// Something other than hexadecimal digits follows the colon.
+    #[error("\"{hex}\" in a digest is not hexadecimal: use the digits 0-9 and a-f only")]
+    NotHex {
+        /// What stood after the colon.
+        hex: String,
+    },
+    /// The hash is cut off or too long.
+    #[error(
+        "a {algorithm} digest has {expected} hexadecimal digits, and this one has {found}: give all of it"
+    )]
+    Length {
+        /// The algorithm named.
+        algorithm: DigestAlgorithm,
+        /// How many digits its hashes have.
+        expected: usize,
+        /// How many there were.
+        found: usize,
+    },
+    /// The hash is right but for upper-case digits, which registries take for another digest.
+    #[error("digest digits \"{hex}\" are in upper case: write them in lower case")]
+    UpperCase {
+        /// What stood after the colon.
+        hex: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(algorithm: &str, digit: &str, length: usize) -> String {
+        format!("{algorithm}:{}", digit.repeat(length))
+    }
+
+    #[test]
+    fn registered_algorithms_round_trip() {
+        for algorithm in DigestAlgorithm::ALL {
+            let text = of(algorithm.as_str(), "f", algorithm.hex_length());
+            let digest = Digest::parse(&text).unwrap();
+            assert_eq!(digest.to_string(), text);
+            assert_eq!(digest.as_str(), text);
+            assert_eq!(digest.algorithm(), algorithm);
+            assert_eq!(digest.hex(), "f".repeat(algorithm.hex_length()));
+            assert_eq!(text.parse::<Digest>().unwrap(), digest);
+        }
+    }
+
+    #[test]
+    fn wrong_digests_say_what_would_be_right() {
+        let hex = "f".repeat(64);
+        for (text, message) in [
+            (
+                hex.clone(),
+                format!(
+                    "digest \"{}…\" names no algorithm: write \"sha256:\" and then 64 hexadecimal digits",
+                    "f".repeat(48)
+                ),
+            ),
+            (
+                of("md5", "f", 32),
+                "digest algorithm \"md5\" is not known: use sha256, sha384 or sha512, in lower case".into(),
+            ),
+            (
+                of("SHA256", "f", 64),
+                "digest algorithm \"SHA256\" is not known: use sha256, sha384 or sha512, in lower case".into(),
+            ),
+            (
+                "sha256:xyz".into(),
+                "\"xyz\" in a digest is not hexadecimal: use the digits 0-9 and a-f only".into(),
+            ),
+            (
+                of("sha256", "f", 63),
+                "a sha256 digest has 64 hexadecimal digits, and this one has 63: give all of it".into(),
+            ),
+            (
+                of("sha512", "f", 64),
+                "a sha512 digest has 128 hexadecimal digits, and this one has 64: give all of it".into(),
+            ),
+            (
+                of("sha256", "F", 64),
+                format!(
+                    "digest digits \"{}…\" are in upper case: write them in lower case",
+                    "F".repeat(48)
+                ),
+            ),
+        ] {
+            assert_eq!(Digest::parse(&text).unwrap_err().to_string(), message);
+        }
+        assert!(Digest::parse("").is_err());
+        assert!(Digest::parse("sha256:").is_err());
+        assert!(Digest::parse(&format!(" sha256:{hex}")).is_err());
+        assert!(Digest::parse(&format!("sha256:{hex}\n")).is_err());
+    }
+
+    #[test]
+    fn serde_uses_the_string() {
+        let text = of("sha256", "0", 64);
+        let digest = Digest::parse(&text).unwrap();
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        assert!(serde_json::from_str::<Digest>("\"sha256:0\"").is_err());
+    }
+}
