@@ -1,0 +1,5 @@
+//! What happens to an accepted request: hold, dispatch, claim, run on the engine, settle.
+
+pub mod registry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,48 @@
+//! A bounded map for what can be fetched again.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+/// Forgets everything when it is full: what it holds costs one more request to get back, so that
+/// keeping an order of use would be work for nothing.
+pub(super) struct Bounded<K, V> {
+    entries: Mutex<HashMap<K, V>>,
+    limit: usize,
+}
+
+impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            limit,
+        }
+    }
+
+    pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().get(key).cloned()
+    }
+
+    pub(super) fn insert(&self, key: K, value: V) {
+        let mut entries = self.lock();
+        if entries.len() >= self.limit && !entries.contains_key(&key) {
+            entries.clear();
+        }
+        entries.insert(key, value);
+    }
+
+    pub(super) fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, V>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,318 @@
+//! The client: one manifest, read with one user's login.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use oci_spec::image::ImageIndex;
+use reqwest::StatusCode;
+use reqwest::dns::Resolve;
+use reqwest::header::HeaderValue;
+use tokio::time::Instant;
+
+use super::auth::{Challenge, Grant, Login, read_token, token_url};
+use super::cache::Bounded;
+use super::endpoint::{RegistryHost, Target};
+use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
+use super::manifest::{ACCEPT, Document, Manifest, PlatformManifest, read, verified_digest};
+use super::platform::Platform;
+use super::retry_after::retry_after;
+use super::rules::RegistryRules;
+use super::transport::{Reply, SystemResolver, Transport, TransportError};
+
+const MAX_TOKENS: usize = 4096;
+const MAX_MANIFESTS: usize = 512;
+
+/// How long a registry may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For a manifest, with everything that it takes: tokens, redirects, an index.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Reads manifests from registries. Clones share connections, tokens and what is known of platforms' manifests.
+///
+/// A process-wide rustls crypto provider has to be installed before a registry is asked over HTTPS.
+#[derive(Clone)]
+pub struct RegistryClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rules: Arc<RegistryRules>,
+    timeouts: Timeouts,
+    transport: Transport,
+    authorizations: Bounded<Grant, (HeaderValue, Instant)>,
+    /// By digest. Whoever gets here was given the index that names it, by the registry and with their own login.
+    manifests: Bounded<String, Arc<PlatformManifest>>,
+}
+
+/// One question, for error messages.
+struct Question<'a> {
+    registry: &'a str,
+    repository: &'a str,
+    reference: &'a str,
+    login: Option<&'a Login>,
+}
+
+impl RegistryClient {
+    /// A client that looks names up as the system does.
+    pub fn new(rules: RegistryRules, timeouts: Timeouts) -> Self {
+        Self::with_resolver(rules, timeouts, Arc::new(SystemResolver))
+    }
+
+    /// A client with a resolver of its own. Whatever the resolver says, only addresses that the rules permit are
+    /// connected to.
+    pub fn with_resolver(
+        rules: RegistryRules,
+        timeouts: Timeouts,
+        resolver: Arc<dyn Resolve>,
+    ) -> Self {
+        let rules = Arc::new(rules);
+        Self {
+            shared: Arc::new(Shared {
+                transport: Transport::new(rules.clone(), resolver, timeouts.connect),
+                rules,
+                timeouts,
+                authorizations: Bounded::new(MAX_TOKENS),
+                manifests: Bounded::new(MAX_MANIFESTS),
+            }),
+        }
+    }
+
+    /// Asks the registry what a tag or digest means on a platform, always anew and with this login, or none.
+    ///
+    /// Costs one request when connection and token are warm, and a second one for an index whose platform manifest
+    /// was not seen before. `registry` is as in references (`docker.io`, `localhost:5000`).
+    pub async fn manifest(
+        &self,
+        registry: &str,
+        repository: &str,
+        reference: &str,
+        login: Option<&Login>,
+        platform: &Platform,
+    ) -> Result<Manifest, RegistryError> {
+        let question = Question {
+            registry,
+            repository,
+            reference,
+            login,
+        };
+        let total = self.shared.timeouts.total;
+        match tokio::time::timeout(total, self.shared.read(&question, platform)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(question.unavailable(UnavailableCause::TimedOut(total), None)),
+        }
+    }
+}
+
+impl fmt::Debug for RegistryClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryClient")
+            .field("rules", &self.shared.rules)
+            .field("timeouts", &self.shared.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn read(
+        &self,
+        question: &Question<'_>,
+        platform: &Platform,
+    ) -> Result<Manifest, RegistryError> {
+        self.rules.permits_name(question.registry)?;
+        let mut target = RegistryHost::parse(question.registry)
+            .and_then(|host| Target::new(host, question.repository))
+            .ok_or_else(|| question.invalid(InvalidAnswer::Name))?;
+
+        let mut first = self.get(question, &target, question.reference).await;
+        if target.plain_http && wants_tls(&first) {
+            target.plain_http = false;
+            first = self.get(question, &target, question.reference).await;
+        }
+        let first = question.accept(first)?;
+        let invalid = |reason| question.invalid(reason);
+        let digest =
+            verified_digest(question.reference, &first.headers, &first.body).map_err(invalid)?;
+        let (platform_digest, image) = match read(&first.headers, &first.body).map_err(invalid)? {
+            Document::Image(image) => (digest.clone(), Arc::new(image)),
+            Document::Index(index) => {
+                self.of_platform(question, &target, &index, platform)
+                    .await?
+            }
+        };
+        Ok(Manifest {
+            digest,
+            platform_digest,
+            config_digest: image.config_digest.clone(),
+            layers: image.layers.clone(),
+            compressed_size: image.compressed_size,
+        })
+    }
+
+    async fn of_platform(
+        &self,
+        question: &Question<'_>,
+        target: &Target,
+        index: &ImageIndex,
+        platform: &Platform,
+    ) -> Result<(String, Arc<PlatformManifest>), RegistryError> {
+        let entry = platform
+            .choose(index)
+            .ok_or_else(|| RegistryError::NoPlatform {
+                image: question.image(),
+                wanted: platform.clone(),
+                available: Platform::list(index),
+            })?;
+        let digest = entry.digest().to_string();
+        if let Some(known) = self.manifests.get(&digest) {
+            return Ok((digest, known));
+        }
+        let reply = question.accept(self.get(question, target, &digest).await)?;
+        let invalid = |reason| question.invalid(reason);
+        verified_digest(&digest, &reply.headers, &reply.body).map_err(invalid)?;
+        match read(&reply.headers, &reply.body).map_err(invalid)? {
+            Document::Image(image) => {
+                let image = Arc::new(image);
+                self.manifests.insert(digest.clone(), image.clone());
+                Ok((digest, image))
+            }
+            Document::Index(_) => Err(invalid(InvalidAnswer::Manifest(
+                "its index leads to another index",
+            ))),
+        }
+    }
+
+    /// One manifest's URL, authorized as often as needed: with what is known, and once more if that is refused.
+    async fn get(
+        &self,
+        question: &Question<'_>,
+        target: &Target,
+        reference: &str,
+    ) -> Result<Reply, TransportError> {
+        let url = target.manifest_url(reference).ok_or(InvalidAnswer::Name)?;
+        let grant = Grant::new(target, question.login);
+        let known = self.authorizations.get(&grant);
+        let known = known.and_then(|(header, until)| (Instant::now() < until).then_some(header));
+        let reply = self.transport.get(url.clone(), ACCEPT, known).await?;
+        if reply.status != StatusCode::UNAUTHORIZED || reply.elsewhere {
+            return Ok(reply);
+        }
+        self.authorizations.remove(&grant);
+        let (header, life) = match Challenge::find(&reply.headers) {
+            None => return Ok(reply),
+            Some(Challenge::Basic) => match question.login {
+                None => return Ok(reply),
+                Some(login) => (login.basic(), BASIC_LIFE),
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let url = token_url(target, &realm, service.as_deref())?;
+                let login = question.login.map(Login::basic);
+                let answer = self.transport.get(url, "application/json", login).await?;
+                if !answer.status.is_success() {
+                    return Ok(as_refusal(answer));
+                }
+                read_token(&answer.body)?
+            }
+        };
+        let reply = self
+            .transport
+            .get(url, ACCEPT, Some(header.clone()))
+            .await?;
+        if reply.status.is_success() {
+            self.authorizations
+                .insert(grant, (header, Instant::now() + life));
+        }
+        Ok(reply)
+    }
+}
+
+/// How long a password is sent without waiting for the challenge. It runs out at all so that a registry that has
+/// become public stops being sent passwords.
+const BASIC_LIFE: Duration = Duration::from_mins(5);
+
+/// A token service that says anything against the request (some say 400 or 404 to a bad login) denies it.
+fn as_refusal(mut answer: Reply) -> Reply {
+    let status = answer.status;
+    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+        answer.status = StatusCode::UNAUTHORIZED;
+    }
+    answer
+}
+
+/// Plain HTTP was not what a loopback registry speaks: no HTTP came back, or Go's 400 to a request without TLS.
+fn wants_tls(reply: &Result<Reply, TransportError>) -> bool {
+    match reply {
+        Ok(reply) => {
+            reply.status == StatusCode::BAD_REQUEST
+                && reply.body.windows(12).any(|text| text == b"HTTPS server")
+        }
+        Err(TransportError::Http(error)) => !error.is_connect() && !error.is_timeout(),
+        Err(_) => false,
+    }
+}
+
+impl Question<'_> {
+    fn image(&self) -> String {
+        let (registry, repository) = (self.registry, self.repository);
+        let mark = if self.reference.contains(':') {
+            '@'
+        } else {
+            ':'
+        };
+        format!("{registry}/{repository}{mark}{}", self.reference)
+    }
+
+    fn invalid(&self, reason: InvalidAnswer) -> RegistryError {
+        RegistryError::Invalid {
+            image: self.image(),
+            reason,
+        }
+    }
+
+    fn unavailable(&self, cause: UnavailableCause, retry_after: Option<Duration>) -> RegistryError {
+        RegistryError::Unavailable {
+            registry: self.registry.to_owned(),
+            retry_after,
+            cause,
+        }
+    }
+
+    /// An answer with a manifest in it, or what its status means.
+    fn accept(&self, reply: Result<Reply, TransportError>) -> Result<Reply, RegistryError> {
+        let reply = reply.map_err(|error| match error {
+            TransportError::NotAllowed(refused) => RegistryError::NotAllowed(refused),
+            TransportError::Http(error) => self.unavailable(UnavailableCause::Http(error), None),
+            TransportError::Invalid(reason) => self.invalid(reason),
+        })?;
+        let wait = retry_after(&reply.headers, SystemTime::now());
+        Err(match reply.status.as_u16() {
+            200 => return Ok(reply),
+            401 | 403 => RegistryError::Denied {
+                image: self.image(),
+                with_login: self.login.is_some(),
+            },
+            404 => RegistryError::NotFound {
+                image: self.image(),
+            },
+            429 => RegistryError::RateLimited {
+                registry: self.registry.to_owned(),
+                retry_after: wait,
+            },
+            408 | 500..=599 => self.unavailable(UnavailableCause::Status(reply.status), wait),
+            _ => self.invalid(InvalidAnswer::Status(reply.status)),
+        })
+    }
+}

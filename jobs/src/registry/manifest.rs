@@ -1,0 +1,184 @@
+//! From the bytes that a registry sent to what an engine will pull.
+
+use oci_spec::image::{Digest, ImageIndex, ImageManifest};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+use super::error::InvalidAnswer;
+
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// Everything an engine pulls; schema 1 is not asked for.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// The config types of Docker's `ImageTypes`: the odd ones come from registries of old.
+const IMAGE_CONFIGS: [&str; 6] = [
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+    "",
+];
+
+/// What a reference means on one platform, before anything is pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The digest that the reference means: the index's if it is an index, as `docker images --digests` shows it.
+    pub digest: String,
+    /// The digest of the platform's own manifest; the same as `digest` if there is no index.
+    pub platform_digest: String,
+    /// The digest of the image's config, which is the image id of Docker's classic image store.
+    pub config_digest: String,
+    /// The layers from the bottom up. One that is in an image twice is listed twice.
+    pub layers: Vec<Layer>,
+    /// The sum of the layers' sizes, in bytes.
+    pub compressed_size: u64,
+}
+
+/// A layer as the registry stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Of the compressed content.
+    pub digest: String,
+    /// Of the compressed content, in bytes.
+    pub size: u64,
+    /// Says the compression, and whether the layer is fetched from elsewhere.
+    pub media_type: String,
+}
+
+/// A document under a manifest URL.
+pub(super) enum Document {
+    Index(ImageIndex),
+    Image(PlatformManifest),
+}
+
+/// The part of a `Manifest` that belongs to one platform.
+#[derive(Clone, Debug)]
+pub(super) struct PlatformManifest {
+    pub(super) config_digest: String,
+    pub(super) layers: Vec<Layer>,
+    pub(super) compressed_size: u64,
+}
+
+/// Which members a document has, to tell its kind without trusting what it calls itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: u32,
+    media_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    fs_layers: Option<IgnoredAny>,
+}
+
+/// Checks the body against the digest that was asked for and the one that the registry announced, and returns what
+/// the reference means.
+pub(super) fn verified_digest(
+    reference: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<String, InvalidAnswer> {
+    let requested = Digest::try_from(reference).ok();
+    let announced = match headers.get(DIGEST_HEADER) {
+        None => None,
+        Some(value) => {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            let digest = Digest::try_from(text.as_ref()).map_err(|_| mismatch(&text))?;
+            Some(digest)
+        }
+    };
+    for expected in requested.iter().chain(&announced) {
+        if hash(expected.algorithm().as_ref(), body).as_deref() != Some(expected.digest()) {
+            return Err(mismatch(expected.as_ref()));
+        }
+    }
+    let meant = requested.or(announced).map(|digest| digest.to_string());
+    Ok(meant.unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(body)))))
+}
+
+/// The expected digest is the registry's text: only so much of it is repeated.
+fn mismatch(expected: &str) -> InvalidAnswer {
+    InvalidAnswer::Digest {
+        expected: expected.chars().take(140).collect(),
+    }
+}
+
+fn hash(algorithm: &str, body: &[u8]) -> Option<String> {
+    match algorithm {
+        "sha256" => Some(hex::encode(Sha256::digest(body))),
+        "sha384" => Some(hex::encode(Sha384::digest(body))),
+        "sha512" => Some(hex::encode(Sha512::digest(body))),
+        _ => None,
+    }
+}
+
+/// Reads an index or a manifest. A document that is both, or is announced as the other, is refused: two readers could
+/// see two images in it (OCI distribution-spec, GHSA-mc8v-mgrf-8f4m).
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, InvalidAnswer> {
+    let shape: Shape = serde_json::from_slice(body)?;
+    if shape.schema_version == 1 || shape.fs_layers.is_some() {
+        return Err(InvalidAnswer::Schema1);
+    }
+    let is_index = shape.manifests.is_some();
+    let is_image = shape.config.is_some() || shape.layers.is_some();
+    let header = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let announced = [shape.media_type.as_deref(), header];
+    let contradicted = announced.into_iter().flatten().any(|media_type| {
+        (is_index && is_manifest_type(media_type)) || (is_image && is_index_type(media_type))
+    });
+    if contradicted || is_index && is_image {
+        return Err(InvalidAnswer::Manifest(
+            "its manifest contradicts itself: it is both an index and an image",
+        ));
+    }
+    if is_index {
+        return Ok(Document::Index(serde_json::from_slice(body)?));
+    }
+    if !is_image {
+        return Err(InvalidAnswer::Manifest("it is no container image"));
+    }
+    image(&serde_json::from_slice(body)?).map(Document::Image)
+}
+
+fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
+    let config_type = manifest.config().media_type().to_string();
+    if !IMAGE_CONFIGS.contains(&config_type.as_str()) {
+        return Err(InvalidAnswer::Manifest("it is no container image"));
+    }
+    let layers: Vec<Layer> = manifest
+        .layers()
+        .iter()
+        .map(|layer| Layer {
+            digest: layer.digest().to_string(),
+            size: layer.size(),
+            media_type: layer.media_type().to_string(),
+        })
+        .collect();
+    let compressed_size = layers
+        .iter()
+        .try_fold(0_u64, |sum, layer| sum.checked_add(layer.size))
+        .filter(|sum| i64::try_from(*sum).is_ok())
+        .ok_or(InvalidAnswer::Manifest("its layers' sizes are impossible"))?;
+    Ok(PlatformManifest {
+        config_digest: manifest.config().digest().to_string(),
+        layers,
+        compressed_size,
+    })
+}
+
+fn is_index_type(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.index.")
+        || media_type.starts_with("application/vnd.docker.distribution.manifest.list.")
+}
+
+fn is_manifest_type(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.manifest.")
+        || media_type.starts_with("application/vnd.docker.distribution.manifest.v")
+}

@@ -1,0 +1,1 @@
+//! Real registries for integration tests.
