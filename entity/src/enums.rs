@@ -1,5 +1,6 @@
 //! The closed sets of words that rows are made of, spelled in the database as in the GraphQL contract.
 
+use sea_orm::entity::prelude::StringLen;
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
 

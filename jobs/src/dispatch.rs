@@ -18,9 +18,8 @@ use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, host, job};
 
 use crate::announce::Change;
-use crate::claim;
 use crate::events::{Event, Topic};
-use crate::housekeeping;
+use crate::housekeeping::Housekeeping;
 use crate::queue::Dispatch;
 use crate::services::Services;
 
@@ -59,13 +58,14 @@ pub async fn run(services: Services, only: Option<Uuid>, stop: CancellationToken
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
+        let mut housekeeping = Housekeeping::default();
         loop {
             let tick = tokio::select! {
                 _ = ticks.tick() => true,
                 () = services.wake.notified() => false,
             };
             if tick {
-                housekeeping::tick(&services).await;
+                housekeeping.tick(&services).await;
             }
             match pass(&services, only, tick).await {
                 Ok(()) => failing = false,
@@ -206,13 +206,4 @@ async fn push(services: &Services, host: &host::Model, jobs: &[Waiting], now: Ti
             .await?;
     }
     Ok(())
-}
-
-/// Takes jobs over from workers that vanished.
-pub(crate) async fn take_over(services: &Services) {
-    match claim::take_over(services).await {
-        Ok(0) => {}
-        Ok(_) => services.wake.notify_one(),
-        Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
-    }
 }

@@ -47,24 +47,30 @@ pub(crate) async fn end(
     purpose: Purpose,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let (id, holder, engine_image_id) = (holding.id, holding.holder, holding.engine_image_id);
+    let engine_image_id = holding.engine_image_id;
+    let last = is_last_of(tx, &holding).await?;
     let mut holding = holding.into_active_model();
     holding.state = Set(state);
     holding.released_at = Set(Some(now));
     holding.live = Set(None);
     holding.update(tx).await?;
     let Some(account) = account else { return Ok(()) };
-    let others = image::Entity::find()
-        .filter(image::Column::EngineImageId.eq(engine_image_id))
-        .filter(image::Column::Live.eq(1))
-        .filter(image::Column::Holder.eq(holder))
-        .filter(image::Column::Id.ne(id))
-        .count(tx)
-        .await?;
-    if others == 0
+    if last
         && let Some(payment) = account.payment_for(engine_image_id).await?
     {
         account.refund(payment, purpose).await?;
     }
     Ok(())
+}
+
+/// Whether this is its holder's last tag of the image, so that ending it gives the charge back.
+pub(crate) async fn is_last_of(tx: &DatabaseTransaction, holding: &image::Model) -> Result<bool, DbErr> {
+    let others = image::Entity::find()
+        .filter(image::Column::EngineImageId.eq(holding.engine_image_id))
+        .filter(image::Column::Live.eq(1))
+        .filter(image::Column::Holder.eq(holding.holder))
+        .filter(image::Column::Id.ne(holding.id))
+        .count(tx)
+        .await?;
+    Ok(others == 0)
 }

@@ -22,7 +22,7 @@ use crate::error::ServiceError;
 use crate::events::{Event, Topic};
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use crate::{dispatch, hosts, reconcile};
+use crate::{hosts, reconcile};
 use running::Running;
 use transfers::Transfers;
 
@@ -112,11 +112,6 @@ impl Worker {
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());
             tasks.spawn(async move { side.run_until_cancelled(worker.follow_cancellations()).await });
-        }
-        {
-            let (services, side) = (parts.services.clone(), side.clone());
-            let host_id = worker.host_id;
-            tasks.spawn(async move { dispatch::run(services, Some(host_id), side).await });
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());

@@ -1,0 +1,75 @@
+//! Jobs and their attempts as users see them.
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use uuid::Uuid;
+use wharfinger_entity::{JobKind, JobState, job, job_attempt};
+
+use super::Viewer;
+use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use crate::db::Db;
+
+/// Which jobs.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// In one of these states.
+    pub states: Option<Vec<JobState>>,
+    /// Of one of these kinds.
+    pub kinds: Option<Vec<JobKind>>,
+    /// On this host.
+    pub host_id: Option<Uuid>,
+    /// Of this user.
+    pub user_id: Option<Uuid>,
+}
+
+/// A page of the viewer's jobs, newest first; of every user's for an administrator.
+pub async fn list(db: &Db, viewer: Viewer, filter: &JobFilter, page: &PageArgs) -> Result<Page<job::Model>, ListError> {
+    let request = page.check()?;
+    let ordering = Ordering { by: By::Id, id: Expr::col((job::Entity, job::Column::Id)), descending: true };
+    let query = request.apply(job::Entity::find().filter(matching(viewer, filter)), &ordering)?;
+    Ok(request.cut(query.all(db.read()).await?, |job| Position::id(job.id)))
+}
+
+/// How many there are of them in all.
+pub async fn count(db: &Db, viewer: Viewer, filter: &JobFilter) -> Result<u64, DbErr> {
+    job::Entity::find().filter(matching(viewer, filter)).count(db.read()).await
+}
+
+/// Those of these jobs that the viewer may see.
+pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<job::Model>, DbErr> {
+    job::Entity::find()
+        .filter(job::Column::Id.is_in(ids.iter().copied()))
+        .filter(matching(viewer, &JobFilter::default()))
+        .all(db.read())
+        .await
+}
+
+/// The attempts of these jobs, in order.
+pub async fn attempts(db: &Db, job_ids: &[Uuid]) -> Result<Vec<job_attempt::Model>, DbErr> {
+    job_attempt::Entity::find()
+        .filter(job_attempt::Column::JobId.is_in(job_ids.iter().copied()))
+        .order_by_asc(job_attempt::Column::JobId)
+        .order_by_asc(job_attempt::Column::Number)
+        .all(db.read())
+        .await
+}
+
+fn matching(viewer: Viewer, filter: &JobFilter) -> Condition {
+    let mut matching = Condition::all();
+    if let Some(owner) = viewer.owner() {
+        matching = matching.add(job::Column::UserId.eq(owner));
+    }
+    if let Some(user_id) = filter.user_id {
+        matching = matching.add(job::Column::UserId.eq(user_id));
+    }
+    if let Some(states) = &filter.states {
+        matching = matching.add(job::Column::State.is_in(states.iter().copied()));
+    }
+    if let Some(kinds) = &filter.kinds {
+        matching = matching.add(job::Column::Kind.is_in(kinds.iter().copied()));
+    }
+    if let Some(host_id) = filter.host_id {
+        matching = matching.add(job::Column::HostId.eq(host_id));
+    }
+    matching
+}

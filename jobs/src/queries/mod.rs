@@ -1,0 +1,34 @@
+//! What the API reads. Every function answers for a [`Viewer`] and never with what that viewer may not see; every list is
+//! paged by keys, so that pages stay right while rows come and go.
+
+pub mod hosts;
+pub mod images;
+pub mod jobs;
+pub mod ledger;
+pub mod page;
+pub mod users;
+
+use uuid::Uuid;
+use wharfinger_entity::{Role, user};
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The user.
+    pub user_id: Uuid,
+    /// Whether they may see everything.
+    pub admin: bool,
+}
+
+impl Viewer {
+    /// The limit on owners that this viewer is under: none for an administrator.
+    pub fn owner(self) -> Option<Uuid> {
+        (!self.admin).then_some(self.user_id)
+    }
+}
+
+impl From<&user::Model> for Viewer {
+    fn from(user: &user::Model) -> Self {
+        Self { user_id: user.id, admin: user.role == Role::Admin }
+    }
+}

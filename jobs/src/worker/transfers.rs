@@ -1,0 +1,125 @@
+//! Transfers: one pull by the engine for every job on this worker that wants the same reference.
+//!
+//! The first job starts it, others join and see its progress. It runs as long as one of them is left: when the last one
+//! is cancelled, the engine's pull is cancelled with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::engine::{Engine, EngineError, PullName};
+use crate::progress::{Coalescer, ProgressTracker, PullSnapshot};
+
+/// Where a transfer is.
+#[derive(Clone, Debug)]
+pub(crate) struct TransferState {
+    /// What has arrived so far.
+    pub(crate) snapshot: PullSnapshot,
+    /// Grows with every event of the engine, also with those that change no figure: its silence is a stall.
+    pub(crate) heard: u64,
+    /// How it ended, once it has.
+    pub(crate) ended: Option<Result<(), Arc<EngineError>>>,
+}
+
+/// A running transfer. Dropping the last one cancels the engine's pull.
+pub(crate) struct Transfer {
+    state: watch::Receiver<TransferState>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Transfer {
+    /// Follows it.
+    pub(crate) fn state(&self) -> watch::Receiver<TransferState> {
+        self.state.clone()
+    }
+}
+
+/// The transfers that run on this worker, by reference.
+#[derive(Default)]
+pub(crate) struct Transfers(Mutex<HashMap<String, Weak<Transfer>>>);
+
+impl Transfers {
+    /// Joins the transfer of a reference, or starts it with what `tracker` knows of the layers. Says whether it joined.
+    pub(crate) fn join(
+        &self,
+        engine: &Engine,
+        reference: &str,
+        name: &PullName,
+        tracker: ProgressTracker,
+    ) -> (Arc<Transfer>, bool) {
+        let mut transfers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        transfers.retain(|_, transfer| transfer.strong_count() > 0);
+        let running = transfers.get(reference).and_then(Weak::upgrade);
+        // One that has ended is on its way out: what it brought may be gone again by now.
+        if let Some(transfer) = running.filter(|transfer| transfer.state.borrow().ended.is_none()) {
+            return (transfer, true);
+        }
+        let first = TransferState { snapshot: tracker.snapshot(now()), heard: 0, ended: None };
+        let (sender, state) = watch::channel(first);
+        let task = tokio::spawn(follow(engine.clone(), name.clone(), tracker, sender));
+        let transfer = Arc::new(Transfer { state, _task: AbortOnDropHandle::new(task) });
+        transfers.insert(reference.to_owned(), Arc::downgrade(&transfer));
+        (transfer, false)
+    }
+}
+
+/// Reads the engine's events into the channel, at most ten times a second.
+async fn follow(engine: Engine, name: PullName, mut tracker: ProgressTracker, state: watch::Sender<TransferState>) {
+    let mut events = std::pin::pin!(engine.pull(&name, None));
+    let mut coalescer = Coalescer::default();
+    let mut pending = false;
+    loop {
+        let due = coalescer.wait(now());
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = tokio::time::sleep(due), if pending => {
+                pending = false;
+                coalescer.emitted(now());
+                state.send_modify(|state| state.snapshot = tracker.snapshot(now()));
+                continue;
+            }
+        };
+        match event {
+            Some(Ok(event)) => {
+                let changed = tracker.apply(&event, now());
+                if changed && due == Duration::ZERO {
+                    pending = false;
+                    coalescer.emitted(now());
+                    state.send_modify(|state| {
+                        state.heard += 1;
+                        state.snapshot = tracker.snapshot(now());
+                    });
+                } else {
+                    pending |= changed;
+                    state.send_if_modified(|state| {
+                        state.heard += 1;
+                        false
+                    });
+                }
+            }
+            Some(Err(error)) => {
+                state.send_modify(|state| {
+                    state.snapshot = tracker.snapshot(now());
+                    state.ended = Some(Err(Arc::new(error)));
+                });
+                return;
+            }
+            None => {
+                tracker.finish(now());
+                state.send_modify(|state| {
+                    state.snapshot = tracker.snapshot(now());
+                    state.ended = Some(Ok(()));
+                });
+                return;
+            }
+        }
+    }
+}
+
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
