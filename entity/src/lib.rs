@@ -1,4 +1,11 @@
-//! SeaORM entities and the value types they are made of.
+//! `SeaORM` entities and the value types they are made of.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "a test that panics fails, and says where"
+    )
+)]
 
 pub mod credits;
 pub mod digest;
