@@ -58,7 +58,10 @@ impl fmt::Display for DigestAlgorithm {
 )]
 #[serde(try_from = "String", into = "String")]
 #[sea_orm(value_type = "String")]
-pub struct Digest(String);
+pub struct Digest {
+    text: String,
+    algorithm: DigestAlgorithm,
+}
 
 impl Digest {
     /// Parses `text` by the rules of opencontainers/go-digest, which Docker uses: upper-case digits are refused.
@@ -71,10 +74,7 @@ impl Digest {
         let algorithm = DigestAlgorithm::from_name(name).ok_or_else(|| DigestError::Algorithm {
             name: excerpt(name),
         })?;
-        if !hex
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
-        {
+        if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(DigestError::NotHex { hex: excerpt(hex) });
         }
         if hex.len() != algorithm.hex_length() {
@@ -87,40 +87,38 @@ impl Digest {
         if hex.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(DigestError::UpperCase { hex: excerpt(hex) });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self {
+            text: text.to_owned(),
+            algorithm,
+        })
     }
 
     /// The whole digest: `sha256:dbcc1c35…`.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The algorithm before the colon.
     pub fn algorithm(&self) -> DigestAlgorithm {
-        DigestAlgorithm::from_name(self.split().0).expect("parse lets only known algorithms in")
+        self.algorithm
     }
 
     /// The hash after the colon, in lower-case hexadecimal digits.
     pub fn hex(&self) -> &str {
-        self.split().1
-    }
-
-    fn split(&self) -> (&str, &str) {
-        self.0
-            .split_once(':')
-            .expect("parse lets only text with a colon in")
+        // The name and the colon, both ASCII, come before it.
+        &self.text[self.algorithm.as_str().len() + 1..]
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl AsRef<str> for Digest {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -142,7 +140,7 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.text
     }
 }
 

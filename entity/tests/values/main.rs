@@ -1,0 +1,12 @@
+//! The value types against Docker's own test vectors and grammar, and against whatever else may be sent.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+mod credits;
+mod docker_vectors;
+mod fuzz_body;
+mod grammar;
+mod messages;
+mod properties;
