@@ -1,0 +1,3 @@
+pub mod events;
+pub mod queue;
+mod redis_link;
