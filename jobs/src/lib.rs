@@ -1,5 +1,45 @@
 //! What happens to an accepted request: hold, dispatch, claim, run on the engine, settle.
+//!
+//! A pull passes through [`pull_image`] (accepted: job and hold in one transaction), [`dispatch`] (handed to the
+//! [`queue`]), [`worker`] (claimed, run with [`registry`] and [`engine`], settled). [`credits`] is the only place where
+//! money moves, `outcome` the only place where an attempt ends badly, [`events`] how watchers hear of it all.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "a test that panics fails, and says where"
+    )
+)]
 
+mod accept;
+pub mod accounts;
+pub mod announce;
+pub mod cancel_job;
+mod claim;
+pub mod clock;
+pub mod credits;
+mod custody;
+pub mod db;
+pub mod dispatch;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod frame;
+mod holdings;
+pub mod hosts;
+mod housekeeping;
+mod outcome;
+pub mod progress;
+pub mod pull_image;
+pub mod queries;
+pub mod queue;
+mod reconcile;
+mod redis_link;
 pub mod registry;
+pub mod remove_image;
+pub mod retry_job;
+pub mod services;
+pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod worker;

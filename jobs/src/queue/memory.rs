@@ -1,0 +1,156 @@
+//! The queue inside one process: apalis' in-memory backend over a list that can be asked what it holds.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use apalis_core::backend::memory::{MemorySink, MemoryStorage, MemoryStorageError};
+use apalis_core::monitor::Monitor;
+use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::TaskId;
+use apalis_core::worker::builder::WorkerBuilder;
+use futures::{Sink, SinkExt, StreamExt, sink, stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::pool::{Pool, drive};
+use super::{Dispatch, QueueError};
+
+/// A queue per host in this process. Bounded by what the dispatcher pushes ahead.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryQueue {
+    hosts: Arc<Mutex<HashMap<String, Arc<HostQueue>>>>,
+}
+
+#[derive(Debug, Default)]
+struct HostQueue {
+    jobs: Mutex<Jobs>,
+    pushed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    waiting: VecDeque<Dispatch>,
+    /// Waiting or running.
+    held: HashSet<Uuid>,
+}
+
+impl MemoryQueue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn host(&self, host: &str) -> Arc<HostQueue> {
+        lock(&self.hosts)
+            .entry(host.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    pub(super) fn push(&self, host: &str, dispatch: &Dispatch) {
+        let queue = self.host(host);
+        let mut jobs = lock(&queue.jobs);
+        if jobs.held.insert(dispatch.job_id) {
+            jobs.waiting.push_back(dispatch.clone());
+            drop(jobs);
+            queue.pushed.notify_waiters();
+        }
+    }
+
+    pub(super) fn holds(&self, host: &str, job_ids: &[Uuid]) -> HashSet<Uuid> {
+        let queue = self.host(host);
+        let jobs = lock(&queue.jobs);
+        job_ids
+            .iter()
+            .filter(|id| jobs.held.contains(id))
+            .copied()
+            .collect()
+    }
+
+    pub(super) async fn run<H, F>(
+        &self,
+        host: &str,
+        worker: &str,
+        concurrency: usize,
+        handler: H,
+        stop: CancellationToken,
+    ) -> Result<(), QueueError>
+    where
+        H: Fn(Dispatch) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let queue = self.host(host);
+        let pool = Arc::new(Pool::new(concurrency, {
+            let queue = queue.clone();
+            move |dispatch: Dispatch| {
+                let held = Held(queue.clone(), dispatch.job_id);
+                let handled = handler(dispatch);
+                async move {
+                    handled.await;
+                    drop(held);
+                }
+            }
+        }));
+        let (workers, name) = (pool.clone(), worker.to_owned());
+        let monitor = Monitor::new()
+            .register(move |_| {
+                WorkerBuilder::new(name.as_str())
+                    .backend(queue.storage())
+                    .build(workers.service())
+            })
+            // Nothing here fails; what a bug breaks starts again.
+            .should_restart(|_, _| true);
+        if let Err(error) = drive(monitor, &stop).await {
+            tracing::warn!(host, error, "the worker of the queue in memory failed");
+        }
+        pool.drained().await;
+        Ok(())
+    }
+}
+
+impl HostQueue {
+    /// apalis' in-memory backend, reading from this list. Its own way in is closed: pushes go through [`MemoryQueue::push`].
+    fn storage(self: &Arc<Self>) -> MemoryStorage<Dispatch> {
+        let closed: Box<
+            dyn Sink<Task<Dispatch>, Error = MemoryStorageError> + Send + Sync + Unpin,
+        > = Box::new(sink::drain().sink_map_err(|never| match never {}));
+        let messages = stream::unfold(self.clone(), |queue| async move {
+            let dispatch = queue.next().await;
+            let task = TaskBuilder::new(dispatch.clone())
+                .task_id(TaskId::from(dispatch.job_id.to_string()))
+                .build();
+            Some((task, queue))
+        });
+        MemoryStorage::new_with(
+            MemorySink::new(Arc::new(futures::lock::Mutex::new(closed))),
+            messages.boxed(),
+        )
+    }
+
+    async fn next(&self) -> Dispatch {
+        loop {
+            let mut pushed = std::pin::pin!(self.pushed.notified());
+            // Before looking, so that no push falls between the look and the wait.
+            pushed.as_mut().enable();
+            if let Some(dispatch) = lock(&self.jobs).waiting.pop_front() {
+                return dispatch;
+            }
+            pushed.await;
+        }
+    }
+}
+
+/// Lets a job go when its handler returned, panicked or was dropped.
+struct Held(Arc<HostQueue>, Uuid);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.0.jobs).held.remove(&self.1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

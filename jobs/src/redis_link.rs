@@ -1,0 +1,65 @@
+//! How this crate talks to Redis: short deadlines, lazy connections, back-off. Redis may be away at
+//! any moment, at the start too, and comes back without anybody's help.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream};
+use redis::{Client, ErrorKind, RedisError, RedisResult};
+use tokio::time::timeout;
+
+/// How long one command, or one attempt to connect, may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often an idle pub/sub connection is asked whether it is still there: a half-open one is silent.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A connection for commands, made at first use and again after any failure.
+pub(crate) fn manager(client: &Client) -> RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(DEADLINE))
+        .set_response_timeout(Some(DEADLINE))
+        // A caller waits at most for two attempts; the next call starts afresh.
+        .set_number_of_retries(1)
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(Duration::from_millis(200));
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+/// A connection of its own for pub/sub. It ends (its stream yields `None`) and is then made anew by the caller.
+pub(crate) async fn pubsub(client: &Client) -> RedisResult<(PubSubSink, PubSubStream)> {
+    in_time(client.get_async_pubsub())
+        .await
+        .map(redis::aio::PubSub::split)
+}
+
+/// Gives a Redis call the deadline that pub/sub connections do not have by themselves.
+pub(crate) async fn in_time<T>(call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(DEADLINE, call).await.unwrap_or_else(|_elapsed| {
+        Err(RedisError::from((
+            ErrorKind::Io,
+            "Redis did not answer in time",
+        )))
+    })
+}
+
+/// Delays between attempts: doubling, up to a second, so that work goes on soon after Redis is back.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(25);
+    const LAST: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.0 = Self::FIRST;
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Self::LAST);
+    }
+}
