@@ -1,1 +1,3 @@
+//! The `wharfinger` binary.
+
 fn main() {}

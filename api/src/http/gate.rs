@@ -1,0 +1,88 @@
+//! Who is calling: the transport's only question to the rest of the program.
+
+use std::{future::Future, sync::Arc};
+
+use async_graphql::{Data, Request};
+use axum::http::{HeaderMap, header, request::Parts};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::error::Refusal;
+
+/// Lets requests and connections in, and says what their resolvers find in the context.
+pub trait Gate: Clone + Send + Sync + 'static {
+    /// One HTTP request, seen before its body is read. What it returns becomes the request's data.
+    fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
+
+    /// A WebSocket's `connection_init`, with the request that opened the socket (cookies, origin) and the payload
+    /// (empty when there was none). A refusal closes the socket with 4403, or with 1013 when it is about load.
+    fn connection(
+        &self,
+        upgrade: &Parts,
+        payload: &Map<String, Value>,
+    ) -> impl Future<Output = Result<Session, Refusal>> + Send;
+
+    /// One operation on a WebSocket, before it is executed: the place for what must be fresh for each operation
+    /// (data loaders) and for limits that count operations. A refusal ends this operation alone.
+    fn operation(
+        &self,
+        _session: &Arc<Data>,
+        request: Request,
+    ) -> impl Future<Output = Result<Request, Refusal>> + Send {
+        async { Ok(request) }
+    }
+}
+
+/// A WebSocket connection that was let in.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// What the resolvers of every operation on this socket find in the context.
+    pub data: Data,
+    /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401.
+    pub ended: CancellationToken,
+}
+
+/// Whether a browser sent this from a page of this very server, or it was no browser (no `Origin`).
+///
+/// A gate that takes cookies on a WebSocket has to ask: browsers open sockets across origins without a preflight.
+pub fn same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
+    let (Some(host), Some(origin)) = (host, origin) else {
+        return false;
+    };
+    // The scheme of this server is not known behind a proxy; the origin's own decides which port is meant.
+    Url::parse(&format!("{}://{host}", origin.scheme()))
+        .is_ok_and(|own| own.origin() == origin.origin())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origin: Option<&str>, host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        same_origin(&headers)
+    }
+
+    #[test]
+    fn only_the_own_origin_counts_as_the_same() {
+        assert!(check(None, "wharf.example"));
+        assert!(check(Some("https://wharf.example"), "wharf.example"));
+        assert!(check(Some("https://wharf.example"), "wharf.example:443"));
+        assert!(check(Some("http://127.0.0.1:8080"), "127.0.0.1:8080"));
+        assert!(!check(Some("http://127.0.0.1:8081"), "127.0.0.1:8080"));
+        assert!(!check(Some("https://evil.example"), "wharf.example"));
+        assert!(!check(Some("null"), "wharf.example"));
+    }
+}

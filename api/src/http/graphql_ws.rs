@@ -1,0 +1,286 @@
+//! GraphQL over WebSocket: one task per socket and no queue; see `operations` for how a slow reader is held back.
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::{Data, Executor, Request};
+use axum::{
+    RequestPartsExt,
+    extract::{
+        WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+use futures::{FutureExt, StreamExt, future, stream};
+use tokio::time::{Instant, interval_at, timeout, timeout_at};
+
+use super::{
+    Transport,
+    error::{ErrorCode, Refusal, give_codes, is_request_error},
+    gate::{Gate, Session},
+    operations::{Operations, Outcome},
+    ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage},
+};
+
+/// Read eagerly per socket: with tungstenite's own 128 KiB ten thousand subscribers cost over a gigabyte.
+const READ_BUFFER: usize = 4096;
+/// How long the peer's half of the closing handshake is awaited.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Turns the request into a WebSocket, or says why that cannot be.
+pub(super) async fn upgrade<E: Executor, G: Gate>(
+    transport: Arc<Transport<E, G>>,
+    mut parts: Parts,
+) -> Response {
+    let upgrade = match parts.extract::<WebSocketUpgrade>().await {
+        Ok(upgrade) => upgrade.protocols([PROTOCOL]),
+        Err(rejection) => return rejection.into_response(),
+    };
+    let agreed = upgrade.selected_protocol().is_some();
+    let max_message = transport.settings.max_body;
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(max_message)
+        .max_frame_size(max_message)
+        .on_upgrade(move |mut socket| async move {
+            let end = if agreed {
+                serve(&transport, parts, &mut socket).await
+            } else {
+                End::Close(Close::SUBPROTOCOL)
+            };
+            if let End::Close(close) = end {
+                say_goodbye(socket, close).await;
+            }
+        })
+}
+
+/// How a socket ends.
+enum End {
+    /// The server closes it.
+    Close(Close),
+    /// The peer closed it or is out of reach.
+    Gone,
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+async fn serve<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    parts: Parts,
+    socket: &mut WebSocket,
+) -> End {
+    // Boxed, so that what only the beginning needs is not carried by the task for the socket's whole life.
+    let opened = {
+        let opening = Box::pin(open(transport, parts, socket));
+        tokio::select! {
+            opened = opening => opened,
+            () = transport.shutdown.cancelled() => Err(Close::GOING_AWAY.into()),
+        }
+    };
+    let session = match opened {
+        Ok(session) => session,
+        Err(end) => return end,
+    };
+    let mut connection = Connection {
+        transport,
+        socket,
+        session: Arc::new(session.data),
+        operations: Operations::default(),
+    };
+    tokio::select! {
+        biased;
+        () = transport.shutdown.cancelled() => Close::GOING_AWAY.into(),
+        () = session.ended.cancelled() => Close::UNAUTHORIZED.into(),
+        end = connection.run() => end,
+    }
+}
+
+/// Everything up to the acknowledgement.
+async fn open<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    parts: Parts,
+    socket: &mut WebSocket,
+) -> Result<Session, End> {
+    let settings = &transport.settings;
+    let deadline = Instant::now() + settings.init_timeout;
+    let payload = loop {
+        let message = timeout_at(deadline, receive(socket))
+            .await
+            .map_err(|_| Close::INIT_TIMEOUT)??;
+        match message {
+            None | Some(ClientMessage::Pong {} | ClientMessage::Complete { .. }) => {}
+            Some(ClientMessage::Ping { payload }) => {
+                let pong = ServerMessage::Pong { payload }.to_text();
+                send(socket, pong, settings.send_timeout).await?;
+            }
+            Some(ClientMessage::Subscribe { .. }) => return Err(Close::UNAUTHORIZED.into()),
+            Some(ClientMessage::ConnectionInit { payload }) => break payload.unwrap_or_default(),
+        }
+    };
+    let session = transport
+        .gate
+        .connection(&parts, &payload)
+        .await
+        .map_err(Close::refused)?;
+    send(
+        socket,
+        ServerMessage::ConnectionAck.to_text(),
+        settings.send_timeout,
+    )
+    .await?;
+    Ok(session)
+}
+
+/// An acknowledged connection.
+struct Connection<'a, E, G> {
+    transport: &'a Transport<E, G>,
+    socket: &'a mut WebSocket,
+    session: Arc<Data>,
+    operations: Operations,
+}
+
+impl<E: Executor, G: Gate> Connection<'_, E, G> {
+    async fn run(&mut self) -> End {
+        match self.exchange().await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<std::convert::Infallible, End> {
+        let period = self.transport.settings.keep_alive;
+        let mut keep_alive = interval_at(Instant::now() + period, period);
+        // Pings sent since the peer was last heard of.
+        let mut unanswered = 0;
+        loop {
+            tokio::select! {
+                message = receive(self.socket) => {
+                    unanswered = 0;
+                    if let Some(message) = message? {
+                        self.handle(message).await?;
+                    }
+                }
+                (id, outcome) = self.operations.next() => self.forward(&id, outcome).await?,
+                _ = keep_alive.tick() => {
+                    if unanswered == 2 {
+                        return Err(End::Gone);
+                    }
+                    unanswered += 1;
+                    self.send(Message::Ping(Vec::new().into())).await?;
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), End> {
+        match message {
+            ClientMessage::ConnectionInit { .. } => return Err(Close::SECOND_INIT.into()),
+            ClientMessage::Ping { payload } => self.say(&ServerMessage::Pong { payload }).await?,
+            ClientMessage::Pong {} => {}
+            ClientMessage::Complete { id } => self.operations.remove(&id),
+            ClientMessage::Subscribe { id, payload } => {
+                if id.is_empty() {
+                    return Err(Close::invalid(&"the id is empty").into());
+                }
+                if self.operations.contains(&id) {
+                    return Err(Close::duplicate(&id).into());
+                }
+                self.start(id, payload.into()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, id: String, request: Request) -> Result<(), End> {
+        let limit = self.transport.settings.max_operations;
+        if self.operations.len() >= limit {
+            let message = format!("at most {limit} operations can run on one connection");
+            let refusal = Refusal::new(ErrorCode::LimitExceeded, message).into_response();
+            let payload = &refusal.errors;
+            return self.say(&ServerMessage::Error { id: &id, payload }).await;
+        }
+        let executor = self.transport.executor.clone();
+        let gate = self.transport.gate.clone();
+        let session = Arc::clone(&self.session);
+        let responses = async move {
+            match gate.operation(&session, request).await {
+                Ok(request) => executor.execute_stream(request, Some(session)),
+                Err(refusal) => stream::once(future::ready(refusal.into_response())).boxed(),
+            }
+        };
+        self.operations
+            .insert(id, responses.flatten_stream().boxed());
+        Ok(())
+    }
+
+    async fn forward(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
+        match outcome {
+            Outcome::Next(mut response) if is_request_error(&response) => {
+                self.operations.remove(id);
+                give_codes(&mut response.errors);
+                let payload = &response.errors;
+                self.say(&ServerMessage::Error { id, payload }).await
+            }
+            Outcome::Next(response) => {
+                let payload = &response;
+                self.say(&ServerMessage::Next { id, payload }).await
+            }
+            Outcome::Complete => self.say(&ServerMessage::Complete { id }).await,
+        }
+    }
+
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        self.send(Message::Text(message.to_text().into())).await
+    }
+
+    /// Sends, and meanwhile keeps the operations moving.
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            sent = timeout(self.transport.settings.send_timeout, self.socket.send(message)) => {
+                if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(End::Gone) }
+            }
+            never = self.operations.fill() => match never {},
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, text: String, limit: Duration) -> Result<(), End> {
+    match timeout(limit, socket.send(Message::Text(text.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(End::Gone),
+    }
+}
+
+/// The next message; `None` is a frame of WebSocket's own that only shows that the peer is there. Safe to cancel.
+async fn receive(socket: &mut WebSocket) -> Result<Option<ClientMessage>, End> {
+    match socket.recv().await {
+        Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| Close::invalid(&error).into()),
+        Some(Ok(Message::Binary(_))) => Err(Close::invalid(&"binary data").into()),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+    }
+}
+
+/// Closes and waits for the peer to agree: a connection dropped at once may lose the frame that says why.
+async fn say_goodbye(mut socket: WebSocket, close: Close) {
+    let goodbye = async {
+        if socket
+            .send(Message::Close(Some(close.into())))
+            .await
+            .is_ok()
+        {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    // A peer that does not answer in time is dropped; there is nobody left to tell.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}

@@ -1,0 +1,103 @@
+//! GraphQL over HTTP and over WebSocket, for any async-graphql executor.
+//!
+//! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries) or
+//! `graphql_ws` (`graphql-transport-ws`). Both ask the [`Gate`] who is calling before they execute anything; it is
+//! the only part that knows about users and tokens. `playground` serves `GraphiQL`, `headers` protects pages.
+
+mod accept;
+mod error;
+mod gate;
+mod graphql_http;
+mod graphql_ws;
+mod headers;
+mod operations;
+mod parameters;
+mod playground;
+mod ws_protocol;
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::Executor;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, header},
+    response::Response,
+    routing::any,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    error::{ErrorCode, Refusal},
+    gate::{Gate, Session, same_origin},
+    headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
+    playground::playground,
+};
+
+/// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
+#[derive(Debug, Clone)]
+pub struct TransportSettings {
+    /// Longest request body and longest WebSocket message, in bytes.
+    pub max_body: usize,
+    /// Operations that may run at once on one WebSocket.
+    pub max_operations: usize,
+    /// How long a fresh WebSocket may stay without its `connection_init`.
+    pub init_timeout: Duration,
+    /// Time between two pings; a peer that stays silent through two of them is gone.
+    pub keep_alive: Duration,
+    /// How long one message may wait for a client that does not read.
+    pub send_timeout: Duration,
+}
+
+impl Default for TransportSettings {
+    fn default() -> Self {
+        Self {
+            max_body: 1 << 20,
+            max_operations: 100,
+            init_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(20),
+            send_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What every request needs: the schema, the gate in front of it, the limits, and the sign to stop.
+struct Transport<E, G> {
+    executor: E,
+    gate: G,
+    settings: TransportSettings,
+    shutdown: CancellationToken,
+}
+
+/// The routes of the GraphQL endpoint: `/graphql` and nothing else.
+///
+/// Cancelling `shutdown` closes every WebSocket with 1001; HTTP requests are left to the server's own drain.
+pub fn router<E: Executor, G: Gate>(
+    executor: E,
+    gate: G,
+    settings: TransportSettings,
+    shutdown: CancellationToken,
+) -> Router {
+    let transport = Arc::new(Transport {
+        executor,
+        gate,
+        settings,
+        shutdown,
+    });
+    Router::new()
+        .route("/graphql", any(endpoint::<E, G>))
+        .with_state(transport)
+}
+
+async fn endpoint<E: Executor, G: Gate>(
+    State(transport): State<Arc<Transport<E, G>>>,
+    request: Request,
+) -> Response {
+    let is_upgrade =
+        request.method() == Method::GET && request.headers().contains_key(header::UPGRADE);
+    if is_upgrade {
+        graphql_ws::upgrade(transport, request.into_parts().0).await
+    } else {
+        graphql_http::answer(&transport, request).await
+    }
+}

@@ -1,0 +1,152 @@
+//! The operations of one WebSocket, and the one response of each that waits for its turn to be sent.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use async_graphql::Response;
+use futures::{StreamExt, stream::BoxStream};
+
+/// What an operation has to say next.
+pub(super) enum Outcome {
+    /// A result.
+    Next(Response),
+    /// It is over. The operation is gone.
+    Complete,
+}
+
+struct Operation {
+    id: String,
+    stream: BoxStream<'static, Response>,
+    ready: Option<Outcome>,
+}
+
+/// Runs operations on the task of their socket and hands out their responses in turn.
+///
+/// Each operation may be one response ahead of what was sent and no more: a subscription of a client that does not
+/// read stands still. Yet every operation is driven until it has that response ([`Self::fill`]), also
+/// while a message waits to be sent, so that a slow client never holds a database transaction open.
+#[derive(Default)]
+pub(super) struct Operations {
+    running: Vec<Operation>,
+    turn: usize,
+}
+
+impl Operations {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether this id is in use.
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.running.iter().any(|operation| operation.id == id)
+    }
+
+    /// Starts an operation whose id is not in use.
+    pub(super) fn insert(&mut self, id: String, stream: BoxStream<'static, Response>) {
+        self.running.push(Operation {
+            id,
+            stream,
+            ready: None,
+        });
+    }
+
+    /// Stops an operation; an unknown id is fine, it may just have ended by itself.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.running.retain(|operation| operation.id != id);
+    }
+
+    /// The next response of any operation. Waits for ever while there is none. Safe to cancel.
+    pub(super) async fn next(&mut self) -> (String, Outcome) {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Drives the operations without handing anything out. Never ends: to be raced against sending.
+    pub(super) async fn fill(&mut self) -> Infallible {
+        poll_fn(|cx| {
+            self.poll_fill(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) {
+        for operation in &mut self.running {
+            if operation.ready.is_some() {
+                continue;
+            }
+            operation.ready = match operation.stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(response)) => Some(Outcome::Next(response)),
+                Poll::Ready(None) => Some(Outcome::Complete),
+                Poll::Pending => None,
+            };
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(String, Outcome)> {
+        self.poll_fill(cx);
+        let count = self.running.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let operation = &mut self.running[index];
+            let Some(outcome) = operation.ready.take() else {
+                continue;
+            };
+            self.turn = index + 1;
+            if matches!(outcome, Outcome::Complete) {
+                self.turn = index;
+                return Poll::Ready((self.running.remove(index).id, outcome));
+            }
+            return Poll::Ready((operation.id.clone(), outcome));
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::Value;
+    use futures::stream;
+
+    use super::*;
+
+    fn numbers(from: i32, to: i32) -> BoxStream<'static, Response> {
+        stream::iter(from..to)
+            .map(|number| Response::new(Value::from(number)))
+            .boxed()
+    }
+
+    #[tokio::test]
+    async fn operations_take_turns_and_end_alone() {
+        let mut operations = Operations::default();
+        operations.insert("a".to_owned(), numbers(0, 2));
+        operations.insert("b".to_owned(), numbers(10, 13));
+        let mut seen = Vec::new();
+        while operations.len() > 0 {
+            let (id, outcome) = operations.next().await;
+            seen.push(match outcome {
+                Outcome::Next(response) => format!("{id}{}", response.data),
+                Outcome::Complete => format!("{id}."),
+            });
+        }
+        assert_eq!(seen, ["a0", "b10", "a1", "b11", "a.", "b12", "b."]);
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_more_than_one_response_ahead() {
+        let (produced, mut taken) = tokio::sync::mpsc::unbounded_channel();
+        let source = numbers(0, 100)
+            .inspect(move |_| produced.send(()).unwrap())
+            .boxed();
+        let mut operations = Operations::default();
+        operations.insert("a".to_owned(), source);
+        for _ in 0..10 {
+            assert!(futures::poll!(Box::pin(operations.fill())).is_pending());
+        }
+        assert!(taken.try_recv().is_ok());
+        assert!(taken.try_recv().is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! The messages of `graphql-transport-ws` (the `PROTOCOL.md` of the npm package graphql-ws) and its close codes.
+
+use std::borrow::Cow;
+
+use async_graphql::{Response, ServerError};
+use axum::extract::ws::{CloseFrame, Utf8Bytes};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    error::{ErrorCode, Refusal},
+    parameters::Parameters,
+};
+
+/// The name of the sub-protocol.
+pub(super) const PROTOCOL: &str = "graphql-transport-ws";
+
+/// What a client says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ClientMessage {
+    ConnectionInit { payload: Option<Map<String, Value>> },
+    Ping { payload: Option<Map<String, Value>> },
+    Pong {},
+    Subscribe { id: String, payload: Parameters },
+    Complete { id: String },
+}
+
+/// What the server says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ServerMessage<'a> {
+    ConnectionAck,
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<Map<String, Value>>,
+    },
+    Next {
+        id: &'a str,
+        payload: &'a Response,
+    },
+    Error {
+        id: &'a str,
+        payload: &'a [ServerError],
+    },
+    Complete {
+        id: &'a str,
+    },
+}
+
+impl ServerMessage<'_> {
+    pub(super) fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("GraphQL responses are always JSON")
+    }
+}
+
+/// Why the server closes a socket.
+#[derive(Debug)]
+pub(super) struct Close {
+    code: u16,
+    reason: Cow<'static, str>,
+}
+
+impl Close {
+    pub(super) const GOING_AWAY: Self = Self::fixed(1001, "Server is shutting down");
+    pub(super) const UNAUTHORIZED: Self = Self::fixed(4401, "Unauthorized");
+    pub(super) const SUBPROTOCOL: Self = Self::fixed(4406, "Subprotocol not acceptable");
+    pub(super) const INIT_TIMEOUT: Self = Self::fixed(4408, "Connection initialisation timeout");
+    pub(super) const SECOND_INIT: Self = Self::fixed(4429, "Too many initialisation requests");
+
+    const fn fixed(code: u16, reason: &'static str) -> Self {
+        Self {
+            code,
+            reason: Cow::Borrowed(reason),
+        }
+    }
+
+    pub(super) fn invalid(why: &impl ToString) -> Self {
+        Self {
+            code: 4400,
+            reason: format!("Invalid message: {}", why.to_string()).into(),
+        }
+    }
+
+    pub(super) fn duplicate(id: &str) -> Self {
+        Self {
+            code: 4409,
+            reason: format!("Subscriber for {id} already exists").into(),
+        }
+    }
+
+    /// 4403 tells a client not to come back; 1013 ("try again later") that it may.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        let code = match refusal.code {
+            ErrorCode::RateLimited | ErrorCode::Unavailable => 1013,
+            ErrorCode::Internal => 1011,
+            _ => 4403,
+        };
+        Self {
+            code,
+            reason: refusal.message.into(),
+        }
+    }
+}
+
+impl From<Close> for CloseFrame {
+    /// A control frame has room for 123 bytes of reason (RFC 6455, 5.5).
+    fn from(close: Close) -> Self {
+        let end = close.reason.floor_char_boundary(123);
+        Self {
+            code: close.code,
+            reason: Utf8Bytes::from(&close.reason[..end]),
+        }
+    }
+}
