@@ -6,10 +6,17 @@
 root_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # Debian keeps servers where a user's PATH does not look.
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-for bin in /usr/lib/postgresql/*/bin; do PATH=$PATH:$bin; done
-[ ! -d "$HOME/.cargo/bin" ] || PATH=$PATH:$HOME/.cargo/bin
-export PATH
+extend_path() {
+  local bin
+  for bin in /usr/local/sbin /usr/sbin /sbin "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/lib/postgresql/*/bin; do
+    case :$PATH: in
+      *":$bin:"*) ;;
+      *) [ ! -d "$bin" ] || PATH=$PATH:$bin ;;
+    esac
+  done
+  export PATH
+}
+extend_path
 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }

@@ -63,9 +63,9 @@ if [ "${1:-}" = --guard ]; then
 fi
 
 [ $# -gt 0 ] || die "usage: with-servers.sh COMMAND…"
-for command in redis-server postgres mariadbd mariadb-install-db dockerd containerd docker-registry curl; do
-  have "$command" || die "$command is missing: run jobs/dev/packages.sh test"
-done
+"$here/packages.sh" curl redis-server redis-cli postgres initdb pg_isready mariadbd mariadb-install-db mariadb-admin \
+  dockerd containerd docker-registry
+extend_path
 dir=$(mktemp -d "${TMPDIR:-/tmp}/wharfinger-test.XXXXXX")
 chmod 711 "$dir" # PostgreSQL's user has to get in
 command_pid=
