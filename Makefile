@@ -1,0 +1,27 @@
+# Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
+.DEFAULT_GOAL := help
+.PHONY: help up down test test-servers fmt lint sdl
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Build, start the gateway with what it needs, and pull a demo image with it
+	@jobs/dev/up.sh
+
+down: ## End what `make up` started; its data stays in .wharfinger
+	@jobs/dev/down.sh
+
+test: ## Run every check and every test, on servers started for it
+	@jobs/dev/test.sh
+
+test-servers: ## Run CMD='…' (or a shell) with the test servers beside it
+	@jobs/dev/with-servers.sh $(or $(CMD),bash)
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+lint: ## Run clippy as the checks do
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+sdl: ## Write the GraphQL schema that the code makes to api/schema.graphql
+	@cargo run --quiet -p wharfinger -- schema > api/schema.graphql.new && mv api/schema.graphql.new api/schema.graphql

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change goes in, on servers started for it: what `make test` and .ci/run do.
+# Every step runs, whatever an earlier one says, and the last lines tell what failed.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=jobs/dev/common.sh
+. "$here/common.sh"
+cd "$root_dir"
+
+# Versions of the checkers, built once into the cache (debug: they are quick to build and quick enough to run).
+deny_version=0.20.2
+machete_version=0.9.2
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/wharfinger/tools
+
+have cargo || die "cargo is missing: install Rust from https://rustup.rs"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=()
+times=()
+
+# step NAME COMMAND… : a command that ends with the code $skipped could not look, and says why.
+skipped=77
+step() {
+  local name=$1 from=$SECONDS result=ok status=0
+  shift
+  say "==> $name"
+  "$@" || status=$?
+  case $status in
+    0) ;;
+    "$skipped") result=skipped ;;
+    *) result=FAILED && failed+=("$name") ;;
+  esac
+  times+=("$(printf '%-8s %4ds  %s' "$result" $((SECONDS - from)) "$name")")
+}
+
+# tool NAME VERSION: a cargo subcommand, as it is on the PATH, else from the cache, else built.
+tool() {
+  ! have "$1" || return 0
+  local dir=$tools/$1-$2
+  [ -x "$dir/bin/$1" ] || cargo install --quiet --locked --debug --root "$dir" "$1@$2" || return 1
+  PATH=$PATH:$dir/bin
+}
+checkers() { tool cargo-deny "$deny_version" && tool cargo-machete "$machete_version"; }
+
+advisories() {
+  local out
+  if out=$(cargo deny check advisories 2>&1); then
+    say "no advisory"
+  elif [[ $out == *"failed to fetch advisory database"* ]]; then
+    say "SKIPPED: the advisory database (github.com/RustSec/advisory-db) cannot be reached"
+    return "$skipped"
+  else
+    say "$out"
+    return 1
+  fi
+}
+
+schema() {
+  cargo run --quiet -p wharfinger -- schema >"$log" || return 1
+  diff -u api/schema.graphql "$log" || {
+    say "api/schema.graphql is not what the code says: run make sdl"
+    return 1
+  }
+}
+
+shell_scripts() {
+  local script
+  for script in jobs/dev/*.sh .ci/run; do bash -n "$script" || return 1; done
+  ! have shellcheck || shellcheck -x jobs/dev/*.sh .ci/run
+}
+
+tests() {
+  "$here/with-servers.sh" cargo test --workspace --no-fail-fast 2>&1 | tee "$log"
+}
+
+step "packages" "$here/packages.sh" cc curl
+step "checkers" checkers
+step "format" cargo fmt --all --check
+step "shell scripts" shell_scripts
+step "cargo deny" cargo deny check bans licenses sources
+step "cargo deny: advisories" advisories
+step "cargo machete" cargo machete
+step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
+step "build" cargo test --workspace --locked --no-run
+step "schema" schema
+step "tests" tests
+
+say ""
+printf '%s\n' "${times[@]}"
+[ ${#failed[@]} = 0 ] || say "failed: $(printf '%s; ' "${failed[@]}")"
+awk '/^test result:/ { passed += $4; bad += $6 } END { printf "%d passed, %d failed\n", passed, bad }' "$log"
+[ ${#failed[@]} = 0 ]
