@@ -1,0 +1,116 @@
+//! Following a job until it ends, whatever happens to the connection meanwhile.
+
+use super::error::ClientError;
+use super::gateway::Gateway;
+use super::model::{Job, JobKind, PullProgress};
+use super::operations::{self, JobIdVariables, PullProgressSubscription};
+use super::progress::ProgressView;
+use super::socket::{SocketError, Subscription};
+use std::time::Instant;
+
+/// Sockets in a row that brought nothing before the job is only polled.
+const FRUITLESS_SOCKETS: u32 = 3;
+
+/// Follows a job to its end and returns it. A pull's progress comes by subscription; where no WebSocket is to be had, and
+/// for other jobs, the job is polled. Gives up when the gateway was out of reach for [`Pace::out_of_contact`](super::Pace).
+pub(crate) async fn follow(
+    gateway: &Gateway,
+    job: &Job,
+    view: &mut dyn ProgressView,
+) -> Result<Job, ClientError> {
+    let id = job.id.raw();
+    let mut follower = Follower {
+        gateway,
+        id,
+        view,
+        last_sequence: None,
+    };
+    let mut fruitless = if job.kind == JobKind::PullImage {
+        0
+    } else {
+        FRUITLESS_SOCKETS
+    };
+    let (mut contact, mut failures) = (Instant::now(), 0);
+    loop {
+        if fruitless < FRUITLESS_SOCKETS {
+            let before = follower.last_sequence;
+            match follower.stream().await {
+                Ok(()) => fruitless += 1, // Complete: the job has ended, or the gateway is going away.
+                Err(SocketError::Lost(reason)) => {
+                    fruitless += 1;
+                    follower.view.note(&format!("{reason}; reconnecting"))?;
+                }
+                Err(SocketError::Unsupported(reason)) => {
+                    fruitless = FRUITLESS_SOCKETS;
+                    follower
+                        .view
+                        .note(&format!("{reason}; asking every so often instead"))?;
+                }
+                Err(SocketError::Refused(error)) => return Err(*error),
+            }
+            if follower.last_sequence != before {
+                fruitless = fruitless.min(1);
+                (contact, failures) = (Instant::now(), 0);
+            }
+        }
+        match operations::job(gateway, id).await {
+            Ok(job) => {
+                if let Some(progress) = &job.progress {
+                    follower.show(progress)?;
+                }
+                if job.state.is_final() {
+                    return Ok(job);
+                }
+                (contact, failures) = (Instant::now(), 0);
+            }
+            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
+                failures += 1
+            }
+            Err(error) => return Err(error),
+        }
+        let wait = if failures > 0 || fruitless < FRUITLESS_SOCKETS {
+            gateway.pace().delay(failures.max(1))
+        } else {
+            gateway.pace().poll
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+struct Follower<'a> {
+    gateway: &'a Gateway,
+    id: &'a str,
+    view: &'a mut dyn ProgressView,
+    last_sequence: Option<i64>,
+}
+
+impl Follower<'_> {
+    /// Shows what one subscription brings.
+    async fn stream(&mut self) -> Result<(), SocketError> {
+        let variables = JobIdVariables {
+            job_id: self.id.to_owned(),
+        };
+        let mut subscription =
+            Subscription::<PullProgressSubscription>::start(self.gateway, &variables).await?;
+        while let Some(data) = subscription.next().await? {
+            self.show(&data.pull_progress)
+                .map_err(|error| SocketError::Refused(Box::new(error)))?;
+            if data.pull_progress.state.is_final() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new subscription begins with the current state, and so does a poll: what was seen is not shown again.
+    fn show(&mut self, progress: &PullProgress) -> Result<(), ClientError> {
+        if self
+            .last_sequence
+            .is_some_and(|last| progress.sequence <= last)
+        {
+            return Ok(());
+        }
+        self.last_sequence = Some(progress.sequence);
+        self.view.update(progress)
+    }
+}

@@ -1,0 +1,255 @@
+//! `wharfinger jobs`.
+
+use super::EXIT_CODES;
+use super::connection::ConnectionArgs;
+use super::context::Context;
+use super::error::ClientError;
+use super::gateway::Gateway;
+use super::jobs_render::{details, list, update};
+use super::model::JobState;
+use super::operations::{
+    self, CancelJob, CancelJobInput, Input, JobUpdatedSubscription, NoVariables, RetryJob,
+    RetryJobInput,
+};
+use super::pull::{accepted, follow_job, random_key};
+use super::socket::{SocketError, Subscription};
+use super::terminal::{GOOD, Terminal};
+use clap::{Args, Subcommand, ValueEnum};
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// Arguments of `wharfinger jobs`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+pub struct JobsArgs {
+    /// What to do with a job; otherwise jobs are shown.
+    #[command(subcommand)]
+    pub action: Option<JobsAction>,
+    /// Which jobs to show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// Arguments of `wharfinger jobs` without a subcommand.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Show this job alone, with all that is known about it
+    #[arg(value_name = "ID", conflicts_with_all = ["state", "limit"])]
+    pub id: Option<String>,
+    /// Only jobs in this state (may be given several times)
+    #[arg(long, short, value_name = "STATE", ignore_case = true)]
+    pub state: Vec<StateArg>,
+    /// How many jobs to list, newest first
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Go on showing what changes: with an ID until the job ends, otherwise until Ctrl-C
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Print JSON; with --watch a line for each change
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// What can be done with a job.
+#[derive(Clone, Debug, Subcommand)]
+pub enum JobsAction {
+    /// Stop a job that has not ended and release the credits that it holds
+    Cancel(JobArgs),
+    /// Run a failed, dead or cancelled job again
+    Retry(JobArgs),
+}
+
+/// Arguments of `wharfinger jobs cancel` and `wharfinger jobs retry`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct JobArgs {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// A job's state, to filter by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(
+    missing_docs,
+    reason = "the variants are the states of the contract, and their docs would be the help text"
+)]
+pub enum StateArg {
+    Queued,
+    Running,
+    Retrying,
+    Succeeded,
+    Failed,
+    Dead,
+    Cancelled,
+}
+
+impl StateArg {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::Running => "RUNNING",
+            Self::Retrying => "RETRYING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Dead => "DEAD",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// Shows, watches, cancels or retries jobs.
+pub async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
+    match args.action {
+        Some(JobsAction::Cancel(args)) => cancel(&args, context).await,
+        Some(JobsAction::Retry(args)) => retry(&args, context).await,
+        None => show(&args.show, context).await,
+    }
+}
+
+async fn show(args: &ShowArgs, context: &mut Context) -> Result<(), ClientError> {
+    let gateway = args.connection.gateway(context)?;
+    let terminal = &mut context.terminal;
+    let states: Vec<_> = args.state.iter().map(|state| state.name()).collect();
+    match &args.id {
+        Some(id) => {
+            let job = operations::job(&gateway, id).await?;
+            if args.watch {
+                follow_job(&gateway, terminal, &mut context.interrupt, &job, args.json).await
+            } else if args.json {
+                terminal.json(&job)
+            } else {
+                details(terminal, &job)
+            }
+        }
+        None if args.watch => tokio::select! {
+            result = watch(&gateway, terminal, &states, args) => result,
+            () = &mut context.interrupt => Err(ClientError::Interrupted(String::new())),
+        },
+        None => {
+            let jobs = operations::jobs(&gateway, &states, args.limit).await?;
+            if args.json {
+                terminal.json(&jobs)
+            } else {
+                list(terminal, &jobs)
+            }
+        }
+    }
+}
+
+/// Lists the jobs, then prints each change. After a lost connection what changed meanwhile is found by listing again.
+async fn watch(
+    gateway: &Gateway,
+    terminal: &mut Terminal,
+    states: &[&'static str],
+    args: &ShowArgs,
+) -> Result<(), ClientError> {
+    let mut seen: HashMap<_, (JobState, u32)> = HashMap::new();
+    let (mut first, mut failures, mut contact) = (true, 0, Instant::now());
+    loop {
+        // Subscribed before listing: nothing falls between the two.
+        let mut subscription =
+            match Subscription::<JobUpdatedSubscription>::start(gateway, &NoVariables {}).await {
+                Ok(subscription) => Some(subscription),
+                Err(SocketError::Refused(error)) => return Err(*error),
+                Err(SocketError::Lost(_) | SocketError::Unsupported(_)) => None,
+            };
+        match operations::jobs(gateway, states, args.limit).await {
+            Ok(jobs) => {
+                if first && !args.json {
+                    list(terminal, &jobs)?;
+                }
+                for job in jobs.iter().rev() {
+                    let now = (job.state.clone(), job.attempt);
+                    if seen.insert(job.id.clone(), now.clone()) != Some(now)
+                        && (args.json || !first)
+                    {
+                        update(terminal, job, args.json)?;
+                    }
+                }
+                (first, failures, contact) = (false, 0, Instant::now());
+            }
+            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
+                failures += 1
+            }
+            Err(error) => return Err(error),
+        }
+        while let Some(running) = &mut subscription {
+            match running.next().await {
+                Ok(Some(data)) => {
+                    let job = data.job_updated;
+                    let wanted =
+                        states.is_empty() || states.contains(&job.state.to_string().as_str());
+                    let now = (job.state.clone(), job.attempt);
+                    if seen.insert(job.id.clone(), now.clone()) != Some(now) && wanted {
+                        update(terminal, &job, args.json)?;
+                    }
+                }
+                Err(SocketError::Refused(error)) => return Err(*error),
+                Ok(None) | Err(_) => subscription = None,
+            }
+        }
+        tokio::time::sleep(if failures > 0 {
+            gateway.pace().delay(failures)
+        } else {
+            gateway.pace().poll
+        })
+        .await;
+    }
+}
+
+async fn cancel(args: &JobArgs, context: &mut Context) -> Result<(), ClientError> {
+    let gateway = args.connection.gateway(context)?;
+    let input = CancelJobInput {
+        job_id: args.id.clone(),
+    };
+    let job = accepted(
+        gateway
+            .execute::<CancelJob>(&Input { input })
+            .await?
+            .cancel_job,
+    )?;
+    let terminal = &mut context.terminal;
+    if args.json {
+        return terminal.json(&job);
+    }
+    if job.state == JobState::Cancelled {
+        let done = terminal.paint(GOOD, "Cancelled");
+        return terminal.line(format_args!("{done} {}", job.id));
+    }
+    terminal.line(format_args!(
+        "Asked {} to stop; it is {} now",
+        job.id, job.state
+    ))
+}
+
+async fn retry(args: &JobArgs, context: &mut Context) -> Result<(), ClientError> {
+    let gateway = args.connection.gateway(context)?;
+    let input = RetryJobInput {
+        job_id: args.id.clone(),
+        idempotency_key: random_key(),
+    };
+    let job = accepted(
+        gateway
+            .execute::<RetryJob>(&Input { input })
+            .await?
+            .retry_job,
+    )?;
+    let terminal = &mut context.terminal;
+    if args.json {
+        return terminal.json(&job);
+    }
+    terminal.line(format_args!(
+        "{} is {} again; watch it with `wharfinger jobs {} --watch`",
+        job.id, job.state, job.id
+    ))
+}

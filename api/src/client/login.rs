@@ -1,0 +1,101 @@
+//! `wharfinger login`.
+
+use super::EXIT_CODES;
+use super::connection::ConnectionArgs;
+use super::context::Context;
+use super::credentials::{Credentials, parse_token};
+use super::error::ClientError;
+use super::gateway::{Gateway, is_loopback};
+use super::operations::{Input, NoVariables, SignIn, SignInInput, ViewerQuery};
+use super::terminal::GOOD;
+use super::text::Text;
+use clap::Args;
+
+const NO_PASSWORDS: &str = "this gateway does not sign in with a password. Have its operator run `wharfinger user create NAME`, \
+    which prints a token, and give that to `wharfinger login --with-token`";
+
+/// Arguments of `wharfinger login`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct LoginArgs {
+    /// Read a token on stdin instead of asking for a name and a password
+    #[arg(long)]
+    pub with_token: bool,
+    /// The user's name; otherwise it is asked for
+    #[arg(long, short, value_name = "NAME", conflicts_with = "with_token")]
+    pub name: Option<String>,
+    /// Where to sign in.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Gets a token, tries it, and keeps it for the gateway's URL.
+pub async fn run(args: LoginArgs, context: &mut Context) -> Result<(), ClientError> {
+    let url = &args.connection.url;
+    let credentials = Credentials::in_config_home(context.environment.config_home.as_deref())?;
+    if url.scheme() == "http" && !is_loopback(url) {
+        context.terminal.note(format_args!(
+            "{url} is not encrypted: others on the way can read what you sign in with."
+        ));
+    }
+    let token = if args.with_token {
+        parse_token(&context.input.all()?)?
+    } else {
+        sign_in(&args, context).await?
+    };
+    let gateway = Gateway::new(url.clone(), Some(token.clone()), context.pace)?;
+    let user = gateway
+        .execute::<ViewerQuery>(&NoVariables {})
+        .await?
+        .viewer;
+    credentials.save(url, user.name.raw(), &token)?;
+    let done = context.terminal.paint(GOOD, "Signed in");
+    context
+        .terminal
+        .line(format_args!("{done} to {url} as {}", user.name))?;
+    context.terminal.note(format_args!(
+        "The token is kept in {}",
+        credentials.path().display()
+    ));
+    if context.environment.token.is_some() {
+        context
+            .terminal
+            .note("WHARFINGER_TOKEN is set and goes before it.");
+    }
+    Ok(())
+}
+
+/// Exchanges a name and a password for a token.
+async fn sign_in(args: &LoginArgs, context: &mut Context) -> Result<String, ClientError> {
+    if !context.input.is_interactive() {
+        return Err(ClientError::Usage(
+            "there is no terminal to ask on: give a token on stdin with --with-token".to_owned(),
+        ));
+    }
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => context.input.line("Name: ")?.trim().to_owned(),
+    };
+    let password = context.input.secret("Password: ")?;
+    let gateway = Gateway::new(args.connection.url.clone(), None, context.pace)?;
+    let input = SignInInput { name, password };
+    let payload = match gateway.execute::<SignIn>(&Input { input }).await {
+        Ok(data) => data.sign_in,
+        Err(ClientError::Request { message, .. }) if lacks_sign_in(&message) => {
+            return Err(ClientError::NotFound(NO_PASSWORDS.to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(token) = payload.token.filter(|_| payload.user_errors.is_empty()) else {
+        return Err(ClientError::Refused(payload.user_errors));
+    };
+    Ok(parse_token(&token)?)
+}
+
+/// A schema without the mutation refuses the document and names what it does not know.
+fn lacks_sign_in(message: &Text) -> bool {
+    let message = message.raw();
+    ["signIn", "SignInInput", "not configured for mutations"]
+        .iter()
+        .any(|name| message.contains(name))
+}

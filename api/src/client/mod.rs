@@ -1,0 +1,99 @@
+//! The terminal client of the GraphQL API: `wharfinger login / pull / images / rm / jobs / balance`.
+//!
+//! A command is a clap `Args` and a `run(args, &mut Context)` in a file of its own. It finds the gateway
+//! and the token ([`connection`]), sends the documents of `documents/` ([`operations`], [`gateway`]),
+//! follows a pull over a WebSocket ([`socket`], [`follow`], [`progress`]) and writes to a [`Terminal`].
+//! [`run`] turns what came of it into the process's exit code: see [`EXIT_CODES`].
+
+mod balance;
+mod connection;
+mod context;
+mod credentials;
+mod error;
+mod follow;
+mod gateway;
+mod images;
+mod jobs;
+mod jobs_render;
+mod login;
+mod model;
+mod operations;
+mod progress;
+mod progress_bars;
+mod pull;
+mod remove;
+mod resolve;
+mod socket;
+mod table;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use balance::BalanceArgs;
+pub use connection::ConnectionArgs;
+pub use context::{Context, Environment, Input, Pace};
+pub use credentials::CredentialsError;
+pub use error::ClientError;
+pub use images::ImagesArgs;
+pub use jobs::JobsArgs;
+pub use login::LoginArgs;
+pub use pull::PullArgs;
+pub use remove::RemoveArgs;
+pub use terminal::Terminal;
+
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// What every client command says at the end of its `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the request was refused, or the job failed
+  2    wrong usage
+  3    the gateway cannot be reached
+  4    not signed in: run `wharfinger login`
+  130  interrupted; a job that was accepted goes on
+  141  the reader of the output went away";
+
+/// The commands that talk to a gateway, to be flattened into the program's own subcommands.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Sign in to a gateway and remember the token
+    Login(LoginArgs),
+    /// Pull an image onto a host and watch it arrive
+    Pull(PullArgs),
+    /// List the images you hold and the public ones
+    #[command(visible_alias = "ls")]
+    Images(ImagesArgs),
+    /// Let go of images and get their charge back
+    Rm(RemoveArgs),
+    /// List, show, watch, cancel or retry jobs
+    Jobs(JobsArgs),
+    /// Show your credits
+    Balance(BalanceArgs),
+}
+
+/// Runs one command and returns its result, for callers that capture the output.
+pub async fn execute(command: ClientCommand, context: &mut Context) -> Result<(), ClientError> {
+    match command {
+        ClientCommand::Login(args) => login::run(args, context).await,
+        ClientCommand::Pull(args) => pull::run(args, context).await,
+        ClientCommand::Images(args) => images::run(args, context).await,
+        ClientCommand::Rm(args) => remove::run(args, context).await,
+        ClientCommand::Jobs(args) => jobs::run(args, context).await,
+        ClientCommand::Balance(args) => balance::run(args, context).await,
+    }
+}
+
+/// Runs one command on the process's own terminal: errors go to stderr, the exit code is one of [`EXIT_CODES`].
+pub async fn run(command: ClientCommand) -> ExitCode {
+    let mut context = Context::of_process();
+    match execute(command, &mut context).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            context.terminal.report(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

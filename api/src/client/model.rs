@@ -1,0 +1,201 @@
+//! What the documents ask for, as typed structs. They serialise back under the contract's names for `--json`.
+
+use super::text::Text;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An enum of the contract that keeps a value which a newer server added.
+macro_rules! open_enum {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub(crate) enum $name {
+            $(#[serde(rename = $text)] $variant,)+
+            #[serde(untagged)]
+            Other(Text),
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant => f.pad($text),)+
+                    Self::Other(text) => text.fmt(f),
+                }
+            }
+        }
+    };
+}
+
+open_enum! {
+    /// Where a job is in its life.
+    JobState {
+        Queued = "QUEUED", Running = "RUNNING", Retrying = "RETRYING", Succeeded = "SUCCEEDED",
+        Failed = "FAILED", Dead = "DEAD", Cancelled = "CANCELLED",
+    }
+}
+open_enum! {
+    /// What a job does.
+    JobKind { PullImage = "PULL_IMAGE", RemoveImage = "REMOVE_IMAGE" }
+}
+open_enum! {
+    /// What a pull is doing.
+    PullPhase {
+        Waiting = "WAITING", Resolving = "RESOLVING", Downloading = "DOWNLOADING",
+        Extracting = "EXTRACTING", Settling = "SETTLING", Done = "DONE",
+    }
+}
+open_enum! {
+    /// How far one layer is.
+    LayerState {
+        Waiting = "WAITING", Downloading = "DOWNLOADING", Downloaded = "DOWNLOADED",
+        Extracting = "EXTRACTING", Done = "DONE", Reused = "REUSED",
+    }
+}
+open_enum! {
+    /// Who sees an image.
+    ImageVisibility { Private = "PRIVATE", Public = "PUBLIC" }
+}
+open_enum! {
+    /// Whether an image is still there.
+    ImageState { Held = "HELD", Released = "RELEASED", Lost = "LOST" }
+}
+open_enum! {
+    /// Why credits moved.
+    LedgerEntryKind { Grant = "GRANT", Charge = "CHARGE", Refund = "REFUND", Adjustment = "ADJUSTMENT" }
+}
+
+impl JobState {
+    /// Whether the job has ended.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Dead | Self::Cancelled
+        )
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) name: Text,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Balance {
+    pub(crate) available: Text,
+    pub(crate) held: Text,
+    pub(crate) total: Text,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Host {
+    pub(crate) id: Text,
+    pub(crate) name: Text,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Image {
+    pub(crate) id: Text,
+    pub(crate) reference: Text,
+    pub(crate) familiar_name: Text,
+    pub(crate) digest: Option<Text>,
+    pub(crate) image_id: Text,
+    pub(crate) size: u64,
+    pub(crate) charge: Text,
+    pub(crate) visibility: ImageVisibility,
+    pub(crate) state: ImageState,
+    pub(crate) pulled_at: DateTime<Utc>,
+    pub(crate) host: Host,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JobError {
+    pub(crate) code: Text,
+    pub(crate) message: Text,
+    pub(crate) retryable: bool,
+}
+
+/// A job; `image` and `progress` only where the document asks for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Job {
+    pub(crate) id: Text,
+    pub(crate) kind: JobKind,
+    pub(crate) state: JobState,
+    pub(crate) reference: Option<Text>,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) held: Text,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
+    pub(crate) next_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) host: Option<Host>,
+    pub(crate) error: Option<JobError>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<Image>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<PullProgress>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PullProgress {
+    pub(crate) sequence: i64,
+    pub(crate) state: JobState,
+    pub(crate) phase: PullPhase,
+    pub(crate) attempt: u32,
+    pub(crate) downloaded: u64,
+    pub(crate) total: Option<u64>,
+    pub(crate) reused: u64,
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) remaining_seconds: Option<u64>,
+    pub(crate) layers: Vec<LayerProgress>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LayerProgress {
+    pub(crate) id: Text,
+    pub(crate) state: LayerState,
+    pub(crate) downloaded: u64,
+    pub(crate) total: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PageInfo {
+    pub(crate) has_next_page: bool,
+    pub(crate) end_cursor: Option<String>,
+}
+
+/// One page of a connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<T> {
+    pub(crate) nodes: Vec<T>,
+    pub(crate) page_info: PageInfo,
+}
+
+/// A problem that the caller can mend, as a mutation returned it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UserError {
+    pub(crate) code: Text,
+    pub(crate) message: Text,
+}
+
+/// The payload of every mutation that makes or changes a job.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobPayload {
+    pub(crate) job: Option<Job>,
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SignInPayload {
+    pub(crate) token: Option<String>,
+    pub(crate) user: Option<User>,
+    pub(crate) user_errors: Vec<UserError>,
+}

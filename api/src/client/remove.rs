@@ -1,0 +1,147 @@
+//! `wharfinger rm`.
+
+use super::EXIT_CODES;
+use super::connection::ConnectionArgs;
+use super::context::Context;
+use super::error::ClientError;
+use super::gateway::Gateway;
+use super::model::{Image, Job, JobState, LedgerEntryKind};
+use super::operations::{Input, NoVariables, RefundQuery, RemoveImage, RemoveImageInput};
+use super::progress::Silent;
+use super::pull::{accepted, failure, left_running, random_key};
+use super::terminal::{GOOD, Terminal};
+use super::text::Text;
+use super::{follow, resolve};
+use clap::Args;
+use serde::Serialize;
+
+/// Arguments of `wharfinger rm`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct RemoveArgs {
+    /// Images to let go: redis:7, the gateway's id, or the start of the engine's
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+    /// Only on this host, by name or id
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Print the jobs' ids and do not wait for them
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Print JSON, a line for each image
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// What came of one removal.
+#[derive(Serialize)]
+struct Removal {
+    job: Job,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<Text>,
+}
+
+/// Lets go of images, one after the other; one that fails does not keep the rest.
+pub async fn run(args: RemoveArgs, context: &mut Context) -> Result<(), ClientError> {
+    let gateway = args.connection.gateway(context)?;
+    let mut failed = Vec::new();
+    for wanted in &args.images {
+        match remove(&gateway, wanted, &args, context).await {
+            Ok(()) => {}
+            Err(
+                error @ (ClientError::Refused(_)
+                | ClientError::JobFailed(_)
+                | ClientError::NotFound(_)
+                | ClientError::Ambiguous(_)),
+            ) if args.images.len() > 1 => {
+                context.terminal.report(&error);
+                failed.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(ClientError::Partly {
+        failed: failed.len(),
+        asked: args.images.len(),
+    })
+}
+
+async fn remove(
+    gateway: &Gateway,
+    wanted: &str,
+    args: &RemoveArgs,
+    context: &mut Context,
+) -> Result<(), ClientError> {
+    let image = resolve::image(gateway, wanted, args.host.as_deref()).await?;
+    let input = RemoveImageInput {
+        image_id: image.id.raw().to_owned(),
+        idempotency_key: random_key(),
+    };
+    let job = accepted(
+        gateway
+            .execute::<RemoveImage>(&Input { input })
+            .await?
+            .remove_image,
+    )?;
+    let terminal = &mut context.terminal;
+    if args.detach {
+        return if args.json {
+            terminal.json(&Removal { job, refund: None })
+        } else {
+            terminal.line(&job.id)
+        };
+    }
+    let mut unseen = Silent;
+    let job = tokio::select! {
+        job = follow::follow(gateway, &job, &mut unseen) => job?,
+        () = &mut context.interrupt => return Err(left_running(&job)),
+    };
+    conclude(gateway, terminal, &image, job, args.json).await
+}
+
+async fn conclude(
+    gateway: &Gateway,
+    terminal: &mut Terminal,
+    image: &Image,
+    job: Job,
+    json: bool,
+) -> Result<(), ClientError> {
+    if job.state != JobState::Succeeded {
+        let error = failure(&job);
+        if json {
+            terminal.json(&Removal { job, refund: None })?;
+        }
+        return Err(error);
+    }
+    let wallet = gateway
+        .execute::<RefundQuery>(&NoVariables {})
+        .await?
+        .viewer;
+    let refund = wallet.ledger.nodes.into_iter().find(|entry| {
+        entry.kind == LedgerEntryKind::Refund
+            && entry.job.as_ref().is_some_and(|of| of.id == job.id)
+    });
+    let refund = refund.map(|entry| entry.amount);
+    if json {
+        return terminal.json(&Removal { job, refund });
+    }
+    let done = terminal.paint(GOOD, "Removed");
+    let came_back = match refund {
+        Some(amount) => format!(
+            "{amount} credits came back, {} available",
+            wallet.balance.available
+        ),
+        None => "no credits came back: another tag of the image is still yours, or it was free"
+            .to_owned(),
+    };
+    terminal.line(format_args!(
+        "{done} {} from {}: {came_back}",
+        image.familiar_name, image.host.name
+    ))
+}

@@ -1,0 +1,155 @@
+//! From what a person types to the gateway's ids.
+
+use super::error::ClientError;
+use super::gateway::Gateway;
+use super::model::{Host, Image, ImageVisibility};
+use super::operations::{self, IdVariables, ImageQuery};
+use super::text::short_id;
+use oci_spec::distribution::Reference;
+use std::fmt::Write as _;
+
+/// Engine ids shorter than this are too likely to be a name.
+const SHORTEST_IMAGE_ID: usize = 6;
+
+/// The host that `wanted` is the id or the name of.
+pub(crate) async fn host(gateway: &Gateway, wanted: &str) -> Result<Host, ClientError> {
+    let hosts = operations::hosts(gateway).await?;
+    let is = |host: &&Host| host.id.raw() == wanted || host.name.raw() == wanted;
+    hosts.iter().find(is).cloned().ok_or_else(|| {
+        let names: Vec<_> = hosts.iter().map(|host| host.name.to_string()).collect();
+        ClientError::NotFound(format!(
+            "there is no host {wanted}; there are: {}",
+            names.join(", ")
+        ))
+    })
+}
+
+/// The held image that `wanted` names: a reference as people write it, the gateway's id, or (the start of) the engine's.
+pub(crate) async fn image(
+    gateway: &Gateway,
+    wanted: &str,
+    on_host: Option<&str>,
+) -> Result<Image, ClientError> {
+    let mut found = by_reference(gateway, wanted).await?;
+    if found.is_empty() {
+        found.extend(by_id(gateway, wanted).await?);
+    }
+    if found.is_empty() {
+        found = by_image_id(gateway, wanted).await?;
+    }
+    if let Some(host) = on_host {
+        found.retain(|image| image.host.name.raw() == host || image.host.id.raw() == host);
+    }
+    // A public image of the same name is nobody's to let go, save an administrator's who has no private one.
+    if found
+        .iter()
+        .any(|image| image.visibility == ImageVisibility::Private)
+    {
+        found.retain(|image| image.visibility == ImageVisibility::Private);
+    }
+    match found.len() {
+        0 => Err(ClientError::NotFound(format!(
+            "you hold no image {wanted}: `wharfinger images` lists yours"
+        ))),
+        1 => Ok(found.remove(0)),
+        _ => Err(ClientError::Ambiguous(which(wanted, &found))),
+    }
+}
+
+async fn by_reference(gateway: &Gateway, wanted: &str) -> Result<Vec<Image>, ClientError> {
+    let Ok(reference) = wanted.parse::<Reference>() else {
+        return Ok(Vec::new());
+    };
+    let full = canonical(&reference);
+    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    let images = operations::images(gateway, vec!["HELD"], Some(&repository)).await?;
+    let is = |image: &Image| image.reference.raw() == full || image.familiar_name.raw() == wanted;
+    Ok(images.into_iter().filter(is).collect())
+}
+
+/// The fully qualified form; a digest makes the tag say nothing.
+fn canonical(reference: &Reference) -> String {
+    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, tag) => format!("{repository}:{}", tag.unwrap_or("latest")),
+    }
+}
+
+/// A text that is no id at all may be refused rather than not found: to the person it is the same.
+async fn by_id(gateway: &Gateway, wanted: &str) -> Result<Option<Image>, ClientError> {
+    match gateway
+        .execute::<ImageQuery>(&IdVariables {
+            id: wanted.to_owned(),
+        })
+        .await
+    {
+        Ok(data) => Ok(data.image),
+        Err(ClientError::Request { code, .. })
+            if matches!(code.raw(), "BAD_REQUEST" | "UNKNOWN") =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn by_image_id(gateway: &Gateway, wanted: &str) -> Result<Vec<Image>, ClientError> {
+    let digits = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    if digits.len() < SHORTEST_IMAGE_ID || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(Vec::new());
+    }
+    let start = format!("sha256:{}", digits.to_ascii_lowercase());
+    let images = operations::images(gateway, vec!["HELD"], None).await?;
+    Ok(images
+        .into_iter()
+        .filter(|image| image.image_id.raw().starts_with(&start))
+        .collect())
+}
+
+fn which(wanted: &str, images: &[Image]) -> String {
+    let mut message = format!("{wanted} is more than one image; give --host, or one of these ids:");
+    for image in images {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            message,
+            "\n  {}  {} on {}, {}",
+            image.id,
+            image.familiar_name,
+            image.host.name,
+            short_id(&image.image_id)
+        );
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_completed_as_docker_does() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let cases = [
+            (
+                "redis".to_owned(),
+                "docker.io/library/redis:latest".to_owned(),
+            ),
+            (
+                "docker.io/redis:7".to_owned(),
+                "docker.io/library/redis:7".to_owned(),
+            ),
+            (
+                "localhost:5000/x".to_owned(),
+                "localhost:5000/x:latest".to_owned(),
+            ),
+            (
+                format!("ghcr.io/a/b@{digest}"),
+                format!("ghcr.io/a/b@{digest}"),
+            ),
+        ];
+        for (typed, full) in cases {
+            assert_eq!(canonical(&typed.parse().unwrap()), full);
+        }
+    }
+}

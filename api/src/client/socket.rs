@@ -1,0 +1,224 @@
+//! A subscription over a WebSocket, in the `graphql-transport-ws` protocol
+//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>). One socket carries one operation.
+
+use super::error::{ClientError, root_cause};
+use super::gateway::{Gateway, Request, RequestError};
+use super::operations::Operation;
+use super::text::printable;
+use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::marker::PhantomData;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Why there is no (more) subscription.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketError {
+    /// The way to the gateway lets no WebSocket through; asking again is of no use.
+    #[error("no WebSocket: {0}")]
+    Unsupported(String),
+    /// The connection failed or fell silent; another may do better.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    /// The gateway refused the subscription.
+    #[error(transparent)]
+    Refused(Box<ClientError>),
+}
+
+/// What a server sends.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ServerMessage {
+    ConnectionAck,
+    Ping,
+    Pong,
+    Next { payload: Payload },
+    Error { payload: Vec<RequestError> },
+    Complete,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    errors: Vec<RequestError>,
+}
+
+/// A running subscription.
+pub(crate) struct Subscription<'a, O> {
+    gateway: &'a Gateway,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    operation: PhantomData<O>,
+}
+
+impl<'a, O: Operation> Subscription<'a, O> {
+    /// Connects, introduces itself and subscribes.
+    pub(crate) async fn start(
+        gateway: &'a Gateway,
+        variables: &O::Variables,
+    ) -> Result<Self, SocketError> {
+        let socket = timeout(handshake_limit(gateway), connect(gateway))
+            .await
+            .map_err(|_| lost("no answer in time"))??;
+        let mut subscription = Self {
+            gateway,
+            socket,
+            operation: PhantomData,
+        };
+        let credentials = gateway
+            .authorization()
+            .map_or_else(|| json!({}), |header| json!({ "authorization": header }));
+        subscription
+            .send(&json!({ "type": "connection_init", "payload": credentials }))
+            .await?;
+        while !matches!(
+            subscription.receive().await?,
+            Some(ServerMessage::ConnectionAck)
+        ) {}
+        let payload = Request::of::<O>(variables);
+        subscription
+            .send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
+            .await?;
+        Ok(subscription)
+    }
+
+    /// The next event; none once the subscription is complete.
+    pub(crate) async fn next(&mut self) -> Result<Option<O::Data>, SocketError> {
+        loop {
+            match self.receive().await? {
+                None => return Err(lost("closed")),
+                Some(ServerMessage::Complete) => return Ok(None),
+                Some(ServerMessage::Next { payload }) => {
+                    self.refuse(&payload.errors)?;
+                    return serde_json::from_value(payload.data)
+                        .map(Some)
+                        .map_err(|error| lost(&error.to_string()));
+                }
+                Some(ServerMessage::Error { payload }) => {
+                    self.refuse(&payload)?;
+                    return Err(lost("an error without a reason"));
+                }
+                Some(ServerMessage::ConnectionAck | ServerMessage::Ping | ServerMessage::Pong) => {}
+            }
+        }
+    }
+
+    fn refuse(&self, errors: &[RequestError]) -> Result<(), SocketError> {
+        match errors
+            .first()
+            .map(|error| self.gateway.request_error(error))
+        {
+            None => Ok(()),
+            Some(error) if error.may_pass() => Err(lost(&error.to_string())),
+            Some(error) => Err(SocketError::Refused(Box::new(error))),
+        }
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), SocketError> {
+        let sent = self.socket.send(Message::text(message.to_string())).await;
+        sent.map_err(|error| lost(&root_cause(&error)))
+    }
+
+    /// One message of the protocol, its pings answered; none if the server closed the socket as it may.
+    /// A silent socket is pinged once: a connection whose other end vanished gives no error by itself.
+    async fn receive(&mut self) -> Result<Option<ServerMessage>, SocketError> {
+        let mut pinged = false;
+        loop {
+            let Ok(message) = timeout(self.gateway.pace().silence, self.socket.next()).await else {
+                if pinged {
+                    return Err(lost("the gateway fell silent"));
+                }
+                pinged = true;
+                self.send(&json!({ "type": "ping" })).await?;
+                continue;
+            };
+            match message {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(lost(&root_cause(&error))),
+                Some(Ok(Message::Text(text))) => {
+                    let message = serde_json::from_str(text.as_str())
+                        .map_err(|error| lost(&error.to_string()))?;
+                    if matches!(message, ServerMessage::Ping) {
+                        self.send(&json!({ "type": "pong" })).await?;
+                    }
+                    return Ok(Some(message));
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return self.closed(
+                        frame.map(|frame| (u16::from(frame.code), frame.reason.to_string())),
+                    );
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// What the protocol's close codes mean to a client.
+    fn closed(&self, frame: Option<(u16, String)>) -> Result<Option<ServerMessage>, SocketError> {
+        match frame {
+            Some((4401 | 4403, _)) => Err(SocketError::Refused(Box::new(
+                self.gateway.unauthenticated(),
+            ))),
+            Some((code @ (4400 | 4406), reason)) => Err(SocketError::Unsupported(format!(
+                "closed with {code} {}",
+                printable(&reason)
+            ))),
+            Some((code, reason)) => {
+                Err(lost(&format!("closed with {code} {}", printable(&reason))))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+async fn connect(
+    gateway: &Gateway,
+) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, SocketError> {
+    let mut url = gateway.url().clone();
+    let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+    if url.set_scheme(scheme).is_err() {
+        return Err(SocketError::Unsupported(
+            "the URL has no WebSocket form".to_owned(),
+        ));
+    }
+    let mut request = url
+        .as_str()
+        .into_client_request()
+        .map_err(|error| SocketError::Unsupported(root_cause(&error)))?;
+    request.headers_mut().insert(
+        SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static("graphql-transport-ws"),
+    );
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(WsError::Http(response)) if response.status() == StatusCode::UNAUTHORIZED => {
+            Err(SocketError::Refused(Box::new(gateway.unauthenticated())))
+        }
+        Err(WsError::Http(response)) if !matches!(response.status().as_u16(), 429 | 502..=504) => {
+            Err(SocketError::Unsupported(format!(
+                "HTTP {}",
+                response.status()
+            )))
+        }
+        Err(error @ (WsError::Protocol(_) | WsError::Url(_) | WsError::HttpFormat(_))) => {
+            Err(SocketError::Unsupported(root_cause(&error)))
+        }
+        Err(error) => Err(lost(&root_cause(&error))),
+    }
+}
+
+fn handshake_limit(gateway: &Gateway) -> Duration {
+    gateway.pace().silence
+}
+
+fn lost(reason: &str) -> SocketError {
+    SocketError::Lost(printable(reason))
+}
