@@ -1,0 +1,66 @@
+//! Global ids: what kind of thing, and which one.
+
+use async_graphql::ID;
+use uuid::Uuid;
+
+/// The kinds of things that have an id of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    User,
+    Image,
+    Job,
+    Host,
+    LedgerEntry,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::User, Self::Image, Self::Job, Self::Host, Self::LedgerEntry];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Image => "image",
+            Self::Job => "job",
+            Self::Host => "host",
+            Self::LedgerEntry => "entry",
+        }
+    }
+
+    /// The id of a thing of this kind, as clients see it: `job_0198…`.
+    pub(crate) fn id(self, id: Uuid) -> ID {
+        ID(format!("{}_{}", self.prefix(), id.simple()))
+    }
+
+    /// The thing of this kind that an id names; none for any other text, which is answered as an unknown id.
+    pub(crate) fn parse(self, id: &ID) -> Option<Uuid> {
+        parse(id).filter(|(kind, _)| *kind == self).map(|(_, id)| id)
+    }
+}
+
+/// What an id names.
+pub(crate) fn parse(id: &ID) -> Option<(Kind, Uuid)> {
+    let (prefix, hex) = id.split_once('_')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
+    // One spelling for each id: 32 lower-case digits.
+    let plain = hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    plain.then(|| Uuid::try_parse(hex).ok()).flatten().map(|id| (kind, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_as_what_it_was() {
+        let id = Uuid::now_v7();
+        assert_eq!(parse(&Kind::Job.id(id)), Some((Kind::Job, id)));
+        assert_eq!(Kind::Image.parse(&Kind::Job.id(id)), None);
+    }
+
+    #[test]
+    fn anything_else_is_unknown() {
+        for text in ["", "_", "job_", "job_x", "job", "jöb_00000000000000000000000000000000", "job_0198-", "JOB_00000000000000000000000000000000", "job_0000000000000000000000000000000G"] {
+            assert_eq!(parse(&ID(text.to_owned())), None, "{text}");
+        }
+    }
+}
