@@ -13,9 +13,9 @@ use wharfinger::http::{ErrorCode, Gate, Refusal, Session, TransportSettings, pla
 
 /// Who the gate let in.
 #[derive(Clone)]
-pub struct Caller(pub String);
+pub(crate) struct Caller(pub(crate) String);
 
-pub struct Query;
+pub(crate) struct Query;
 
 #[Object]
 impl Query {
@@ -33,7 +33,7 @@ impl Query {
     }
 }
 
-pub struct Mutation;
+pub(crate) struct Mutation;
 
 #[Object]
 impl Mutation {
@@ -42,7 +42,7 @@ impl Mutation {
     }
 }
 
-pub struct Subscriptions;
+pub(crate) struct Subscriptions;
 
 #[Subscription]
 impl Subscriptions {
@@ -75,12 +75,12 @@ impl Subscriptions {
 
 /// What the tests steer the toy with, and its gate.
 #[derive(Clone, Default)]
-pub struct Toy {
-    pub release: Arc<Notify>,
-    pub flooded: Arc<std::sync::atomic::AtomicUsize>,
+pub(crate) struct Toy {
+    pub(crate) release: Arc<Notify>,
+    pub(crate) flooded: Arc<std::sync::atomic::AtomicUsize>,
     /// Ends every session.
-    pub revoked: CancellationToken,
-    pub shutdown: CancellationToken,
+    pub(crate) revoked: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
 }
 
 fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
@@ -129,7 +129,7 @@ impl Gate for Toy {
 }
 
 /// Short limits, so that no test waits for one.
-pub fn settings() -> TransportSettings {
+pub(crate) fn settings() -> TransportSettings {
     TransportSettings {
         max_body: 4096,
         max_operations: 3,
@@ -138,11 +138,11 @@ pub fn settings() -> TransportSettings {
 }
 
 /// Serves until the test's runtime ends.
-pub async fn serve(toy: &Toy, settings: TransportSettings) -> SocketAddr {
+pub(crate) async fn serve(toy: &Toy, settings: TransportSettings) -> SocketAddr {
     serve_on(toy, settings, "127.0.0.1:0").await
 }
 
-pub async fn serve_on(toy: &Toy, settings: TransportSettings, address: &str) -> SocketAddr {
+pub(crate) async fn serve_on(toy: &Toy, settings: TransportSettings, address: &str) -> SocketAddr {
     let schema = Schema::build(Query, Mutation, Subscriptions)
         .data(toy.clone())
         .finish();
