@@ -1,1 +1,180 @@
-//! Settings.
+//! The settings of the whole program: `default.toml`, then a file, then the environment, then flags.
+//!
+//! Anything that is not understood stops the start with one line that names the setting, where it came from and
+//! what would be right. Secrets are in none of these lines, nor in `Debug`.
+
+mod check;
+mod error;
+mod layers;
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use figment::{Figment, Profile, Provider, providers::Serialized};
+use serde::Deserialize;
+use wharfinger_jobs::settings::{
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RegistrySettings,
+    RetrySettings, Secret, SweepSettings, WorkerSettings, duration, optional, parsed,
+};
+
+pub use self::error::{ConfigError, Origin};
+use self::layers::Layers;
+use crate::http::TransportSettings;
+
+/// The commented file with every setting and its default.
+pub const DEFAULTS: &str = include_str!("../default.toml");
+
+/// Every setting. What each means is said in `default.toml`, in the same order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port of the gateway.
+    #[serde(deserialize_with = "parsed")]
+    pub listen: SocketAddr,
+    /// Where files live. Never empty once loaded.
+    #[serde(deserialize_with = "parsed")]
+    pub data_dir: PathBuf,
+    /// The name of this Docker host. Never empty once loaded.
+    #[serde(deserialize_with = "parsed")]
+    pub host_name: String,
+    /// What to log, as directives of `tracing-subscriber`.
+    #[serde(deserialize_with = "parsed")]
+    pub log: String,
+    /// URL of the database; [`Config::database_url`] knows the default.
+    #[serde(deserialize_with = "optional")]
+    database_url: Option<Secret>,
+    /// URL of Redis; `None` keeps queue and events in this process.
+    #[serde(deserialize_with = "optional")]
+    pub redis_url: Option<Secret>,
+    /// URL of the engine; `None` means its usual socket.
+    #[serde(deserialize_with = "optional")]
+    pub docker_host: Option<String>,
+    /// Encrypts stored registry logins.
+    #[serde(deserialize_with = "optional")]
+    pub secret_key: Option<Secret>,
+    /// The file that holds the key.
+    #[serde(deserialize_with = "optional")]
+    pub secret_key_file: Option<PathBuf>,
+    /// Where images may come from.
+    pub registries: RegistrySettings,
+    /// What users get and what a pull needs.
+    pub credits: CreditSettings,
+    /// Trying again.
+    pub retry: RetrySettings,
+    /// Running jobs.
+    pub worker: WorkerSettings,
+    /// Hosts that fall silent.
+    pub host: HostSettings,
+    /// Comparing engine and database.
+    pub reconcile: ReconcileSettings,
+    /// The clean-up.
+    pub sweep: SweepSettings,
+    /// The board of the queues.
+    pub board: BoardSettings,
+    /// The first administrator.
+    pub admin: AdminSettings,
+    /// How much may be asked for.
+    pub limits: LimitSettings,
+    /// Patience with WebSocket clients.
+    pub websocket: WebSocketSettings,
+}
+
+/// `board`: the listener of apalis-board.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardSettings {
+    /// `None` is off.
+    #[serde(deserialize_with = "optional")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `admin`: the first administrator of an empty database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Their name.
+    #[serde(deserialize_with = "optional")]
+    pub name: Option<String>,
+    /// A file with their password.
+    #[serde(deserialize_with = "optional")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `websocket`: how long clients are waited for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSocketSettings {
+    /// Until `connection_init`.
+    #[serde(deserialize_with = "duration")]
+    pub init_timeout: Duration,
+    /// Between two pings.
+    #[serde(deserialize_with = "duration")]
+    pub keep_alive: Duration,
+    /// Until a message is taken.
+    #[serde(deserialize_with = "duration")]
+    pub send_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the settings of this process. `file` is `--config`; `flags` holds the flags that were given, and only
+    /// those.
+    pub fn load(file: Option<&Path>, flags: &dyn Provider) -> Result<Self, ConfigError> {
+        let text = |name: OsString, value: OsString| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        };
+        Self::from_sources(
+            file,
+            std::env::vars_os().map(|(name, value)| text(name, value)),
+            flags,
+        )
+    }
+
+    /// Reads the settings from what is given, for tests.
+    pub fn from_sources(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &dyn Provider,
+    ) -> Result<Self, ConfigError> {
+        let layers = Layers::read(file, environment, flags)?;
+        layers.refuse_unknown_keys()?;
+        let merged = layers.merged();
+        let figment = Figment::from(Serialized::from(merged, Profile::Default));
+        let mut config: Self = figment
+            .extract_lossy()
+            .map_err(|error| ConfigError::of_value(&error, &layers))?;
+        if config.data_dir.as_os_str().is_empty() {
+            config.data_dir = layers.default_data_dir();
+        }
+        if config.host_name.is_empty() {
+            config.host_name = layers.default_host_name()?;
+        }
+        check::check(&config, &layers)?;
+        Ok(config)
+    }
+
+    /// URL of the database: a `SQLite` file in the data directory unless another is set.
+    pub fn database_url(&self) -> Secret {
+        self.database_url.clone().unwrap_or_else(|| {
+            let file = self.data_dir.join("wharfinger.db");
+            Secret::new(format!("sqlite://{}?mode=rwc", file.display()))
+        })
+    }
+
+    /// The limits of the GraphQL transport.
+    pub fn transport(&self) -> TransportSettings {
+        TransportSettings {
+            max_body: self.limits.request_body,
+            max_operations: self.limits.operations_per_socket,
+            init_timeout: self.websocket.init_timeout,
+            keep_alive: self.websocket.keep_alive,
+            send_timeout: self.websocket.send_timeout,
+        }
+    }
+}

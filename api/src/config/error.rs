@@ -1,0 +1,133 @@
+//! One line for each thing that can be wrong with the settings.
+
+use std::{fmt, io, path::PathBuf};
+
+use figment::error::{Actual, Kind};
+
+use super::layers::Layers;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `default.toml`.
+    Default,
+    /// The settings file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
+    /// A flag.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("by default"),
+            Self::File(path) => write!(f, "in {}", path.display()),
+            Self::Variable(name) => write!(f, "from {name} in the environment"),
+            Self::Flag => f.write_str("from a flag"),
+        }
+    }
+}
+
+/// Why the settings cannot be used. Each prints as one line, without secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Unreadable {
+        /// As it was named.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("the settings file {} is not TOML: {message}", path.display())]
+    Syntax {
+        /// As it was named.
+        path: PathBuf,
+        /// Where and what, from the parser.
+        message: String,
+    },
+    /// The flags could not be read; a fault of the program.
+    #[error("cannot read the flags: {0}")]
+    Flags(Box<figment::Error>),
+    /// No setting has this name.
+    #[error("unknown setting {key} {origin}; known there: {known}")]
+    Unknown {
+        /// With dots.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The names that would be right.
+        known: String,
+    },
+    /// The value will not do.
+    #[error("bad value of {key} {origin}: {found} is not {expected}")]
+    Invalid {
+        /// With dots.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The value as it was written, or a word for it where it is secret.
+        found: String,
+        /// With an article.
+        expected: String,
+    },
+}
+
+/// Settings whose values must not be printed.
+const SECRET: [&str; 3] = ["secret_key", "database_url", "redis_url"];
+
+impl ConfigError {
+    /// A value that can be read but makes no sense.
+    pub(super) fn invalid(
+        layers: &Layers,
+        key: &str,
+        found: impl fmt::Display,
+        expected: &str,
+    ) -> Self {
+        let found = if SECRET.contains(&key) {
+            "what is set".to_owned()
+        } else {
+            found.to_string()
+        };
+        Self::Invalid {
+            key: key.to_owned(),
+            origin: layers.origin(key),
+            found,
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// What figment found wrong with a value.
+    pub(super) fn of_value(error: &figment::Error, layers: &Layers) -> Self {
+        let key = error.path.join(".");
+        match &error.kind {
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                Self::invalid(layers, &key, actual(found), words(expected))
+            }
+            // `untagged` in serde keeps only its own "expecting", not what was found.
+            Kind::Message(expected) => Self::invalid(layers, &key, "what is set", expected),
+            other => Self::invalid(layers, &key, "what is set", &format!("right ({other})")),
+        }
+    }
+}
+
+fn actual(found: &Actual) -> String {
+    match found {
+        Actual::Str(text) => format!("{text:?}"),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        other => other,
+    }
+}

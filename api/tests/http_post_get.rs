@@ -1,0 +1,296 @@
+//! GraphQL over HTTP, status by status.
+
+mod http_toy;
+
+use http_toy::{Toy, serve, settings};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+const NEW: &str = "application/graphql-response+json";
+const OLD: &str = "application/json";
+
+/// reqwest is built without a TLS provider of its own; the first one in a process wins and any will do.
+fn client() -> Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::new()
+}
+
+async fn endpoint() -> String {
+    format!(
+        "http://{}/graphql",
+        serve(&Toy::default(), settings()).await
+    )
+}
+
+async fn post(url: &str, accept: &str, body: &Value) -> Response {
+    let request = client().post(url).header("accept", accept).json(body);
+    request.send().await.unwrap()
+}
+
+/// The status, the media type without parameters, and the body.
+async fn read(response: Response) -> (StatusCode, String, Value) {
+    let media = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let media = media.strip_suffix("; charset=utf-8").unwrap().to_owned();
+    (response.status(), media, response.json().await.unwrap())
+}
+
+fn code(body: &Value) -> &str {
+    assert!(body.get("data").is_none(), "{body}");
+    body["errors"][0]["extensions"]["code"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_query_is_answered_in_the_type_that_was_asked_for() {
+    let url = endpoint().await;
+    for (accept, expected) in [(NEW, NEW), (OLD, OLD), ("*/*", OLD)] {
+        let (status, media, body) =
+            read(post(&url, accept, &json!({"query": "{ hello }"})).await).await;
+        assert_eq!((status, media.as_str()), (StatusCode::OK, expected));
+        assert_eq!(body, json!({"data": {"hello": "hello world"}}));
+    }
+    let response = post(&url, "text/html", &json!({"query": "{ hello }"})).await;
+    assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_executed_has_no_data_and_says_bad_request() {
+    let url = endpoint().await;
+    for query in [
+        "{",
+        "{ nothing }",
+        "query ($id: Int!) { hello }",
+        "subscription { silence }",
+    ] {
+        let request = json!({"query": query, "variables": {"id": null}});
+        let (status, _, body) = read(post(&url, NEW, &request).await).await;
+        assert_eq!(
+            (status, code(&body)),
+            (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            "{query}"
+        );
+        let (status, _, body) = read(post(&url, OLD, &request).await).await;
+        assert_eq!(
+            (status, code(&body)),
+            (StatusCode::OK, "BAD_REQUEST"),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_field_is_a_result() {
+    let url = endpoint().await;
+    let (status, _, body) = read(post(&url, NEW, &json!({"query": "{ broken }"})).await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["data"], Value::Null);
+    assert_eq!(body["errors"][0]["extensions"]["code"], "INTERNAL");
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_refused_in_words() {
+    let url = endpoint().await;
+    for (body, message) in [
+        ("", "empty"),
+        ("{ \"not json", "not a JSON object"),
+        ("{}", "missing field `query`"),
+        ("{\"query\": 1}", "expected a string"),
+        ("[{\"query\": \"{ hello }\"}]", "batches are not supported"),
+        (" [\"{ hello }\"]", "batches are not supported"),
+    ] {
+        let request = client().post(&url).header("content-type", OLD).body(body);
+        let (status, _, answer) = read(request.send().await.unwrap()).await;
+        assert_eq!(
+            (status, code(&answer)),
+            (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            "{body}"
+        );
+        let said = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(said.contains(message), "{said}");
+    }
+    let invalid_utf8 = b"{\"query\": \"\xff\"}".to_vec();
+    let request = client()
+        .post(&url)
+        .header("content-type", OLD)
+        .body(invalid_utf8);
+    assert_eq!(
+        request.send().await.unwrap().status(),
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn only_json_in_utf8_is_read() {
+    let url = endpoint().await;
+    let send = |media: &'static str| {
+        let request = client().post(&url).header("content-type", media);
+        request.body("{\"query\": \"{ hello }\"}").send()
+    };
+    for media in [
+        "application/json",
+        "application/json; charset=UTF-8",
+        "Application/JSON;charset=\"utf-8\"",
+    ] {
+        assert_eq!(
+            send(media).await.unwrap().status(),
+            StatusCode::OK,
+            "{media}"
+        );
+    }
+    for media in [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "application/json; charset=utf-16",
+        "application/graphql",
+    ] {
+        let status = send(media).await.unwrap().status();
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{media}");
+    }
+}
+
+#[tokio::test]
+async fn get_runs_queries_and_nothing_else() {
+    let url = endpoint().await;
+    let get = |parameters: &[(&str, &str)]| {
+        client()
+            .get(&url)
+            .query(parameters)
+            .header("accept", NEW)
+            .send()
+    };
+    let query = "query A($n: String!) { hello(name: $n) } mutation B { increment(by: 1) }";
+    let parameters = [
+        ("query", query),
+        ("operationName", "A"),
+        ("variables", "{\"n\":\"wharf\"}"),
+    ];
+    let (status, _, body) = read(get(&parameters).await.unwrap()).await;
+    assert_eq!(
+        (status, &body["data"]["hello"]),
+        (StatusCode::OK, &json!("hello wharf"))
+    );
+
+    for parameters in [
+        &[("query", query), ("operationName", "B")][..],
+        &[("query", "mutation { increment(by: 1) }")],
+        &[("query", "subscription { silence }")],
+    ] {
+        let response = get(parameters).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "POST");
+    }
+    for parameters in [
+        &[("query", "")][..],
+        &[("query", "{")],
+        &[("query", "{ hello }"), ("variables", "[]")],
+        &[("query", "{ hello }"), ("operationName", "Other")],
+    ] {
+        assert_eq!(
+            get(parameters).await.unwrap().status(),
+            StatusCode::BAD_REQUEST
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_not_allowed() {
+    let url = endpoint().await;
+    for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        let response = client().request(method, &url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "GET, HEAD, POST");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_not_read() {
+    let url = endpoint().await;
+    let long = json!({"query": "{ hello }", "extensions": {"pad": "x".repeat(8192)}}).to_string();
+    let request = || client().post(&url).header("content-type", OLD);
+    let announced = request().body(long.clone()).send().await.unwrap();
+    assert_eq!(announced.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let pieces = futures::stream::iter([Ok::<_, std::io::Error>(long)]);
+    let chunked = request()
+        .body(reqwest::Body::wrap_stream(pieces))
+        .send()
+        .await
+        .unwrap();
+    let (status, _, body) = read(chunked).await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED")
+    );
+}
+
+#[tokio::test]
+async fn the_gate_decides_before_anything_runs() {
+    let url = endpoint().await;
+    let send = |token: &'static str| {
+        let request: RequestBuilder = client().post(&url).bearer_auth(token);
+        request.json(&json!({"query": "{ caller }"})).send()
+    };
+    let (status, _, body) = read(send("user-ada").await.unwrap()).await;
+    assert_eq!(
+        (status, &body["data"]["caller"]),
+        (StatusCode::OK, &json!("user-ada"))
+    );
+
+    let refused = send("stale").await.unwrap();
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+    let (status, _, body) = read(refused).await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")
+    );
+
+    let busy = send("busy").await.unwrap();
+    assert_eq!(busy.headers()["retry-after"], "2");
+    let (status, _, body) = read(busy).await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED")
+    );
+}
+
+#[tokio::test]
+async fn the_playground_comes_from_the_binary_alone() {
+    let address = serve(&Toy::default(), settings()).await;
+    let get = |path: &str| client().get(format!("http://{address}{path}"));
+    let page = get("/playground").send().await.unwrap();
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"));
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(page.headers()["referrer-policy"], "no-referrer");
+    let text = page.text().await.unwrap();
+    assert!(
+        !text.contains("http:") && !text.contains("https:") && !text.contains("<script>"),
+        "{text}"
+    );
+
+    let assets: Vec<_> = text
+        .split('"')
+        .filter(|part| part.starts_with("/playground/"))
+        .collect();
+    assert_eq!(assets.len(), 7, "{assets:?}");
+    for asset in assets {
+        let response = get(asset).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{asset}");
+        let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+        let again = get(asset)
+            .header("if-none-match", tag)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{asset}");
+    }
+    let missing = get("/playground/../secret").send().await.unwrap();
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    let graphiql = get("/playground/graphiql.min.js").send().await.unwrap();
+    assert_eq!(graphiql.headers()["content-encoding"], "gzip");
+}

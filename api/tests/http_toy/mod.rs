@@ -1,0 +1,154 @@
+//! A toy schema behind the real transport on a real socket, for the tests of `wharfinger::http`.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_graphql::{Context, Data, Error, ErrorExtensions, Object, Request, Schema, Subscription};
+use axum::http::{header, request::Parts};
+use futures::{Stream, StreamExt, stream};
+use serde_json::{Map, Value};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_util::sync::CancellationToken;
+use wharfinger::http::{ErrorCode, Gate, Refusal, Session, TransportSettings, playground, router};
+
+/// Who the gate let in.
+#[derive(Clone)]
+pub(crate) struct Caller(pub(crate) String);
+
+pub(crate) struct Query;
+
+#[Object]
+impl Query {
+    async fn hello(
+        &self,
+        #[graphql(default_with = "String::from(\"world\")")] name: String,
+    ) -> String {
+        format!("hello {name}")
+    }
+    async fn caller(&self, context: &Context<'_>) -> Option<String> {
+        context.data_opt::<Caller>().map(|caller| caller.0.clone())
+    }
+    async fn broken(&self) -> Result<i32, Error> {
+        Err(Error::new("it broke").extend_with(|_, error| error.set("code", "INTERNAL")))
+    }
+}
+
+pub(crate) struct Mutation;
+
+#[Object]
+impl Mutation {
+    async fn increment(&self, by: i32) -> i32 {
+        by + 1
+    }
+}
+
+pub(crate) struct Subscriptions;
+
+#[Subscription]
+impl Subscriptions {
+    async fn count(&self, to: i32) -> impl Stream<Item = i32> {
+        stream::iter(0..to)
+    }
+    async fn silence(&self) -> impl Stream<Item = i32> {
+        stream::pending()
+    }
+    /// One kilobyte after the other for ever; the counter says how many were taken.
+    async fn flood(&self, context: &Context<'_>) -> impl Stream<Item = String> {
+        let taken = context.data_unchecked::<Toy>().flooded.clone();
+        stream::repeat_with(move || {
+            taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            "x".repeat(1024)
+        })
+    }
+    async fn forbidden(&self) -> Result<stream::Empty<i32>, Error> {
+        Err(Error::new("not yours").extend_with(|_, error| error.set("code", "FORBIDDEN")))
+    }
+    async fn until_released(&self, context: &Context<'_>) -> impl Stream<Item = i32> {
+        let release = context.data_unchecked::<Toy>().release.clone();
+        stream::once(async move {
+            release.notified().await;
+            1
+        })
+        .chain(stream::pending())
+    }
+}
+
+/// What the tests steer the toy with, and its gate.
+#[derive(Clone, Default)]
+pub(crate) struct Toy {
+    pub(crate) release: Arc<Notify>,
+    pub(crate) flooded: Arc<std::sync::atomic::AtomicUsize>,
+    /// Ends every session.
+    pub(crate) revoked: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
+}
+
+fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
+    let mut data = Data::default();
+    match authorization.map(|value| value.strip_prefix("Bearer ").unwrap_or(value)) {
+        None | Some("") => {}
+        Some("busy") => {
+            return Err(Refusal::new(ErrorCode::RateLimited, "too many requests")
+                .retry_after(Duration::from_millis(1500)));
+        }
+        Some(token) if token.starts_with("user-") => data.insert(Caller(token.to_owned())),
+        Some(_) => {
+            return Err(Refusal::new(
+                ErrorCode::Unauthenticated,
+                "the token is not valid",
+            ));
+        }
+    }
+    Ok(data)
+}
+
+impl Gate for Toy {
+    async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
+        let value = parts.headers.get(header::AUTHORIZATION);
+        caller(value.and_then(|value| value.to_str().ok()))
+    }
+
+    async fn connection(
+        &self,
+        _: &Parts,
+        payload: &Map<String, Value>,
+    ) -> Result<Session, Refusal> {
+        let data = caller(payload.get("authorization").and_then(Value::as_str))?;
+        Ok(Session {
+            data,
+            ended: self.revoked.clone(),
+        })
+    }
+
+    async fn operation(&self, _: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
+        if request.operation_name.as_deref() == Some("Refused") {
+            return Err(Refusal::new(ErrorCode::RateLimited, "too many operations"));
+        }
+        Ok(request)
+    }
+}
+
+/// Short limits, so that no test waits for one.
+pub(crate) fn settings() -> TransportSettings {
+    TransportSettings {
+        max_body: 4096,
+        max_operations: 3,
+        ..TransportSettings::default()
+    }
+}
+
+/// Serves until the test's runtime ends.
+pub(crate) async fn serve(toy: &Toy, settings: TransportSettings) -> SocketAddr {
+    serve_on(toy, settings, "127.0.0.1:0").await
+}
+
+pub(crate) async fn serve_on(toy: &Toy, settings: TransportSettings, address: &str) -> SocketAddr {
+    let schema = Schema::build(Query, Mutation, Subscriptions)
+        .data(toy.clone())
+        .finish();
+    let app = router(schema, toy.clone(), settings, toy.shutdown.clone()).merge(playground());
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}

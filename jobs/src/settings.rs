@@ -1,0 +1,123 @@
+//! The settings of each part, as they stand in `default.toml`; `api` reads them and hands each part its own.
+//!
+//! Durations are written like `500ms`, `15s` or `5m`, lists as arrays or as text with commas, and an
+//! empty text means "not set". What is wrong with a value is said by the `Deserialize` here, in words for a person.
+
+mod values;
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+
+pub use values::{Secret, decimal, duration, list, optional, parsed};
+
+/// `registries`: where images may come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// `host[:port]` patterns that may be pulled from. `*` alone means every public address; loopback, private
+    /// and link-local ones only where a pattern names them.
+    #[serde(deserialize_with = "list")]
+    pub allow: Vec<String>,
+    /// Patterns that may not, whatever `allow` says.
+    #[serde(deserialize_with = "list")]
+    pub deny: Vec<String>,
+}
+
+/// `credits`: amounts as exact decimals with at most six places.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditSettings {
+    /// What a new user is granted.
+    #[serde(deserialize_with = "decimal")]
+    pub initial: String,
+    /// What must be available for a pull, and is held by it at first.
+    #[serde(deserialize_with = "decimal")]
+    pub minimum_to_pull: String,
+}
+
+/// `retry`: exponential back-off with full jitter.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Attempts before a job is dead, the first one included.
+    pub max_attempts: u32,
+    /// Upper bound of the wait after the first attempt; it doubles with each.
+    #[serde(deserialize_with = "duration")]
+    pub base_delay: Duration,
+    /// Upper bound of every wait.
+    #[serde(deserialize_with = "duration")]
+    pub max_delay: Duration,
+}
+
+/// `worker`: the process that runs jobs on one Docker host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Where a `wharfinger worker` answers `/healthz`, `/readyz` and `/metrics`; `None` is off.
+    #[serde(deserialize_with = "optional")]
+    pub listen: Option<SocketAddr>,
+    /// How long a claimed job stays claimed without a sign of life.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
+    /// Jobs at once.
+    pub concurrency: u32,
+    /// A pull without any progress for this long is given up and tried again.
+    #[serde(deserialize_with = "duration")]
+    pub stall_timeout: Duration,
+    /// A pull that takes longer than this is given up and tried again.
+    #[serde(deserialize_with = "duration")]
+    pub pull_timeout: Duration,
+    /// How long running jobs may go on after a request to stop before they are handed back.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+}
+
+/// `host`: when a silent Docker host counts as gone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSettings {
+    /// Silence after which a host is shown as offline.
+    #[serde(deserialize_with = "duration")]
+    pub offline_after: Duration,
+    /// Silence after which its holdings are lost and refunded.
+    #[serde(deserialize_with = "duration")]
+    pub lost_after: Duration,
+}
+
+/// `reconcile`: comparing the engine with the database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReconcileSettings {
+    /// Time between two comparisons.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+}
+
+/// `sweep`: the clean-up that removes every private image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepSettings {
+    /// A cron expression of five fields; `None` never sweeps by itself.
+    #[serde(deserialize_with = "optional")]
+    pub schedule: Option<String>,
+    /// A sweep that was missed is made up for within this time.
+    #[serde(deserialize_with = "duration")]
+    pub catch_up: Duration,
+}
+
+/// `limits`: how much one user or client may ask for. 0 turns one off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Unfinished jobs of one user.
+    pub live_jobs_per_user: u32,
+    /// Pulls that one user may ask for in any hour.
+    pub pulls_per_hour_per_user: u32,
+    /// Requests of one user, or of one address that is not signed in, in a second.
+    pub requests_per_second: u32,
+    /// Longest request body and WebSocket message, in bytes. Cannot be turned off.
+    pub request_body: usize,
+    /// Operations at once on one WebSocket. Cannot be turned off.
+    pub operations_per_socket: usize,
+}
