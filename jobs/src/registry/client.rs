@@ -42,8 +42,6 @@ impl Default for Timeouts {
 }
 
 /// Reads manifests from registries. Clones share connections, tokens and what is known of platforms' manifests.
-///
-/// A process-wide rustls crypto provider has to be installed before a registry is asked over HTTPS.
 #[derive(Clone)]
 pub struct RegistryClient {
     shared: Arc<Shared>,

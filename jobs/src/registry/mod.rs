@@ -26,3 +26,5 @@ pub use error::{InvalidAnswer, RegistryError, UnavailableCause};
 pub use manifest::{Layer, Manifest};
 pub use platform::Platform;
 pub use rules::{NotAllowed, RegistryRules, RulesError};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use transport::ensure_crypto_provider;

@@ -53,6 +53,7 @@ impl Transport {
         resolver: Arc<dyn Resolve>,
         connect_timeout: Duration,
     ) -> Self {
+        ensure_crypto_provider();
         Self {
             rules,
             resolver,
@@ -122,6 +123,15 @@ impl Transport {
         let client = builder.build().map_err(TransportError::from)?;
         self.clients.insert(key, client.clone());
         Ok(client)
+    }
+}
+
+/// reqwest panics in a process without a rustls provider. The binary installs one at its start; where nobody did,
+/// it is ring as there.
+pub(crate) fn ensure_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

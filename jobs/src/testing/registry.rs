@@ -9,6 +9,8 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::registry::ensure_crypto_provider;
+
 use super::image::{TestImage, descriptor, digest_of, to_bytes};
 
 /// The only user of a registry that [`TestRegistry::with_password`] starts.
@@ -158,7 +160,7 @@ impl TestRegistry {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        // Without certificates, so that no TLS provider has to be installed.
+        ensure_crypto_provider();
         let client = Client::builder().no_proxy().tls_certs_only([]).build();
         let url = format!("http://{}{path}", self.address);
         let request = client.unwrap().request(method, url);
