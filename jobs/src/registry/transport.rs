@@ -93,7 +93,10 @@ impl Transport {
 
     fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
         let nowhere = || InvalidAnswer::Redirect("to where no host is");
-        let host = url.host().and_then(canonical_host).ok_or_else(nowhere)?;
+        let host = url
+            .host()
+            .and_then(|host| canonical_host(&host))
+            .ok_or_else(nowhere)?;
         let port = url.port_or_known_default().ok_or_else(nowhere)?;
         // The resolver never sees a literal address.
         self.rules
@@ -202,7 +205,7 @@ struct Guarded {
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let host = canonical_host(Host::Domain(name.as_str()));
+        let host = canonical_host(&Host::Domain(name.as_str()));
         let (rules, port) = (self.rules.clone(), self.port);
         let found = self.inner.resolve(name);
         Box::pin(async move {

@@ -296,6 +296,17 @@ async fn silence_and_absence_are_unavailability() {
     assert!(message.contains("Connection refused"), "{message}");
 }
 
+#[tokio::test]
+async fn a_loopback_registry_with_tls_is_asked_again_with_it() {
+    let go = "Client sent an HTTP request to an HTTPS server.";
+    let error = read_answer(move || Answer::new(400, go)).await.unwrap_err();
+    // The fake one speaks no TLS in truth.
+    assert!(
+        matches!(error, RegistryError::Unavailable { .. }),
+        "{error:?}"
+    );
+}
+
 fn invalid(error: RegistryError) -> InvalidAnswer {
     match error {
         RegistryError::Invalid { reason, .. } => reason,
