@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod manifest;
 mod platform;
+mod question;
 mod retry_after;
 mod rules;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod fake;
 mod hostile;
+mod inside;
 mod real;
 mod tokens;
 
