@@ -50,6 +50,8 @@ impl fmt::Debug for Login {
 pub(super) struct Grant {
     registry: String,
     repository: String,
+    /// What was learnt over TLS is not sent without it.
+    plain_http: bool,
     login: Option<[u8; 32]>,
 }
 
@@ -65,6 +67,7 @@ impl Grant {
         Self {
             registry: target.host.to_string(),
             repository: target.repository.clone(),
+            plain_http: target.plain_http,
             login: login.map(identity),
         }
     }

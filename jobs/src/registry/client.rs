@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use oci_spec::image::ImageIndex;
 use reqwest::StatusCode;
@@ -16,7 +16,7 @@ use super::endpoint::{RegistryHost, Target};
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
 use super::manifest::{ACCEPT, Document, Manifest, PlatformManifest, read, verified_digest};
 use super::platform::Platform;
-use super::retry_after::retry_after;
+use super::question::Question;
 use super::rules::RegistryRules;
 use super::transport::{Reply, SystemResolver, Transport, TransportError};
 
@@ -42,8 +42,6 @@ impl Default for Timeouts {
 }
 
 /// Reads manifests from registries. Clones share connections, tokens and what is known of platforms' manifests.
-///
-/// A process-wide rustls crypto provider has to be installed before a registry is asked over HTTPS.
 #[derive(Clone)]
 pub struct RegistryClient {
     shared: Arc<Shared>,
@@ -56,14 +54,6 @@ struct Shared {
     authorizations: Bounded<Grant, (HeaderValue, Instant)>,
     /// By digest. Whoever gets here was given the index that names it, by the registry and with their own login.
     manifests: Bounded<String, Arc<PlatformManifest>>,
-}
-
-/// One question, for error messages.
-struct Question<'a> {
-    registry: &'a str,
-    repository: &'a str,
-    reference: &'a str,
-    login: Option<&'a Login>,
 }
 
 impl RegistryClient {
@@ -261,58 +251,5 @@ fn wants_tls(reply: &Result<Reply, TransportError>) -> bool {
         }
         Err(TransportError::Http(error)) => !error.is_connect() && !error.is_timeout(),
         Err(_) => false,
-    }
-}
-
-impl Question<'_> {
-    fn image(&self) -> String {
-        let (registry, repository) = (self.registry, self.repository);
-        let mark = if self.reference.contains(':') {
-            '@'
-        } else {
-            ':'
-        };
-        format!("{registry}/{repository}{mark}{}", self.reference)
-    }
-
-    fn invalid(&self, reason: InvalidAnswer) -> RegistryError {
-        RegistryError::Invalid {
-            image: self.image(),
-            reason,
-        }
-    }
-
-    fn unavailable(&self, cause: UnavailableCause, retry_after: Option<Duration>) -> RegistryError {
-        RegistryError::Unavailable {
-            registry: self.registry.to_owned(),
-            retry_after,
-            cause,
-        }
-    }
-
-    /// An answer with a manifest in it, or what its status means.
-    fn accept(&self, reply: Result<Reply, TransportError>) -> Result<Reply, RegistryError> {
-        let reply = reply.map_err(|error| match error {
-            TransportError::NotAllowed(refused) => RegistryError::NotAllowed(refused),
-            TransportError::Http(error) => self.unavailable(UnavailableCause::Http(error), None),
-            TransportError::Invalid(reason) => self.invalid(reason),
-        })?;
-        let wait = retry_after(&reply.headers, SystemTime::now());
-        Err(match reply.status.as_u16() {
-            200 => return Ok(reply),
-            401 | 403 => RegistryError::Denied {
-                image: self.image(),
-                with_login: self.login.is_some(),
-            },
-            404 => RegistryError::NotFound {
-                image: self.image(),
-            },
-            429 => RegistryError::RateLimited {
-                registry: self.registry.to_owned(),
-                retry_after: wait,
-            },
-            408 | 500..=599 => self.unavailable(UnavailableCause::Status(reply.status), wait),
-            _ => self.invalid(InvalidAnswer::Status(reply.status)),
-        })
     }
 }

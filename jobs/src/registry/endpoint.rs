@@ -43,12 +43,12 @@ impl RegistryHost {
             _ => None,
         };
         Some(Self {
-            host: canonical_host(host.host()?)?,
+            host: canonical_host(&host.host()?)?,
             explicit_port,
         })
     }
 
-    /// The registry speaks plain HTTP first: `localhost`, 127.0.0.0/8 or ::1, which engines trust without TLS too.
+    /// The registry speaks plain HTTP first: `localhost`, 127.0.0.0/8 or `::1`, which engines trust without TLS too.
     pub(super) fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Domain(name) => name == "localhost",
@@ -73,11 +73,11 @@ impl fmt::Display for RegistryHost {
 }
 
 /// The form of a URL's host that rules compare: no dot at the end, one name for Docker Hub. `None` for no host name.
-pub(super) fn canonical_host(host: Host<&str>) -> Option<Host<String>> {
+pub(super) fn canonical_host(host: &Host<&str>) -> Option<Host<String>> {
     let name = match host {
         Host::Domain(name) => name.strip_suffix('.').unwrap_or(name),
-        Host::Ipv4(v4) => return Some(Host::Ipv4(v4)),
-        Host::Ipv6(v6) => return Some(Host::Ipv6(v6)),
+        Host::Ipv4(v4) => return Some(Host::Ipv4(*v4)),
+        Host::Ipv6(v6) => return Some(Host::Ipv6(*v6)),
     };
     if name.is_empty() || name.starts_with('.') || name.contains("..") {
         return None;

@@ -54,7 +54,7 @@ pub struct Layer {
 
 /// A document under a manifest URL.
 pub(super) enum Document {
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     Image(PlatformManifest),
 }
 
@@ -139,7 +139,7 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, Invalid
         ));
     }
     if is_index {
-        return Ok(Document::Index(serde_json::from_slice(body)?));
+        return Ok(Document::Index(Box::new(serde_json::from_slice(body)?)));
     }
     if !is_image {
         return Err(InvalidAnswer::Manifest("it is no container image"));

@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod manifest;
 mod platform;
+mod question;
 mod retry_after;
 mod rules;
 #[cfg(test)]
@@ -26,3 +27,5 @@ pub use error::{InvalidAnswer, RegistryError, UnavailableCause};
 pub use manifest::{Layer, Manifest};
 pub use platform::Platform;
 pub use rules::{NotAllowed, RegistryRules, RulesError};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use transport::ensure_crypto_provider;

@@ -191,7 +191,7 @@ impl Pattern {
         self.host != HostPattern::Any && self.covers(host, port)
     }
 
-    /// `localhost` is the loopback (RFC 6761), so a pattern for 127.0.0.1 or ::1 speaks of it too.
+    /// `localhost` is the loopback (RFC 6761), so a pattern for 127.0.0.1 or `::1` speaks of it too.
     fn opens_loopback(&self, port: u16) -> bool {
         matches!(self.host, HostPattern::Address(ip) if ip.is_loopback()) && self.port.matches(port)
     }

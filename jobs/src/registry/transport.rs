@@ -53,6 +53,7 @@ impl Transport {
         resolver: Arc<dyn Resolve>,
         connect_timeout: Duration,
     ) -> Self {
+        ensure_crypto_provider();
         Self {
             rules,
             resolver,
@@ -92,7 +93,10 @@ impl Transport {
 
     fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
         let nowhere = || InvalidAnswer::Redirect("to where no host is");
-        let host = url.host().and_then(canonical_host).ok_or_else(nowhere)?;
+        let host = url
+            .host()
+            .and_then(|host| canonical_host(&host))
+            .ok_or_else(nowhere)?;
         let port = url.port_or_known_default().ok_or_else(nowhere)?;
         // The resolver never sees a literal address.
         self.rules
@@ -122,6 +126,15 @@ impl Transport {
         let client = builder.build().map_err(TransportError::from)?;
         self.clients.insert(key, client.clone());
         Ok(client)
+    }
+}
+
+/// reqwest panics in a process without a rustls provider. The binary installs one at its start; where nobody did,
+/// it is ring as there.
+pub(crate) fn ensure_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
@@ -192,7 +205,7 @@ struct Guarded {
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let host = canonical_host(Host::Domain(name.as_str()));
+        let host = canonical_host(&Host::Domain(name.as_str()));
         let (rules, port) = (self.rules.clone(), self.port);
         let found = self.inner.resolve(name);
         Box::pin(async move {

@@ -1,0 +1,225 @@
+//! Servers whose answers cannot be used.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use wharfinger_jobs::registry::{
+    InvalidAnswer, Manifest, RegistryClient, RegistryError, Timeouts, UnavailableCause,
+};
+use wharfinger_jobs::testing::image::{TestImage, digest_of, layer};
+
+use super::fake::{Answer, Asked, Fake};
+use super::{TIMEOUTS, amd64, client, rules};
+
+pub(crate) async fn read(
+    server: &Fake,
+    allow: &[&str],
+    reference: &str,
+) -> Result<Manifest, RegistryError> {
+    client(allow)
+        .manifest(&server.address, "a/b", reference, None, &amd64())
+        .await
+}
+
+async fn read_answer(
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> Result<Manifest, RegistryError> {
+    let server = Fake::start(move |_: &Asked| answer()).await;
+    read(&server, &["127.0.0.1:*"], "v1").await
+}
+
+pub(crate) fn image() -> (Vec<u8>, &'static str) {
+    TestImage::new(vec![layer("a", b"x")]).manifest()
+}
+
+#[tokio::test]
+async fn redirects_end() {
+    let error = read_answer(|| Answer::new(302, "").with("Location", "/again"))
+        .await
+        .unwrap_err();
+    let reason = InvalidAnswer::Redirect("too often");
+    assert_eq!(invalid(error).to_string(), reason.to_string());
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_cut() {
+    const FIVE_MB: usize = 5_000_000;
+    for announce in [true, false] {
+        let error = read_answer(move || {
+            let answer = Answer::new(200, vec![b' '; FIVE_MB]);
+            if announce {
+                answer.with("Content-Length", FIVE_MB.to_string())
+            } else {
+                answer
+            }
+        });
+        assert!(matches!(
+            invalid(error.await.unwrap_err()),
+            InvalidAnswer::TooLarge(_)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn content_has_to_be_what_its_digest_says() {
+    let (manifest, _) = image();
+    let right = digest_of(&manifest);
+    let wrong = digest_of(b"something else");
+    for (announced, asked, good) in [
+        (&right, &right, true),
+        (&right, &wrong, false),
+        (&wrong, &right, false),
+        (&wrong, &"v1".to_owned(), false),
+        (&"nonsense".to_owned(), &"v1".to_owned(), false),
+        (&"md5:abcd".to_owned(), &"v1".to_owned(), false),
+    ] {
+        let (body, announced) = (manifest.clone(), announced.clone());
+        let server = Fake::start(move |_: &Asked| {
+            Answer::new(200, body.clone()).with("Docker-Content-Digest", announced.clone())
+        })
+        .await;
+        match read(&server, &["127.0.0.1:*"], asked).await {
+            Ok(manifest) => assert!(good && manifest.digest == right),
+            Err(error) => assert!(!good && matches!(invalid(error), InvalidAnswer::Digest { .. })),
+        }
+    }
+}
+
+#[tokio::test]
+async fn statuses_say_what_to_do() {
+    let limited = read_answer(|| Answer::new(429, "").with("Retry-After", "30"))
+        .await
+        .unwrap_err();
+    assert!(matches!(limited, RegistryError::RateLimited { .. }) && limited.is_transient());
+    assert_eq!(limited.retry_after(), Some(Duration::from_secs(30)));
+
+    let away = read_answer(|| Answer::new(503, "").with("Retry-After", "9"))
+        .await
+        .unwrap_err();
+    assert!(matches!(away, RegistryError::Unavailable { .. }) && away.is_transient());
+    assert_eq!(away.retry_after(), Some(Duration::from_secs(9)));
+    assert!(
+        away.to_string()
+            .ends_with("it answered 503 Service Unavailable"),
+        "{away}"
+    );
+
+    let denied = read_answer(|| Answer::new(403, "")).await.unwrap_err();
+    assert!(matches!(denied, RegistryError::Denied { .. }) && !denied.is_transient());
+}
+
+#[tokio::test]
+async fn documents_that_are_no_image_are_refused() {
+    let both = json!({"schemaVersion": 2, "manifests": [], "layers": []}).to_string();
+    let error = read_answer(move || Answer::new(200, both.clone()))
+        .await
+        .unwrap_err();
+    assert!(invalid(error).to_string().contains("contradicts itself"));
+
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    let posing = move || Answer::new(200, image().0).with("Content-Type", index_type);
+    assert!(
+        invalid(read_answer(posing).await.unwrap_err())
+            .to_string()
+            .contains("contradicts")
+    );
+
+    let old = r#"{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[]}"#;
+    let error = read_answer(move || Answer::new(200, old))
+        .await
+        .unwrap_err();
+    assert!(matches!(invalid(error), InvalidAnswer::Schema1));
+
+    for nonsense in [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        r#"{"schemaVersion":2}"#,
+        r#"{"schemaVersion":2,"layers":[]}"#,
+    ] {
+        let error = read_answer(move || Answer::new(200, nonsense))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RegistryError::Invalid { .. }), "{nonsense}");
+    }
+}
+
+#[tokio::test]
+async fn a_platforms_manifest_is_fetched_once_but_the_index_always() {
+    let (manifest, media_type) = image();
+    let digest = digest_of(&manifest);
+    let entry = json!({
+        "mediaType": media_type, "size": manifest.len(), "digest": digest,
+        "platform": {"os": "linux", "architecture": "amd64"},
+    });
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let server = Fake::start(move |asked: &Asked| {
+        let by_digest = asked.path.ends_with(&digest);
+        let body = if by_digest {
+            manifest.clone()
+        } else {
+            index.clone().into_bytes()
+        };
+        Answer::new(200, body)
+    })
+    .await;
+    let client = client(&["127.0.0.1:*"]);
+    for _ in 0..3 {
+        client
+            .manifest(&server.address, "a/b", "v1", None, &amd64())
+            .await
+            .unwrap();
+    }
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn silence_and_absence_are_unavailability() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let total = Duration::from_millis(50);
+    let client = RegistryClient::new(rules(&["127.0.0.1:*"]), Timeouts { total, ..TIMEOUTS });
+    let error = client
+        .manifest(&address, "a/b", "v1", None, &amd64())
+        .await
+        .unwrap_err();
+    let timed_out = matches!(
+        error,
+        RegistryError::Unavailable {
+            cause: UnavailableCause::TimedOut(_),
+            ..
+        }
+    );
+    assert!(timed_out, "{error:?}");
+    assert!(
+        error.to_string().ends_with("no answer within 50ms"),
+        "{error}"
+    );
+
+    drop(silent);
+    let error = super::client(&["127.0.0.1:*"])
+        .manifest(&address, "a/b", "v1", None, &amd64())
+        .await;
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("Connection refused"), "{message}");
+}
+
+#[tokio::test]
+async fn a_loopback_registry_with_tls_is_asked_again_with_it() {
+    let go = "Client sent an HTTP request to an HTTPS server.";
+    let error = read_answer(move || Answer::new(400, go)).await.unwrap_err();
+    // The fake one speaks no TLS in truth.
+    assert!(
+        matches!(error, RegistryError::Unavailable { .. }),
+        "{error:?}"
+    );
+}
+
+fn invalid(error: RegistryError) -> InvalidAnswer {
+    match error {
+        RegistryError::Invalid { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
