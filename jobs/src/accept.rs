@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
     PaginatorTrait, QueryFilter, QuerySelect,
@@ -155,7 +155,7 @@ fn first_id_at(instant: Timestamp) -> Uuid {
 pub(crate) async fn next_turn(tx: &impl ConnectionTrait, user_id: Uuid, host_id: Uuid) -> Result<i64, DbErr> {
     let own: Option<i64> = job::Entity::find()
         .select_only()
-        .expr(Expr::col(job::Column::Turn).max())
+        .expr(Func::max(Expr::col(job::Column::Turn)))
         .filter(job::Column::UserId.eq(user_id))
         .filter(job::Column::Live.eq(1))
         .filter(job::Column::HostId.eq(host_id))
@@ -165,7 +165,7 @@ pub(crate) async fn next_turn(tx: &impl ConnectionTrait, user_id: Uuid, host_id:
         .flatten();
     let served: Option<i64> = job::Entity::find()
         .select_only()
-        .expr(Expr::col(job::Column::Turn).min())
+        .expr(Func::min(Expr::col(job::Column::Turn)))
         .filter(job::Column::HostId.eq(host_id))
         .filter(job::Column::Live.eq(1))
         .filter(job::Column::State.eq(JobState::Queued))
@@ -200,7 +200,7 @@ pub(crate) async fn draft(
         tag_before: Set(None),
         held: Set(Credits::ZERO),
         attempt: Set(0),
-        max_attempts: Set(services.settings.retry.max_attempts()),
+        max_attempts: Set(services.settings.retry.attempts()),
         ordinal: Set(account.next_ordinal()),
         turn: Set(next_turn(tx, user_id, host_id).await?),
         run_after: Set(now),

@@ -1,7 +1,7 @@
 //! Users and their API tokens.
 
 use rand::RngCore as _;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, RelationTrait};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, JoinType, QueryFilter, QuerySelect, RelationTrait};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, Role, Timestamp, UserStatus, api_token, user};

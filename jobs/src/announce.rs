@@ -40,23 +40,23 @@ impl Change {
 }
 
 /// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.
-pub(crate) async fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
+pub(crate) fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
     let payload = encode(change);
-    events.publish(Topic::UserJobs(change.user_id), payload.clone()).await;
-    events.publish(Topic::AllJobs, payload).await;
+    events.publish(Topic::UserJobs(change.user_id), payload.clone());
+    events.publish(Topic::AllJobs, payload);
     if credits_moved {
-        balance_changed(events, change.user_id).await;
+        balance_changed(events, change.user_id);
     }
 }
 
 /// Announces that a user's credits changed.
-pub(crate) async fn balance_changed(events: &Events, user_id: Uuid) {
-    events.publish(Topic::Balance(user_id), encode(&())).await;
+pub(crate) fn balance_changed(events: &Events, user_id: Uuid) {
+    events.publish(Topic::Balance(user_id), encode(&()));
 }
 
 /// Publishes one event of a job's progress.
-pub(crate) async fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
-    events.publish(Topic::Job(job_id), encode(frame)).await;
+pub(crate) fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
+    events.publish(Topic::Job(job_id), encode(frame));
 }
 
 fn encode<T: Serialize>(value: &T) -> std::sync::Arc<[u8]> {

@@ -29,7 +29,7 @@ pub async fn cancel_job(services: &Services, owner: Option<Uuid>, job_id: Option
             Ok((job, balance))
         }
     })?;
-    services.announce(&job, balance).await;
+    services.announce(&job, balance);
     Ok(job)
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn claim(
         Ok(Some(claimed.update(&tx).await?))
     });
     let Some(job) = claimed? else { return Ok(None) };
-    services.announce(&job, None).await;
+    services.announce(&job, None);
     let lease = Lease { job_id: job.id, attempt: job.attempt, worker: worker.to_owned() };
     Ok(Some((job, lease)))
 }
@@ -145,7 +145,7 @@ pub(crate) async fn end(services: &Services, lease: &Lease, outcome: Outcome) ->
         }
     })?;
     let Some((job, balance)) = ended else { return Ok(None) };
-    services.announce(&job, balance).await;
+    services.announce(&job, balance);
     Ok(Some(job))
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
         })?;
         if let Some((job, balance)) = ended {
             tracing::warn!(job.id = %job.id, state = ?job.state, "took a job over from a vanished worker");
-            services.announce(&job, balance).await;
+            services.announce(&job, balance);
             taken += 1;
         }
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel,
     QuerySelect, RuntimeErr, Select, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
+pub use sea_orm::DbErr;
 use wharfinger_migration::{Migrator, MigratorTrait};
 
 /// How often a transaction that lost a deadlock is run again.

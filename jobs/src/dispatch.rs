@@ -146,7 +146,7 @@ async fn dispatch_host(services: &Services, host: &host::Model, look_for_lost: b
             }
         }
     }
-    let most = (u64::try_from(host.concurrency).unwrap_or(1) * AHEAD).max(MIN_AHEAD);
+    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1) * AHEAD, MIN_AHEAD);
     let room = most.saturating_sub(out.len() as u64);
     if room == 0 {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host, image, job};
@@ -144,7 +144,7 @@ async fn live_jobs(tx: &impl ConnectionTrait, hosts: &[Uuid]) -> Result<HashMap<
     let counted: Vec<(Uuid, i64)> = job::Entity::find()
         .select_only()
         .column(job::Column::HostId)
-        .expr(Expr::col(job::Column::Id).count())
+        .expr(Func::count(Expr::col(job::Column::Id)))
         .filter(job::Column::HostId.is_in(hosts.iter().copied()))
         .filter(job::Column::Live.eq(1))
         .group_by(job::Column::HostId)

@@ -98,7 +98,7 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
             }
         })?;
         if let Some((job, balance)) = ended {
-            services.announce(&job, balance).await;
+            services.announce(&job, balance);
         }
     }
     Ok(())
@@ -115,7 +115,7 @@ async fn lose_holdings(services: &Services, host_id: Uuid, name: &str) -> Result
         Ok::<_, ServiceError>(reconcile::end_all(&tx, services, holdings, &reason).await?)
     })?;
     for user in users {
-        announce::balance_changed(&services.events, user).await;
+        announce::balance_changed(&services.events, user);
     }
     Ok(())
 }

@@ -37,9 +37,11 @@ mod reconcile;
 mod redis_link;
 pub mod registry;
 pub mod remove_image;
+mod retry;
 pub mod retry_job;
 pub mod services;
 pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod watch;
 pub mod worker;

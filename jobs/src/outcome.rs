@@ -10,6 +10,7 @@ use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_att
 
 use crate::credits::{Account, Balance};
 use crate::error::{JobFailure, ServiceError, Then};
+use crate::frame::SEQUENCE_RESERVE;
 use crate::services::Services;
 
 /// How a live job goes on.
@@ -40,7 +41,9 @@ pub(crate) async fn end(
     }
     let mut changed = job.clone().into_active_model();
     changed.state = Set(next.state);
-    changed.sequence = Set(job.sequence.saturating_add(1));
+    // A running attempt may have told more than it saved: stay ahead of it.
+    let ahead = if job.state == JobState::Running { SEQUENCE_RESERVE } else { 1 };
+    changed.sequence = Set(job.sequence.saturating_add(ahead));
     changed.worker = Set(None);
     changed.lease_until = Set(None);
     changed.dispatched_at = Set(None);

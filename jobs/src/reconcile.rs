@@ -122,7 +122,7 @@ async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usiz
         Ok((users, count))
     })?;
     for user in users {
-        announce::balance_changed(&services.events, user).await;
+        announce::balance_changed(&services.events, user);
     }
     Ok(count)
 }

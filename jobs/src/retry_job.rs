@@ -42,7 +42,7 @@ pub async fn retry_job(
         let mut again = job.clone().into_active_model();
         match job.kind {
             JobKind::PullImage => {
-                let minimum = services.settings.credits.minimum_to_pull();
+                let minimum = services.settings.credits.minimum_to_pull;
                 if account.available() < minimum {
                     Err(UserError::whole(
                         UserErrorCode::InsufficientCredits,
@@ -72,7 +72,7 @@ pub async fn retry_job(
         again.live = Set(Some(1));
         again.ordinal = Set(account.next_ordinal());
         again.turn = Set(turn);
-        again.max_attempts = Set(job.attempt.saturating_add(services.settings.retry.max_attempts()));
+        again.max_attempts = Set(job.attempt.saturating_add(services.settings.retry.attempts()));
         again.sequence = Set(job.sequence.saturating_add(1));
         again.run_after = Set(now);
         again.accepted_at = Set(now);
@@ -92,7 +92,7 @@ pub async fn retry_job(
         typed((job, Some(balance)))
     })?;
     if balance.is_some() {
-        services.announce(&job, balance).await;
+        services.announce(&job, balance);
     }
     Ok(job)
 }

@@ -48,9 +48,9 @@ impl Services {
     }
 
     /// Tells whoever watches that a job changed, and the dispatcher that there may be work. Call it after the commit.
-    pub(crate) async fn announce(&self, job: &job::Model, balance: Option<Balance>) {
-        announce::job_changed(&self.events, &Change::of(job), balance.is_some()).await;
-        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job)).await;
+    pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
+        announce::job_changed(&self.events, &Change::of(job), balance.is_some());
+        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
         self.wake.notify_one();
     }
 

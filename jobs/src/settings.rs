@@ -8,8 +8,9 @@ mod values;
 use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
+use wharfinger_entity::Credits;
 
-pub use values::{Secret, decimal, duration, list, optional, parsed};
+pub use values::{Secret, credits, duration, list, optional, parsed};
 
 /// `registries`: where images may come from.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,11 +30,11 @@ pub struct RegistrySettings {
 #[serde(deny_unknown_fields)]
 pub struct CreditSettings {
     /// What a new user is granted.
-    #[serde(deserialize_with = "decimal")]
-    pub initial: String,
+    #[serde(deserialize_with = "credits")]
+    pub initial: Credits,
     /// What must be available for a pull, and is held by it at first.
-    #[serde(deserialize_with = "decimal")]
-    pub minimum_to_pull: String,
+    #[serde(deserialize_with = "credits")]
+    pub minimum_to_pull: Credits,
 }
 
 /// `retry`: exponential back-off with full jitter.
@@ -120,4 +121,21 @@ pub struct LimitSettings {
     pub request_body: usize,
     /// Operations at once on one WebSocket. Cannot be turned off.
     pub operations_per_socket: usize,
+}
+
+/// The settings of everything that happens to a job.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Amounts.
+    pub credits: CreditSettings,
+    /// When a failed attempt is followed by another.
+    pub retry: RetrySettings,
+    /// How a worker runs jobs.
+    pub worker: WorkerSettings,
+    /// When a host counts as gone.
+    pub host: HostSettings,
+    /// How often the engine is compared with the database.
+    pub reconcile: ReconcileSettings,
+    /// How much a user may ask for.
+    pub limits: LimitSettings,
 }

@@ -5,6 +5,7 @@
 //! in for partial unique indexes, which MariaDB lacks.
 
 use sea_orm_migration::prelude::*;
+pub use sea_orm_migration::MigratorTrait;
 
 mod columns;
 mod m20261123_000001_accounts;

@@ -59,7 +59,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                     job.live = Set(None);
                 }
                 None => {
-                    let minimum = services.settings.credits.minimum_to_pull();
+                    let minimum = services.settings.credits.minimum_to_pull;
                     if account.available() < minimum {
                         Err(UserError::whole(
                             UserErrorCode::InsufficientCredits,
@@ -80,7 +80,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         }
     })?;
     if new {
-        services.announce(&job, Some(balance)).await;
+        services.announce(&job, Some(balance));
     }
     Ok(job)
 }

@@ -122,8 +122,7 @@ async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunErr
     let known = known_size(run, manifest).await?;
     loop {
         let version = custody::settled_version(services, run.host_id, &manifest.config_digest)
-            .await
-            .map_err(ServiceError::from)?;
+            .await?;
         let (image, tag) = tokio::try_join!(engine.inspect(&manifest.config_digest), engine.inspect(&run.job.reference))?;
         let seen = Observation { version, present: image.is_some(), tag_means: tag.map(|image| image.id) };
         let recorded = in_transaction!(services.db, |tx| {
@@ -150,7 +149,7 @@ async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunErr
         })?;
         match recorded {
             Recorded::Yes => {
-                crate::announce::balance_changed(&services.events, run.job.user_id).await;
+                crate::announce::balance_changed(&services.events, run.job.user_id);
                 return Ok(());
             }
             Recorded::LookAgain => {}
@@ -238,7 +237,7 @@ async fn transfer(run: &JobRun, reference: &ImageReference, manifest: &Manifest)
             let state = state.borrow_and_update();
             (state.snapshot.clone(), state.ended.clone(), state.heard)
         };
-        run.report(snapshot).await;
+        run.report(snapshot);
         match ended {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => return Err(engine_failure(&error).into()),
@@ -265,7 +264,7 @@ async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError>
     let engine = &run.parts.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
-    run.report(snapshot).await;
+    run.report(snapshot);
     loop {
         let Some(image) = engine.inspect(&run.job.reference).await? else {
             let message = "the engine pulled the image and then did not have it";
@@ -273,7 +272,7 @@ async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError>
         };
         let services = &run.parts.services;
         let version =
-            custody::settled_version(services, run.host_id, &image.id).await.map_err(ServiceError::from)?;
+            custody::settled_version(services, run.host_id, &image.id).await?;
         // Looked at again after the version was read: what is confirmed now was there at that version or later.
         if engine.inspect(&image.id).await?.is_some() {
             return Ok(Fetched { image, digest: manifest.digest.clone(), version });
@@ -284,7 +283,7 @@ async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError>
 /// A tag that a pull moved and that nobody paid for is put back where it was.
 async fn put_tag_back(run: &JobRun, image: &EngineImage) -> Result<(), RunError> {
     let services = &run.parts.services;
-    let job = job::Entity::find_by_id(run.job.id).one(services.db.read()).await.map_err(ServiceError::from)?;
+    let job = job::Entity::find_by_id(run.job.id).one(services.db.read()).await?;
     let before = job.and_then(|job| job.tag_before).unwrap_or_default();
     if before.is_empty() || before == image.id {
         return Ok(());

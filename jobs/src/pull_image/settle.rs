@@ -65,7 +65,7 @@ pub(crate) async fn settle(services: &Services, lease: &Lease, arrived: &Arrived
     match outcome {
         Ok((settled, balance)) => {
             if let Settled::Done { job, .. } = &settled {
-                services.announce(job, balance).await;
+                services.announce(job, balance);
             }
             Ok(settled)
         }

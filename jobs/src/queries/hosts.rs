@@ -1,6 +1,6 @@
 //! Docker hosts as users see them.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, host, job};
@@ -33,7 +33,7 @@ pub async fn live_jobs(db: &Db, ids: &[Uuid]) -> Result<Vec<(Uuid, JobState, i64
         .select_only()
         .column(job::Column::HostId)
         .column(job::Column::State)
-        .expr(Expr::col(job::Column::Id).count())
+        .expr(Func::count(Expr::col(job::Column::Id)))
         .filter(job::Column::HostId.is_in(ids.iter().copied()))
         .filter(job::Column::Live.eq(1))
         .group_by(job::Column::HostId)

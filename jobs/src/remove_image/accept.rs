@@ -58,7 +58,7 @@ pub async fn accept(services: &Services, request: &RemoveImage) -> Result<job::M
         typed((job, new))
     })?;
     if new {
-        services.announce(&job, None).await;
+        services.announce(&job, None);
     }
     Ok(job)
 }

@@ -16,19 +16,19 @@ use crate::worker::run::{JobRun, RunError};
 pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     let services = &run.parts.services;
     let holding = match run.job.image_id {
-        Some(id) => image::Entity::find_by_id(id).one(services.db.read()).await.map_err(ServiceError::from)?,
+        Some(id) => image::Entity::find_by_id(id).one(services.db.read()).await?,
         None => None,
     };
     let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
         return Ok(Some(Outcome::NothingToDo));
     };
-    let Some(custody) = custody::lock(services, holding.engine_image_id).await.map_err(ServiceError::from)? else {
+    let Some(custody) = custody::lock(services, holding.engine_image_id).await? else {
         return Err(JobFailure::retry(JobErrorCode::Internal, "the image is busy with another change").into());
     };
     match settle::begin(services, &run.lease).await? {
         Some(true) => {}
         other => {
-            custody::unlock(services, custody).await.map_err(ServiceError::from)?;
+            custody::unlock(services, custody).await?;
             return Ok(other.map(|_| Outcome::Cancelled));
         }
     }
@@ -55,16 +55,14 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
     let db = services.db.read();
     let row = engine_image::Entity::find_by_id(holding.engine_image_id)
         .one(db)
-        .await
-        .map_err(ServiceError::from)?
+        .await?
         .ok_or_else(|| JobFailure::retry(JobErrorCode::Internal, "the image's record is missing"))?;
     let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
-        .await
-        .map_err(ServiceError::from)?
+        .await?
         .into_iter()
         .filter(|other| other.id != holding.id)
         .collect();
-    let meant = custody::is_meant(db, row.id, Some(run.job.id)).await.map_err(ServiceError::from)?;
+    let meant = custody::is_meant(db, row.id, Some(run.job.id)).await?;
     if row.brought && others.is_empty() && !meant {
         return Ok(remove(services, engine, &row).await?);
     }
@@ -91,8 +89,7 @@ pub(crate) async fn remove(
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(engine_tag::Column::Brought.eq(true))
         .all(services.db.read())
-        .await
-        .map_err(ServiceError::from)?;
+        .await?;
     let is_ours = |tag: &String| ours.iter().any(|ours| same_reference(tag, &ours.reference));
     let (mut tags, foreign): (Vec<String>, Vec<String>) = image.repo_tags.into_iter().partition(is_ours);
     // The last name is left to the removal by id, which takes it along and refuses if a container came meanwhile.
@@ -123,8 +120,7 @@ async fn remove_tag(run: &JobRun, row: &engine_image::Model, reference: &str) ->
         .filter(engine_tag::Column::Reference.eq(reference))
         .filter(engine_tag::Column::Brought.eq(true))
         .one(run.parts.services.db.read())
-        .await
-        .map_err(ServiceError::from)?;
+        .await?;
     let Some(image) = run.parts.engine.inspect(&row.image_id).await? else { return Ok(()) };
     let resolves = image.repo_tags.iter().any(|tag| same_reference(tag, reference));
     if brought.is_some() && resolves && image.repo_tags.len() > 1 {

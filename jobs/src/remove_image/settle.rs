@@ -72,6 +72,6 @@ pub(crate) async fn settle(
         Ok(Some((done.update(&tx).await?, balance)))
     })?;
     let Some((job, balance)) = settled else { return Ok(false) };
-    services.announce(&job, balance).await;
+    services.announce(&job, balance);
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use wharfinger_entity::Credits;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Unexpected, Visitor},
@@ -88,18 +89,12 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 }
 
 /// Reads an amount of credits: a decimal that is not negative, with at most six places.
-pub fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub fn credits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Credits, D::Error> {
     const WHAT: &str = "an amount such as 300 or 0.5, with at most six decimals";
     let text = deserializer.deserialize_any(Text(WHAT))?;
-    let (whole, decimals) = text.split_once('.').unwrap_or((&text, "0"));
-    let digits = |part: &str, most: usize| {
-        (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    // Twelve digits of credits are 10^18 micro-credits, which a signed 64-bit integer holds.
-    if digits(whole, 12) && digits(decimals, 6) {
-        Ok(text)
-    } else {
-        Err(D::Error::invalid_value(Unexpected::Str(&text), &WHAT))
+    match text.parse::<Credits>() {
+        Ok(credits) if !credits.is_negative() => Ok(credits),
+        _ => Err(D::Error::invalid_value(Unexpected::Str(&text), &WHAT)),
     }
 }
 

@@ -60,7 +60,7 @@ impl Worker {
         registry: RegistryClient,
         host: &str,
     ) -> Result<Self, ServiceError> {
-        let concurrency = services.settings.worker.concurrency;
+        let concurrency = services.settings.worker.concurrency as usize;
         let record = hosts::join(&services.db, host, concurrency, services.clock.now()).await?;
         let (info, latest) = watch::channel(None);
         let worker = Self {
@@ -150,7 +150,7 @@ impl Worker {
             }
         };
         let parts = &self.parts;
-        let concurrency = parts.services.settings.worker.concurrency;
+        let concurrency = parts.services.settings.worker.concurrency as usize;
         if let Err(error) = parts.services.queue.run(&self.host, &parts.worker, concurrency, handler, stop).await {
             tracing::error!(%error, "the worker left the queue");
         }

@@ -34,6 +34,12 @@ pub(crate) enum RunError {
     Service(#[from] ServiceError),
 }
 
+impl From<sea_orm::DbErr> for RunError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Service(error.into())
+    }
+}
+
 impl From<EngineError> for RunError {
     fn from(error: EngineError) -> Self {
         Self::Failed(engine_failure(&error))
@@ -100,9 +106,9 @@ impl JobRun {
     }
 
     /// Reports progress to whoever watches.
-    pub(crate) async fn report(&self, snapshot: PullSnapshot) {
+    pub(crate) fn report(&self, snapshot: PullSnapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        announce::progress(&self.parts.services.events, self.job.id, &self.frame()).await;
+        announce::progress(&self.parts.services.events, self.job.id, &self.frame());
     }
 
     /// Completes when the attempt has to stop before its end, with what is to be recorded.

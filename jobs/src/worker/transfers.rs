@@ -69,7 +69,7 @@ impl Transfers {
 
 /// Reads the engine's events into the channel, at most ten times a second.
 async fn follow(engine: Engine, name: PullName, mut tracker: ProgressTracker, state: watch::Sender<TransferState>) {
-    let mut events = std::pin::pin!(engine.pull(&name, None));
+    let mut events = std::pin::pin!(engine.pull(&name));
     let mut coalescer = Coalescer::default();
     let mut pending = false;
     loop {

@@ -1,0 +1,123 @@
+//! Watching a job's progress: one watch per job and process, however many people look.
+//!
+//! A watch listens to the job's events, and looks into the database at first, whenever events may have been missed, and
+//! from time to time, so that no final state is missed whatever happens to Redis. A watcher who is slow gets the newest
+//! state, never a growing buffer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use sea_orm::{DbErr, EntityTrait};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+use wharfinger_entity::job;
+
+use crate::events::{Event, Topic};
+use crate::frame::ProgressFrame;
+use crate::services::Services;
+
+/// How often the database is looked at without an event.
+const RESYNC: Duration = Duration::from_secs(5);
+
+/// The watches of this process.
+#[derive(Clone, Default)]
+pub struct Watches(Arc<Mutex<HashMap<Uuid, Weak<Watch>>>>);
+
+struct Watch {
+    frames: watch::Receiver<Option<Arc<ProgressFrame>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watches {
+    /// The state of a job now, then every change until it has ended.
+    pub fn follow(&self, services: &Services, job_id: Uuid) -> impl Stream<Item = Arc<ProgressFrame>> + Send + 'static {
+        let watch = self.watch(services, job_id);
+        let frames = watch.frames.clone();
+        futures::stream::unfold(Some((frames, watch, i32::MIN)), |state| async move {
+            let (mut frames, watch, last) = state?;
+            let frame = frames
+                .wait_for(|frame| frame.as_ref().is_some_and(|frame| frame.sequence > last))
+                .await
+                .ok()
+                .and_then(|frame| frame.clone())?;
+            let next = (!frame.state.is_final()).then_some((frames, watch, frame.sequence));
+            Some((frame, next))
+        })
+    }
+
+    /// How many jobs are watched.
+    pub fn len(&self) -> usize {
+        self.lock().values().filter(|watch| watch.strong_count() > 0).count()
+    }
+
+    /// Whether nobody watches anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn watch(&self, services: &Services, job_id: Uuid) -> Arc<Watch> {
+        let mut watches = self.lock();
+        // A watch that saw the job end is over, also when the job was retried since.
+        let running = watches.get(&job_id).and_then(Weak::upgrade).filter(|watch| watch.frames.has_changed().is_ok());
+        if let Some(watch) = running {
+            return watch;
+        }
+        watches.retain(|_, watch| watch.strong_count() > 0);
+        let (sender, frames) = watch::channel(None);
+        let task = tokio::spawn(keep(services.clone(), job_id, sender));
+        let watch = Arc::new(Watch { frames, _task: AbortOnDropHandle::new(task) });
+        watches.insert(job_id, Arc::downgrade(&watch));
+        watch
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<Watch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the newest frame of a job until it has ended.
+async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc<ProgressFrame>>>) {
+    // Listening begins before the first look: what happens in between is seen twice rather than never.
+    let mut events = services.events.subscribe(Topic::Job(job_id));
+    let mut ticks = tokio::time::interval(RESYNC);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let frame = tokio::select! {
+            event = events.next() => match event {
+                Some(Event::Message(payload)) => serde_json::from_slice(&payload).ok(),
+                Some(Event::Gap) => look(&services, job_id).await,
+                None => return,
+            },
+            _ = ticks.tick() => look(&services, job_id).await,
+        };
+        let Some(frame) = frame else { continue };
+        let ended = frame.state.is_final();
+        frames.send_if_modified(|newest| {
+            let newer = newest.as_ref().is_none_or(|newest| frame.sequence > newest.sequence);
+            if newer {
+                *newest = Some(Arc::new(frame));
+            }
+            newer
+        });
+        if ended {
+            return;
+        }
+    }
+}
+
+async fn look(services: &Services, job_id: Uuid) -> Option<ProgressFrame> {
+    match find(services, job_id).await {
+        Ok(job) => job.as_ref().map(ProgressFrame::of),
+        Err(error) => {
+            tracing::warn!(%error, "could not look at a watched job: trying again");
+            None
+        }
+    }
+}
+
+async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
+    job::Entity::find_by_id(job_id).one(services.db.read()).await
+}
