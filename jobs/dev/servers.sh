@@ -138,16 +138,18 @@ run_engine() {
     --log-level warn
 }
 ready_engine() { engine_answers "unix://$1/docker.sock"; }
-# The engine's containerd, the shims of containers that outlived it, and its mounts.
+# What a dockerd leaves behind when it was killed: containers with their shims, its containerd, mounts.
 stop_engine_rest() {
-  local pid
+  local pid child containerd
+  containerd=$(recorded "$1/containerd") || containerd=
   for pid in $(pids_with_argument "$1/exec/containerd.sock"); do
-    signal TERM "$pid"
-  done
-  end_recorded "$1/containerd" TERM 10
-  for pid in $(pids_with_argument "$1/exec/containerd.sock"); do
+    [ "$pid" != "$containerd" ] || continue
+    for child in $(children "$pid"); do
+      signal KILL "$child"
+    done
     signal KILL "$pid"
   done
+  end_recorded "$1/containerd" TERM 10
   unmount_below "$1"
 }
 
@@ -172,6 +174,8 @@ pids_with_argument() {
     fi
   done 2>/dev/null
 }
+
+children() { cat "/proc/$1/task/"*/children 2>/dev/null || true; }
 
 unmount_below() {
   local point

@@ -56,7 +56,7 @@ advisories() {
 }
 
 schema() {
-  cargo run --quiet -p wharfinger -- schema >"$log" || return 1
+  "${CARGO_TARGET_DIR:-target}/debug/wharfinger" schema >"$log" || return 1
   diff -u api/schema.graphql "$log" || {
     say "api/schema.graphql is not what the code says: run make sdl"
     return 1
@@ -69,9 +69,31 @@ shell_scripts() {
   ! have shellcheck || shellcheck -x jobs/dev/*.sh .ci/run
 }
 
+# In the background, so that a signal to this script alone ends the servers and the tests at once too.
 tests() {
-  "$here/with-servers.sh" cargo test --workspace --no-fail-fast 2>&1 | tee "$log"
+  local status=0 out copy
+  exec {out}> >(tee -i "$log")
+  copy=$!
+  "$here/with-servers.sh" cargo test --workspace --locked --no-fail-fast >&"$out" 2>&1 {out}>&- &
+  running=$!
+  exec {out}>&-
+  wait "$running" || status=$?
+  running=
+  wait "$copy" || true
+  return "$status"
 }
+running=
+# shellcheck disable=SC2317 # reached through the traps
+interrupted() {
+  if [ -n "$running" ]; then
+    kill -TERM "$running" 2>/dev/null || true
+    wait "$running" 2>/dev/null || true
+  fi
+  exit "$1"
+}
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+trap 'interrupted 129' HUP
 
 step "packages" "$here/packages.sh" cc curl
 step "checkers" checkers
@@ -81,7 +103,7 @@ step "cargo deny" cargo deny check bans licenses sources
 step "cargo deny: advisories" advisories
 step "cargo machete" cargo machete
 step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "build" cargo test --workspace --locked --no-run
+step "build" cargo build --workspace --tests --bins --locked
 step "schema" schema
 step "tests" tests
 
