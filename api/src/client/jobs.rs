@@ -108,7 +108,7 @@ impl StateArg {
 }
 
 /// Shows, watches, cancels or retries jobs.
-pub async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
     match args.action {
         Some(JobsAction::Cancel(args)) => cancel(&args, context).await,
         Some(JobsAction::Retry(args)) => retry(&args, context).await,

@@ -196,6 +196,5 @@ pub(crate) struct JobPayload {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SignInPayload {
     pub(crate) token: Option<String>,
-    pub(crate) user: Option<User>,
     pub(crate) user_errors: Vec<UserError>,
 }

@@ -1,0 +1,353 @@
+//! A gateway of the contract's fields that the client asks for, with answers that a test writes beforehand.
+
+use super::toy_types::*;
+use async_graphql::futures_util::stream::{self, BoxStream, StreamExt as _};
+use async_graphql::http::ALL_WEBSOCKET_PROTOCOLS;
+use async_graphql::{Context, Data, ErrorExtensions as _, ID, Object, Schema, Subscription};
+use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
+use axum::extract::{State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+pub(super) const TOKEN: &str = "good-token";
+
+/// What one subscription does.
+pub(super) enum Script {
+    /// Sends these, then breaks the connection.
+    Cut(Vec<PullProgress>),
+    /// Sends these and completes.
+    Complete(Vec<PullProgress>),
+    /// Sends these, then nothing more.
+    Hang(Vec<PullProgress>),
+}
+
+/// What the toy knows, and what it was asked.
+#[derive(Default)]
+pub(super) struct Toy {
+    pub(super) images: Mutex<Vec<Image>>,
+    /// The answers of `job(id)`, in turn; the last one stays.
+    pub(super) jobs: Mutex<VecDeque<Job>>,
+    pub(super) scripts: Mutex<VecDeque<Script>>,
+    pub(super) updates: Mutex<Vec<Job>>,
+    pub(super) user_error: Mutex<Option<UserError>>,
+    /// The keys and references that `pullImage` was sent.
+    pub(super) pulls: Mutex<Vec<(String, String)>>,
+    pub(super) removed: Mutex<Vec<String>>,
+    /// So many HTTP requests are refused first.
+    pub(super) unavailable: Mutex<u32>,
+    pub(super) without_sockets: bool,
+    /// Rings when a script has nothing more to send.
+    pub(super) hanging: Arc<Notify>,
+    cut: Arc<Notify>,
+}
+
+type Served = Schema<Query, Mutation, Subscriptions>;
+
+impl Toy {
+    /// Serves on a free port and returns the endpoint. The server ends with the test's runtime.
+    pub(super) async fn serve(self) -> (String, Arc<Self>) {
+        let toy = Arc::new(self);
+        let schema = Schema::build(Query, Mutation, Subscriptions)
+            .data(toy.clone())
+            .finish();
+        let route = if toy.without_sockets {
+            post(http)
+        } else {
+            post(http).get(websocket)
+        };
+        let app = Router::new()
+            .route("/graphql", route)
+            .with_state((schema, toy.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/graphql", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (url, toy)
+    }
+
+    fn payload(&self) -> JobPayload {
+        match self.user_error.lock().unwrap().clone() {
+            Some(error) => JobPayload {
+                job: None,
+                user_errors: vec![error],
+            },
+            None => JobPayload {
+                job: self.jobs.lock().unwrap().front().cloned(),
+                user_errors: vec![],
+            },
+        }
+    }
+}
+
+async fn http(
+    State((schema, toy)): State<(Served, Arc<Toy>)>,
+    headers: HeaderMap,
+    Json(request): Json<async_graphql::Request>,
+) -> Response {
+    let refused = {
+        let mut left = toy.unavailable.lock().unwrap();
+        let refused = *left > 0;
+        *left = left.saturating_sub(1);
+        refused
+    };
+    if refused {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let signed_in = headers
+        .get("authorization")
+        .is_some_and(|header| header == &format!("Bearer {TOKEN}"));
+    if !signed_in && !request.query.contains("signIn") {
+        let error = async_graphql::Error::new("sign in first")
+            .extend_with(|_, e| e.set("code", "UNAUTHENTICATED"));
+        return Json(async_graphql::Response::from_errors(vec![
+            error.into_server_error(async_graphql::Pos::default()),
+        ]))
+        .into_response();
+    }
+    Json(schema.execute(request).await).into_response()
+}
+
+async fn websocket(
+    State((schema, toy)): State<(Served, Arc<Toy>)>,
+    protocol: GraphQLProtocol,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade
+        .protocols(ALL_WEBSOCKET_PROTOCOLS)
+        .on_upgrade(move |socket| async move {
+            let serve = GraphQLWebSocket::new(socket, schema, protocol).on_connection_init(
+                |payload| async move {
+                    let expected = format!("Bearer {TOKEN}");
+                    if payload["authorization"] == expected.as_str() {
+                        Ok(Data::default())
+                    } else {
+                        Err("sign in first".into())
+                    }
+                },
+            );
+            tokio::select! {
+                () = serve.serve() => {}
+                () = toy.cut.notified() => {}
+            }
+        })
+}
+
+fn toy<'a>(context: &Context<'a>) -> &'a Arc<Toy> {
+    context.data_unchecked::<Arc<Toy>>()
+}
+
+/// A page of one node each, so that every list needs its cursor.
+fn page<T: Clone>(all: &[T], after: Option<&str>) -> (Vec<T>, PageInfo) {
+    let start = after.map_or(0, |cursor| cursor.parse::<usize>().unwrap());
+    let nodes: Vec<T> = all.iter().skip(start).take(1).cloned().collect();
+    (
+        nodes,
+        PageInfo {
+            has_next_page: start + 1 < all.len(),
+            end_cursor: Some((start + 1).to_string()),
+        },
+    )
+}
+
+pub(super) struct Query;
+
+#[Object]
+impl Query {
+    async fn viewer(&self) -> Viewer {
+        let entry = LedgerEntry {
+            kind: "REFUND".into(),
+            amount: "117.3".into(),
+            job: Some(JobRef { id: "job-1".into() }),
+        };
+        Viewer {
+            name: "alice\u{1b}[2J".into(),
+            balance: balance(),
+            ledger: vec![entry],
+        }
+    }
+
+    async fn balance(&self) -> Balance {
+        balance()
+    }
+
+    async fn hosts(
+        &self,
+        #[graphql(name = "first")] _first: i32,
+        after: Option<String>,
+    ) -> HostConnection {
+        let (nodes, page_info) = page(&[host(1), host(2)], after.as_deref());
+        HostConnection { nodes, page_info }
+    }
+
+    async fn image(&self, context: &Context<'_>, id: ID) -> Option<Image> {
+        toy(context)
+            .images
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|image| image.id == id)
+            .cloned()
+    }
+
+    async fn images(
+        &self,
+        context: &Context<'_>,
+        #[graphql(name = "first")] _first: i32,
+        after: Option<String>,
+        filter: Option<ImageFilter>,
+    ) -> ImageConnection {
+        let filter = filter.unwrap_or_default();
+        let matches = |image: &&Image| {
+            filter
+                .search
+                .as_ref()
+                .is_none_or(|text| image.reference.contains(text))
+                && filter
+                    .states
+                    .as_ref()
+                    .is_none_or(|states| states.contains(&image.state))
+        };
+        let all: Vec<_> = toy(context)
+            .images
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(matches)
+            .cloned()
+            .collect();
+        let (nodes, page_info) = page(&all, after.as_deref());
+        ImageConnection { nodes, page_info }
+    }
+
+    async fn job(&self, context: &Context<'_>, id: ID) -> Option<Job> {
+        let mut jobs = toy(context).jobs.lock().unwrap();
+        let job = if jobs.len() > 1 {
+            jobs.pop_front()
+        } else {
+            jobs.front().cloned()
+        };
+        job.filter(|job| job.id == id)
+    }
+
+    async fn jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(name = "first")] _first: i32,
+        after: Option<String>,
+        filter: Option<JobFilter>,
+    ) -> JobConnection {
+        let states = filter.and_then(|filter| filter.states);
+        let matches = |job: &&Job| {
+            states
+                .as_ref()
+                .is_none_or(|states| states.contains(&job.state))
+        };
+        let all: Vec<_> = toy(context)
+            .jobs
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(matches)
+            .cloned()
+            .collect();
+        let (nodes, page_info) = page(&all, after.as_deref());
+        JobConnection { nodes, page_info }
+    }
+}
+
+pub(super) struct Mutation;
+
+#[Object]
+impl Mutation {
+    async fn sign_in(&self, input: SignInInput) -> SignInPayload {
+        if input.name == "alice" && input.password == "right" {
+            return SignInPayload {
+                token: Some(TOKEN.into()),
+                user_errors: vec![],
+            };
+        }
+        SignInPayload {
+            token: None,
+            user_errors: vec![user_error("INVALID_CREDENTIALS", "wrong name or password")],
+        }
+    }
+
+    async fn pull_image(&self, context: &Context<'_>, input: PullImageInput) -> JobPayload {
+        let key = input.idempotency_key.unwrap_or_default();
+        let place = input
+            .host_id
+            .map(|id| format!(" on {}", *id))
+            .unwrap_or_default();
+        toy(context)
+            .pulls
+            .lock()
+            .unwrap()
+            .push((key, format!("{}{place}", input.reference)));
+        toy(context).payload()
+    }
+
+    async fn remove_image(&self, context: &Context<'_>, input: RemoveImageInput) -> JobPayload {
+        assert!(input.idempotency_key.is_some());
+        toy(context)
+            .removed
+            .lock()
+            .unwrap()
+            .push(input.image_id.to_string());
+        toy(context).payload()
+    }
+
+    async fn cancel_job(&self, context: &Context<'_>, input: CancelJobInput) -> JobPayload {
+        assert_eq!(*input.job_id, "job-1");
+        toy(context).payload()
+    }
+
+    async fn retry_job(&self, context: &Context<'_>, input: RetryJobInput) -> JobPayload {
+        assert!(input.job_id == "job-1" && input.idempotency_key.is_some());
+        toy(context).payload()
+    }
+}
+
+pub(super) struct Subscriptions;
+
+#[Subscription]
+impl Subscriptions {
+    async fn pull_progress(
+        &self,
+        context: &Context<'_>,
+        job_id: ID,
+    ) -> BoxStream<'static, PullProgress> {
+        assert_eq!(*job_id, "job-1");
+        let toy = toy(context).clone();
+        let script = toy
+            .scripts
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("one script for each subscription");
+        let (events, end) = match script {
+            Script::Complete(events) => return stream::iter(events).boxed(),
+            Script::Cut(events) => (events, toy.cut.clone()),
+            Script::Hang(events) => (events, toy.hanging.clone()),
+        };
+        let end = stream::once(async move {
+            end.notify_one();
+            std::future::pending().await
+        });
+        stream::iter(events).chain(end).boxed()
+    }
+
+    async fn job_updated(&self, context: &Context<'_>) -> BoxStream<'static, Job> {
+        let hanging = toy(context).hanging.clone();
+        let end = stream::once(async move {
+            hanging.notify_one();
+            std::future::pending().await
+        });
+        stream::iter(toy(context).updates.lock().unwrap().clone())
+            .chain(end)
+            .boxed()
+    }
+}
