@@ -4,10 +4,6 @@ mod commands;
 mod contract;
 mod pulls;
 mod toy;
-#[expect(
-    missing_docs,
-    reason = "the macro-made types of a test have the contract's descriptions"
-)]
 mod toy_types;
 
 use super::{ClientCommand, Context, Environment, Input, Pace, Terminal, execute};
@@ -120,11 +116,7 @@ impl Bench {
     /// Runs `wharfinger ARGS --url URL`.
     async fn run(mut self, url: &str, args: &[&str]) -> Outcome {
         let program = ClientCommand::augment_subcommands(clap::Command::new("wharfinger"));
-        let args = ["wharfinger"]
-            .iter()
-            .chain(args)
-            .chain(&["--url", url])
-            .copied();
+        let args = [&["wharfinger"], args, &["--url", url]].concat();
         let matches = program.try_get_matches_from(args).unwrap();
         let command = ClientCommand::from_arg_matches(&matches).unwrap();
         let code = match execute(command, &mut self.context).await {

@@ -43,7 +43,8 @@ pub(super) struct Toy {
     pub(super) without_sockets: bool,
     /// Rings when a script has nothing more to send.
     pub(super) hanging: Arc<Notify>,
-    cut: Arc<Notify>,
+    /// Breaks the connection.
+    pub(super) cut: Arc<Notify>,
 }
 
 type Served = Schema<Query, Mutation, Subscriptions>;

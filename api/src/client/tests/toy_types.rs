@@ -4,15 +4,15 @@ use async_graphql::{ComplexObject, ID, InputObject, SimpleObject};
 
 /// Declares objects of the toy's schema.
 macro_rules! objects {
-    ($derive:ident $(, $more:ident)*: $($name:ident { $($field:ident: $type:ty),* $(,)? })+) => {
+    ($derives:tt: $($name:ident { $($field:ident: $type:ty),* $(,)? })+) => {
         $(
-            #[derive(Clone, Debug, $derive $(, $more)*)]
+            #[derive $derives]
             pub(crate) struct $name { $(pub(crate) $field: $type,)* }
         )+
     };
 }
 
-objects! { SimpleObject:
+objects! { (Clone, Debug, SimpleObject):
     Ledger { nodes: Vec<LedgerEntry> }
     Balance { available: String, held: String, total: String }
     LedgerEntry { kind: String, amount: String, job: Option<JobRef> }
@@ -42,7 +42,7 @@ objects! { SimpleObject:
     SignInPayload { token: Option<String>, user_errors: Vec<UserError> }
 }
 
-objects! { InputObject, Default:
+objects! { (Clone, Debug, Default, InputObject):
     ImageFilter { states: Option<Vec<String>>, search: Option<String> }
     JobFilter { states: Option<Vec<String>> }
     SignInInput { name: String, password: String }
