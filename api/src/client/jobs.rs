@@ -79,10 +79,6 @@ pub struct JobArgs {
 
 /// A job's state, to filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(
-    missing_docs,
-    reason = "the variants are the states of the contract, and their docs would be the help text"
-)]
 pub enum StateArg {
     Queued,
     Running,
@@ -179,7 +175,7 @@ async fn watch(
                 (first, failures, contact) = (false, 0, Instant::now());
             }
             Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
-                failures += 1
+                failures += 1;
             }
             Err(error) => return Err(error),
         }

@@ -4,6 +4,10 @@ mod commands;
 mod contract;
 mod pulls;
 mod toy;
+#[expect(
+    clippy::struct_field_names,
+    reason = "`image_id` is the contract's name for the engine's id"
+)]
 mod toy_types;
 
 use super::{ClientCommand, Context, Environment, Input, Pace, Terminal, execute};
@@ -119,7 +123,7 @@ impl Bench {
         let args = [&["wharfinger"], args, &["--url", url]].concat();
         let matches = program.try_get_matches_from(args).unwrap();
         let command = ClientCommand::from_arg_matches(&matches).unwrap();
-        let code = match execute(command, &mut self.context).await {
+        let code = match Box::pin(execute(command, &mut self.context)).await {
             Ok(()) => 0,
             Err(error) => {
                 self.context.terminal.report(&error);

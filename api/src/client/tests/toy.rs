@@ -142,9 +142,9 @@ fn toy<'a>(context: &Context<'a>) -> &'a Arc<Toy> {
 }
 
 /// A page of one node each, so that every list needs its cursor.
-fn page<T: Clone>(all: &[T], after: Option<&str>) -> (Vec<T>, PageInfo) {
+fn page<T: Clone>(all: &[T], first: usize, after: Option<&str>) -> (Vec<T>, PageInfo) {
     let start = after.map_or(0, |cursor| cursor.parse::<usize>().unwrap());
-    let nodes: Vec<T> = all.iter().skip(start).take(1).cloned().collect();
+    let nodes: Vec<T> = all.iter().skip(start).take(first.min(1)).cloned().collect();
     (
         nodes,
         PageInfo {
@@ -175,12 +175,8 @@ impl Query {
         balance()
     }
 
-    async fn hosts(
-        &self,
-        #[graphql(name = "first")] _first: i32,
-        after: Option<String>,
-    ) -> HostConnection {
-        let (nodes, page_info) = page(&[host(1), host(2)], after.as_deref());
+    async fn hosts(&self, first: usize, after: Option<String>) -> HostConnection {
+        let (nodes, page_info) = page(&[host(1), host(2)], first, after.as_deref());
         HostConnection { nodes, page_info }
     }
 
@@ -197,7 +193,7 @@ impl Query {
     async fn images(
         &self,
         context: &Context<'_>,
-        #[graphql(name = "first")] _first: i32,
+        first: usize,
         after: Option<String>,
         filter: Option<ImageFilter>,
     ) -> ImageConnection {
@@ -220,7 +216,7 @@ impl Query {
             .filter(matches)
             .cloned()
             .collect();
-        let (nodes, page_info) = page(&all, after.as_deref());
+        let (nodes, page_info) = page(&all, first, after.as_deref());
         ImageConnection { nodes, page_info }
     }
 
@@ -237,7 +233,7 @@ impl Query {
     async fn jobs(
         &self,
         context: &Context<'_>,
-        #[graphql(name = "first")] _first: i32,
+        first: usize,
         after: Option<String>,
         filter: Option<JobFilter>,
     ) -> JobConnection {
@@ -255,7 +251,7 @@ impl Query {
             .filter(matches)
             .cloned()
             .collect();
-        let (nodes, page_info) = page(&all, after.as_deref());
+        let (nodes, page_info) = page(&all, first, after.as_deref());
         JobConnection { nodes, page_info }
     }
 }
