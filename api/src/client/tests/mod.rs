@@ -4,6 +4,7 @@ mod commands;
 mod contract;
 mod pulls;
 mod toy;
+mod toy_schema;
 #[expect(
     clippy::struct_field_names,
     reason = "`image_id` is the contract's name for the engine's id"
