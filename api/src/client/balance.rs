@@ -21,7 +21,7 @@ pub struct BalanceArgs {
 }
 
 /// Shows the signed-in user's credits.
-pub async fn run(args: BalanceArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: BalanceArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let balance = gateway
         .execute::<BalanceQuery>(&NoVariables {})

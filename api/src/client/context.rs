@@ -89,7 +89,7 @@ impl Default for Pace {
             attempts: 4,
             base_delay: Duration::from_millis(250),
             max_delay: Duration::from_secs(5),
-            out_of_contact: Duration::from_secs(120),
+            out_of_contact: Duration::from_mins(2),
             poll: Duration::from_secs(1),
             silence: Duration::from_secs(15),
         }

@@ -64,7 +64,7 @@ pub(crate) async fn follow(
                 (contact, failures) = (Instant::now(), 0);
             }
             Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
-                failures += 1
+                failures += 1;
             }
             Err(error) => return Err(error),
         }

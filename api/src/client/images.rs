@@ -32,7 +32,7 @@ pub struct ImagesArgs {
 }
 
 /// Lists the viewer's private images and every public one.
-pub async fn run(args: ImagesArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: ImagesArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let states = if args.all_states {
         vec!["HELD", "RELEASED", "LOST"]

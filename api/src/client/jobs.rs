@@ -79,10 +79,6 @@ pub struct JobArgs {
 
 /// A job's state, to filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(
-    missing_docs,
-    reason = "the variants are the states of the contract, and their docs would be the help text"
-)]
 pub enum StateArg {
     Queued,
     Running,
@@ -108,7 +104,7 @@ impl StateArg {
 }
 
 /// Shows, watches, cancels or retries jobs.
-pub async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
     match args.action {
         Some(JobsAction::Cancel(args)) => cancel(&args, context).await,
         Some(JobsAction::Retry(args)) => retry(&args, context).await,
@@ -179,7 +175,7 @@ async fn watch(
                 (first, failures, contact) = (false, 0, Instant::now());
             }
             Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
-                failures += 1
+                failures += 1;
             }
             Err(error) => return Err(error),
         }

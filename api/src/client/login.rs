@@ -30,7 +30,7 @@ pub struct LoginArgs {
 }
 
 /// Gets a token, tries it, and keeps it for the gateway's URL.
-pub async fn run(args: LoginArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: LoginArgs, context: &mut Context) -> Result<(), ClientError> {
     let url = &args.connection.url;
     let credentials = Credentials::in_config_home(context.environment.config_home.as_deref())?;
     if url.scheme() == "http" && !is_loopback(url) {

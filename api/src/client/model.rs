@@ -95,6 +95,10 @@ pub(crate) struct Host {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`image_id` is the contract's name for the engine's id"
+)]
 pub(crate) struct Image {
     pub(crate) id: Text,
     pub(crate) reference: Text,
@@ -196,6 +200,5 @@ pub(crate) struct JobPayload {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SignInPayload {
     pub(crate) token: Option<String>,
-    pub(crate) user: Option<User>,
     pub(crate) user_errors: Vec<UserError>,
 }

@@ -85,10 +85,10 @@ impl Bars {
             .min(total);
         let mut message = format!("{} / {}", size(present), size(total));
         if let Some(rate) = progress.bytes_per_second {
-            message += &format!("  {}/s", size(rate));
+            message.extend(["  ", &size(rate), "/s"]);
         }
         if let Some(seconds) = progress.remaining_seconds {
-            message += &format!("  {} left", duration(seconds));
+            message.extend(["  ", &duration(seconds), " left"]);
         }
         self.total.set_style(self.styles.whole.clone());
         self.total.set_length(total);

@@ -39,7 +39,7 @@ pub struct PullArgs {
 }
 
 /// Asks for an image and follows the pull. Ctrl-C leaves the job running.
-pub async fn run(args: PullArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: PullArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let job = tokio::select! {
         job = submit(&gateway, &args) => job?,

@@ -45,7 +45,7 @@ struct Removal {
 }
 
 /// Lets go of images, one after the other; one that fails does not keep the rest.
-pub async fn run(args: RemoveArgs, context: &mut Context) -> Result<(), ClientError> {
+pub(super) async fn run(args: RemoveArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let mut failed = Vec::new();
     for wanted in &args.images {
