@@ -23,10 +23,18 @@ pub struct Model {
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `host_id`.
-    #[sea_orm(belongs_to = "super::host::Entity", from = "Column::HostId", to = "super::host::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::host::Entity",
+        from = "Column::HostId",
+        to = "super::host::Column::Id"
+    )]
     Host,
     /// By `engine_image_id`.
-    #[sea_orm(belongs_to = "super::engine_image::Entity", from = "Column::EngineImageId", to = "super::engine_image::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::engine_image::Entity",
+        from = "Column::EngineImageId",
+        to = "super::engine_image::Column::Id"
+    )]
     EngineImage,
 }
 

@@ -84,16 +84,32 @@ pub struct Model {
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.
-    #[sea_orm(belongs_to = "super::user::Entity", from = "Column::UserId", to = "super::user::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::user::Entity",
+        from = "Column::UserId",
+        to = "super::user::Column::Id"
+    )]
     User,
     /// By `host_id`.
-    #[sea_orm(belongs_to = "super::host::Entity", from = "Column::HostId", to = "super::host::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::host::Entity",
+        from = "Column::HostId",
+        to = "super::host::Column::Id"
+    )]
     Host,
     /// By `image_id`.
-    #[sea_orm(belongs_to = "super::image::Entity", from = "Column::ImageId", to = "super::image::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::image::Entity",
+        from = "Column::ImageId",
+        to = "super::image::Column::Id"
+    )]
     Image,
     /// By `engine_image_id`.
-    #[sea_orm(belongs_to = "super::engine_image::Entity", from = "Column::EngineImageId", to = "super::engine_image::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::engine_image::Entity",
+        from = "Column::EngineImageId",
+        to = "super::engine_image::Column::Id"
+    )]
     EngineImage,
 }
 

@@ -33,7 +33,8 @@ pub mod user;
 pub use credits::{Credits, CreditsError};
 pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use enums::{
-    EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState, LedgerEntryKind, Role, UserStatus,
+    EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState,
+    LedgerEntryKind, Role, UserStatus,
 };
 pub use reference::{ImageReference, ReferenceError};
 pub use timestamp::Timestamp;

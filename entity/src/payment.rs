@@ -25,10 +25,18 @@ pub struct Model {
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.
-    #[sea_orm(belongs_to = "super::user::Entity", from = "Column::UserId", to = "super::user::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::user::Entity",
+        from = "Column::UserId",
+        to = "super::user::Column::Id"
+    )]
     User,
     /// By `engine_image_id`.
-    #[sea_orm(belongs_to = "super::engine_image::Entity", from = "Column::EngineImageId", to = "super::engine_image::Column::Id")]
+    #[sea_orm(
+        belongs_to = "super::engine_image::Entity",
+        from = "Column::EngineImageId",
+        to = "super::engine_image::Column::Id"
+    )]
     EngineImage,
 }
 

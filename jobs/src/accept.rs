@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    PaginatorTrait, QueryFilter, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
+    EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -28,13 +28,19 @@ pub(crate) struct Key {
 
 impl Key {
     /// Reads the key that came with a mutation. `input` is everything else that the caller asked for.
-    pub(crate) fn new(mutation: &'static str, key: Option<&str>, input: &[&str]) -> Result<Option<Self>, UserError> {
+    pub(crate) fn new(
+        mutation: &'static str,
+        key: Option<&str>,
+        input: &[&str],
+    ) -> Result<Option<Self>, UserError> {
         let Some(key) = key else { return Ok(None) };
         if key.is_empty() || key.chars().count() > MAX_KEY_LENGTH {
             return Err(UserError::new(
                 UserErrorCode::InvalidInput,
                 "idempotencyKey",
-                format!("an idempotency key has 1 to {MAX_KEY_LENGTH} characters; leave it out to have none"),
+                format!(
+                    "an idempotency key has 1 to {MAX_KEY_LENGTH} characters; leave it out to have none"
+                ),
             ));
         }
         let mut hash = Sha256::new();
@@ -42,11 +48,19 @@ impl Key {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        Ok(Some(Self { mutation, key: key.to_owned(), input_hash: hex::encode(hash.finalize()) }))
+        Ok(Some(Self {
+            mutation,
+            key: key.to_owned(),
+            input_hash: hex::encode(hash.finalize()),
+        }))
     }
 
     /// The job of the first call with this key, if there was one. The user's row must be locked.
-    pub(crate) async fn earlier(&self, tx: &DatabaseTransaction, user_id: Uuid) -> Result<Option<job::Model>, ServiceError> {
+    pub(crate) async fn earlier(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+    ) -> Result<Option<job::Model>, ServiceError> {
         let Some(first) = idempotency_key::Entity::find()
             .filter(idempotency_key::Column::UserId.eq(user_id))
             .filter(idempotency_key::Column::Mutation.eq(self.mutation))
@@ -152,7 +166,11 @@ fn first_id_at(instant: Timestamp) -> Uuid {
 /// The place of a new job in the fair order of its host: one after the user's last one, but never before the turn that
 /// is being served, so that somebody who comes late neither waits for another's thousand jobs nor overtakes those who
 /// have waited (start-time fair queueing with every job of the same length).
-pub(crate) async fn next_turn(tx: &impl ConnectionTrait, user_id: Uuid, host_id: Uuid) -> Result<i64, DbErr> {
+pub(crate) async fn next_turn(
+    tx: &impl ConnectionTrait,
+    user_id: Uuid,
+    host_id: Uuid,
+) -> Result<i64, DbErr> {
     let own: Option<i64> = job::Entity::find()
         .select_only()
         .expr(Func::max(Expr::col(job::Column::Turn)))

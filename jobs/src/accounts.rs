@@ -1,7 +1,10 @@
 //! Users and their API tokens.
 
 use rand::RngCore as _;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, JoinType, QueryFilter, QuerySelect, RelationTrait};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, JoinType, QueryFilter,
+    QuerySelect, RelationTrait,
+};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, Role, Timestamp, UserStatus, api_token, user};
@@ -30,16 +33,32 @@ pub struct NewUser {
 }
 
 /// Makes a user, with the first balance as a ledger entry.
-pub async fn create_user(db: &Db, new: &NewUser, now: Timestamp) -> Result<user::Model, ServiceError> {
+pub async fn create_user(
+    db: &Db,
+    new: &NewUser,
+    now: Timestamp,
+) -> Result<user::Model, ServiceError> {
     check_name(&new.name)?;
     if new.credits.is_negative() {
-        return Err(UserError::new(UserErrorCode::InvalidAmount, "credits", "a first balance cannot be negative").into());
+        return Err(UserError::new(
+            UserErrorCode::InvalidAmount,
+            "credits",
+            "a first balance cannot be negative",
+        )
+        .into());
     }
     in_transaction!(db, |tx| {
         let name_key = new.name.to_lowercase();
-        let taken = user::Entity::find().filter(user::Column::NameKey.eq(&name_key)).one(&tx).await?;
+        let taken = user::Entity::find()
+            .filter(user::Column::NameKey.eq(&name_key))
+            .one(&tx)
+            .await?;
         if taken.is_some() {
-            Err(UserError::new(UserErrorCode::NameTaken, "name", format!("the name {} is in use: choose another", new.name)))?;
+            Err(UserError::new(
+                UserErrorCode::NameTaken,
+                "name",
+                format!("the name {} is in use: choose another", new.name),
+            ))?;
         }
         let user = user::ActiveModel {
             id: Set(Uuid::now_v7()),
@@ -57,10 +76,17 @@ pub async fn create_user(db: &Db, new: &NewUser, now: Timestamp) -> Result<user:
         .insert(&tx)
         .await?;
         let mut account = Account::lock(&tx, user.id, now).await?;
-        let purpose = Purpose { reason: Some("first balance".into()), ..Purpose::default() };
+        let purpose = Purpose {
+            reason: Some("first balance".into()),
+            ..Purpose::default()
+        };
         account.grant(new.credits, purpose).await?;
         let balance = account.save().await?;
-        Ok::<_, ServiceError>(user::Model { total: balance.total, ledger_entries: 1, ..user })
+        Ok::<_, ServiceError>(user::Model {
+            total: balance.total,
+            ledger_entries: 1,
+            ..user
+        })
     })
 }
 
@@ -68,7 +94,9 @@ fn check_name(name: &str) -> Result<(), UserError> {
     let letter = |c: char| c.is_ascii_alphanumeric();
     let good = name.len() <= MAX_NAME_LENGTH
         && name.starts_with(letter)
-        && name.chars().all(|c| letter(c) || matches!(c, '.' | '_' | '-' | '@' | '+'));
+        && name
+            .chars()
+            .all(|c| letter(c) || matches!(c, '.' | '_' | '-' | '@' | '+'));
     if good {
         return Ok(());
     }
@@ -107,14 +135,22 @@ pub async fn create_token(
 }
 
 /// The user whose token this is; none for a token that is unknown or expired, or whose user is banned.
-pub async fn authenticate(db: &Db, token: &str, now: Timestamp) -> Result<Option<user::Model>, ServiceError> {
+pub async fn authenticate(
+    db: &Db,
+    token: &str,
+    now: Timestamp,
+) -> Result<Option<user::Model>, ServiceError> {
     if !token.starts_with(TOKEN_PREFIX) || token.len() > 256 {
         return Ok(None);
     }
     let user = user::Entity::find()
         .join_rev(JoinType::InnerJoin, api_token::Relation::User.def())
         .filter(api_token::Column::SecretHash.eq(hash(token)))
-        .filter(api_token::Column::ExpiresAt.is_null().or(api_token::Column::ExpiresAt.gt(now)))
+        .filter(
+            api_token::Column::ExpiresAt
+                .is_null()
+                .or(api_token::Column::ExpiresAt.gt(now)),
+        )
         .one(db.read())
         .await?;
     Ok(user.filter(|user| user.status == UserStatus::Active))

@@ -60,5 +60,7 @@ pub(crate) fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
 }
 
 fn encode<T: Serialize>(value: &T) -> std::sync::Arc<[u8]> {
-    serde_json::to_vec(value).expect("plain data without maps of odd keys always encodes").into()
+    serde_json::to_vec(value)
+        .expect("plain data without maps of odd keys always encodes")
+        .into()
 }

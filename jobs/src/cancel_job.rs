@@ -11,14 +11,23 @@ use crate::services::Services;
 
 /// Cancels a job that waits; asks the worker of a running one to stop it. The job that comes back is CANCELLED, or
 /// RUNNING until its worker has stopped. `owner` limits it to that user's jobs; none is for administrators.
-pub async fn cancel_job(services: &Services, owner: Option<Uuid>, job_id: Option<Uuid>) -> Result<job::Model, ServiceError> {
+pub async fn cancel_job(
+    services: &Services,
+    owner: Option<Uuid>,
+    job_id: Option<Uuid>,
+) -> Result<job::Model, ServiceError> {
     let (job, balance) = in_transaction!(services.db, |tx| {
         let job = find(&tx, owner, job_id).await?;
         if job.state.is_final() {
-            Err(not_cancellable(format!("the job has ended already: it is {}", outcome::word(job.state))))?;
+            Err(not_cancellable(format!(
+                "the job has ended already: it is {}",
+                outcome::word(job.state)
+            )))?;
         }
         if job.kind == JobKind::RemoveImage && job.touched_engine {
-            Err(not_cancellable("the removal has begun on the engine and can only be finished".into()))?;
+            Err(not_cancellable(
+                "the removal has begun on the engine and can only be finished".into(),
+            ))?;
         }
         if job.state == JobState::Running {
             let mut job = job.into_active_model();
@@ -43,9 +52,15 @@ pub(crate) async fn find(
         Some(id) => for_update(tx, job::Entity::find_by_id(id)).one(tx).await?,
         None => None,
     };
-    job.filter(|job| owner.is_none_or(|owner| job.user_id == owner)).ok_or_else(|| {
-        UserError::new(UserErrorCode::JobNotFound, "jobId", "you have no such job: `jobs` lists yours").into()
-    })
+    job.filter(|job| owner.is_none_or(|owner| job.user_id == owner))
+        .ok_or_else(|| {
+            UserError::new(
+                UserErrorCode::JobNotFound,
+                "jobId",
+                "you have no such job: `jobs` lists yours",
+            )
+            .into()
+        })
 }
 
 fn not_cancellable(message: String) -> UserError {

@@ -4,8 +4,8 @@
 //! the newest.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
 };
 use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState, job, job_attempt};
@@ -34,8 +34,14 @@ pub(crate) async fn claim(
 ) -> Result<Option<(job::Model, Lease)>, ServiceError> {
     let claimed: Result<Option<job::Model>, ServiceError> = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(job) = for_update(&tx, job::Entity::find_by_id(job_id)).one(&tx).await? else { return Ok(None) };
-        let waits = matches!(job.state, JobState::Queued | JobState::Retrying) && job.run_after <= now;
+        let Some(job) = for_update(&tx, job::Entity::find_by_id(job_id))
+            .one(&tx)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let waits =
+            matches!(job.state, JobState::Queued | JobState::Retrying) && job.run_after <= now;
         if !waits || job.host_id != Some(host_id) || has_predecessor(&tx, &job).await? {
             return Ok(None);
         }
@@ -69,7 +75,11 @@ pub(crate) async fn claim(
     });
     let Some(job) = claimed? else { return Ok(None) };
     services.announce(&job, None);
-    let lease = Lease { job_id: job.id, attempt: job.attempt, worker: worker.to_owned() };
+    let lease = Lease {
+        job_id: job.id,
+        attempt: job.attempt,
+        worker: worker.to_owned(),
+    };
     Ok(Some((job, lease)))
 }
 
@@ -87,10 +97,17 @@ async fn has_predecessor(tx: &DatabaseTransaction, job: &job::Model) -> Result<b
 }
 
 /// Locks the job of a lease; none when the lease was lost.
-pub(crate) async fn fenced(tx: &DatabaseTransaction, lease: &Lease) -> Result<Option<job::Model>, DbErr> {
-    let job = for_update(tx, job::Entity::find_by_id(lease.job_id)).one(tx).await?;
+pub(crate) async fn fenced(
+    tx: &DatabaseTransaction,
+    lease: &Lease,
+) -> Result<Option<job::Model>, DbErr> {
+    let job = for_update(tx, job::Entity::find_by_id(lease.job_id))
+        .one(tx)
+        .await?;
     Ok(job.filter(|job| {
-        job.state == JobState::Running && job.attempt == lease.attempt && job.worker.as_deref() == Some(&lease.worker)
+        job.state == JobState::Running
+            && job.attempt == lease.attempt
+            && job.worker.as_deref() == Some(&lease.worker)
     }))
 }
 
@@ -106,7 +123,11 @@ pub(crate) enum Renewal {
 }
 
 /// Extends a lease and saves the progress so far.
-pub(crate) async fn renew(services: &Services, lease: &Lease, frame: Option<&ProgressFrame>) -> Result<Renewal, DbErr> {
+pub(crate) async fn renew(
+    services: &Services,
+    lease: &Lease,
+    frame: Option<&ProgressFrame>,
+) -> Result<Renewal, DbErr> {
     let now = services.clock.now();
     let mut changes = job::ActiveModel {
         lease_until: Set(Some(now.after(services.settings.worker.lease))),
@@ -123,7 +144,9 @@ pub(crate) async fn renew(services: &Services, lease: &Lease, frame: Option<&Pro
             .filter(job::Column::Attempt.eq(lease.attempt))
             .filter(job::Column::Worker.eq(&lease.worker))
     };
-    let renewed = of_lease(job::Entity::update_many().set(changes)).exec(services.db.write()).await?;
+    let renewed = of_lease(job::Entity::update_many().set(changes))
+        .exec(services.db.write())
+        .await?;
     if renewed.rows_affected == 0 {
         return Ok(Renewal::Lost);
     }
@@ -133,18 +156,30 @@ pub(crate) async fn renew(services: &Services, lease: &Lease, frame: Option<&Pro
         .into_tuple()
         .one(services.db.read())
         .await?;
-    Ok(if cancel == Some(true) { Renewal::CancelRequested } else { Renewal::Held })
+    Ok(if cancel == Some(true) {
+        Renewal::CancelRequested
+    } else {
+        Renewal::Held
+    })
 }
 
 /// Ends the attempt of a lease; nothing happens when the lease was lost.
-pub(crate) async fn end(services: &Services, lease: &Lease, outcome: Outcome) -> Result<Option<job::Model>, ServiceError> {
+pub(crate) async fn end(
+    services: &Services,
+    lease: &Lease,
+    outcome: Outcome,
+) -> Result<Option<job::Model>, ServiceError> {
     let ended = in_transaction!(services.db, |tx| {
         match fenced(&tx, lease).await? {
             None => Ok::<_, ServiceError>(None),
-            Some(job) => Ok(Some(outcome::end(&tx, services, job, outcome.clone()).await?)),
+            Some(job) => Ok(Some(
+                outcome::end(&tx, services, job, outcome.clone()).await?,
+            )),
         }
     })?;
-    let Some((job, balance)) = ended else { return Ok(None) };
+    let Some((job, balance)) = ended else {
+        return Ok(None);
+    };
     services.announce(&job, balance);
     Ok(Some(job))
 }
@@ -166,8 +201,12 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
     let mut taken = 0;
     for job_id in abandoned {
         let ended = in_transaction!(services.db, |tx| {
-            let job = for_update(&tx, job::Entity::find_by_id(job_id)).one(&tx).await?;
-            match job.filter(|job| job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now)) {
+            let job = for_update(&tx, job::Entity::find_by_id(job_id))
+                .one(&tx)
+                .await?;
+            match job.filter(|job| {
+                job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now)
+            }) {
                 None => Ok::<_, ServiceError>(None),
                 Some(job) => {
                     let worker = job.worker.clone().unwrap_or_default();
@@ -175,7 +214,9 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
                         JobErrorCode::WorkerLost,
                         format!("worker {worker} vanished in the middle of the attempt"),
                     );
-                    Ok(Some(outcome::end(&tx, services, job, Outcome::Failed(lost)).await?))
+                    Ok(Some(
+                        outcome::end(&tx, services, job, Outcome::Failed(lost)).await?,
+                    ))
                 }
             }
         })?;

@@ -32,7 +32,10 @@ impl Clock {
     /// Moves a manual clock forward; the system's clock takes no orders.
     pub fn advance(&self, by: Duration) {
         if let Some(micros) = &self.0 {
-            micros.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+            micros.fetch_add(
+                i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
+                Ordering::SeqCst,
+            );
         }
     }
 }

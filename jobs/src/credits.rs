@@ -5,7 +5,8 @@
 //! the same transaction. Lock order everywhere: engine image, then job, then account.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, LedgerEntryKind, Timestamp, job, ledger_entry, payment, user};
@@ -63,7 +64,10 @@ impl Balance {
 
 impl From<&user::Model> for Balance {
     fn from(user: &user::Model) -> Self {
-        Self { total: user.total, held: user.held }
+        Self {
+            total: user.total,
+            held: user.held,
+        }
     }
 }
 
@@ -76,7 +80,11 @@ pub(crate) struct Account<'t> {
 
 impl<'t> Account<'t> {
     /// Locks the user's credits.
-    pub(crate) async fn lock(tx: &'t DatabaseTransaction, user_id: Uuid, now: Timestamp) -> Result<Self, LedgerError> {
+    pub(crate) async fn lock(
+        tx: &'t DatabaseTransaction,
+        user_id: Uuid,
+        now: Timestamp,
+    ) -> Result<Self, LedgerError> {
         let user = for_update(tx, user::Entity::find_by_id(user_id))
             .one(tx)
             .await?
@@ -106,10 +114,18 @@ impl<'t> Account<'t> {
     }
 
     /// Makes a job hold exactly `to`, instead of `from`. The caller stores `job` in the same transaction.
-    pub(crate) fn set_hold(&mut self, job: &mut job::ActiveModel, from: Credits, to: Credits) -> Result<(), LedgerError> {
+    pub(crate) fn set_hold(
+        &mut self,
+        job: &mut job::ActiveModel,
+        from: Credits,
+        to: Credits,
+    ) -> Result<(), LedgerError> {
         let more = sub(to, from)?;
         if more > self.available() {
-            return Err(LedgerError::Insufficient { needed: more, available: self.available() });
+            return Err(LedgerError::Insufficient {
+                needed: more,
+                available: self.available(),
+            });
         }
         self.user.held = add(self.user.held, more)?;
         job.held = Set(to);
@@ -117,7 +133,10 @@ impl<'t> Account<'t> {
     }
 
     /// The live payment for an image, if there is one.
-    pub(crate) async fn payment_for(&self, engine_image_id: Uuid) -> Result<Option<payment::Model>, LedgerError> {
+    pub(crate) async fn payment_for(
+        &self,
+        engine_image_id: Uuid,
+    ) -> Result<Option<payment::Model>, LedgerError> {
         Ok(payment::Entity::find()
             .filter(payment::Column::UserId.eq(self.user.id))
             .filter(payment::Column::EngineImageId.eq(engine_image_id))
@@ -127,9 +146,17 @@ impl<'t> Account<'t> {
     }
 
     /// Charges for an image. Fails, changing nothing, when it is more than is available.
-    pub(crate) async fn charge(&mut self, engine_image_id: Uuid, amount: Credits, purpose: Purpose) -> Result<(), LedgerError> {
+    pub(crate) async fn charge(
+        &mut self,
+        engine_image_id: Uuid,
+        amount: Credits,
+        purpose: Purpose,
+    ) -> Result<(), LedgerError> {
         if amount > self.available() {
-            return Err(LedgerError::Insufficient { needed: amount, available: self.available() });
+            return Err(LedgerError::Insufficient {
+                needed: amount,
+                available: self.available(),
+            });
         }
         let payment = payment::ActiveModel {
             id: Set(Uuid::now_v7()),
@@ -140,24 +167,43 @@ impl<'t> Account<'t> {
         }
         .insert(self.tx)
         .await?;
-        self.enter(LedgerEntryKind::Charge, sub(Credits::ZERO, amount)?, Some(payment.id), purpose).await
+        self.enter(
+            LedgerEntryKind::Charge,
+            sub(Credits::ZERO, amount)?,
+            Some(payment.id),
+            purpose,
+        )
+        .await
     }
 
     /// Gives back exactly what was paid.
-    pub(crate) async fn refund(&mut self, payment: payment::Model, purpose: Purpose) -> Result<(), LedgerError> {
+    pub(crate) async fn refund(
+        &mut self,
+        payment: payment::Model,
+        purpose: Purpose,
+    ) -> Result<(), LedgerError> {
         let (id, amount) = (payment.id, payment.amount);
         let mut payment = payment.into_active_model();
         payment.live = Set(None);
         payment.update(self.tx).await?;
-        self.enter(LedgerEntryKind::Refund, amount, Some(id), purpose).await
+        self.enter(LedgerEntryKind::Refund, amount, Some(id), purpose)
+            .await
     }
 
     /// Gives credits (or takes them back, never more than are available).
-    pub(crate) async fn grant(&mut self, amount: Credits, purpose: Purpose) -> Result<(), LedgerError> {
+    pub(crate) async fn grant(
+        &mut self,
+        amount: Credits,
+        purpose: Purpose,
+    ) -> Result<(), LedgerError> {
         if add(self.available(), amount)?.is_negative() {
-            return Err(LedgerError::Insufficient { needed: sub(Credits::ZERO, amount)?, available: self.available() });
+            return Err(LedgerError::Insufficient {
+                needed: sub(Credits::ZERO, amount)?,
+                available: self.available(),
+            });
         }
-        self.enter(LedgerEntryKind::Grant, amount, None, purpose).await
+        self.enter(LedgerEntryKind::Grant, amount, None, purpose)
+            .await
     }
 
     async fn enter(
@@ -205,9 +251,15 @@ impl<'t> Account<'t> {
 }
 
 fn add(a: Credits, b: Credits) -> Result<Credits, LedgerError> {
-    a.micro().checked_add(b.micro()).map(Credits::from_micro).ok_or(LedgerError::Overflow)
+    a.micro()
+        .checked_add(b.micro())
+        .map(Credits::from_micro)
+        .ok_or(LedgerError::Overflow)
 }
 
 fn sub(a: Credits, b: Credits) -> Result<Credits, LedgerError> {
-    a.micro().checked_sub(b.micro()).map(Credits::from_micro).ok_or(LedgerError::Overflow)
+    a.micro()
+        .checked_sub(b.micro())
+        .map(Credits::from_micro)
+        .ok_or(LedgerError::Overflow)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, ExprTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr,
+    EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag, job};
@@ -38,22 +38,37 @@ fn unlocked(now: Timestamp) -> Condition {
 }
 
 /// Takes the lock if it is free.
-pub(crate) async fn try_lock(services: &Services, engine_image_id: Uuid) -> Result<Option<Custody>, DbErr> {
+pub(crate) async fn try_lock(
+    services: &Services,
+    engine_image_id: Uuid,
+) -> Result<Option<Custody>, DbErr> {
     let now = services.clock.now();
     let token = Uuid::new_v4();
     let taken = engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(token))
-        .col_expr(engine_image::Column::LockUntil, Expr::value(now.after(LOCK_TIME)))
-        .col_expr(engine_image::Column::Version, Expr::col(engine_image::Column::Version).add(1))
+        .col_expr(
+            engine_image::Column::LockUntil,
+            Expr::value(now.after(LOCK_TIME)),
+        )
+        .col_expr(
+            engine_image::Column::Version,
+            Expr::col(engine_image::Column::Version).add(1),
+        )
         .filter(engine_image::Column::Id.eq(engine_image_id))
         .filter(unlocked(now))
         .exec(services.db.write())
         .await?;
-    Ok((taken.rows_affected == 1).then_some(Custody { engine_image_id, token }))
+    Ok((taken.rows_affected == 1).then_some(Custody {
+        engine_image_id,
+        token,
+    }))
 }
 
 /// Takes the lock, waiting for whoever has it; at most as long as a lock counts.
-pub(crate) async fn lock(services: &Services, engine_image_id: Uuid) -> Result<Option<Custody>, DbErr> {
+pub(crate) async fn lock(
+    services: &Services,
+    engine_image_id: Uuid,
+) -> Result<Option<Custody>, DbErr> {
     let waiting = async {
         loop {
             if let Some(custody) = try_lock(services, engine_image_id).await? {
@@ -62,14 +77,20 @@ pub(crate) async fn lock(services: &Services, engine_image_id: Uuid) -> Result<O
             tokio::time::sleep(LOCK_POLL).await;
         }
     };
-    tokio::time::timeout(LOCK_TIME, waiting).await.ok().transpose()
+    tokio::time::timeout(LOCK_TIME, waiting)
+        .await
+        .ok()
+        .transpose()
 }
 
 /// Gives the lock back, with nothing else changed.
 pub(crate) async fn unlock(services: &Services, custody: Custody) -> Result<(), DbErr> {
     engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(None::<Uuid>))
-        .col_expr(engine_image::Column::LockUntil, Expr::value(None::<Timestamp>))
+        .col_expr(
+            engine_image::Column::LockUntil,
+            Expr::value(None::<Timestamp>),
+        )
         .filter(engine_image::Column::Id.eq(custody.engine_image_id))
         .filter(engine_image::Column::LockToken.eq(custody.token))
         .exec(services.db.write())
@@ -78,8 +99,16 @@ pub(crate) async fn unlock(services: &Services, custody: Custody) -> Result<(), 
 }
 
 /// The locked row inside the transaction that ends what the lock was for; none when the lock was lost.
-pub(crate) async fn fenced(tx: &DatabaseTransaction, custody: Custody) -> Result<Option<engine_image::Model>, DbErr> {
-    let row = for_update(tx, engine_image::Entity::find_by_id(custody.engine_image_id)).one(tx).await?;
+pub(crate) async fn fenced(
+    tx: &DatabaseTransaction,
+    custody: Custody,
+) -> Result<Option<engine_image::Model>, DbErr> {
+    let row = for_update(
+        tx,
+        engine_image::Entity::find_by_id(custody.engine_image_id),
+    )
+    .one(tx)
+    .await?;
     Ok(row.filter(|row| row.lock_token == Some(custody.token)))
 }
 
@@ -98,9 +127,16 @@ pub(crate) enum Fate {
 
 /// Gives the lock back in the transaction that it was for, with what is known of the image now. The tags of an image
 /// that is gone are forgotten: whoever brings it again looks anew at what the engine had.
-pub(crate) async fn conclude(tx: &DatabaseTransaction, row: engine_image::Model, fate: Fate) -> Result<(), DbErr> {
+pub(crate) async fn conclude(
+    tx: &DatabaseTransaction,
+    row: engine_image::Model,
+    fate: Fate,
+) -> Result<(), DbErr> {
     if fate == Fate::Gone {
-        engine_tag::Entity::delete_many().filter(engine_tag::Column::EngineImageId.eq(row.id)).exec(tx).await?;
+        engine_tag::Entity::delete_many()
+            .filter(engine_tag::Column::EngineImageId.eq(row.id))
+            .exec(tx)
+            .await?;
     }
     let mut row = row.into_active_model();
     match fate {
@@ -122,7 +158,11 @@ pub(crate) async fn conclude(tx: &DatabaseTransaction, row: engine_image::Model,
 }
 
 /// The row of an image id on a host.
-pub(crate) async fn find(services: &Services, host_id: Uuid, image_id: &str) -> Result<Option<engine_image::Model>, DbErr> {
+pub(crate) async fn find(
+    services: &Services,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<Option<engine_image::Model>, DbErr> {
     engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
         .filter(engine_image::Column::ImageId.eq(image_id))
@@ -131,7 +171,11 @@ pub(crate) async fn find(services: &Services, host_id: Uuid, image_id: &str) -> 
 }
 
 /// The version at which nobody has the lock, waited for; 0 for an image that was never heard of.
-pub(crate) async fn settled_version(services: &Services, host_id: Uuid, image_id: &str) -> Result<i64, DbErr> {
+pub(crate) async fn settled_version(
+    services: &Services,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<i64, DbErr> {
     let mut waited = Duration::ZERO;
     loop {
         let row = find(services, host_id, image_id).await?;
@@ -173,7 +217,11 @@ pub(crate) async fn record(
 ) -> Result<Option<engine_image::Model>, DbErr> {
     let row = locked_row(tx, host_id, image_id).await?;
     let row = match row {
-        Some(row) if row.version != seen.version || row.lock_until.is_some_and(|until| until >= now) => return Ok(None),
+        Some(row)
+            if row.version != seen.version || row.lock_until.is_some_and(|until| until >= now) =>
+        {
+            return Ok(None);
+        }
         Some(row) => {
             let undecided = row.status == EngineImageStatus::Absent || !seen.present;
             if undecided {
@@ -207,7 +255,13 @@ pub(crate) async fn record(
             .await?
         }
     };
-    record_tag(tx, &row, reference, seen.tag_means.as_deref() == Some(image_id)).await?;
+    record_tag(
+        tx,
+        &row,
+        reference,
+        seen.tag_means.as_deref() == Some(image_id),
+    )
+    .await?;
     Ok(Some(row))
 }
 
@@ -274,7 +328,11 @@ pub(crate) async fn locked_or_new(
     .await
 }
 
-async fn locked_row(tx: &DatabaseTransaction, host_id: Uuid, image_id: &str) -> Result<Option<engine_image::Model>, DbErr> {
+async fn locked_row(
+    tx: &DatabaseTransaction,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<Option<engine_image::Model>, DbErr> {
     let select = engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
         .filter(engine_image::Column::ImageId.eq(image_id));

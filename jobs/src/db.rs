@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel,
-    QuerySelect, RuntimeErr, Select, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
 pub use sea_orm::DbErr;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    IsolationLevel, QuerySelect, RuntimeErr, Select, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 use wharfinger_migration::{Migrator, MigratorTrait};
 
 /// How often a transaction that lost a deadlock is run again.
@@ -31,9 +32,17 @@ impl Db {
             return Ok(Self { write, read });
         }
         let mut options = ConnectOptions::new(url);
-        options.max_connections(16).min_connections(2).acquire_timeout(WAIT).connect_timeout(WAIT).sqlx_logging(false);
+        options
+            .max_connections(16)
+            .min_connections(2)
+            .acquire_timeout(WAIT)
+            .connect_timeout(WAIT)
+            .sqlx_logging(false);
         let pool = Database::connect(options).await?;
-        Ok(Self { write: pool.clone(), read: pool })
+        Ok(Self {
+            write: pool.clone(),
+            read: pool,
+        })
     }
 
     /// Brings the schema up to date.
@@ -96,23 +105,37 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
 
 /// Whether running the whole transaction again may help: a deadlock, a lost race of snapshots, or a lock not had in time.
 pub(crate) fn is_transient(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
         return false;
     };
-    let Some(error) = error.as_database_error() else { return false };
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
     match error.code().as_deref() {
         // PostgreSQL: serialization_failure, deadlock_detected. MySQL's SQLSTATE for a deadlock is 40001 too.
         Some("40001" | "40P01") => true,
         // SQLite: SQLITE_BUSY and its extended codes.
         Some("5" | "261" | "517") => true,
         // MySQL: lock wait timeout (1205) comes as a general error; record changed since last read (1020).
-        _ => error.message().contains("Lock wait timeout") || error.message().contains("Record has changed since"),
+        _ => {
+            error.message().contains("Lock wait timeout")
+                || error.message().contains("Record has changed since")
+        }
     }
 }
 
 /// `SELECT … FOR UPDATE` where the database has row locks. SQLite's one writer needs none, and does not know the words.
-pub(crate) fn for_update<E: sea_orm::EntityTrait>(tx: &DatabaseTransaction, select: Select<E>) -> Select<E> {
-    if tx.get_database_backend() == DbBackend::Sqlite { select } else { select.lock_exclusive() }
+pub(crate) fn for_update<E: sea_orm::EntityTrait>(
+    tx: &DatabaseTransaction,
+    select: Select<E>,
+) -> Select<E> {
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        select
+    } else {
+        select.lock_exclusive()
+    }
 }
 
 /// Runs `$body` in a transaction and commits it; runs it again, a bounded number of times, when the database says that
@@ -137,7 +160,10 @@ macro_rules! in_transaction {
                 }
             };
             match outcome {
-                Err(error) if tries < $crate::db::MAX_TRANSACTION_TRIES && $crate::error::Transient::is_transient(&error) => {
+                Err(error)
+                    if tries < $crate::db::MAX_TRANSACTION_TRIES
+                        && $crate::error::Transient::is_transient(&error) =>
+                {
                     tracing::debug!(tries, "transaction lost a deadlock: running it again");
                     $crate::db::pause(tries).await;
                 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -100,7 +100,11 @@ async fn listen(services: &Services) {
     std::future::pending().await
 }
 
-async fn pass(services: &Services, only: Option<Uuid>, look_for_lost: bool) -> Result<(), DispatchError> {
+async fn pass(
+    services: &Services,
+    only: Option<Uuid>,
+    look_for_lost: bool,
+) -> Result<(), DispatchError> {
     let mut hosts = job::Entity::find()
         .select_only()
         .column(job::Column::HostId)
@@ -110,23 +114,40 @@ async fn pass(services: &Services, only: Option<Uuid>, look_for_lost: bool) -> R
     if let Some(host_id) = only {
         hosts = hosts.filter(job::Column::HostId.eq(host_id));
     }
-    let waiting: Vec<Uuid> = hosts.into_tuple::<Option<Uuid>>().all(services.db.read()).await?.into_iter().flatten().collect();
+    let waiting: Vec<Uuid> = hosts
+        .into_tuple::<Option<Uuid>>()
+        .all(services.db.read())
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
     if waiting.is_empty() {
         return Ok(());
     }
-    let hosts = host::Entity::find().filter(host::Column::Id.is_in(waiting)).all(services.db.read()).await?;
+    let hosts = host::Entity::find()
+        .filter(host::Column::Id.is_in(waiting))
+        .all(services.db.read())
+        .await?;
     for host in hosts {
         dispatch_host(services, &host, look_for_lost).await?;
     }
     Ok(())
 }
 
-async fn dispatch_host(services: &Services, host: &host::Model, look_for_lost: bool) -> Result<(), DispatchError> {
+async fn dispatch_host(
+    services: &Services,
+    host: &host::Model,
+    look_for_lost: bool,
+) -> Result<(), DispatchError> {
     let now = services.clock.now();
     let db = services.db.read();
     let out: Vec<(Uuid, Option<Timestamp>, Option<String>)> = job::Entity::find()
         .select_only()
-        .columns([job::Column::Id, job::Column::DispatchedAt, job::Column::Traceparent])
+        .columns([
+            job::Column::Id,
+            job::Column::DispatchedAt,
+            job::Column::Traceparent,
+        ])
         .filter(waiting_on(host.id))
         .filter(job::Column::DispatchedAt.is_not_null())
         .into_tuple()
@@ -140,13 +161,28 @@ async fn dispatch_host(services: &Services, host: &host::Model, look_for_lost: b
             .collect();
         if !late.is_empty() {
             let kept: HashSet<Uuid> = services.queue.holds(&host.name, &late).await?;
-            for (id, _, traceparent) in out.iter().filter(|(id, ..)| late.contains(id) && !kept.contains(id)) {
+            for (id, _, traceparent) in out
+                .iter()
+                .filter(|(id, ..)| late.contains(id) && !kept.contains(id))
+            {
                 tracing::info!(job.id = %id, "the queue lost a job: handing it out again");
-                push(services, host, &[Waiting { id: *id, traceparent: traceparent.clone() }], now).await?;
+                push(
+                    services,
+                    host,
+                    &[Waiting {
+                        id: *id,
+                        traceparent: traceparent.clone(),
+                    }],
+                    now,
+                )
+                .await?;
             }
         }
     }
-    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1) * AHEAD, MIN_AHEAD);
+    let most = Ord::max(
+        u64::try_from(host.concurrency).unwrap_or(1) * AHEAD,
+        MIN_AHEAD,
+    );
     let room = most.saturating_sub(out.len() as u64);
     if room == 0 {
         return Ok(());
@@ -156,7 +192,12 @@ async fn dispatch_host(services: &Services, host: &host::Model, look_for_lost: b
 }
 
 /// The next jobs of a host in fair order. A job waits for earlier ones of its user on the same reference.
-async fn next_in_turn(services: &Services, host_id: Uuid, now: Timestamp, room: u64) -> Result<Vec<Waiting>, DbErr> {
+async fn next_in_turn(
+    services: &Services,
+    host_id: Uuid,
+    now: Timestamp,
+    room: u64,
+) -> Result<Vec<Waiting>, DbErr> {
     let earlier = Alias::new("earlier");
     let column = |column: job::Column| (earlier.clone(), column);
     let own = |column: job::Column| (job::Entity, column);
@@ -192,14 +233,25 @@ fn waiting_on(host_id: Uuid) -> Condition {
 }
 
 /// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never.
-async fn push(services: &Services, host: &host::Model, jobs: &[Waiting], now: Timestamp) -> Result<(), DispatchError> {
+async fn push(
+    services: &Services,
+    host: &host::Model,
+    jobs: &[Waiting],
+    now: Timestamp,
+) -> Result<(), DispatchError> {
     for job in jobs {
-        let dispatch = Dispatch { job_id: job.id, traceparent: job.traceparent.clone() };
+        let dispatch = Dispatch {
+            job_id: job.id,
+            traceparent: job.traceparent.clone(),
+        };
         services.queue.push(&host.name, &dispatch).await?;
     }
     if !jobs.is_empty() {
         job::Entity::update_many()
-            .set(job::ActiveModel { dispatched_at: Set(Some(now)), ..Default::default() })
+            .set(job::ActiveModel {
+                dispatched_at: Set(Some(now)),
+                ..Default::default()
+            })
             .filter(job::Column::Id.is_in(jobs.iter().map(|job| job.id)))
             .filter(waiting_on(host.id))
             .exec(services.db.write())

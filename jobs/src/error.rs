@@ -35,7 +35,9 @@ pub enum ServiceError {
 impl Transient for ServiceError {
     fn is_transient(&self) -> bool {
         match self {
-            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => crate::db::is_transient(error),
+            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
+                crate::db::is_transient(error)
+            }
             Self::Rejected(_) | Self::Ledger(_) => false,
         }
     }
@@ -56,12 +58,20 @@ pub struct UserError {
 impl UserError {
     /// A problem with one field of the mutation's input.
     pub fn new(code: UserErrorCode, field: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: Some(vec!["input", field]) }
+        Self {
+            code,
+            message: message.into(),
+            field: Some(vec!["input", field]),
+        }
     }
 
     /// A problem with the request as a whole.
     pub fn whole(code: UserErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+        }
     }
 }
 
@@ -134,17 +144,29 @@ pub enum Then {
 impl JobFailure {
     /// A failure that trying again cannot mend.
     pub fn fail(code: JobErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), then: Then::Fail }
+        Self {
+            code,
+            message: message.into(),
+            then: Then::Fail,
+        }
     }
 
     /// A failure that may pass.
     pub fn retry(code: JobErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), then: Then::Retry }
+        Self {
+            code,
+            message: message.into(),
+            then: Then::Retry,
+        }
     }
 
     /// A failure that uses up no attempt.
     pub fn retry_free(code: JobErrorCode, message: impl Into<String>, after: Duration) -> Self {
-        Self { code, message: message.into(), then: Then::RetryFree(after) }
+        Self {
+            code,
+            message: message.into(),
+            then: Then::RetryFree(after),
+        }
     }
 
     /// Whether another try may help.

@@ -42,7 +42,11 @@ impl ProgressFrame {
             state: job.state,
             attempt: job.attempt,
             snapshot,
-            updated_at: job.finished_at.or(job.started_at).unwrap_or(job.created_at).micros(),
+            updated_at: job
+                .finished_at
+                .or(job.started_at)
+                .unwrap_or(job.created_at)
+                .micros(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Who holds what: making and ending holdings, with what they cost.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, Timestamp, image};
@@ -54,17 +54,20 @@ pub(crate) async fn end(
     holding.released_at = Set(Some(now));
     holding.live = Set(None);
     holding.update(tx).await?;
-    let Some(account) = account else { return Ok(()) };
-    if last
-        && let Some(payment) = account.payment_for(engine_image_id).await?
-    {
+    let Some(account) = account else {
+        return Ok(());
+    };
+    if last && let Some(payment) = account.payment_for(engine_image_id).await? {
         account.refund(payment, purpose).await?;
     }
     Ok(())
 }
 
 /// Whether this is its holder's last tag of the image, so that ending it gives the charge back.
-pub(crate) async fn is_last_of(tx: &DatabaseTransaction, holding: &image::Model) -> Result<bool, DbErr> {
+pub(crate) async fn is_last_of(
+    tx: &DatabaseTransaction,
+    holding: &image::Model,
+) -> Result<bool, DbErr> {
     let others = image::Entity::find()
         .filter(image::Column::EngineImageId.eq(holding.engine_image_id))
         .filter(image::Column::Live.eq(1))

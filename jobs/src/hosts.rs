@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    QueryFilter, QuerySelect,
+};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host, image, job};
 
@@ -18,12 +21,22 @@ const ENOUGH_FREE: f64 = 0.05;
 
 /// Whether a worker reported lately that the host's engine answers.
 pub fn is_online(host: &host::Model, settings: &HostSettings, now: Timestamp) -> bool {
-    host.last_seen_at.is_some_and(|seen| now.since(seen) < settings.offline_after)
+    host.last_seen_at
+        .is_some_and(|seen| now.since(seen) < settings.offline_after)
 }
 
 /// Finds the host of this name, or makes it.
-pub async fn join(db: &Db, name: &str, concurrency: usize, now: Timestamp) -> Result<host::Model, DbErr> {
-    let find = || host::Entity::find().filter(host::Column::Name.eq(name)).one(db.write());
+pub async fn join(
+    db: &Db,
+    name: &str,
+    concurrency: usize,
+    now: Timestamp,
+) -> Result<host::Model, DbErr> {
+    let find = || {
+        host::Entity::find()
+            .filter(host::Column::Name.eq(name))
+            .one(db.write())
+    };
     if let Some(host) = find().await? {
         return Ok(host);
     }
@@ -93,15 +106,30 @@ pub(crate) async fn place(
             )
         })?;
         if !host.schedulable {
-            return Err(unavailable("hostId", format!("host {} takes no new jobs at the moment: choose another", host.name)));
+            return Err(unavailable(
+                "hostId",
+                format!(
+                    "host {} takes no new jobs at the moment: choose another",
+                    host.name
+                ),
+            ));
         }
         if !online(&host) {
-            return Err(unavailable("hostId", format!("host {} is offline: choose another, or try again later", host.name)));
+            return Err(unavailable(
+                "hostId",
+                format!(
+                    "host {} is offline: choose another, or try again later",
+                    host.name
+                ),
+            ));
         }
         return Ok(host);
     }
 
-    let mut hosts = host::Entity::find().filter(host::Column::Schedulable.eq(true)).all(tx).await?;
+    let mut hosts = host::Entity::find()
+        .filter(host::Column::Schedulable.eq(true))
+        .all(tx)
+        .await?;
     hosts.retain(online);
     if hosts.len() > 1 {
         let with_image: Vec<Uuid> = image::Entity::find()
@@ -119,11 +147,22 @@ pub(crate) async fn place(
         } else if hosts.iter().any(has_room) {
             hosts.retain(has_room);
         }
-        let work: HashMap<Uuid, i64> = live_jobs(tx, &hosts.iter().map(|host| host.id).collect::<Vec<_>>()).await?;
-        hosts.sort_by_key(|host| (work.get(&host.id).copied().unwrap_or(0), std::cmp::Reverse(free_bytes(host)), host.id));
+        let work: HashMap<Uuid, i64> =
+            live_jobs(tx, &hosts.iter().map(|host| host.id).collect::<Vec<_>>()).await?;
+        hosts.sort_by_key(|host| {
+            (
+                work.get(&host.id).copied().unwrap_or(0),
+                std::cmp::Reverse(free_bytes(host)),
+                host.id,
+            )
+        });
     }
     hosts.into_iter().next().ok_or_else(|| {
-        unavailable("hostId", "no Docker host is online and taking jobs: try again later, or ask an administrator".into())
+        unavailable(
+            "hostId",
+            "no Docker host is online and taking jobs: try again later, or ask an administrator"
+                .into(),
+        )
     })
 }
 
@@ -135,9 +174,13 @@ fn free_bytes(host: &host::Model) -> i64 {
     host.storage_total.unwrap_or(0) - host.storage_used.unwrap_or(0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share of a disk needs no 53 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share of a disk needs no 53 bits"
+)]
 fn has_room(host: &host::Model) -> bool {
-    host.storage_total.is_none_or(|total| free_bytes(host) as f64 >= total as f64 * ENOUGH_FREE)
+    host.storage_total
+        .is_none_or(|total| free_bytes(host) as f64 >= total as f64 * ENOUGH_FREE)
 }
 
 async fn live_jobs(tx: &impl ConnectionTrait, hosts: &[Uuid]) -> Result<HashMap<Uuid, i64>, DbErr> {

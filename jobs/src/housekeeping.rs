@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job};
+use wharfinger_entity::{
+    JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job,
+};
 
 use crate::announce;
 use crate::claim;
@@ -39,7 +41,10 @@ impl Housekeeping {
             tracing::warn!(%error, "could not look for lost hosts");
         }
         let now = services.clock.now();
-        if self.forgot_keys.is_none_or(|last| now.since(last) >= FORGET_PERIOD) {
+        if self
+            .forgot_keys
+            .is_none_or(|last| now.since(last) >= FORGET_PERIOD)
+        {
             self.forgot_keys = Some(now);
             let forgotten = idempotency_key::Entity::delete_many()
                 .filter(idempotency_key::Column::CreatedAt.lt(now.before(KEY_TIME)))
@@ -55,7 +60,10 @@ impl Housekeeping {
 /// A host gone for `host.lost_after` is not waited for: its pulls fail, its removals have nothing to remove, and what was
 /// held on it is lost and refunded.
 async fn give_up_lost_hosts(services: &Services) -> Result<(), ServiceError> {
-    let lost_before = services.clock.now().before(services.settings.host.lost_after);
+    let lost_before = services
+        .clock
+        .now()
+        .before(services.settings.host.lost_after);
     let lost: Vec<(Uuid, String)> = host::Entity::find()
         .select_only()
         .columns([host::Column::Id, host::Column::Name])
@@ -82,7 +90,9 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
         .await?;
     for job_id in waiting {
         let ended = in_transaction!(services.db, |tx| {
-            let job = for_update(&tx, job::Entity::find_by_id(job_id)).one(&tx).await?;
+            let job = for_update(&tx, job::Entity::find_by_id(job_id))
+                .one(&tx)
+                .await?;
             match job.filter(|job| matches!(job.state, JobState::Queued | JobState::Retrying)) {
                 None => Ok::<_, ServiceError>(None),
                 Some(job) => {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, QueryFilter,
 };
 use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_attempt};
 
@@ -42,7 +43,11 @@ pub(crate) async fn end(
     let mut changed = job.clone().into_active_model();
     changed.state = Set(next.state);
     // A running attempt may have told more than it saved: stay ahead of it.
-    let ahead = if job.state == JobState::Running { SEQUENCE_RESERVE } else { 1 };
+    let ahead = if job.state == JobState::Running {
+        SEQUENCE_RESERVE
+    } else {
+        1
+    };
     changed.sequence = Set(job.sequence.saturating_add(ahead));
     changed.worker = Set(None);
     changed.lease_until = Set(None);
@@ -78,16 +83,31 @@ struct Next {
 }
 
 fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timestamp) -> Next {
-    let plain = |state| Next { state, error: None, run_after: now, free: false };
+    let plain = |state| Next {
+        state,
+        error: None,
+        run_after: now,
+        free: false,
+    };
     match outcome {
         Outcome::Cancelled => plain(JobState::Cancelled),
         Outcome::NothingToDo => plain(JobState::Succeeded),
         // What was to be stopped is not tried again.
-        Outcome::Failed(_) | Outcome::HandedBack if job.cancel_requested => plain(JobState::Cancelled),
-        Outcome::HandedBack => Next { free: true, ..plain(JobState::Retrying) },
+        Outcome::Failed(_) | Outcome::HandedBack if job.cancel_requested => {
+            plain(JobState::Cancelled)
+        }
+        Outcome::HandedBack => Next {
+            free: true,
+            ..plain(JobState::Retrying)
+        },
         Outcome::Failed(failure) => {
             let (state, after, free) = after_failure(services, job, failure, now);
-            Next { state, error: Some(failure.clone()), run_after: now.after(after), free }
+            Next {
+                state,
+                error: Some(failure.clone()),
+                run_after: now.after(after),
+                free,
+            }
         }
     }
 }
@@ -103,14 +123,24 @@ fn after_failure(
     let retry = &services.settings.retry;
     match failure.then {
         Then::Fail => (JobState::Failed, Duration::ZERO, false),
-        Then::RetryFree(after) if now.since(job.accepted_at) < services.settings.host.lost_after => {
+        Then::RetryFree(after)
+            if now.since(job.accepted_at) < services.settings.host.lost_after =>
+        {
             (JobState::Retrying, after, true)
         }
-        Then::Retry | Then::RetryFree(_) if job.attempt >= job.max_attempts => (JobState::Dead, Duration::ZERO, false),
+        Then::Retry | Then::RetryFree(_) if job.attempt >= job.max_attempts => {
+            (JobState::Dead, Duration::ZERO, false)
+        }
         Then::RetryFree(after) => (JobState::Retrying, after, false),
         // The worker is gone, not the image or the registry: nothing is spared by waiting.
-        Then::Retry if failure.code == JobErrorCode::WorkerLost => (JobState::Retrying, Duration::ZERO, false),
-        Then::Retry => (JobState::Retrying, retry.delay(job.attempt, rand::random()), false),
+        Then::Retry if failure.code == JobErrorCode::WorkerLost => {
+            (JobState::Retrying, Duration::ZERO, false)
+        }
+        Then::Retry => (
+            JobState::Retrying,
+            retry.delay(job.attempt, rand::random()),
+            false,
+        ),
     }
 }
 

@@ -34,8 +34,17 @@ impl From<sea_orm::DbErr> for ReconcileError {
 }
 
 /// Looks at every image of a host that the database knows and that is not as it should be.
-pub(crate) async fn host(services: &Services, engine: &Engine, host_id: Uuid) -> Result<(), ReconcileError> {
-    let on_engine: HashSet<String> = engine.list().await?.into_iter().map(|image| image.id).collect();
+pub(crate) async fn host(
+    services: &Services,
+    engine: &Engine,
+    host_id: Uuid,
+) -> Result<(), ReconcileError> {
+    let on_engine: HashSet<String> = engine
+        .list()
+        .await?
+        .into_iter()
+        .map(|image| image.id)
+        .collect();
     let known = engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
         .filter(engine_image::Column::Status.ne(EngineImageStatus::Absent))
@@ -63,8 +72,14 @@ pub(crate) async fn host(services: &Services, engine: &Engine, host_id: Uuid) ->
 }
 
 /// Looks at one image, under its lock. Does nothing when somebody else has the lock: they change it anyway.
-pub(crate) async fn one(services: &Services, engine: &Engine, engine_image_id: Uuid) -> Result<(), ReconcileError> {
-    let Some(custody) = custody::try_lock(services, engine_image_id).await? else { return Ok(()) };
+pub(crate) async fn one(
+    services: &Services,
+    engine: &Engine,
+    engine_image_id: Uuid,
+) -> Result<(), ReconcileError> {
+    let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
+        return Ok(());
+    };
     let done = under_lock(services, engine, custody).await;
     if !matches!(done, Ok(true)) {
         custody::unlock(services, custody).await?;
@@ -73,9 +88,18 @@ pub(crate) async fn one(services: &Services, engine: &Engine, engine_image_id: U
 }
 
 /// Returns whether the lock was given back with a change.
-async fn under_lock(services: &Services, engine: &Engine, custody: Custody) -> Result<bool, ReconcileError> {
+async fn under_lock(
+    services: &Services,
+    engine: &Engine,
+    custody: Custody,
+) -> Result<bool, ReconcileError> {
     let db = services.db.write();
-    let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id).one(db).await? else { return Ok(false) };
+    let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id)
+        .one(db)
+        .await?
+    else {
+        return Ok(false);
+    };
     let there = engine.inspect(&row.image_id).await?.is_some();
     let held = !holdings::of_engine_image(db, row.id).await?.is_empty();
     let meant = custody::is_meant(db, row.id, None).await?;
@@ -101,7 +125,11 @@ async fn under_lock(services: &Services, engine: &Engine, custody: Custody) -> R
     }
 }
 
-async fn conclude(services: &Services, custody: Custody, fate: Fate) -> Result<bool, ReconcileError> {
+async fn conclude(
+    services: &Services,
+    custody: Custody,
+    fate: Fate,
+) -> Result<bool, ReconcileError> {
     Ok(in_transaction!(services.db, |tx| {
         match custody::fenced(&tx, custody).await? {
             Some(row) => custody::conclude(&tx, row, fate).await.map(|()| true),
@@ -113,7 +141,9 @@ async fn conclude(services: &Services, custody: Custody, fate: Fate) -> Result<b
 /// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
 async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usize, ServiceError> {
     let (users, count) = in_transaction!(services.db, |tx| {
-        let Some(row) = custody::fenced(&tx, custody).await? else { return Ok::<_, ServiceError>((Vec::new(), 0)) };
+        let Some(row) = custody::fenced(&tx, custody).await? else {
+            return Ok::<_, ServiceError>((Vec::new(), 0));
+        };
         let holdings = holdings::of_engine_image(&tx, row.id).await?;
         let count = holdings.len();
         let users = end_all(&tx, services, holdings, "the image vanished from its host").await?;
@@ -147,9 +177,20 @@ pub(crate) async fn end_all(
             None => None,
         };
         for holding in holdings {
-            let purpose =
-                Purpose { job_id: None, reference: Some(holding.reference.clone()), reason: Some(reason.to_owned()) };
-            holdings::end(tx, account.as_mut(), holding, ImageState::Lost, purpose, now).await?;
+            let purpose = Purpose {
+                job_id: None,
+                reference: Some(holding.reference.clone()),
+                reason: Some(reason.to_owned()),
+            };
+            holdings::end(
+                tx,
+                account.as_mut(),
+                holding,
+                ImageState::Lost,
+                purpose,
+                now,
+            )
+            .await?;
         }
         if let Some(account) = account {
             account.save().await?;

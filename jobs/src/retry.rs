@@ -14,8 +14,13 @@ impl RetrySettings {
     /// most `max_delay`. `random` is any number, evenly distributed. Full jitter spreads those that failed together
     /// (Brooker, "Exponential Backoff And Jitter", 2015).
     pub(crate) fn delay(&self, attempt: i32, random: u32) -> Duration {
-        let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
-        let most = self.base_delay.saturating_mul(1 << doublings).min(self.max_delay);
+        let doublings = u32::try_from(attempt.saturating_sub(1))
+            .unwrap_or(0)
+            .min(30);
+        let most = self
+            .base_delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay);
         most.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }
@@ -26,12 +31,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn settings() -> RetrySettings {
-        RetrySettings { max_attempts: 5, base_delay: Duration::from_secs(2), max_delay: Duration::from_secs(300) }
+        RetrySettings {
+            max_attempts: 5,
+            base_delay: Duration::from_secs(2),
+            max_delay: Duration::from_secs(300),
+        }
     }
 
     #[test]
     fn it_doubles_up_to_the_most() {
-        let longest: Vec<u64> = (1..=9).map(|attempt| settings().delay(attempt, u32::MAX).as_secs()).collect();
+        let longest: Vec<u64> = (1..=9)
+            .map(|attempt| settings().delay(attempt, u32::MAX).as_secs())
+            .collect();
         assert_eq!(longest, [2, 4, 8, 16, 32, 64, 128, 256, 300]);
         assert_eq!(settings().delay(1, 0), Duration::ZERO);
     }

@@ -1,6 +1,8 @@
 //! `retryJob`: a new acceptance of a job that ended badly.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter,
+};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
 
@@ -33,7 +35,10 @@ pub async fn retry_job(
         {
             return typed((job, None));
         }
-        if !matches!(job.state, JobState::Failed | JobState::Dead | JobState::Cancelled) {
+        if !matches!(
+            job.state,
+            JobState::Failed | JobState::Dead | JobState::Cancelled
+        ) {
             Err(not_retryable(format!(
                 "only a job that failed, is dead or was cancelled can be tried again: this one is {}",
                 outcome::word(job.state)
@@ -46,7 +51,10 @@ pub async fn retry_job(
                 if account.available() < minimum {
                     Err(UserError::whole(
                         UserErrorCode::InsufficientCredits,
-                        format!("a pull needs {minimum} credits, and {} are available", account.available()),
+                        format!(
+                            "a pull needs {minimum} credits, and {} are available",
+                            account.available()
+                        ),
                     ))?;
                 }
                 account.set_hold(&mut again, Credits::ZERO, minimum)?;
@@ -57,9 +65,17 @@ pub async fn retry_job(
                     None => None,
                 };
                 let held = held.filter(|image| image.state == ImageState::Held);
-                let image = held.ok_or_else(|| not_retryable("the image is not held any more".into()))?;
-                if job::Entity::find().filter(job::Column::RemovalOf.eq(image.id)).one(&tx).await?.is_some() {
-                    Err(not_retryable("another removal of this image is under way".into()))?;
+                let image =
+                    held.ok_or_else(|| not_retryable("the image is not held any more".into()))?;
+                if job::Entity::find()
+                    .filter(job::Column::RemovalOf.eq(image.id))
+                    .one(&tx)
+                    .await?
+                    .is_some()
+                {
+                    Err(not_retryable(
+                        "another removal of this image is under way".into(),
+                    ))?;
                 }
                 again.removal_of = Set(Some(image.id));
             }
@@ -72,7 +88,9 @@ pub async fn retry_job(
         again.live = Set(Some(1));
         again.ordinal = Set(account.next_ordinal());
         again.turn = Set(turn);
-        again.max_attempts = Set(job.attempt.saturating_add(services.settings.retry.attempts()));
+        again.max_attempts = Set(job
+            .attempt
+            .saturating_add(services.settings.retry.attempts()));
         again.sequence = Set(job.sequence.saturating_add(1));
         again.run_after = Set(now);
         again.accepted_at = Set(now);

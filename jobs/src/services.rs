@@ -44,7 +44,15 @@ impl Services {
         rules: Arc<RegistryRules>,
         clock: Clock,
     ) -> Self {
-        Self { db, queue, events, settings, rules, clock, wake: Arc::new(Notify::new()) }
+        Self {
+            db,
+            queue,
+            events,
+            settings,
+            rules,
+            clock,
+            wake: Arc::new(Notify::new()),
+        }
     }
 
     /// Tells whoever watches that a job changed, and the dispatcher that there may be work. Call it after the commit.

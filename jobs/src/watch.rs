@@ -33,7 +33,11 @@ struct Watch {
 
 impl Watches {
     /// The state of a job now, then every change until it has ended.
-    pub fn follow(&self, services: &Services, job_id: Uuid) -> impl Stream<Item = Arc<ProgressFrame>> + Send + 'static {
+    pub fn follow(
+        &self,
+        services: &Services,
+        job_id: Uuid,
+    ) -> impl Stream<Item = Arc<ProgressFrame>> + Send + 'static {
         let watch = self.watch(services, job_id);
         let frames = watch.frames.clone();
         futures::stream::unfold(Some((frames, watch, i32::MIN)), |state| async move {
@@ -50,7 +54,10 @@ impl Watches {
 
     /// How many jobs are watched.
     pub fn len(&self) -> usize {
-        self.lock().values().filter(|watch| watch.strong_count() > 0).count()
+        self.lock()
+            .values()
+            .filter(|watch| watch.strong_count() > 0)
+            .count()
     }
 
     /// Whether nobody watches anything.
@@ -61,14 +68,20 @@ impl Watches {
     fn watch(&self, services: &Services, job_id: Uuid) -> Arc<Watch> {
         let mut watches = self.lock();
         // A watch that saw the job end is over, also when the job was retried since.
-        let running = watches.get(&job_id).and_then(Weak::upgrade).filter(|watch| watch.frames.has_changed().is_ok());
+        let running = watches
+            .get(&job_id)
+            .and_then(Weak::upgrade)
+            .filter(|watch| watch.frames.has_changed().is_ok());
         if let Some(watch) = running {
             return watch;
         }
         watches.retain(|_, watch| watch.strong_count() > 0);
         let (sender, frames) = watch::channel(None);
         let task = tokio::spawn(keep(services.clone(), job_id, sender));
-        let watch = Arc::new(Watch { frames, _task: AbortOnDropHandle::new(task) });
+        let watch = Arc::new(Watch {
+            frames,
+            _task: AbortOnDropHandle::new(task),
+        });
         watches.insert(job_id, Arc::downgrade(&watch));
         watch
     }
@@ -96,7 +109,9 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
         let Some(frame) = frame else { continue };
         let ended = frame.state.is_final();
         frames.send_if_modified(|newest| {
-            let newer = newest.as_ref().is_none_or(|newest| frame.sequence > newest.sequence);
+            let newer = newest
+                .as_ref()
+                .is_none_or(|newest| frame.sequence > newest.sequence);
             if newer {
                 *newest = Some(Arc::new(frame));
             }
@@ -119,5 +134,7 @@ async fn look(services: &Services, job_id: Uuid) -> Option<ProgressFrame> {
 }
 
 async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
-    job::Entity::find_by_id(job_id).one(services.db.read()).await
+    job::Entity::find_by_id(job_id)
+        .one(services.db.read())
+        .await
 }

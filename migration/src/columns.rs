@@ -6,9 +6,14 @@ use sea_orm_migration::sea_orm::DatabaseBackend;
 /// A table with its primary key `id`. MariaDB compares text by its bytes, as the other two do.
 pub(crate) fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStatement {
     let mut table = Table::create();
-    table.table(name).col(ColumnDef::new("id").uuid().not_null().primary_key());
+    table
+        .table(name)
+        .col(ColumnDef::new("id").uuid().not_null().primary_key());
     if manager.get_database_backend() == DatabaseBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+        table
+            .engine("InnoDB")
+            .character_set("utf8mb4")
+            .collate("utf8mb4_bin");
     }
     table
 }
@@ -91,7 +96,11 @@ pub(crate) fn json(name: &'static str) -> ColumnDef {
 }
 
 /// A foreign key from `column` to the `id` of `parent`.
-pub(crate) fn references(table: &'static str, column: &'static str, parent: &'static str) -> ForeignKeyCreateStatement {
+pub(crate) fn references(
+    table: &'static str,
+    column: &'static str,
+    parent: &'static str,
+) -> ForeignKeyCreateStatement {
     ForeignKey::create()
         .name(format!("fk_{table}_{column}"))
         .from(table, column)
@@ -102,7 +111,9 @@ pub(crate) fn references(table: &'static str, column: &'static str, parent: &'st
 /// An index over `columns`, in that order.
 pub(crate) fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
     let mut index = Index::create();
-    index.name(format!("ix_{table}_{}", columns.join("_"))).table(table);
+    index
+        .name(format!("ix_{table}_{}", columns.join("_")))
+        .table(table);
     for column in columns {
         index.col(*column);
     }
@@ -112,7 +123,9 @@ pub(crate) fn index(table: &'static str, columns: &[&'static str]) -> IndexCreat
 /// A unique key over `columns`.
 pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
     let mut index = index(table, columns);
-    index.name(format!("ux_{table}_{}", columns.join("_"))).unique();
+    index
+        .name(format!("ux_{table}_{}", columns.join("_")))
+        .unique();
     index
 }
 
@@ -130,9 +143,14 @@ pub(crate) async fn create(
 }
 
 /// Drops tables, in the order given.
-pub(crate) async fn drop(manager: &SchemaManager<'_>, tables: &[&'static str]) -> Result<(), DbErr> {
+pub(crate) async fn drop(
+    manager: &SchemaManager<'_>,
+    tables: &[&'static str],
+) -> Result<(), DbErr> {
     for table in tables {
-        manager.drop_table(Table::drop().table(*table).to_owned()).await?;
+        manager
+            .drop_table(Table::drop().table(*table).to_owned())
+            .await?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 //! payment, one use of an idempotency key; checks for amounts that cannot be negative. A nullable `live` column stands
 //! in for partial unique indexes, which MariaDB lacks.
 
-use sea_orm_migration::prelude::*;
 pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::*;
 
 mod columns;
 mod m20261123_000001_accounts;

@@ -2,7 +2,9 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{create, drop, id, index, references, table, text, text_or_null, unique, whole, whole_or_null};
+use crate::columns::{
+    create, drop, id, index, references, table, text, text_or_null, unique, whole, whole_or_null,
+};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -38,7 +40,10 @@ impl MigrationTrait for Migration {
         create(
             manager,
             &api_tokens,
-            vec![unique("api_tokens", &["secret_hash"]), index("api_tokens", &["user_id"])],
+            vec![
+                unique("api_tokens", &["secret_hash"]),
+                index("api_tokens", &["user_id"]),
+            ],
         )
         .await
     }

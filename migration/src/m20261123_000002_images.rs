@@ -3,8 +3,8 @@
 use sea_orm_migration::prelude::*;
 
 use crate::columns::{
-    create, drop, flag, id, id_or_null, index, json, live, references, small, table, text, text_or_null, unique, whole,
-    whole_or_null,
+    create, drop, flag, id, id_or_null, index, json, live, references, small, table, text,
+    text_or_null, unique, whole, whole_or_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -59,7 +59,11 @@ impl MigrationTrait for Migration {
             .col(id("engine_image_id"))
             .col(flag("brought"))
             .foreign_key(&mut references("engine_tags", "host_id", "hosts"))
-            .foreign_key(&mut references("engine_tags", "engine_image_id", "engine_images"))
+            .foreign_key(&mut references(
+                "engine_tags",
+                "engine_image_id",
+                "engine_images",
+            ))
             .to_owned();
         create(
             manager,
@@ -86,7 +90,11 @@ impl MigrationTrait for Migration {
             .col(live())
             .foreign_key(&mut references("images", "user_id", "users"))
             .foreign_key(&mut references("images", "host_id", "hosts"))
-            .foreign_key(&mut references("images", "engine_image_id", "engine_images"))
+            .foreign_key(&mut references(
+                "images",
+                "engine_image_id",
+                "engine_images",
+            ))
             .check(Expr::col("charge").gte(0))
             .to_owned();
         create(
@@ -104,6 +112,10 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        drop(manager, &["images", "engine_tags", "engine_images", "hosts"]).await
+        drop(
+            manager,
+            &["images", "engine_tags", "engine_images", "hosts"],
+        )
+        .await
     }
 }

@@ -3,8 +3,8 @@
 use sea_orm_migration::prelude::*;
 
 use crate::columns::{
-    create, drop, flag, flag_or_null, id, id_or_null, index, live, references, small, table, text, text_or_null,
-    unique, whole, whole_or_null,
+    create, drop, flag, flag_or_null, id, id_or_null, index, live, references, small, table, text,
+    text_or_null, unique, whole, whole_or_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -88,7 +88,12 @@ impl MigrationTrait for Migration {
             .col(flag_or_null("error_retryable"))
             .foreign_key(&mut references("job_attempts", "job_id", "jobs"))
             .to_owned();
-        create(manager, &attempts, vec![unique("job_attempts", &["job_id", "number"])]).await?;
+        create(
+            manager,
+            &attempts,
+            vec![unique("job_attempts", &["job_id", "number"])],
+        )
+        .await?;
 
         let keys = table(manager, "idempotency_keys")
             .col(id("user_id"))

@@ -18,7 +18,11 @@ impl MigrationTrait for Migration {
             .col(whole("amount"))
             .col(live())
             .foreign_key(&mut references("payments", "user_id", "users"))
-            .foreign_key(&mut references("payments", "engine_image_id", "engine_images"))
+            .foreign_key(&mut references(
+                "payments",
+                "engine_image_id",
+                "engine_images",
+            ))
             .check(Expr::col("amount").gte(0))
             .to_owned();
         create(

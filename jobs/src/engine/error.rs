@@ -48,10 +48,15 @@ pub enum EngineError {
 impl From<BollardError> for EngineError {
     fn from(error: BollardError) -> Self {
         match error {
-            BollardError::DockerResponseServerError { status_code, message } => classify(Some(status_code), message),
+            BollardError::DockerResponseServerError {
+                status_code,
+                message,
+            } => classify(Some(status_code), message),
             BollardError::DockerStreamError { error } => classify(None, error),
             error @ (BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. }) => {
-                Self::Other { message: format!("the engine's answer could not be read: {error}") }
+                Self::Other {
+                    message: format!("the engine's answer could not be read: {error}"),
+                }
             }
             error => Self::Unavailable {
                 message: format!("the Docker engine does not answer: {}", root_cause(&error)),
@@ -81,25 +86,61 @@ pub(crate) fn classify(status: Option<u16>, message: String) -> EngineError {
         return EngineError::RateLimited(message);
     }
     if status == Some(409) {
-        if says(&["is using", "is being used", "in use by", "running container", "stopped container"]) {
+        if says(&[
+            "is using",
+            "is being used",
+            "in use by",
+            "running container",
+            "stopped container",
+        ]) {
             return EngineError::InUse(message);
         }
         return EngineError::Conflict(message);
     }
     // Docker Hub's answer for a repository that does not exist, too: a login might show it.
-    if says(&["pull access denied", "unauthorized", "denied: ", "access forbidden", "authentication required", "no basic auth credentials"]) {
+    if says(&[
+        "pull access denied",
+        "unauthorized",
+        "denied: ",
+        "access forbidden",
+        "authentication required",
+        "no basic auth credentials",
+    ]) {
         return EngineError::Denied(message);
     }
-    if says(&["manifest unknown", "manifest for", "name unknown", "repository name not known", "no such image", "no matching manifest", "does not match the specified platform"])
-        || (text.starts_with("manifest") && text.contains("not found"))
+    if says(&[
+        "manifest unknown",
+        "manifest for",
+        "name unknown",
+        "repository name not known",
+        "no such image",
+        "no matching manifest",
+        "does not match the specified platform",
+    ]) || (text.starts_with("manifest") && text.contains("not found"))
     {
         return EngineError::NotFound(message);
     }
     if says(&[
-        "connection refused", "no such host", "connection reset", "i/o timeout", "timeout exceeded", "tls: ", "x509: ", "unexpected eof",
-        "server misbehaving", "network is unreachable", "no route to host", "broken pipe", "received unexpected http status",
-        "service unavailable", "bad gateway", "context deadline exceeded", "temporary failure in name resolution",
-        "request canceled while waiting", "server gave http response to https client", "filesystem layer verification failed",
+        "connection refused",
+        "no such host",
+        "connection reset",
+        "i/o timeout",
+        "timeout exceeded",
+        "tls: ",
+        "x509: ",
+        "unexpected eof",
+        "server misbehaving",
+        "network is unreachable",
+        "no route to host",
+        "broken pipe",
+        "received unexpected http status",
+        "service unavailable",
+        "bad gateway",
+        "context deadline exceeded",
+        "temporary failure in name resolution",
+        "request canceled while waiting",
+        "server gave http response to https client",
+        "filesystem layer verification failed",
     ]) || text.ends_with(": eof")
     {
         return EngineError::RegistryUnavailable(message);
@@ -107,7 +148,10 @@ pub(crate) fn classify(status: Option<u16>, message: String) -> EngineError {
     match status {
         Some(404) => EngineError::NotFound(message),
         Some(401 | 403) => EngineError::Denied(message),
-        Some(503) => EngineError::Unavailable { message, source: None },
+        Some(503) => EngineError::Unavailable {
+            message,
+            source: None,
+        },
         _ => EngineError::Other { message },
     }
 }
@@ -134,23 +178,83 @@ mod tests {
     #[test]
     fn what_engines_say_is_understood() {
         let said = [
-            (Some(404), "manifest for 127.0.0.1:5000/x:nope not found: manifest unknown: manifest unknown", "not found"),
+            (
+                Some(404),
+                "manifest for 127.0.0.1:5000/x:nope not found: manifest unknown: manifest unknown",
+                "not found",
+            ),
             (Some(404), "No such image: sha256:abc", "not found"),
-            (None, "no matching manifest for linux/amd64 in the manifest list entries", "not found"),
-            (Some(404), "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested access to the resource is denied", "denied"),
-            (Some(500), "Get \"https://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", "registry"),
-            (Some(500), "Get \"https://nope.invalid/v2/\": dial tcp: lookup nope.invalid: no such host", "registry"),
-            (Some(500), "Get \"https://10.0.0.1/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)", "registry"),
-            (Some(500), "Head \"https://ghcr.io/v2/a/manifests/1\": unauthorized", "denied"),
-            (Some(500), "Get \"http://127.0.0.1:5000/v2/\": EOF", "registry"),
+            (
+                None,
+                "no matching manifest for linux/amd64 in the manifest list entries",
+                "not found",
+            ),
+            (
+                Some(404),
+                "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                "denied",
+            ),
+            (
+                Some(500),
+                "Get \"https://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+                "registry",
+            ),
+            (
+                Some(500),
+                "Get \"https://nope.invalid/v2/\": dial tcp: lookup nope.invalid: no such host",
+                "registry",
+            ),
+            (
+                Some(500),
+                "Get \"https://10.0.0.1/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+                "registry",
+            ),
+            (
+                Some(500),
+                "Head \"https://ghcr.io/v2/a/manifests/1\": unauthorized",
+                "denied",
+            ),
+            (
+                Some(500),
+                "Get \"http://127.0.0.1:5000/v2/\": EOF",
+                "registry",
+            ),
             (None, "unexpected EOF", "registry"),
-            (None, "toomanyrequests: You have reached your pull rate limit.", "rate"),
-            (None, "write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "disk"),
-            (None, "failed to register layer: Error processing tar file(exit status 1): write /x: no space left on device", "disk"),
-            (Some(409), "conflict: unable to remove repository reference \"x:1\" (must force) - container abc is using its referenced image def", "in use"),
-            (Some(409), "conflict: unable to delete abc (cannot be forced) - image is being used by running container def", "in use"),
-            (Some(409), "conflict: unable to delete abc (must be forced) - image is referenced in multiple repositories", "conflict"),
-            (Some(409), "conflict: unable to delete abc (cannot be forced) - image has dependent child images", "conflict"),
+            (
+                None,
+                "toomanyrequests: You have reached your pull rate limit.",
+                "rate",
+            ),
+            (
+                None,
+                "write /var/lib/docker/tmp/GetImageBlob1: no space left on device",
+                "disk",
+            ),
+            (
+                None,
+                "failed to register layer: Error processing tar file(exit status 1): write /x: no space left on device",
+                "disk",
+            ),
+            (
+                Some(409),
+                "conflict: unable to remove repository reference \"x:1\" (must force) - container abc is using its referenced image def",
+                "in use",
+            ),
+            (
+                Some(409),
+                "conflict: unable to delete abc (cannot be forced) - image is being used by running container def",
+                "in use",
+            ),
+            (
+                Some(409),
+                "conflict: unable to delete abc (must be forced) - image is referenced in multiple repositories",
+                "conflict",
+            ),
+            (
+                Some(409),
+                "conflict: unable to delete abc (cannot be forced) - image has dependent child images",
+                "conflict",
+            ),
             (Some(500), "something new", "other"),
         ];
         for (status, message, expected) in said {

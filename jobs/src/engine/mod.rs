@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::{
+    ListContainersOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions,
+};
 use tokio::sync::OnceCell;
 
 pub use error::EngineError;
@@ -53,7 +55,8 @@ pub struct EngineInfo {
 impl EngineInfo {
     /// As images spell it: `linux/amd64`.
     pub fn platform(&self) -> String {
-        crate::registry::Platform::new(&self.os, &self.architecture, self.variant.as_deref()).to_string()
+        crate::registry::Platform::new(&self.os, &self.architecture, self.variant.as_deref())
+            .to_string()
     }
 }
 
@@ -95,15 +98,21 @@ pub enum Removed {
 impl Engine {
     /// An engine at `unix://…`, `tcp://…` or `http://…`; the usual socket when none is given. Connects when first used.
     pub fn connect(docker_host: Option<&str>) -> Result<Self, EngineError> {
-        let docker = Docker::connect_with_host(docker_host.unwrap_or(DEFAULT_HOST)).map_err(EngineError::from)?;
-        Ok(Self { docker, negotiated: Arc::new(OnceCell::new()) })
+        let docker = Docker::connect_with_host(docker_host.unwrap_or(DEFAULT_HOST))
+            .map_err(EngineError::from)?;
+        Ok(Self {
+            docker,
+            negotiated: Arc::new(OnceCell::new()),
+        })
     }
 
     /// The client, speaking a version of the API that this engine knows.
     async fn docker(&self) -> Result<&Docker, EngineError> {
         self.negotiated
             .get_or_try_init(|| async {
-                within(LOOK, self.docker.clone().negotiate_version()).await.map(|_| ())
+                within(LOOK, self.docker.clone().negotiate_version())
+                    .await
+                    .map(|_| ())
             })
             .await?;
         Ok(&self.docker)
@@ -120,12 +129,17 @@ impl Engine {
         let docker = within(LOOK, self.docker.clone().negotiate_version()).await?;
         let _ = self.negotiated.set(());
         let info = within(LOOK, docker.info()).await?;
-        let (storage_used, storage_total) =
-            info.docker_root_dir.as_deref().and_then(storage).map_or((None, None), |(used, total)| (Some(used), Some(total)));
+        let (storage_used, storage_total) = info
+            .docker_root_dir
+            .as_deref()
+            .and_then(storage)
+            .map_or((None, None), |(used, total)| (Some(used), Some(total)));
         Ok(EngineInfo {
             version: info.server_version.unwrap_or_default(),
             os: info.os_type.unwrap_or_else(|| "linux".into()),
-            architecture: info.architecture.unwrap_or_else(|| std::env::consts::ARCH.into()),
+            architecture: info
+                .architecture
+                .unwrap_or_else(|| std::env::consts::ARCH.into()),
             variant: None,
             storage_used,
             storage_total,
@@ -143,23 +157,35 @@ impl Engine {
 
     /// Every image that has a name or a container may use; no intermediate ones.
     pub async fn list(&self) -> Result<Vec<EngineImageSummary>, EngineError> {
-        let images = within(LOOK, self.docker().await?.list_images(None::<ListImagesOptions>)).await?;
+        let images = within(
+            LOOK,
+            self.docker().await?.list_images(None::<ListImagesOptions>),
+        )
+        .await?;
         Ok(images
             .into_iter()
-            .map(|image| EngineImageSummary { id: image.id, repo_tags: real_names(image.repo_tags) })
+            .map(|image| EngineImageSummary {
+                id: image.id,
+                repo_tags: real_names(image.repo_tags),
+            })
             .collect())
     }
 
     /// The names of the containers, running or not, that were made of exactly this image.
     pub async fn containers_using(&self, image_id: &str) -> Result<Vec<String>, EngineError> {
-        let options = ListContainersOptions { all: true, ..Default::default() };
+        let options = ListContainersOptions {
+            all: true,
+            ..Default::default()
+        };
         let containers = within(LOOK, self.docker().await?.list_containers(Some(options))).await?;
         Ok(containers
             .into_iter()
             .filter(|container| container.image_id.as_deref() == Some(image_id))
             .map(|container| {
                 let name = container.names.unwrap_or_default().into_iter().next();
-                name.map(|name| name.trim_start_matches('/').to_owned()).or(container.id).unwrap_or_default()
+                name.map(|name| name.trim_start_matches('/').to_owned())
+                    .or(container.id)
+                    .unwrap_or_default()
             })
             .collect())
     }
@@ -176,8 +202,19 @@ impl Engine {
     }
 
     async fn remove(&self, id_or_name: &str) -> Result<Removed, EngineError> {
-        let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
-        match within(CHANGE, self.docker().await?.remove_image(id_or_name, Some(options), None)).await {
+        let options = RemoveImageOptions {
+            force: false,
+            noprune: false,
+            ..Default::default()
+        };
+        match within(
+            CHANGE,
+            self.docker()
+                .await?
+                .remove_image(id_or_name, Some(options), None),
+        )
+        .await
+        {
             Ok(_) => Ok(Removed::Removed),
             Err(EngineError::NotFound(_)) => Ok(Removed::AlreadyGone),
             Err(error) => Err(error),
@@ -185,9 +222,21 @@ impl Engine {
     }
 
     /// Gives an image a name, taking it from whichever image had it.
-    pub async fn tag(&self, image_id: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
-        let options = TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
-        within(LOOK, self.docker().await?.tag_image(image_id, Some(options))).await
+    pub async fn tag(
+        &self,
+        image_id: &str,
+        repository: &str,
+        tag: &str,
+    ) -> Result<(), EngineError> {
+        let options = TagImageOptions {
+            repo: Some(repository.to_owned()),
+            tag: Some(tag.to_owned()),
+        };
+        within(
+            LOOK,
+            self.docker().await?.tag_image(image_id, Some(options)),
+        )
+        .await
     }
 }
 
@@ -198,20 +247,33 @@ async fn within<T>(
     match tokio::time::timeout(deadline, call).await {
         Ok(answer) => answer.map_err(EngineError::from),
         Err(_) => Err(EngineError::Unavailable {
-            message: format!("the Docker engine did not answer within {}", humantime::format_duration(deadline)),
+            message: format!(
+                "the Docker engine did not answer within {}",
+                humantime::format_duration(deadline)
+            ),
             source: None,
         }),
     }
 }
 
 fn describe(image: ImageInspect) -> Result<EngineImage, EngineError> {
-    let other = |message: &str| EngineError::Other { message: message.to_owned() };
-    let id = image.id.ok_or_else(|| other("the engine described an image without an id"))?;
+    let other = |message: &str| EngineError::Other {
+        message: message.to_owned(),
+    };
+    let id = image
+        .id
+        .ok_or_else(|| other("the engine described an image without an id"))?;
     let size = image.size.and_then(|size| u64::try_from(size).ok());
-    let mut exposed_ports = image.config.and_then(|config| config.exposed_ports).unwrap_or_default();
+    let mut exposed_ports = image
+        .config
+        .and_then(|config| config.exposed_ports)
+        .unwrap_or_default();
     exposed_ports.sort_by_key(|port| {
         let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        (number.parse::<u32>().unwrap_or(u32::MAX), protocol.to_owned())
+        (
+            number.parse::<u32>().unwrap_or(u32::MAX),
+            protocol.to_owned(),
+        )
     });
     let platform = crate::registry::Platform::new(
         image.os.as_deref().unwrap_or("linux"),

@@ -12,7 +12,10 @@ pub struct PullName {
 impl PullName {
     /// The repository's full name with a tag, a digest, or both; `latest` with neither.
     pub fn new(name: &str, tag: Option<&str>, digest: Option<&str>) -> Self {
-        Self { name: name.to_owned(), reference: digest.or(tag).unwrap_or("latest").to_owned() }
+        Self {
+            name: name.to_owned(),
+            reference: digest.or(tag).unwrap_or("latest").to_owned(),
+        }
     }
 }
 
@@ -39,6 +42,9 @@ mod tests {
         assert!(same_reference("127.0.0.1:5000/x:1", "127.0.0.1:5000/x:1"));
         assert!(!same_reference("redis:7", "docker.io/library/redis:8"));
         assert!(!same_reference("redis:7", "ghcr.io/library/redis:7"));
-        assert!(!same_reference("library/redis:7", "docker.io/library/redis:7"));
+        assert!(!same_reference(
+            "library/redis:7",
+            "docker.io/library/redis:7"
+        ));
     }
 }

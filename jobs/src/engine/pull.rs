@@ -21,7 +21,10 @@ pub struct PullEvent {
 
 impl Engine {
     /// Lets the engine pull. Dropping the stream cancels the pull: the engine ends it with the request.
-    pub fn pull(&self, name: &PullName) -> impl Stream<Item = Result<PullEvent, EngineError>> + Send + 'static {
+    pub fn pull(
+        &self,
+        name: &PullName,
+    ) -> impl Stream<Item = Result<PullEvent, EngineError>> + Send + 'static {
         let engine = self.clone();
         let options = CreateImageOptions {
             from_image: Some(name.name.clone()),
@@ -30,7 +33,9 @@ impl Engine {
         };
         futures::stream::once(async move {
             let docker = engine.docker().await?.clone();
-            let events = docker.create_image(Some(options), None, None).map_err(EngineError::from);
+            let events = docker
+                .create_image(Some(options), None, None)
+                .map_err(EngineError::from);
             Ok::<_, EngineError>(events.map_ok(event).boxed())
         })
         .try_flatten()

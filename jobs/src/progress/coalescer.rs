@@ -14,7 +14,9 @@ pub struct Coalescer {
 impl Coalescer {
     /// How long to wait from `now`; zero when the next state may be told at once.
     pub fn wait(&self, now: Instant) -> Duration {
-        self.last.map_or(Duration::ZERO, |last| PERIOD.saturating_sub(now.saturating_duration_since(last)))
+        self.last.map_or(Duration::ZERO, |last| {
+            PERIOD.saturating_sub(now.saturating_duration_since(last))
+        })
     }
 
     /// Notes that a state was told.
@@ -42,6 +44,9 @@ mod tests {
             })
             .count();
         assert_eq!(emitted, 10);
-        assert_eq!(coalescer.wait(start + Duration::from_millis(950)), Duration::from_millis(50));
+        assert_eq!(
+            coalescer.wait(start + Duration::from_millis(950)),
+            Duration::from_millis(50)
+        );
     }
 }

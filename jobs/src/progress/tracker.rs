@@ -39,7 +39,9 @@ impl ProgressTracker {
             finished: false,
         };
         for (digest, size) in layers {
-            let short = digest.split_once(':').map_or(digest.as_str(), |(_, hex)| hex);
+            let short = digest
+                .split_once(':')
+                .map_or(digest.as_str(), |(_, hex)| hex);
             let short: String = short.chars().take(SHORT_ID).collect();
             tracker.add(short, digest, Some(size));
         }
@@ -54,16 +56,27 @@ impl ProgressTracker {
         if self.layers.len() >= MAX_LAYERS {
             return None;
         }
-        self.layers.push(LayerProgress { id, state: LayerState::Waiting, downloaded: 0, total });
+        self.layers.push(LayerProgress {
+            id,
+            state: LayerState::Waiting,
+            downloaded: 0,
+            total,
+        });
         self.by_short_id.insert(short, self.layers.len() - 1);
         Some(self.layers.len() - 1)
     }
 
     /// Takes an event of the engine. Says whether it changed anything that a watcher sees.
     pub fn apply(&mut self, event: &PullEvent, now: Instant) -> bool {
-        let Some(state) = state_of(&event.status) else { return false };
-        let Some(id) = event.id.as_deref() else { return false };
-        let Some(place) = self.add(id.to_owned(), id.to_owned(), None) else { return false };
+        let Some(state) = state_of(&event.status) else {
+            return false;
+        };
+        let Some(id) = event.id.as_deref() else {
+            return false;
+        };
+        let Some(place) = self.add(id.to_owned(), id.to_owned(), None) else {
+            return false;
+        };
         let layer = &mut self.layers[place];
         let before = layer.clone();
         let began = layer.state != LayerState::Waiting;
@@ -78,7 +91,9 @@ impl ProgressTracker {
         match layer.state {
             LayerState::Downloading => {
                 let current = event.current.unwrap_or(0);
-                layer.downloaded = layer.downloaded.max(layer.total.map_or(current, |total| current.min(total)));
+                layer.downloaded = layer
+                    .downloaded
+                    .max(layer.total.map_or(current, |total| current.min(total)));
             }
             LayerState::Downloaded | LayerState::Extracting | LayerState::Done => {
                 layer.downloaded = layer.total.unwrap_or(layer.downloaded);
@@ -110,10 +125,22 @@ impl ProgressTracker {
     /// How it stands.
     pub fn snapshot(&self, now: Instant) -> PullSnapshot {
         let downloaded = self.downloaded();
-        let reused = self.layers.iter().filter(|layer| layer.state == LayerState::Reused).filter_map(|layer| layer.total).sum();
-        let total = self.manifest_known.then(|| self.layers.iter().filter_map(|layer| layer.total).sum::<u64>());
+        let reused = self
+            .layers
+            .iter()
+            .filter(|layer| layer.state == LayerState::Reused)
+            .filter_map(|layer| layer.total)
+            .sum();
+        let total = self.manifest_known.then(|| {
+            self.layers
+                .iter()
+                .filter_map(|layer| layer.total)
+                .sum::<u64>()
+        });
         let phase = self.phase();
-        let rate = (phase == PullPhase::Downloading).then(|| self.rate.per_second(now)).flatten();
+        let rate = (phase == PullPhase::Downloading)
+            .then(|| self.rate.per_second(now))
+            .flatten();
         let left = total.map(|total: u64| total.saturating_sub(downloaded).saturating_sub(reused));
         PullSnapshot {
             phase,
@@ -134,12 +161,18 @@ impl ProgressTracker {
     }
 
     fn phase(&self) -> PullPhase {
-        let on_host = |layer: &LayerProgress| matches!(layer.state, LayerState::Done | LayerState::Reused);
+        let on_host =
+            |layer: &LayerProgress| matches!(layer.state, LayerState::Done | LayerState::Reused);
         if self.finished {
             PullPhase::Settling
         } else if self.layers.is_empty() {
             PullPhase::Resolving
-        } else if self.layers.iter().all(|layer| layer.state >= LayerState::Downloaded) && !self.layers.iter().all(on_host) {
+        } else if self
+            .layers
+            .iter()
+            .all(|layer| layer.state >= LayerState::Downloaded)
+            && !self.layers.iter().all(on_host)
+        {
             PullPhase::Extracting
         } else {
             PullPhase::Downloading
@@ -182,11 +215,18 @@ impl Rate {
         let seconds = passed.as_secs_f64();
         let rate = bytes.saturating_sub(before) as f64 / seconds;
         let weight = 1.0 - (-seconds / RATE_WINDOW).exp();
-        self.smoothed = Some(self.smoothed.map_or(rate, |old| old + weight * (rate - old)));
+        self.smoothed = Some(
+            self.smoothed
+                .map_or(rate, |old| old + weight * (rate - old)),
+        );
         self.last = Some((now, bytes));
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative, and saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is not negative, and saturates"
+    )]
     fn per_second(&self, _now: Instant) -> Option<u64> {
         self.smoothed.map(|rate| rate as u64)
     }
@@ -198,7 +238,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn event(id: &str, status: &str, current: Option<u64>, total: Option<u64>) -> PullEvent {
-        PullEvent { id: Some(id.to_owned()), status: status.to_owned(), current, total }
+        PullEvent {
+            id: Some(id.to_owned()),
+            status: status.to_owned(),
+            current,
+            total,
+        }
     }
 
     fn digest(letter: char) -> String {
@@ -214,12 +259,23 @@ mod tests {
         assert!(tracker.apply(&event(a, "Already exists", None, None), now));
         assert!(tracker.apply(&event(b, "Downloading", Some(20), Some(50)), now));
         let snapshot = tracker.snapshot(now);
-        assert_eq!((snapshot.phase, snapshot.downloaded, snapshot.reused, snapshot.total), (PullPhase::Downloading, 20, 100, Some(150)));
+        assert_eq!(
+            (
+                snapshot.phase,
+                snapshot.downloaded,
+                snapshot.reused,
+                snapshot.total
+            ),
+            (PullPhase::Downloading, 20, 100, Some(150))
+        );
         assert!(tracker.apply(&event(b, "Download complete", None, None), now));
         assert_eq!(tracker.snapshot(now).phase, PullPhase::Extracting);
         tracker.finish(now);
         let snapshot = tracker.snapshot(now);
-        assert_eq!((snapshot.phase, snapshot.downloaded + snapshot.reused), (PullPhase::Settling, 150));
+        assert_eq!(
+            (snapshot.phase, snapshot.downloaded + snapshot.reused),
+            (PullPhase::Settling, 150)
+        );
         assert_eq!(snapshot.layers[0].id, digest('a'));
     }
 
@@ -228,7 +284,15 @@ mod tests {
         let start = Instant::now();
         let mut tracker = ProgressTracker::new(vec![(digest('a'), 10_000)]);
         for second in 0..5u64 {
-            tracker.apply(&event("aaaaaaaaaaaa", "Downloading", Some(1000 * second), Some(10_000)), start + Duration::from_secs(second));
+            tracker.apply(
+                &event(
+                    "aaaaaaaaaaaa",
+                    "Downloading",
+                    Some(1000 * second),
+                    Some(10_000),
+                ),
+                start + Duration::from_secs(second),
+            );
         }
         let snapshot = tracker.snapshot(start + Duration::from_secs(4));
         assert_eq!(snapshot.bytes_per_second, Some(1000));

@@ -35,7 +35,11 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
     let reference = parse(services, &request.reference)?;
     let stored = reference.to_string();
     let host_text = request.host.map(|id| id.to_string()).unwrap_or_default();
-    let key = Key::new("pullImage", request.idempotency_key.as_deref(), &[&stored, &host_text])?;
+    let key = Key::new(
+        "pullImage",
+        request.idempotency_key.as_deref(),
+        &[&stored, &host_text],
+    )?;
 
     let (job, balance, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
@@ -47,7 +51,15 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         } else {
             let host = hosts::place(&tx, services, request.host, &stored).await?;
             within_limits(&tx, request.user_id, &services.settings.limits, now).await?;
-            let mut job = draft(&tx, services, &mut account, JobKind::PullImage, host.id, stored.clone()).await?;
+            let mut job = draft(
+                &tx,
+                services,
+                &mut account,
+                JobKind::PullImage,
+                host.id,
+                stored.clone(),
+            )
+            .await?;
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
             match public_image(&tx, host.id, &stored).await? {
@@ -107,13 +119,23 @@ async fn public_image(
 }
 
 fn parse(services: &Services, written: &str) -> Result<ImageReference, UserError> {
-    let invalid = |message: String| UserError::new(UserErrorCode::InvalidReference, "reference", message);
+    let invalid =
+        |message: String| UserError::new(UserErrorCode::InvalidReference, "reference", message);
     let reference = ImageReference::parse(written).map_err(|error| invalid(error.to_string()))?;
     if reference.to_string().len() > MAX_REFERENCE_LENGTH {
-        return Err(invalid(format!("the reference is longer than {MAX_REFERENCE_LENGTH} characters")));
+        return Err(invalid(format!(
+            "the reference is longer than {MAX_REFERENCE_LENGTH} characters"
+        )));
     }
-    services.rules.permits_name(reference.registry()).map_err(|refused| {
-        UserError::new(UserErrorCode::RegistryNotAllowed, "reference", refused.to_string())
-    })?;
+    services
+        .rules
+        .permits_name(reference.registry())
+        .map_err(|refused| {
+            UserError::new(
+                UserErrorCode::RegistryNotAllowed,
+                "reference",
+                refused.to_string(),
+            )
+        })?;
     Ok(reference)
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect,
+};
 use wharfinger_entity::{Credits, ImageReference, JobErrorCode, engine_image, job};
 
 use crate::claim;
@@ -59,7 +62,8 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
             Settled::LookAgain => {}
             Settled::TooExpensive { needed, available } => {
                 put_tag_back(run, &arrived.image).await?;
-                let message = format!("the image costs {needed} credits, and {available} are available");
+                let message =
+                    format!("the image costs {needed} credits, and {available} are available");
                 return Err(JobFailure::fail(JobErrorCode::InsufficientCredits, message).into());
             }
         }
@@ -76,7 +80,10 @@ struct Fetched {
 /// Everything up to the settle; dropping it cancels the engine's pull unless others joined it.
 async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
     let reference: ImageReference = run.job.reference.parse().map_err(|error| {
-        JobFailure::fail(JobErrorCode::Internal, format!("the stored reference cannot be read: {error}"))
+        JobFailure::fail(
+            JobErrorCode::Internal,
+            format!("the stored reference cannot be read: {error}"),
+        )
     })?;
     let manifest = resolve(run, &reference).await?;
     record_and_hold(run, &manifest).await?;
@@ -89,10 +96,19 @@ async fn resolve(run: &JobRun, reference: &ImageReference) -> Result<Manifest, R
         || Platform::new("linux", std::env::consts::ARCH, None),
         |info| Platform::new(&info.os, &info.architecture, info.variant.as_deref()),
     );
-    let wanted = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), |digest| digest.as_str());
+    let wanted = reference.digest().map_or_else(
+        || reference.tag().unwrap_or("latest"),
+        |digest| digest.as_str(),
+    );
     run.parts
         .registry
-        .manifest(reference.registry(), reference.repository(), wanted, None, &platform)
+        .manifest(
+            reference.registry(),
+            reference.repository(),
+            wanted,
+            None,
+            &platform,
+        )
         .await
         .map_err(|error| registry_failure(&error).into())
 }
@@ -105,7 +121,9 @@ fn registry_failure(error: &RegistryError) -> JobFailure {
         None => JobFailure::retry(code, message),
     };
     match error {
-        RegistryError::NotFound { .. } | RegistryError::NoPlatform { .. } => JobFailure::fail(Code::ImageNotFound, message),
+        RegistryError::NotFound { .. } | RegistryError::NoPlatform { .. } => {
+            JobFailure::fail(Code::ImageNotFound, message)
+        }
         RegistryError::Denied { .. } => JobFailure::fail(Code::RegistryDenied, message),
         RegistryError::RateLimited { .. } => again(Code::RegistryRateLimited, message),
         RegistryError::Unavailable { .. } => again(Code::RegistryUnavailable, message),
@@ -121,20 +139,42 @@ async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunErr
     let engine = &run.parts.engine;
     let known = known_size(run, manifest).await?;
     loop {
-        let version = custody::settled_version(services, run.host_id, &manifest.config_digest)
-            .await?;
-        let (image, tag) = tokio::try_join!(engine.inspect(&manifest.config_digest), engine.inspect(&run.job.reference))?;
-        let seen = Observation { version, present: image.is_some(), tag_means: tag.map(|image| image.id) };
+        let version =
+            custody::settled_version(services, run.host_id, &manifest.config_digest).await?;
+        let (image, tag) = tokio::try_join!(
+            engine.inspect(&manifest.config_digest),
+            engine.inspect(&run.job.reference)
+        )?;
+        let seen = Observation {
+            version,
+            present: image.is_some(),
+            tag_means: tag.map(|image| image.id),
+        };
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
-            let row = custody::record(&tx, run.host_id, &manifest.config_digest, &run.job.reference, &seen, now).await?;
-            let Some(row) = row else { return Ok::<_, ServiceError>(Recorded::LookAgain) };
-            let Some(job) = claim::fenced(&tx, &run.lease).await? else { return Ok(Recorded::NotOurs) };
+            let row = custody::record(
+                &tx,
+                run.host_id,
+                &manifest.config_digest,
+                &run.job.reference,
+                &seen,
+                now,
+            )
+            .await?;
+            let Some(row) = row else {
+                return Ok::<_, ServiceError>(Recorded::LookAgain);
+            };
+            let Some(job) = claim::fenced(&tx, &run.lease).await? else {
+                return Ok(Recorded::NotOurs);
+            };
             let mut account = Account::lock(&tx, job.user_id, now).await?;
             let cost = expect_cost(&tx, &account, &job, &row, manifest, known).await?;
             let most = job.held.micro().saturating_add(account.available().micro());
             if cost.least > most {
-                return Ok(Recorded::TooExpensive { least: cost.least, most });
+                return Ok(Recorded::TooExpensive {
+                    least: cost.least,
+                    most,
+                });
             }
             let mut changed = job.clone().into_active_model();
             let hold = Credits::from_micro(cost.expected.clamp(0, most));
@@ -189,20 +229,35 @@ async fn expect_cost(
     known: Option<i64>,
 ) -> Result<Cost, ServiceError> {
     if account.payment_for(row.id).await?.is_some() {
-        return Ok(Cost { expected: 0, least: 0 });
+        return Ok(Cost {
+            expected: 0,
+            least: 0,
+        });
     }
     let old = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
     let gives_back = match old {
         Some(old) if old.engine_image_id != row.id && holdings::is_last_of(tx, &old).await? => {
-            account.payment_for(old.engine_image_id).await?.map_or(0, |payment| payment.amount.micro())
+            account
+                .payment_for(old.engine_image_id)
+                .await?
+                .map_or(0, |payment| payment.amount.micro())
         }
         _ => 0,
     };
-    let cost = |factor: f64| known.unwrap_or_else(|| scaled(manifest.compressed_size, factor)) - gives_back;
-    Ok(Cost { expected: cost(UNPACKED_PER_COMPRESSED), least: cost(LEAST_UNPACKED_PER_COMPRESSED) })
+    let cost = |factor: f64| {
+        known.unwrap_or_else(|| scaled(manifest.compressed_size, factor)) - gives_back
+    };
+    Ok(Cost {
+        expected: cost(UNPACKED_PER_COMPRESSED),
+        least: cost(LEAST_UNPACKED_PER_COMPRESSED),
+    })
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "an estimate"
+)]
 fn scaled(bytes: u64, factor: f64) -> i64 {
     (bytes as f64 * factor) as i64
 }
@@ -221,11 +276,26 @@ async fn known_size(run: &JobRun, manifest: &Manifest) -> Result<Option<i64>, Se
 }
 
 /// Lets the engine pull, or joins the pull of another job, and reports what arrives.
-async fn transfer(run: &JobRun, reference: &ImageReference, manifest: &Manifest) -> Result<(), RunError> {
-    let name = PullName::new(&reference.name(), reference.tag(), reference.digest().map(|digest| digest.as_str()));
-    let layers = manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
+async fn transfer(
+    run: &JobRun,
+    reference: &ImageReference,
+    manifest: &Manifest,
+) -> Result<(), RunError> {
+    let name = PullName::new(
+        &reference.name(),
+        reference.tag(),
+        reference.digest().map(|digest| digest.as_str()),
+    );
+    let layers = manifest
+        .layers
+        .iter()
+        .map(|layer| (layer.digest.clone(), layer.size))
+        .collect();
     let tracker = ProgressTracker::new(layers);
-    let (transfer, joined) = run.parts.transfers.join(&run.parts.engine, &run.job.reference, &name, tracker);
+    let (transfer, joined) =
+        run.parts
+            .transfers
+            .join(&run.parts.engine, &run.job.reference, &name, tracker);
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);
@@ -247,7 +317,11 @@ async fn transfer(run: &JobRun, reference: &ImageReference, manifest: &Manifest)
         match changed {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                return Err(JobFailure::retry(JobErrorCode::Internal, "the transfer ended without a result").into());
+                return Err(JobFailure::retry(
+                    JobErrorCode::Internal,
+                    "the transfer ended without a result",
+                )
+                .into());
             }
             // Events that changed nothing worth telling still show that the engine is at work.
             Err(_) if state.borrow().heard != heard_now => {}
@@ -271,11 +345,14 @@ async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError>
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         };
         let services = &run.parts.services;
-        let version =
-            custody::settled_version(services, run.host_id, &image.id).await?;
+        let version = custody::settled_version(services, run.host_id, &image.id).await?;
         // Looked at again after the version was read: what is confirmed now was there at that version or later.
         if engine.inspect(&image.id).await?.is_some() {
-            return Ok(Fetched { image, digest: manifest.digest.clone(), version });
+            return Ok(Fetched {
+                image,
+                digest: manifest.digest.clone(),
+                version,
+            });
         }
     }
 }
@@ -283,27 +360,39 @@ async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError>
 /// A tag that a pull moved and that nobody paid for is put back where it was.
 async fn put_tag_back(run: &JobRun, image: &EngineImage) -> Result<(), RunError> {
     let services = &run.parts.services;
-    let job = job::Entity::find_by_id(run.job.id).one(services.db.read()).await?;
+    let job = job::Entity::find_by_id(run.job.id)
+        .one(services.db.read())
+        .await?;
     let before = job.and_then(|job| job.tag_before).unwrap_or_default();
     if before.is_empty() || before == image.id {
         return Ok(());
     }
-    let moved = image.repo_tags.iter().any(|tag| same_reference(tag, &run.job.reference));
+    let moved = image
+        .repo_tags
+        .iter()
+        .any(|tag| same_reference(tag, &run.job.reference));
     let reference: Result<ImageReference, _> = run.job.reference.parse();
     if let (true, Ok(reference)) = (moved, reference)
         && let Some(tag) = reference.tag()
         && run.parts.engine.inspect(&before).await?.is_some()
     {
-        run.parts.engine.tag(&before, &reference.name(), tag).await?;
+        run.parts
+            .engine
+            .tag(&before, &reference.name(), tag)
+            .await?;
     }
     Ok(())
 }
 
 /// Removes what the user let go of when the tag moved, unless somebody else holds it.
 async fn tidy(run: &JobRun, job: &job::Model, let_go: Option<uuid::Uuid>) {
-    let expected = run.job.engine_image_id.filter(|id| Some(*id) != job.engine_image_id);
+    let expected = run
+        .job
+        .engine_image_id
+        .filter(|id| Some(*id) != job.engine_image_id);
     for id in let_go.into_iter().chain(expected) {
-        if let Err(error) = crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await {
+        if let Err(error) = crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await
+        {
             tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
         }
     }

@@ -1,8 +1,6 @@
 //! Settling a pull: image, charge, hold and state in one transaction.
 
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, IntoActiveModel,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{
     Credits, EngineImageStatus, ImageState, ImageVisibility, JobState, engine_image, image, job,
@@ -36,7 +34,10 @@ pub(crate) struct Arrived<'a> {
 /// What came of it.
 pub(crate) enum Settled {
     /// The job SUCCEEDED. The engine's image that its user let go of, if the tag had moved.
-    Done { job: Box<job::Model>, let_go: Option<Uuid> },
+    Done {
+        job: Box<job::Model>,
+        let_go: Option<Uuid>,
+    },
     /// The image's row changed since the engine was looked at: look again.
     LookAgain,
     /// The lease was lost: somebody else settles.
@@ -48,20 +49,33 @@ pub(crate) enum Settled {
 }
 
 /// Settles. Doing it twice does nothing the second time: the job is not RUNNING any more.
-pub(crate) async fn settle(services: &Services, lease: &Lease, arrived: &Arrived<'_>) -> Result<Settled, ServiceError> {
-    let outcome: Result<(Settled, Option<Balance>), ServiceError> = in_transaction!(services.db, |tx| {
-        let now = services.clock.now();
-        let row = custody::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
-        if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
-            return Ok((Settled::LookAgain, None));
-        }
-        let Some(job) = claim::fenced(&tx, lease).await? else { return Ok((Settled::NotOurs, None)) };
-        if job.cancel_requested {
-            return Ok((Settled::Cancelled, None));
-        }
-        let (job, let_go, balance) = settle_in(&tx, services, job, row, arrived).await?;
-        Ok((Settled::Done { job: Box::new(job), let_go }, Some(balance)))
-    });
+pub(crate) async fn settle(
+    services: &Services,
+    lease: &Lease,
+    arrived: &Arrived<'_>,
+) -> Result<Settled, ServiceError> {
+    let outcome: Result<(Settled, Option<Balance>), ServiceError> =
+        in_transaction!(services.db, |tx| {
+            let now = services.clock.now();
+            let row = custody::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
+            if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
+                return Ok((Settled::LookAgain, None));
+            }
+            let Some(job) = claim::fenced(&tx, lease).await? else {
+                return Ok((Settled::NotOurs, None));
+            };
+            if job.cancel_requested {
+                return Ok((Settled::Cancelled, None));
+            }
+            let (job, let_go, balance) = settle_in(&tx, services, job, row, arrived).await?;
+            Ok((
+                Settled::Done {
+                    job: Box::new(job),
+                    let_go,
+                },
+                Some(balance),
+            ))
+        });
     match outcome {
         Ok((settled, balance)) => {
             if let Settled::Done { job, .. } = &settled {
@@ -97,15 +111,30 @@ async fn settle_in(
     let held = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
     let mut let_go = None;
     let image = match held {
-        Some(held) if held.engine_image_id == row.id => note_digest(tx, held, arrived.digest.clone()).await?,
+        Some(held) if held.engine_image_id == row.id => {
+            note_digest(tx, held, arrived.digest.clone()).await?
+        }
         held => {
             if let Some(old) = held {
                 let_go = Some(old.engine_image_id);
                 let reason = purpose(Some("the tag moved to another image"));
-                holdings::end(tx, Some(&mut account), old, ImageState::Released, reason, now).await?;
+                holdings::end(
+                    tx,
+                    Some(&mut account),
+                    old,
+                    ImageState::Released,
+                    reason,
+                    now,
+                )
+                .await?;
             }
-            let pays = !is_public(tx, row.id).await? && account.payment_for(row.id).await?.is_none();
-            let charge = if pays { Credits::from_micro(row.size) } else { Credits::ZERO };
+            let pays =
+                !is_public(tx, row.id).await? && account.payment_for(row.id).await?.is_none();
+            let charge = if pays {
+                Credits::from_micro(row.size)
+            } else {
+                Credits::ZERO
+            };
             if pays {
                 account.charge(row.id, charge, purpose(None)).await?;
             }

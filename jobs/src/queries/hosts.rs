@@ -12,9 +12,15 @@ use crate::db::Db;
 pub async fn list(db: &Db, page: &PageArgs) -> Result<Page<host::Model>, ListError> {
     let request = page.check()?;
     let column = |column| Expr::col((host::Entity, column));
-    let ordering = Ordering { by: By::Text(column(host::Column::Name)), id: column(host::Column::Id), descending: false };
+    let ordering = Ordering {
+        by: By::Text(column(host::Column::Name)),
+        id: column(host::Column::Id),
+        descending: false,
+    };
     let query = request.apply(host::Entity::find(), &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |host| Position::text(host.name.clone(), host.id)))
+    Ok(request.cut(query.all(db.read()).await?, |host| {
+        Position::text(host.name.clone(), host.id)
+    }))
 }
 
 /// How many hosts there are.
@@ -24,7 +30,10 @@ pub async fn count(db: &Db) -> Result<u64, DbErr> {
 
 /// These hosts.
 pub async fn by_ids(db: &Db, ids: &[Uuid]) -> Result<Vec<host::Model>, DbErr> {
-    host::Entity::find().filter(host::Column::Id.is_in(ids.iter().copied())).all(db.read()).await
+    host::Entity::find()
+        .filter(host::Column::Id.is_in(ids.iter().copied()))
+        .all(db.read())
+        .await
 }
 
 /// The live jobs of these hosts, counted by state.

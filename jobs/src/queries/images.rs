@@ -60,13 +60,19 @@ impl ImageOrder {
             Self::SizeAsc => (By::Number(size()), false),
             Self::ReferenceAsc => (By::Text(column(image::Column::Reference)), false),
         };
-        Ordering { by, id: column(image::Column::Id), descending }
+        Ordering {
+            by,
+            id: column(image::Column::Id),
+            descending,
+        }
     }
 
     fn position(self, view: &ImageView) -> Position {
         let id = view.image.id;
         match self {
-            Self::PulledAtDesc | Self::PulledAtAsc => Position::number(view.image.pulled_at.micros(), id),
+            Self::PulledAtDesc | Self::PulledAtAsc => {
+                Position::number(view.image.pulled_at.micros(), id)
+            }
             Self::SizeDesc | Self::SizeAsc => Position::number(view.engine.size, id),
             Self::ReferenceAsc => Position::text(view.image.reference.clone(), id),
         }
@@ -82,14 +88,24 @@ pub async fn list(
     page: &PageArgs,
 ) -> Result<Page<ImageView>, ListError> {
     let request = page.check()?;
-    let query = request.restrict(with_engine().filter(matching(user_id, filter)), &order.ordering())?;
+    let query = request.restrict(
+        with_engine().filter(matching(user_id, filter)),
+        &order.ordering(),
+    )?;
     let rows = query.all(db.read()).await?;
-    Ok(request.cut(rows.into_iter().filter_map(view).collect(), |view| order.position(view)))
+    Ok(
+        request.cut(rows.into_iter().filter_map(view).collect(), |view| {
+            order.position(view)
+        }),
+    )
 }
 
 /// How many there are of them in all.
 pub async fn count(db: &Db, user_id: Uuid, filter: &ImageFilter) -> Result<u64, DbErr> {
-    image::Entity::find().filter(matching(user_id, filter)).count(db.read()).await
+    image::Entity::find()
+        .filter(matching(user_id, filter))
+        .count(db.read())
+        .await
 }
 
 /// Those of these images that the viewer may see: their own, public ones, or, for an administrator, any.
@@ -98,7 +114,12 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageVi
     if !viewer.admin {
         query = query.filter(image::Column::Holder.is_in([viewer.user_id, Uuid::nil()]));
     }
-    Ok(query.all(db.read()).await?.into_iter().filter_map(view).collect())
+    Ok(query
+        .all(db.read())
+        .await?
+        .into_iter()
+        .filter_map(view)
+        .collect())
 }
 
 fn with_engine() -> SelectTwo<image::Entity, engine_image::Entity> {
@@ -110,7 +131,10 @@ fn view((image, engine): (image::Model, Option<engine_image::Model>)) -> Option<
 }
 
 fn matching(user_id: Uuid, filter: &ImageFilter) -> Condition {
-    let states = filter.states.clone().unwrap_or_else(|| vec![ImageState::Held]);
+    let states = filter
+        .states
+        .clone()
+        .unwrap_or_else(|| vec![ImageState::Held]);
     let holders = match filter.visibility {
         None => vec![user_id, Uuid::nil()],
         Some(ImageVisibility::Private) => vec![user_id],
@@ -123,7 +147,10 @@ fn matching(user_id: Uuid, filter: &ImageFilter) -> Condition {
         matching = matching.add(image::Column::HostId.eq(host_id));
     }
     if let Some(search) = filter.search.as_deref().filter(|search| !search.is_empty()) {
-        matching = matching.add(contains(Expr::col((image::Entity, image::Column::Reference)), search));
+        matching = matching.add(contains(
+            Expr::col((image::Entity, image::Column::Reference)),
+            search,
+        ));
     }
     matching
 }

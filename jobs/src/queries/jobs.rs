@@ -1,7 +1,9 @@
 //! Jobs and their attempts as users see them.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+};
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, job, job_attempt};
 
@@ -23,16 +25,31 @@ pub struct JobFilter {
 }
 
 /// A page of the viewer's jobs, newest first; of every user's for an administrator.
-pub async fn list(db: &Db, viewer: Viewer, filter: &JobFilter, page: &PageArgs) -> Result<Page<job::Model>, ListError> {
+pub async fn list(
+    db: &Db,
+    viewer: Viewer,
+    filter: &JobFilter,
+    page: &PageArgs,
+) -> Result<Page<job::Model>, ListError> {
     let request = page.check()?;
-    let ordering = Ordering { by: By::Id, id: Expr::col((job::Entity, job::Column::Id)), descending: true };
-    let query = request.apply(job::Entity::find().filter(matching(viewer, filter)), &ordering)?;
+    let ordering = Ordering {
+        by: By::Id,
+        id: Expr::col((job::Entity, job::Column::Id)),
+        descending: true,
+    };
+    let query = request.apply(
+        job::Entity::find().filter(matching(viewer, filter)),
+        &ordering,
+    )?;
     Ok(request.cut(query.all(db.read()).await?, |job| Position::id(job.id)))
 }
 
 /// How many there are of them in all.
 pub async fn count(db: &Db, viewer: Viewer, filter: &JobFilter) -> Result<u64, DbErr> {
-    job::Entity::find().filter(matching(viewer, filter)).count(db.read()).await
+    job::Entity::find()
+        .filter(matching(viewer, filter))
+        .count(db.read())
+        .await
 }
 
 /// Those of these jobs that the viewer may see.

@@ -10,7 +10,11 @@ use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
 use crate::db::Db;
 
 /// A page of a user's ledger, newest first.
-pub async fn list(db: &Db, user_id: Uuid, page: &PageArgs) -> Result<Page<ledger_entry::Model>, ListError> {
+pub async fn list(
+    db: &Db,
+    user_id: Uuid,
+    page: &PageArgs,
+) -> Result<Page<ledger_entry::Model>, ListError> {
     let request = page.check()?;
     let column = |column| Expr::col((ledger_entry::Entity, column));
     let ordering = Ordering {
@@ -20,17 +24,27 @@ pub async fn list(db: &Db, user_id: Uuid, page: &PageArgs) -> Result<Page<ledger
     };
     let entries = ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(user_id));
     let query = request.apply(entries, &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |entry| Position::number(entry.number, entry.id)))
+    Ok(request.cut(query.all(db.read()).await?, |entry| {
+        Position::number(entry.number, entry.id)
+    }))
 }
 
 /// How many entries there are.
 pub async fn count(db: &Db, user_id: Uuid) -> Result<u64, DbErr> {
-    ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(user_id)).count(db.read()).await
+    ledger_entry::Entity::find()
+        .filter(ledger_entry::Column::UserId.eq(user_id))
+        .count(db.read())
+        .await
 }
 
 /// Those of these entries that the viewer may see.
-pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ledger_entry::Model>, DbErr> {
-    let mut query = ledger_entry::Entity::find().filter(ledger_entry::Column::Id.is_in(ids.iter().copied()));
+pub async fn by_ids(
+    db: &Db,
+    viewer: Viewer,
+    ids: &[Uuid],
+) -> Result<Vec<ledger_entry::Model>, DbErr> {
+    let mut query =
+        ledger_entry::Entity::find().filter(ledger_entry::Column::Id.is_in(ids.iter().copied()));
     if let Some(owner) = viewer.owner() {
         query = query.filter(ledger_entry::Column::UserId.eq(owner));
     }

@@ -29,6 +29,9 @@ impl Viewer {
 
 impl From<&user::Model> for Viewer {
     fn from(user: &user::Model) -> Self {
-        Self { user_id: user.id, admin: user.role == Role::Admin }
+        Self {
+            user_id: user.id,
+            admin: user.role == Role::Admin,
+        }
     }
 }

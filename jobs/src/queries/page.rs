@@ -41,7 +41,9 @@ pub enum PageError {
         value: i32,
     },
     /// Not a cursor of this list.
-    #[error("`{0}` is not a cursor of this list: pass on an `endCursor` or `startCursor` as it came")]
+    #[error(
+        "`{0}` is not a cursor of this list: pass on an `endCursor` or `startCursor` as it came"
+    )]
     Cursor(&'static str),
 }
 
@@ -140,15 +142,26 @@ impl PageArgs {
         };
         let cursor = |argument, cursor: &Option<String>| match cursor {
             None => Ok(None),
-            Some(cursor) => Position::parse(cursor).map(Some).ok_or(PageError::Cursor(argument)),
+            Some(cursor) => Position::parse(cursor)
+                .map(Some)
+                .ok_or(PageError::Cursor(argument)),
         };
-        Ok(PageRequest { size, backward, after: cursor("after", &self.after)?, before: cursor("before", &self.before)? })
+        Ok(PageRequest {
+            size,
+            backward,
+            after: cursor("after", &self.after)?,
+            before: cursor("before", &self.before)?,
+        })
     }
 }
 
 impl PageRequest {
     /// Restricts and orders a query to this page, and one item more to know whether there is another page.
-    pub(crate) fn apply<E: EntityTrait>(&self, query: Select<E>, ordering: &Ordering) -> Result<Select<E>, PageError> {
+    pub(crate) fn apply<E: EntityTrait>(
+        &self,
+        query: Select<E>,
+        ordering: &Ordering,
+    ) -> Result<Select<E>, PageError> {
         self.restrict(query, ordering)
     }
 
@@ -165,11 +178,17 @@ impl PageRequest {
         if let Some(before) = &self.before {
             query = query.filter(ordering.beyond("before", before, !ordering.descending)?);
         }
-        let order = if ordering.descending == self.backward { Order::Asc } else { Order::Desc };
+        let order = if ordering.descending == self.backward {
+            Order::Asc
+        } else {
+            Order::Desc
+        };
         if let By::Number(key) | By::Text(key) = &ordering.by {
             query = query.order_by(key.clone(), order.clone());
         }
-        Ok(query.order_by(ordering.id.clone(), order).limit(self.size + 1))
+        Ok(query
+            .order_by(ordering.id.clone(), order)
+            .limit(self.size + 1))
     }
 
     /// Cuts the answer to the page and puts it in the list's order.
@@ -180,20 +199,40 @@ impl PageRequest {
         if self.backward {
             rows.reverse();
         }
-        let items = rows.into_iter().map(|row| (position(&row).cursor(), row)).collect();
+        let items = rows
+            .into_iter()
+            .map(|row| (position(&row).cursor(), row))
+            .collect();
         if self.backward {
-            Page { items, has_next: self.before.is_some(), has_previous: more }
+            Page {
+                items,
+                has_next: self.before.is_some(),
+                has_previous: more,
+            }
         } else {
-            Page { items, has_next: more, has_previous: self.after.is_some() }
+            Page {
+                items,
+                has_next: more,
+                has_previous: self.after.is_some(),
+            }
         }
     }
 }
 
 impl Ordering {
     /// What lies beyond a position: at smaller keys where `down`, else at greater ones.
-    fn beyond(&self, argument: &'static str, position: &Position, down: bool) -> Result<Condition, PageError> {
+    fn beyond(
+        &self,
+        argument: &'static str,
+        position: &Position,
+        down: bool,
+    ) -> Result<Condition, PageError> {
         let past = |expr: &SimpleExpr, value: Value| -> SimpleExpr {
-            if down { expr.clone().lt(value) } else { expr.clone().gt(value) }
+            if down {
+                expr.clone().lt(value)
+            } else {
+                expr.clone().gt(value)
+            }
         };
         let past_id = past(&self.id, position.1.into());
         let (key, value): (&SimpleExpr, Value) = match (&self.by, &position.0) {
@@ -203,7 +242,9 @@ impl Ordering {
             _ => return Err(PageError::Cursor(argument)),
         };
         let equal = Expr::expr(key.clone()).eq(value.clone());
-        Ok(Condition::any().add(past(key, value)).add(Condition::all().add(equal).add(past_id)))
+        Ok(Condition::any()
+            .add(past(key, value))
+            .add(Condition::all().add(equal).add(past_id)))
     }
 }
 

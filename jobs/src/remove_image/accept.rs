@@ -24,8 +24,14 @@ pub struct RemoveImage {
 }
 
 /// Records the removal. A second removal of the same image returns the live job.
-pub async fn accept(services: &Services, request: &RemoveImage) -> Result<job::Model, ServiceError> {
-    let asked = request.image_id.map(|id| id.to_string()).unwrap_or_default();
+pub async fn accept(
+    services: &Services,
+    request: &RemoveImage,
+) -> Result<job::Model, ServiceError> {
+    let asked = request
+        .image_id
+        .map(|id| id.to_string())
+        .unwrap_or_default();
     let key = Key::new("removeImage", request.idempotency_key.as_deref(), &[&asked])?;
     let (job, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
@@ -36,14 +42,24 @@ pub async fn accept(services: &Services, request: &RemoveImage) -> Result<job::M
             return typed((job, false));
         }
         let image = removable(&tx, account.user(), request.image_id).await?;
-        let live = job::Entity::find().filter(job::Column::RemovalOf.eq(image.id)).one(&tx).await?;
+        let live = job::Entity::find()
+            .filter(job::Column::RemovalOf.eq(image.id))
+            .one(&tx)
+            .await?;
         let new = live.is_none();
         let job = match live {
             Some(job) => job,
             None => {
                 let reference = image.reference.clone();
-                let mut job =
-                    draft(&tx, services, &mut account, JobKind::RemoveImage, image.host_id, reference).await?;
+                let mut job = draft(
+                    &tx,
+                    services,
+                    &mut account,
+                    JobKind::RemoveImage,
+                    image.host_id,
+                    reference,
+                )
+                .await?;
                 job.image_id = Set(Some(image.id));
                 job.engine_image_id = Set(Some(image.engine_image_id));
                 job.removal_of = Set(Some(image.id));
@@ -75,21 +91,32 @@ async fn removable(
     image_id: Option<Uuid>,
 ) -> Result<image::Model, ServiceError> {
     let not_found = || {
-        UserError::new(UserErrorCode::ImageNotFound, "imageId", "you have no such image: `images` lists what you hold")
+        UserError::new(
+            UserErrorCode::ImageNotFound,
+            "imageId",
+            "you have no such image: `images` lists what you hold",
+        )
     };
     let image = match image_id {
-        Some(id) => image::Entity::find_by_id(id).one(tx).await?.ok_or_else(not_found)?,
+        Some(id) => image::Entity::find_by_id(id)
+            .one(tx)
+            .await?
+            .ok_or_else(not_found)?,
         None => return Err(not_found().into()),
     };
     let admin = user.role == Role::Admin;
     let own = image.user_id == Some(user.id);
-    let not_removable = |message: &str| UserError::new(UserErrorCode::NotRemovable, "imageId", message);
+    let not_removable =
+        |message: &str| UserError::new(UserErrorCode::NotRemovable, "imageId", message);
     match image.visibility {
         ImageVisibility::Private if !own => Err(not_found().into()),
-        ImageVisibility::Public if !admin => {
-            Err(not_removable("this image is public, and only an administrator can remove it; it costs you nothing").into())
+        ImageVisibility::Public if !admin => Err(not_removable(
+            "this image is public, and only an administrator can remove it; it costs you nothing",
+        )
+        .into()),
+        _ if image.state != ImageState::Held => {
+            Err(not_removable("you have let go of this image already").into())
         }
-        _ if image.state != ImageState::Held => Err(not_removable("you have let go of this image already").into()),
         _ => Ok(image),
     }
 }

@@ -16,14 +16,22 @@ use crate::worker::run::{JobRun, RunError};
 pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     let services = &run.parts.services;
     let holding = match run.job.image_id {
-        Some(id) => image::Entity::find_by_id(id).one(services.db.read()).await?,
+        Some(id) => {
+            image::Entity::find_by_id(id)
+                .one(services.db.read())
+                .await?
+        }
         None => None,
     };
     let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
         return Ok(Some(Outcome::NothingToDo));
     };
     let Some(custody) = custody::lock(services, holding.engine_image_id).await? else {
-        return Err(JobFailure::retry(JobErrorCode::Internal, "the image is busy with another change").into());
+        return Err(JobFailure::retry(
+            JobErrorCode::Internal,
+            "the image is busy with another change",
+        )
+        .into());
     };
     match settle::begin(services, &run.lease).await? {
         Some(true) => {}
@@ -56,7 +64,9 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
     let row = engine_image::Entity::find_by_id(holding.engine_image_id)
         .one(db)
         .await?
-        .ok_or_else(|| JobFailure::retry(JobErrorCode::Internal, "the image's record is missing"))?;
+        .ok_or_else(|| {
+            JobFailure::retry(JobErrorCode::Internal, "the image's record is missing")
+        })?;
     let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
         .await?
         .into_iter()
@@ -66,7 +76,10 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
     if row.brought && others.is_empty() && !meant {
         return Ok(remove(services, engine, &row).await?);
     }
-    if !others.iter().any(|other| other.reference == holding.reference) {
+    if !others
+        .iter()
+        .any(|other| other.reference == holding.reference)
+    {
         remove_tag(run, &row, &holding.reference).await?;
     }
     Ok(Fate::Stays)
@@ -79,10 +92,15 @@ pub(crate) async fn remove(
     engine: &Engine,
     row: &engine_image::Model,
 ) -> Result<Fate, RunError> {
-    let Some(image) = engine.inspect(&row.image_id).await? else { return Ok(Fate::Gone) };
+    let Some(image) = engine.inspect(&row.image_id).await? else {
+        return Ok(Fate::Gone);
+    };
     let users = engine.containers_using(&row.image_id).await?;
     if !users.is_empty() {
-        let message = format!("a container uses the image: {}. Remove it first", users.join(", "));
+        let message = format!(
+            "a container uses the image: {}. Remove it first",
+            users.join(", ")
+        );
         return Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into());
     }
     let ours: Vec<engine_tag::Model> = engine_tag::Entity::find()
@@ -91,7 +109,8 @@ pub(crate) async fn remove(
         .all(services.db.read())
         .await?;
     let is_ours = |tag: &String| ours.iter().any(|ours| same_reference(tag, &ours.reference));
-    let (mut tags, foreign): (Vec<String>, Vec<String>) = image.repo_tags.into_iter().partition(is_ours);
+    let (mut tags, foreign): (Vec<String>, Vec<String>) =
+        image.repo_tags.into_iter().partition(is_ours);
     // The last name is left to the removal by id, which takes it along and refuses if a container came meanwhile.
     if foreign.is_empty() {
         tags.pop();
@@ -107,22 +126,33 @@ pub(crate) async fn remove(
         Ok(_) => Ok(Fate::Gone),
         // Somebody outside Wharfinger built an image on it.
         Err(EngineError::Conflict(_)) => Ok(Fate::Foreign),
-        Err(EngineError::InUse(message)) => Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into()),
+        Err(EngineError::InUse(message)) => {
+            Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into())
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
 /// the engine deletes an image with its last name.
-async fn remove_tag(run: &JobRun, row: &engine_image::Model, reference: &str) -> Result<(), RunError> {
+async fn remove_tag(
+    run: &JobRun,
+    row: &engine_image::Model,
+    reference: &str,
+) -> Result<(), RunError> {
     let brought = engine_tag::Entity::find()
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(engine_tag::Column::Reference.eq(reference))
         .filter(engine_tag::Column::Brought.eq(true))
         .one(run.parts.services.db.read())
         .await?;
-    let Some(image) = run.parts.engine.inspect(&row.image_id).await? else { return Ok(()) };
-    let resolves = image.repo_tags.iter().any(|tag| same_reference(tag, reference));
+    let Some(image) = run.parts.engine.inspect(&row.image_id).await? else {
+        return Ok(());
+    };
+    let resolves = image
+        .repo_tags
+        .iter()
+        .any(|tag| same_reference(tag, reference));
     if brought.is_some() && resolves && image.repo_tags.len() > 1 {
         run.parts.engine.untag(reference).await?;
     }

@@ -14,9 +14,14 @@ use crate::services::Services;
 
 /// Marks that the removal begins on the engine: from here on it can only be finished. False when the job was to be
 /// stopped before that; none when the lease was lost.
-pub(crate) async fn begin(services: &Services, lease: &Lease) -> Result<Option<bool>, ServiceError> {
+pub(crate) async fn begin(
+    services: &Services,
+    lease: &Lease,
+) -> Result<Option<bool>, ServiceError> {
     in_transaction!(services.db, |tx| {
-        let Some(job) = claim::fenced(&tx, lease).await? else { return Ok::<_, ServiceError>(None) };
+        let Some(job) = claim::fenced(&tx, lease).await? else {
+            return Ok::<_, ServiceError>(None);
+        };
         if job.cancel_requested {
             return Ok(Some(false));
         }
@@ -37,10 +42,18 @@ pub(crate) async fn settle(
 ) -> Result<bool, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(row) = custody::fenced(&tx, custody).await? else { return Ok::<_, ServiceError>(None) };
-        let Some(job) = claim::fenced(&tx, lease).await? else { return Ok(None) };
+        let Some(row) = custody::fenced(&tx, custody).await? else {
+            return Ok::<_, ServiceError>(None);
+        };
+        let Some(job) = claim::fenced(&tx, lease).await? else {
+            return Ok(None);
+        };
         let holding = match job.image_id {
-            Some(id) => for_update(&tx, image::Entity::find_by_id(id)).one(&tx).await?,
+            Some(id) => {
+                for_update(&tx, image::Entity::find_by_id(id))
+                    .one(&tx)
+                    .await?
+            }
             None => None,
         };
         let mut balance = None;
@@ -52,7 +65,15 @@ pub(crate) async fn settle(
             };
             if let Some(holder) = holding.user_id {
                 let mut account = Account::lock(&tx, holder, now).await?;
-                holdings::end(&tx, Some(&mut account), holding, ImageState::Released, purpose, now).await?;
+                holdings::end(
+                    &tx,
+                    Some(&mut account),
+                    holding,
+                    ImageState::Released,
+                    purpose,
+                    now,
+                )
+                .await?;
                 balance = Some(account.save().await?);
             } else {
                 holdings::end(&tx, None, holding, ImageState::Released, purpose, now).await?;
@@ -71,7 +92,9 @@ pub(crate) async fn settle(
         done.removal_of = Set(None);
         Ok(Some((done.update(&tx).await?, balance)))
     })?;
-    let Some((job, balance)) = settled else { return Ok(false) };
+    let Some((job, balance)) = settled else {
+        return Ok(false);
+    };
     services.announce(&job, balance);
     Ok(true)
 }

@@ -2,11 +2,11 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use wharfinger_entity::Credits;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Unexpected, Visitor},
 };
+use wharfinger_entity::Credits;
 
 /// A text that never prints: `Debug` hides it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]

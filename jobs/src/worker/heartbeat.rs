@@ -11,7 +11,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 impl Worker {
     /// Beats until dropped: six times in the time after which a host counts as offline, more often while the engine is silent.
     pub(super) async fn keep_beating(&self) {
-        let pause = (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200));
+        let pause =
+            (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200));
         let mut answers = self.parts.engine_answers.subscribe();
         loop {
             let silent = !*answers.borrow_and_update();
@@ -31,8 +32,14 @@ impl Worker {
         match parts.engine.info().await {
             Ok(info) => {
                 let concurrency = services.settings.worker.concurrency as usize;
-                if let Err(error) =
-                    hosts::heartbeat(&services.db, self.host_id, concurrency, &info, services.clock.now()).await
+                if let Err(error) = hosts::heartbeat(
+                    &services.db,
+                    self.host_id,
+                    concurrency,
+                    &info,
+                    services.clock.now(),
+                )
+                .await
                 {
                     tracing::warn!(%error, "could not record the heartbeat");
                 }

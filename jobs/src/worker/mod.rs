@@ -65,7 +65,11 @@ impl Worker {
         let (info, latest) = watch::channel(None);
         let worker = Self {
             parts: Arc::new(Parts {
-                worker: format!("{host}/{}-{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..8]),
+                worker: format!(
+                    "{host}/{}-{}",
+                    std::process::id(),
+                    &Uuid::new_v4().simple().to_string()[..8]
+                ),
                 services,
                 engine,
                 registry,
@@ -111,14 +115,21 @@ impl Worker {
         }
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move { side.run_until_cancelled(worker.follow_cancellations()).await });
+            tasks.spawn(async move {
+                side.run_until_cancelled(worker.follow_cancellations())
+                    .await
+            });
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
             tasks.spawn(async move {
                 stop.cancelled().await;
                 let grace = parts.services.settings.worker.grace;
-                if side.run_until_cancelled(tokio::time::sleep(grace)).await.is_some() {
+                if side
+                    .run_until_cancelled(tokio::time::sleep(grace))
+                    .await
+                    .is_some()
+                {
                     tracing::info!("the grace period is over: handing running jobs back");
                     parts.hand_back.cancel();
                 }
@@ -151,7 +162,12 @@ impl Worker {
         };
         let parts = &self.parts;
         let concurrency = parts.services.settings.worker.concurrency as usize;
-        if let Err(error) = parts.services.queue.run(&self.host, &parts.worker, concurrency, handler, stop).await {
+        if let Err(error) = parts
+            .services
+            .queue
+            .run(&self.host, &parts.worker, concurrency, handler, stop)
+            .await
+        {
             tracing::error!(%error, "the worker left the queue");
         }
     }
@@ -166,7 +182,8 @@ impl Worker {
             if answers.wait_for(|answers| *answers).await.is_err() {
                 return;
             }
-            if let Err(error) = reconcile::host(&parts.services, &parts.engine, self.host_id).await {
+            if let Err(error) = reconcile::host(&parts.services, &parts.engine, self.host_id).await
+            {
                 tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
             }
         }
@@ -177,7 +194,9 @@ impl Worker {
     async fn follow_cancellations(&self) {
         let mut changes = self.parts.services.events.subscribe(Topic::AllJobs);
         while let Some(event) = changes.next().await {
-            let Event::Message(payload) = event else { continue };
+            let Event::Message(payload) = event else {
+                continue;
+            };
             if let Ok(change) = serde_json::from_slice::<Change>(&payload)
                 && change.cancel_requested
             {

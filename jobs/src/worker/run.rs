@@ -53,12 +53,18 @@ pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
     match error {
         EngineError::NotFound(_) => JobFailure::fail(Code::ImageNotFound, message),
         EngineError::Denied(_) => JobFailure::fail(Code::RegistryDenied, message),
-        EngineError::RegistryUnavailable(_) => JobFailure::retry(Code::RegistryUnavailable, message),
+        EngineError::RegistryUnavailable(_) => {
+            JobFailure::retry(Code::RegistryUnavailable, message)
+        }
         EngineError::RateLimited(_) => JobFailure::retry(Code::RegistryRateLimited, message),
         EngineError::DiskFull(_) => JobFailure::retry(Code::DiskFull, message),
-        EngineError::Unavailable { .. } => JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE),
+        EngineError::Unavailable { .. } => {
+            JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE)
+        }
         EngineError::InUse(_) => JobFailure::fail(Code::ImageInUse, message),
-        EngineError::Conflict(_) | EngineError::Other { .. } => JobFailure::retry(Code::Internal, message),
+        EngineError::Conflict(_) | EngineError::Other { .. } => {
+            JobFailure::retry(Code::Internal, message)
+        }
     }
 }
 
@@ -100,7 +106,11 @@ impl JobRun {
             sequence: self.sequence.fetch_add(1, Ordering::SeqCst) + 1,
             state: JobState::Running,
             attempt: self.lease.attempt,
-            snapshot: self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            snapshot: self
+                .snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             updated_at: self.parts.services.clock.now().micros(),
         }
     }
@@ -154,8 +164,12 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
         }
     };
     let span = match job.kind {
-        JobKind::PullImage => tracing::info_span!("job.pull_image", job.id = %job.id, job.attempt = lease.attempt),
-        JobKind::RemoveImage => tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt),
+        JobKind::PullImage => {
+            tracing::info_span!("job.pull_image", job.id = %job.id, job.attempt = lease.attempt)
+        }
+        JobKind::RemoveImage => {
+            tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt)
+        }
     };
     let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease));
     let _registered = parts.running.register(&run);
@@ -201,14 +215,19 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
     };
     match claim::end(&run.parts.services, &run.lease, outcome).await {
         Ok(ended) => {
-            let engine_image = ended.filter(|job| job.state.is_final()).and_then(|job| job.engine_image_id);
+            let engine_image = ended
+                .filter(|job| job.state.is_final())
+                .and_then(|job| job.engine_image_id);
             if let Some(id) = engine_image
-                && let Err(error) = crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await
+                && let Err(error) =
+                    crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await
             {
                 tracing::warn!(%error, "could not tidy up after the job: the reconciler will");
             }
         }
-        Err(error) => tracing::error!(%error, "could not record the end of an attempt: its lease will run out"),
+        Err(error) => {
+            tracing::error!(%error, "could not record the end of an attempt: its lease will run out")
+        }
     }
 }
 

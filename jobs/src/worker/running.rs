@@ -16,7 +16,10 @@ impl Running {
     /// Lists an attempt until what is returned is dropped.
     pub(crate) fn register(&self, run: &JobRun) -> Registered {
         self.lock().insert(run.job.id, run.cancel.clone());
-        Registered { running: self.clone(), job_id: run.job.id }
+        Registered {
+            running: self.clone(),
+            job_id: run.job.id,
+        }
     }
 
     /// Asks the attempt of this job, if it runs here, to stop.

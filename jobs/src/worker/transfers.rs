@@ -58,17 +58,29 @@ impl Transfers {
         if let Some(transfer) = running.filter(|transfer| transfer.state.borrow().ended.is_none()) {
             return (transfer, true);
         }
-        let first = TransferState { snapshot: tracker.snapshot(now()), heard: 0, ended: None };
+        let first = TransferState {
+            snapshot: tracker.snapshot(now()),
+            heard: 0,
+            ended: None,
+        };
         let (sender, state) = watch::channel(first);
         let task = tokio::spawn(follow(engine.clone(), name.clone(), tracker, sender));
-        let transfer = Arc::new(Transfer { state, _task: AbortOnDropHandle::new(task) });
+        let transfer = Arc::new(Transfer {
+            state,
+            _task: AbortOnDropHandle::new(task),
+        });
         transfers.insert(reference.to_owned(), Arc::downgrade(&transfer));
         (transfer, false)
     }
 }
 
 /// Reads the engine's events into the channel, at most ten times a second.
-async fn follow(engine: Engine, name: PullName, mut tracker: ProgressTracker, state: watch::Sender<TransferState>) {
+async fn follow(
+    engine: Engine,
+    name: PullName,
+    mut tracker: ProgressTracker,
+    state: watch::Sender<TransferState>,
+) {
     let mut events = std::pin::pin!(engine.pull(&name));
     let mut coalescer = Coalescer::default();
     let mut pending = false;
