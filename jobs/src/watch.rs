@@ -37,7 +37,7 @@ impl Watches {
         &self,
         services: &Services,
         job_id: Uuid,
-    ) -> impl Stream<Item = Arc<ProgressFrame>> + Send + 'static {
+    ) -> impl Stream<Item = Arc<ProgressFrame>> + Send + use<> {
         let watch = self.watch(services, job_id);
         let frames = watch.frames.clone();
         futures::stream::unfold(Some((frames, watch, i32::MIN)), |state| async move {

@@ -81,7 +81,7 @@ pub(crate) fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
 }
 
 /// A fault of ours: the caller gets an id, and the log has the rest under it.
-pub(crate) fn internal(error: &dyn std::error::Error) -> Error {
+pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
     let id = Uuid::new_v4().simple().to_string();
     tracing::error!(error.id = %id, error, "a request failed");
     coded(ErrorCode::Internal, format!("something went wrong on our side; the log has more under {id}"))

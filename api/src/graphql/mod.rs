@@ -1,0 +1,44 @@
+//! The GraphQL schema: the contract of `schema.graphql`, resolved by the jobs crate.
+//!
+//! A resolver authorises, parses ids, calls one function of a service and maps what comes back. Who is calling and what
+//! they may see is in the request's data ([`context`]); rows that other rows refer to come through [`loaders`], which
+//! answer only what the caller may see.
+
+mod context;
+mod enums;
+mod ids;
+mod loaders;
+mod mutation;
+mod query;
+mod scalars;
+mod subscription;
+mod types;
+
+use async_graphql::Schema as GraphQlSchema;
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::watch::Watches;
+
+pub(crate) use context::{Caller, request_data};
+use context::Gateway;
+use mutation::Mutation;
+use query::Query;
+use subscription::Subscription;
+
+/// The schema with its resolvers.
+pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
+
+/// The schema over these services.
+pub fn schema(services: Services) -> Schema {
+    builder().data(Gateway { services, watches: Watches::default() }).finish()
+}
+
+/// The schema in GraphQL's own language.
+pub fn sdl() -> String {
+    builder().finish().sdl_with_options(
+        async_graphql::SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by(),
+    )
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    GraphQlSchema::build(Query, Mutation, Subscription).register_output_type::<types::Node>()
+}

@@ -1,0 +1,157 @@
+//! What can be done. The services do it; here is only who may, and what is answered.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_entity::job;
+use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::error::ServiceError;
+use wharfinger_jobs::retry_job::retry_job;
+use wharfinger_jobs::{error, pull_image, remove_image};
+
+use super::context::{caller, mendable, owner, services};
+use super::ids::Kind;
+use super::types::{Job, UserError};
+
+/// What can be done.
+pub struct Mutation;
+
+/// An image to be pulled.
+#[derive(InputObject)]
+pub(crate) struct PullImageInput {
+    /// Anything `docker pull` takes: redis, redis:7, ghcr.io/a/b@sha256:…, localhost:5000/x. No tag or digest means latest.
+    reference: String,
+    /// Where to put it. Left out, the gateway chooses a host.
+    host_id: Option<ID>,
+    /// The same key with the same input returns the first call's job; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
+    idempotency_key: Option<String>,
+}
+
+/// An image to be let go of.
+#[derive(InputObject)]
+pub(crate) struct RemoveImageInput {
+    /// The image.
+    image_id: ID,
+    /// The same key with the same input returns the first call's job; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
+    idempotency_key: Option<String>,
+}
+
+/// A job to be stopped.
+#[derive(InputObject)]
+pub(crate) struct CancelJobInput {
+    /// The job.
+    job_id: ID,
+}
+
+/// A job to be run again.
+#[derive(InputObject)]
+pub(crate) struct RetryJobInput {
+    /// The job.
+    job_id: ID,
+    /// The same key with the same input returns the first call's job; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
+    idempotency_key: Option<String>,
+}
+
+/// Makes the payload of a mutation that answers with a job.
+macro_rules! job_payload {
+    ($payload:ident, $doc:literal, $job:literal) => {
+        #[doc = $doc]
+        #[derive(SimpleObject)]
+        pub(crate) struct $payload {
+            #[doc = $job]
+            job: Option<Job>,
+            /// What the caller can mend; empty when it was done.
+            user_errors: Vec<UserError>,
+        }
+
+        impl $payload {
+            fn of(result: Result<job::Model, ServiceError>) -> Result<Self> {
+                Ok(match mendable(result)? {
+                    Ok(job) => Self { job: Some(Job(job)), user_errors: Vec::new() },
+                    Err(error) => Self { job: None, user_errors: vec![error.into()] },
+                })
+            }
+        }
+    };
+}
+
+job_payload!(PullImagePayload, "What came of `pullImage`.", "The job that pulls; null if it was not accepted.");
+job_payload!(RemoveImagePayload, "What came of `removeImage`.", "The job that removes; null if it was not accepted.");
+job_payload!(
+    CancelJobPayload,
+    "What came of `cancelJob`.",
+    "The job: CANCELLED, or RUNNING until its worker has stopped it; null if it cannot be stopped."
+);
+job_payload!(RetryJobPayload, "What came of `retryJob`.", "The job, QUEUED again; null if it cannot be.");
+
+/// What can be done.
+#[Object]
+impl Mutation {
+    /// Ask for an image on a host. Returns as soon as the request is durably recorded and its credits are held.
+    async fn pull_image(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to pull, and where to.")] input: PullImageInput,
+    ) -> Result<PullImagePayload> {
+        let caller = caller(ctx)?;
+        let host = match &input.host_id {
+            None => None,
+            Some(id) => match Kind::Host.parse(id) {
+                Some(id) => Some(id),
+                None => return PullImagePayload::of(Err(no_such_host().into())),
+            },
+        };
+        let request = pull_image::PullImage {
+            user_id: caller.user.id,
+            reference: input.reference,
+            host,
+            idempotency_key: input.idempotency_key,
+            traceparent: caller.traceparent.clone(),
+        };
+        PullImagePayload::of(pull_image::accept(services(ctx), &request).await)
+    }
+
+    /// Let go of a private image; an administrator also removes public ones. The charge comes back with the viewer's last tag of it.
+    async fn remove_image(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to let go of.")] input: RemoveImageInput,
+    ) -> Result<RemoveImagePayload> {
+        let caller = caller(ctx)?;
+        let request = remove_image::RemoveImage {
+            user_id: caller.user.id,
+            image_id: Kind::Image.parse(&input.image_id),
+            idempotency_key: input.idempotency_key,
+            traceparent: caller.traceparent.clone(),
+        };
+        RemoveImagePayload::of(remove_image::accept(services(ctx), &request).await)
+    }
+
+    /// Stop a queued, retrying or running job and release what it held.
+    async fn cancel_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to stop.")] input: CancelJobInput,
+    ) -> Result<CancelJobPayload> {
+        let job_id = Kind::Job.parse(&input.job_id);
+        CancelJobPayload::of(cancel_job(services(ctx), owner(ctx)?, job_id).await)
+    }
+
+    /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
+    async fn retry_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to run again.")] input: RetryJobInput,
+    ) -> Result<RetryJobPayload> {
+        let caller_id = caller(ctx)?.user.id;
+        let job_id = Kind::Job.parse(&input.job_id);
+        let key = input.idempotency_key.as_deref();
+        RetryJobPayload::of(retry_job(services(ctx), caller_id, owner(ctx)?, job_id, key).await)
+    }
+}
+
+fn no_such_host() -> error::UserError {
+    error::UserError::new(
+        error::UserErrorCode::HostNotFound,
+        "hostId",
+        "there is no such host: `hosts` lists them, and leaving hostId out lets Wharfinger choose one",
+    )
+}

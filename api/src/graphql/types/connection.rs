@@ -1,0 +1,93 @@
+//! Relay connections: a page of a list with cursors. The total is counted only when it is asked for.
+
+use async_graphql::{Context, Object, SimpleObject};
+use futures::future::BoxFuture;
+use wharfinger_jobs::db::DbErr;
+use wharfinger_jobs::queries::page::Page;
+
+use super::{Host, Image, Job, LedgerEntry};
+use crate::graphql::context::database;
+
+/// Where a page lies in its list.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct PageInfo {
+    /// Whether there is more after this page.
+    has_next_page: bool,
+    /// Whether there is more before this page.
+    has_previous_page: bool,
+    /// Cursor of the page's first item.
+    start_cursor: Option<String>,
+    /// Cursor of the page's last item.
+    end_cursor: Option<String>,
+}
+
+type Count = Box<dyn Fn() -> BoxFuture<'static, Result<u64, DbErr>> + Send + Sync>;
+
+/// Makes the connection of a type, and its edge.
+macro_rules! connection {
+    ($connection:ident, $edge:ident, $node:ident, $items:literal, $item:literal) => {
+        #[doc = concat!("A page of ", $items, ".")]
+        pub(crate) struct $connection {
+            edges: Vec<$edge>,
+            page_info: PageInfo,
+            count: Count,
+        }
+
+        #[doc = concat!($item, " in a list, with its place there.")]
+        #[derive(SimpleObject, Clone)]
+        pub(crate) struct $edge {
+            /// Its place in the list, for `after` and `before`.
+            cursor: String,
+            #[doc = concat!($item, ".")]
+            node: $node,
+        }
+
+        impl $connection {
+            /// A page, and how to count the whole list.
+            pub(crate) fn new<T: Into<$node>>(
+                page: Page<T>,
+                count: impl Fn() -> BoxFuture<'static, Result<u64, DbErr>> + Send + Sync + 'static,
+            ) -> Self {
+                let page_info = PageInfo {
+                    has_next_page: page.has_next,
+                    has_previous_page: page.has_previous,
+                    start_cursor: page.items.first().map(|(cursor, _)| cursor.clone()),
+                    end_cursor: page.items.last().map(|(cursor, _)| cursor.clone()),
+                };
+                let edges =
+                    page.items.into_iter().map(|(cursor, item)| $edge { cursor, node: item.into() }).collect();
+                Self { edges, page_info, count: Box::new(count) }
+            }
+        }
+
+        #[doc = concat!("A page of ", $items, ".")]
+        #[Object]
+        impl $connection {
+            /// The items of the page with their cursors.
+            async fn edges(&self) -> &[$edge] {
+                &self.edges
+            }
+
+            /// The items of the page.
+            async fn nodes(&self) -> Vec<$node> {
+                self.edges.iter().map(|edge| edge.node.clone()).collect()
+            }
+
+            /// Where the page lies in the list.
+            async fn page_info(&self) -> &PageInfo {
+                &self.page_info
+            }
+
+            /// How many there are in the whole list; counted only when asked for.
+            async fn total_count(&self, _ctx: &Context<'_>) -> async_graphql::Result<i32> {
+                let count = (self.count)().await.map_err(database)?;
+                Ok(i32::try_from(count).unwrap_or(i32::MAX))
+            }
+        }
+    };
+}
+
+connection!(ImageConnection, ImageEdge, Image, "images", "An image");
+connection!(JobConnection, JobEdge, Job, "jobs", "A job");
+connection!(HostConnection, HostEdge, Host, "hosts", "A host");
+connection!(LedgerEntryConnection, LedgerEntryEdge, LedgerEntry, "a ledger", "A movement of credits");

@@ -1,0 +1,103 @@
+//! A Docker host.
+
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use wharfinger_entity::host;
+use wharfinger_jobs::hosts::is_online;
+
+use crate::graphql::context::{loaders, services};
+use crate::graphql::ids::Kind;
+use crate::graphql::loaders::{HostLoad, LoadOf};
+use crate::graphql::scalars::{ByteSize, DateTime};
+
+/// A Docker host of the fleet.
+#[derive(Clone)]
+pub(crate) struct Host(pub(crate) host::Model);
+
+impl From<host::Model> for Host {
+    fn from(host: host::Model) -> Self {
+        Self(host)
+    }
+}
+
+/// A label of a host.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct HostLabel {
+    /// What it is about.
+    name: String,
+    /// What it says.
+    value: String,
+}
+
+/// A Docker host of the fleet.
+#[Object]
+impl Host {
+    /// Its id.
+    pub(crate) async fn id(&self) -> ID {
+        Kind::Host.id(self.0.id)
+    }
+
+    /// Its name, unique in the fleet.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether a worker there reported lately that the engine answers.
+    async fn online(&self, ctx: &Context<'_>) -> bool {
+        let services = services(ctx);
+        is_online(&self.0, &services.settings.host, services.clock.now())
+    }
+
+    /// Whether new jobs are placed there.
+    async fn schedulable(&self) -> bool {
+        self.0.schedulable
+    }
+
+    /// Version of its Docker engine; null until it was seen.
+    async fn engine_version(&self) -> Option<&str> {
+        self.0.engine_version.as_deref()
+    }
+
+    /// Operating system and architecture of its engine: linux/amd64. Null until it was seen.
+    async fn platform(&self) -> Option<&str> {
+        self.0.platform.as_deref()
+    }
+
+    /// What its operator says of it, by name.
+    async fn labels(&self) -> Vec<HostLabel> {
+        let Some(labels) = self.0.labels.as_object() else { return Vec::new() };
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        labels.iter().map(|(name, value)| HostLabel { name: name.clone(), value: text(value) }).collect()
+    }
+
+    /// When a worker there last reported that the engine answers.
+    async fn last_seen_at(&self) -> Option<DateTime> {
+        self.0.last_seen_at.map(DateTime::from)
+    }
+
+    /// Bytes used of the file system that keeps the engine's images; null where the worker cannot see it.
+    async fn storage_used(&self) -> Option<ByteSize> {
+        self.0.storage_used.map(ByteSize::from)
+    }
+
+    /// Bytes of the file system that keeps the engine's images.
+    async fn storage_total(&self) -> Option<ByteSize> {
+        self.0.storage_total.map(ByteSize::from)
+    }
+
+    /// Jobs that its workers have at this moment, whoever's.
+    async fn running_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
+        Ok(i32::try_from(self.load(ctx).await?.running).unwrap_or(i32::MAX))
+    }
+
+    /// Jobs that wait there, for their first try or another, whoever's.
+    async fn queued_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
+        Ok(i32::try_from(self.load(ctx).await?.queued).unwrap_or(i32::MAX))
+    }
+}
+
+impl Host {
+    async fn load(&self, ctx: &Context<'_>) -> Result<HostLoad> {
+        let load = loaders(ctx)?.load_one(LoadOf(self.0.id)).await.map_err(|error| crate::graphql::context::internal(&*error))?;
+        Ok(load.unwrap_or_default())
+    }
+}

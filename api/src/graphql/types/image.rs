@@ -1,0 +1,164 @@
+//! An image as somebody holds it.
+
+use async_graphql::{Context, ID, InputObject, Object, Result};
+use wharfinger_entity::{Credits as Amount, ImageReference};
+use wharfinger_jobs::queries::images::{self, ImageView};
+
+use super::Host;
+use crate::graphql::context::{internal, loaders};
+use crate::graphql::enums::{ImageState, ImageVisibility};
+use crate::graphql::ids::Kind;
+use crate::graphql::loaders::HostId;
+use crate::graphql::scalars::{ByteSize, Credits, DateTime};
+
+/// An image on a host, as one user holds it, or as everyone may use it when it is public.
+#[derive(Clone)]
+pub(crate) struct Image(ImageView);
+
+impl From<ImageView> for Image {
+    fn from(view: ImageView) -> Self {
+        Self(view)
+    }
+}
+
+impl Image {
+    /// The reference in its parts. It was parsed before it was stored.
+    fn parts(&self) -> Result<ImageReference> {
+        ImageReference::parse(&self.0.image.reference).map_err(|error| internal(&error))
+    }
+}
+
+/// An image on a host, as one user holds it, or as everyone may use it when it is public.
+#[Object]
+impl Image {
+    /// Its id.
+    pub(crate) async fn id(&self) -> ID {
+        Kind::Image.id(self.0.image.id)
+    }
+
+    /// Fully qualified: docker.io/library/redis:7
+    async fn reference(&self) -> &str {
+        &self.0.image.reference
+    }
+
+    /// As people write it: redis:7
+    async fn familiar_name(&self) -> Result<String> {
+        Ok(self.parts()?.familiar())
+    }
+
+    /// Host and port of the registry: docker.io
+    async fn registry(&self) -> Result<String> {
+        Ok(self.parts()?.registry().to_owned())
+    }
+
+    /// The path within the registry: library/redis
+    async fn repository(&self) -> Result<String> {
+        Ok(self.parts()?.repository().to_owned())
+    }
+
+    /// The tag; null for an image that was asked for by digest alone.
+    async fn tag(&self) -> Result<Option<String>> {
+        Ok(self.parts()?.tag().map(str::to_owned))
+    }
+
+    /// The manifest digest that the reference meant when it was pulled.
+    async fn digest(&self) -> Option<&str> {
+        self.0.image.digest.as_deref()
+    }
+
+    /// The engine's image id, sha256:…
+    async fn image_id(&self) -> &str {
+        &self.0.engine.image_id
+    }
+
+    /// The engine's unpacked size.
+    async fn size(&self) -> ByteSize {
+        self.0.engine.size.into()
+    }
+
+    /// size in megabytes (10^6 bytes), rounded to one decimal.
+    #[expect(clippy::cast_precision_loss, reason = "rounded to a tenth of a megabyte anyway")]
+    async fn size_megabytes(&self) -> f64 {
+        (self.0.engine.size as f64 / 100_000.0).round() / 10.0
+    }
+
+    /// As the image declares them: 6379/tcp. Lowest port first.
+    async fn exposed_ports(&self) -> Vec<String> {
+        let ports = self.0.engine.exposed_ports.as_array();
+        ports.into_iter().flatten().filter_map(|port| port.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Operating system and architecture: linux/amd64
+    async fn platform(&self) -> &str {
+        &self.0.engine.platform
+    }
+
+    /// Who sees it.
+    async fn visibility(&self) -> ImageVisibility {
+        self.0.image.visibility.into()
+    }
+
+    /// RELEASED images are history: let go, by whom and when is in the ledger. LOST ones vanished from the engine and were refunded.
+    async fn state(&self) -> ImageState {
+        self.0.image.state.into()
+    }
+
+    /// When it was let go or lost; null while it is held.
+    async fn released_at(&self) -> Option<DateTime> {
+        self.0.image.released_at.map(DateTime::from)
+    }
+
+    /// What the holder was charged for it; zero for a public image, and for a further tag of an image already charged.
+    async fn charge(&self) -> Credits {
+        let public = self.0.image.user_id.is_none();
+        if public { Amount::ZERO.into() } else { self.0.image.charge.into() }
+    }
+
+    /// Where it is.
+    async fn host(&self, ctx: &Context<'_>) -> Result<Host> {
+        Host::load_one(ctx, self.0.image.host_id).await
+    }
+
+    /// When it was pulled.
+    async fn pulled_at(&self) -> DateTime {
+        self.0.image.pulled_at.into()
+    }
+}
+
+impl Host {
+    /// The host that a row refers to.
+    pub(super) async fn load_one(ctx: &Context<'_>, id: uuid::Uuid) -> Result<Self> {
+        let host = loaders(ctx)?.load_one(HostId(id)).await.map_err(|error| internal(&*error))?;
+        host.map(Self).ok_or_else(|| internal(&Missing("host")))
+    }
+}
+
+/// A row that another one refers to by a foreign key is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("the {0} that a row refers to is missing")]
+pub(super) struct Missing(pub(super) &'static str);
+
+/// Which images to list.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct ImageFilter {
+    /// In one of these states; HELD if nothing is given.
+    states: Option<Vec<ImageState>>,
+    /// Only private or only public ones.
+    visibility: Option<ImageVisibility>,
+    /// Only on this host.
+    host_id: Option<ID>,
+    /// Part of the reference, case-insensitive.
+    search: Option<String>,
+}
+
+impl From<ImageFilter> for images::ImageFilter {
+    fn from(filter: ImageFilter) -> Self {
+        Self {
+            states: filter.states.map(|states| states.into_iter().map(Into::into).collect()),
+            visibility: filter.visibility.map(Into::into),
+            // The id of something else is the id of no host: nothing is there.
+            host_id: filter.host_id.map(|id| Kind::Host.parse(&id).unwrap_or_default()),
+            search: filter.search,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A job and its attempts.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_entity::{JobKind as Kinds, job, job_attempt};
+use wharfinger_jobs::frame::ProgressFrame;
+use wharfinger_jobs::queries::jobs;
+
+use super::image::Missing;
+use super::{Host, Image, PullProgress, User};
+use crate::graphql::context::{internal, loaders};
+use crate::graphql::enums::{JobErrorCode, JobKind, JobState};
+use crate::graphql::ids::Kind;
+use crate::graphql::loaders::{AttemptsOf, ImageId, UserId};
+use crate::graphql::scalars::{Credits, DateTime};
+
+/// A unit of accepted work.
+#[derive(Clone)]
+pub(crate) struct Job(pub(crate) job::Model);
+
+impl From<job::Model> for Job {
+    fn from(job: job::Model) -> Self {
+        Self(job)
+    }
+}
+
+/// One try of a job.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct JobAttempt {
+    /// 1 for the first.
+    number: i32,
+    /// The worker that ran it.
+    worker: String,
+    /// When it began.
+    started_at: DateTime,
+    /// When it ended; null while it runs.
+    finished_at: Option<DateTime>,
+    /// Why it failed; null if it did not.
+    error: Option<JobError>,
+}
+
+impl From<job_attempt::Model> for JobAttempt {
+    fn from(attempt: job_attempt::Model) -> Self {
+        Self {
+            number: attempt.number,
+            worker: attempt.worker,
+            started_at: attempt.started_at.into(),
+            finished_at: attempt.finished_at.map(DateTime::from),
+            error: JobError::new(attempt.error_code, attempt.error_message, attempt.error_retryable),
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct JobError {
+    /// What kind, for programs.
+    code: JobErrorCode,
+    /// In words: the engine's or the registry's own where there are any.
+    message: String,
+    /// Whether another try may help.
+    retryable: bool,
+}
+
+impl JobError {
+    fn new(code: Option<wharfinger_entity::JobErrorCode>, message: Option<String>, retryable: Option<bool>) -> Option<Self> {
+        code.map(|code| Self {
+            code: code.into(),
+            message: message.unwrap_or_default(),
+            retryable: retryable.unwrap_or_default(),
+        })
+    }
+}
+
+/// A unit of accepted work: it will end in a final state, whatever crashes.
+#[Object]
+impl Job {
+    /// Its id.
+    pub(crate) async fn id(&self) -> ID {
+        Kind::Job.id(self.0.id)
+    }
+
+    /// What it does.
+    async fn kind(&self) -> JobKind {
+        self.0.kind.into()
+    }
+
+    /// Where it is in its life.
+    async fn state(&self) -> JobState {
+        self.0.state.into()
+    }
+
+    /// The image's reference, fully qualified.
+    async fn reference(&self) -> Option<&str> {
+        Some(&self.0.reference)
+    }
+
+    /// Where it runs. Null until it is placed.
+    async fn host(&self, ctx: &Context<'_>) -> Result<Option<Host>> {
+        match self.0.host_id {
+            Some(id) => Host::load_one(ctx, id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Who asked for it.
+    async fn requested_by(&self, ctx: &Context<'_>) -> Result<User> {
+        let user = loaders(ctx)?.load_one(UserId(self.0.user_id)).await.map_err(|error| internal(&*error))?;
+        user.map(User).ok_or_else(|| internal(&Missing("user")))
+    }
+
+    /// The image that it made, or was asked to remove.
+    async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
+        let Some(id) = self.0.image_id else { return Ok(None) };
+        let image = loaders(ctx)?.load_one(ImageId(id)).await.map_err(|error| internal(&*error))?;
+        Ok(image.map(Image::from))
+    }
+
+    /// Tries started so far.
+    async fn attempt(&self) -> i32 {
+        self.0.attempt
+    }
+
+    /// Tries at most.
+    async fn max_attempts(&self) -> i32 {
+        self.0.max_attempts
+    }
+
+    /// Every try so far, the first one first.
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<JobAttempt>> {
+        let attempts = loaders(ctx)?.load_one(AttemptsOf(self.0.id)).await.map_err(|error| internal(&*error))?;
+        Ok(attempts.unwrap_or_default().into_iter().map(JobAttempt::from).collect())
+    }
+
+    /// Why it ended or is waiting to try again.
+    async fn error(&self) -> Option<JobError> {
+        JobError::new(self.0.error_code, self.0.error_message.clone(), self.0.error_retryable)
+    }
+
+    /// Credits that it holds now.
+    async fn held(&self) -> Credits {
+        self.0.held.into()
+    }
+
+    /// The last known progress of a pull; null for a removal.
+    async fn progress(&self) -> Option<PullProgress> {
+        (self.0.kind == Kinds::PullImage).then(|| PullProgress::new(self.0.id, ProgressFrame::of(&self.0).into()))
+    }
+
+    /// When it was accepted.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When its first try began.
+    async fn started_at(&self) -> Option<DateTime> {
+        self.0.started_at.map(DateTime::from)
+    }
+
+    /// When it ended; null while it has not.
+    async fn finished_at(&self) -> Option<DateTime> {
+        self.0.finished_at.map(DateTime::from)
+    }
+
+    /// When it is tried again, at the earliest; null unless it waits for that.
+    async fn next_attempt_at(&self) -> Option<DateTime> {
+        (self.0.state == wharfinger_entity::JobState::Retrying).then(|| self.0.run_after.into())
+    }
+
+    /// When an administrator took this dead letter off the list.
+    async fn discarded_at(&self) -> Option<DateTime> {
+        self.0.discarded_at.map(DateTime::from)
+    }
+}
+
+/// Which jobs to list.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct JobFilter {
+    /// In one of these states.
+    states: Option<Vec<JobState>>,
+    /// Of one of these kinds.
+    kinds: Option<Vec<JobKind>>,
+    /// Only on this host.
+    host_id: Option<ID>,
+    /// Administrators only.
+    pub(crate) user_id: Option<ID>,
+}
+
+impl From<JobFilter> for jobs::JobFilter {
+    fn from(filter: JobFilter) -> Self {
+        Self {
+            states: filter.states.map(|states| states.into_iter().map(Into::into).collect()),
+            kinds: filter.kinds.map(|kinds| kinds.into_iter().map(Into::into).collect()),
+            // The id of something else is the id of no host and no user: nothing is there.
+            host_id: filter.host_id.map(|id| Kind::Host.parse(&id).unwrap_or_default()),
+            user_id: filter.user_id.map(|id| Kind::User.parse(&id).unwrap_or_default()),
+        }
+    }
+}

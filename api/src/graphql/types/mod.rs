@@ -1,0 +1,61 @@
+//! The contract's object types: thin faces of what the jobs crate reads. A field that needs another row asks a loader.
+
+mod balance;
+mod connection;
+mod host;
+mod image;
+mod job;
+mod ledger;
+mod progress;
+mod user;
+
+pub(crate) use balance::Balance;
+pub(crate) use connection::{HostConnection, ImageConnection, JobConnection, LedgerEntryConnection};
+pub(crate) use host::Host;
+pub(crate) use image::{Image, ImageFilter};
+pub(crate) use job::{Job, JobFilter};
+pub(crate) use ledger::LedgerEntry;
+pub(crate) use progress::PullProgress;
+pub(crate) use user::{User, jobs};
+
+use async_graphql::{ID, Interface, SimpleObject};
+use wharfinger_jobs::error;
+
+use super::enums::UserErrorCode;
+
+/// Anything with an id of its own.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Unique among everything that has an id."))]
+pub(crate) enum Node {
+    /// A user.
+    User(User),
+    /// An image.
+    Image(Image),
+    /// A job.
+    Job(Job),
+    /// A host.
+    Host(Host),
+    /// A movement of credits.
+    LedgerEntry(LedgerEntry),
+}
+
+/// A problem that the caller can mend. Nothing changed for the item at fault.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct UserError {
+    /// What kind, for programs.
+    code: UserErrorCode,
+    /// For people; says what was wrong and what would be right.
+    message: String,
+    /// Path of the input field at fault: ["input", "reference"]
+    field: Option<Vec<String>>,
+}
+
+impl From<error::UserError> for UserError {
+    fn from(error: error::UserError) -> Self {
+        Self {
+            code: error.code.into(),
+            message: error.message,
+            field: error.field.map(|path| path.into_iter().map(str::to_owned).collect()),
+        }
+    }
+}

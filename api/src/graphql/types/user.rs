@@ -1,0 +1,114 @@
+//! A user.
+
+use async_graphql::{Context, ID, Object, Result};
+use wharfinger_entity::user;
+use wharfinger_jobs::credits;
+use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder};
+use wharfinger_jobs::queries::jobs::JobFilter;
+use wharfinger_jobs::queries::page::PageArgs;
+use wharfinger_jobs::queries::{self, Viewer};
+
+use super::{Balance, ImageConnection, JobConnection, LedgerEntryConnection};
+use crate::graphql::context::{list, services, viewer};
+use crate::graphql::enums::{Role, UserStatus};
+use crate::graphql::ids::Kind;
+use crate::graphql::scalars::DateTime;
+
+/// A user, as they see themselves or an administrator sees them.
+#[derive(Clone)]
+pub(crate) struct User(pub(crate) user::Model);
+
+/// A user, as they see themselves or an administrator sees them.
+#[Object]
+impl User {
+    /// Their id.
+    pub(crate) async fn id(&self) -> ID {
+        Kind::User.id(self.0.id)
+    }
+
+    /// Their name, unique whatever the case.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What they may do.
+    async fn role(&self) -> Role {
+        self.0.role.into()
+    }
+
+    /// Whether they may do anything at all.
+    async fn status(&self) -> UserStatus {
+        self.0.status.into()
+    }
+
+    /// Their credits.
+    async fn balance(&self) -> Balance {
+        credits::Balance::from(&self.0).into()
+    }
+
+    /// The images that they hold, newest first, and every public one.
+    async fn images(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<ImageConnection> {
+        let (db, user_id) = (services(ctx).db.clone(), self.0.id);
+        let page = PageArgs { first, after, last, before };
+        let filter = ImageFilter::default();
+        let images = queries::images::list(&db, user_id, &filter, ImageOrder::default(), &page).await.map_err(list)?;
+        Ok(ImageConnection::new(images, move || {
+            let (db, filter) = (db.clone(), filter.clone());
+            Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
+        }))
+    }
+
+    /// Their jobs, newest first.
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<JobConnection> {
+        let viewer = viewer(ctx)?;
+        let filter = JobFilter { user_id: Some(self.0.id), ..JobFilter::default() };
+        jobs(ctx, viewer, filter, PageArgs { first, after, last, before }).await
+    }
+
+    /// Every movement of their credits, newest first. Their amounts add up to balance.total.
+    async fn ledger(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<LedgerEntryConnection> {
+        let (db, user_id) = (services(ctx).db.clone(), self.0.id);
+        let page = PageArgs { first, after, last, before };
+        let entries = queries::ledger::list(&db, user_id, &page).await.map_err(list)?;
+        Ok(LedgerEntryConnection::new(entries, move || {
+            let db = db.clone();
+            Box::pin(async move { queries::ledger::count(&db, user_id).await })
+        }))
+    }
+
+    /// When they were made.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+}
+
+/// A page of jobs.
+pub(crate) async fn jobs(ctx: &Context<'_>, viewer: Viewer, filter: JobFilter, page: PageArgs) -> Result<JobConnection> {
+    let db = services(ctx).db.clone();
+    let jobs = queries::jobs::list(&db, viewer, &filter, &page).await.map_err(list)?;
+    Ok(JobConnection::new(jobs, move || {
+        let (db, filter) = (db.clone(), filter.clone());
+        Box::pin(async move { queries::jobs::count(&db, viewer, &filter).await })
+    }))
+}
