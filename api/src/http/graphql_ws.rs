@@ -228,7 +228,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 self.say(&ServerMessage::Error { id, payload }).await
             }
             Outcome::Next(response) => {
-                let payload = &response;
+                let payload = &*response;
                 self.say(&ServerMessage::Next { id, payload }).await
             }
             Outcome::Complete => self.say(&ServerMessage::Complete { id }).await,
