@@ -1,4 +1,5 @@
 //! Every audit of npm graphql-http (`npm ci` in `tests/audit` first; needs node 20).
+
 mod http_toy;
 
 use http_toy::{Toy, serve, settings};
