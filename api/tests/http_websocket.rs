@@ -1,4 +1,8 @@
 //! graphql-transport-ws, message by message and close code by close code.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should panic where it stands"
+)]
 
 mod http_toy;
 

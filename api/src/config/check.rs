@@ -1,150 +1,147 @@
 //! What the type of a value cannot say.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use url::Url;
+use wharfinger_jobs::settings::Secret;
 
 use super::{Config, ConfigError, layers::Layers};
 
+const MOMENT: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
+const ENGINES: &[&str] = &["unix", "tcp", "http", "npipe"];
+
 /// Refuses values that can be read but cannot work.
 pub(super) fn check(config: &Config, layers: &Layers) -> Result<(), ConfigError> {
-    let require = |right: bool, key: &str, found: &dyn std::fmt::Display, expected: &str| {
+    let check = Check { layers };
+    check.addresses(config)?;
+    check.logins(config)?;
+    check.numbers(config)?;
+    check.durations(config)?;
+    check.texts(config)
+}
+
+struct Check<'a> {
+    layers: &'a Layers,
+}
+
+impl Check<'_> {
+    fn addresses(&self, config: &Config) -> Result<(), ConfigError> {
+        let database = config.database_url.as_ref().map(Secret::expose);
+        let redis = config.redis_url.as_ref().map(Secret::expose);
+        self.url("database_url", database, DATABASES)?;
+        self.url("redis_url", redis, REDIS)?;
+        self.url("docker_host", config.docker_host.as_deref(), ENGINES)
+    }
+
+    fn logins(&self, config: &Config) -> Result<(), ConfigError> {
+        self.require(
+            config.secret_key.is_none() || config.secret_key_file.is_none(),
+            "secret_key_file",
+            "a file beside secret_key",
+            "possible: set one of the two",
+        )?;
+        self.require(
+            config.admin.name.is_none() || config.admin.password_file.is_some(),
+            "admin.password_file",
+            "\"\"",
+            "enough where admin.name is set: name a file with the password",
+        )
+    }
+
+    fn numbers(&self, config: &Config) -> Result<(), ConfigError> {
+        let limits = &config.limits;
+        self.positive("retry.max_attempts", config.retry.max_attempts)?;
+        self.positive("worker.concurrency", config.worker.concurrency)?;
+        self.positive("limits.request_body", limits.request_body)?;
+        self.positive("limits.operations_per_socket", limits.operations_per_socket)
+    }
+
+    fn durations(&self, config: &Config) -> Result<(), ConfigError> {
+        let Config {
+            retry,
+            worker,
+            host,
+            websocket,
+            ..
+        } = config;
+        for (key, found, least) in [
+            ("retry.base_delay", retry.base_delay, MOMENT),
+            ("retry.max_delay", retry.max_delay, retry.base_delay),
+            ("worker.lease", worker.lease, SECOND),
+            ("worker.stall_timeout", worker.stall_timeout, MOMENT),
+            ("worker.pull_timeout", worker.pull_timeout, MOMENT),
+            ("host.offline_after", host.offline_after, SECOND),
+            ("host.lost_after", host.lost_after, host.offline_after),
+            ("reconcile.interval", config.reconcile.interval, MOMENT),
+            ("websocket.init_timeout", websocket.init_timeout, MOMENT),
+            ("websocket.keep_alive", websocket.keep_alive, MOMENT),
+            ("websocket.send_timeout", websocket.send_timeout, MOMENT),
+        ] {
+            let expected = format!("at least {}", humantime::format_duration(least));
+            let shown = humantime::format_duration(found);
+            self.require(found >= least, key, shown, &expected)?;
+        }
+        Ok(())
+    }
+
+    fn texts(&self, config: &Config) -> Result<(), ConfigError> {
+        self.patterns("registries.allow", &config.registries.allow)?;
+        self.patterns("registries.deny", &config.registries.deny)?;
+        let Some(schedule) = &config.sweep.schedule else {
+            return Ok(());
+        };
+        self.require(
+            schedule.split_whitespace().count() == 5,
+            "sweep.schedule",
+            format!("{schedule:?}"),
+            "a cron expression of five fields such as 30 23 * * *",
+        )
+    }
+
+    fn patterns(&self, key: &str, patterns: &[String]) -> Result<(), ConfigError> {
+        let strange = |letter: char| letter.is_whitespace() || letter == '/' || letter == '@';
+        let bad = patterns.iter().find(|pattern| pattern.contains(strange));
+        self.require(
+            bad.is_none(),
+            key,
+            format!("{:?}", bad.map_or("", String::as_str)),
+            "a host[:port] pattern such as registry.example:5000 or *.example",
+        )
+    }
+
+    /// `SQLite`'s `sqlite::memory:` and `sqlite:relative.db` are no proper URLs; the scheme is what counts.
+    fn url(&self, key: &str, text: Option<&str>, schemes: &[&str]) -> Result<(), ConfigError> {
+        let Some(text) = text else { return Ok(()) };
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        let well_formed = scheme == Some("sqlite") || Url::parse(text).is_ok();
+        let known = scheme.is_some_and(|scheme| schemes.contains(&scheme));
+        let expected = format!("a URL that begins with {}:", schemes.join(":, "));
+        self.require(well_formed && known, key, format!("{text:?}"), &expected)
+    }
+
+    fn positive<N: Display + Default + PartialEq>(
+        &self,
+        key: &str,
+        found: N,
+    ) -> Result<(), ConfigError> {
+        self.require(found != N::default(), key, found, "at least 1")
+    }
+
+    fn require(
+        &self,
+        right: bool,
+        key: &str,
+        found: impl Display,
+        expected: &str,
+    ) -> Result<(), ConfigError> {
         if right {
             Ok(())
         } else {
-            Err(ConfigError::invalid(layers, key, found, expected))
+            Err(ConfigError::invalid(self.layers, key, found, expected))
         }
-    };
-    let at_least = |key: &str, found: Duration, least: Duration| {
-        let expected = format!("at least {}", humantime::format_duration(least));
-        require(
-            found >= least,
-            key,
-            &humantime::format_duration(found),
-            &expected,
-        )
-    };
-    let positive = |key: &str, found: usize| require(found > 0, key, &found, "at least 1");
-    let second = Duration::from_secs(1);
-    let moment = Duration::from_millis(1);
-
-    url(
-        layers,
-        "database_url",
-        config.database_url.as_ref().map(|url| url.expose()),
-        &["sqlite", "postgres", "postgresql", "mysql", "mariadb"],
-    )?;
-    url(
-        layers,
-        "redis_url",
-        config.redis_url.as_ref().map(|url| url.expose()),
-        &["redis", "rediss", "redis+unix", "unix"],
-    )?;
-    url(
-        layers,
-        "docker_host",
-        config.docker_host.as_deref(),
-        &["unix", "tcp", "http", "npipe"],
-    )?;
-    require(
-        config.secret_key.is_none() || config.secret_key_file.is_none(),
-        "secret_key_file",
-        &"a file beside secret_key",
-        "possible: set one of the two",
-    )?;
-    require(
-        config.admin.name.is_none() || config.admin.password_file.is_some(),
-        "admin.password_file",
-        &"\"\"",
-        "enough where admin.name is set: name a file with the password",
-    )?;
-    require(
-        config.retry.max_attempts >= 1,
-        "retry.max_attempts",
-        &config.retry.max_attempts,
-        "at least 1",
-    )?;
-    at_least("retry.base_delay", config.retry.base_delay, moment)?;
-    at_least(
-        "retry.max_delay",
-        config.retry.max_delay,
-        config.retry.base_delay,
-    )?;
-    at_least("worker.lease", config.worker.lease, second)?;
-    require(
-        config.worker.concurrency >= 1,
-        "worker.concurrency",
-        &config.worker.concurrency,
-        "at least 1",
-    )?;
-    at_least("worker.stall_timeout", config.worker.stall_timeout, moment)?;
-    at_least("worker.pull_timeout", config.worker.pull_timeout, moment)?;
-    at_least("host.offline_after", config.host.offline_after, second)?;
-    at_least(
-        "host.lost_after",
-        config.host.lost_after,
-        config.host.offline_after,
-    )?;
-    at_least("reconcile.interval", config.reconcile.interval, moment)?;
-    positive("limits.request_body", config.limits.request_body)?;
-    positive(
-        "limits.operations_per_socket",
-        config.limits.operations_per_socket,
-    )?;
-    at_least(
-        "websocket.init_timeout",
-        config.websocket.init_timeout,
-        moment,
-    )?;
-    at_least("websocket.keep_alive", config.websocket.keep_alive, moment)?;
-    at_least(
-        "websocket.send_timeout",
-        config.websocket.send_timeout,
-        moment,
-    )?;
-    for (key, patterns) in [
-        ("registries.allow", &config.registries.allow),
-        ("registries.deny", &config.registries.deny),
-    ] {
-        let bad = patterns
-            .iter()
-            .find(|pattern| pattern.contains(['/', '@']) || pattern.contains(char::is_whitespace));
-        require(
-            bad.is_none(),
-            key,
-            &format!("{:?}", bad.map_or("", String::as_str)),
-            "a host[:port] pattern such as registry.example:5000 or *.example",
-        )?;
     }
-    if let Some(schedule) = &config.sweep.schedule {
-        require(
-            schedule.split_whitespace().count() == 5,
-            "sweep.schedule",
-            &format!("{schedule:?}"),
-            "a cron expression of five fields such as 30 23 * * *",
-        )?;
-    }
-    Ok(())
-}
-
-fn url(
-    layers: &Layers,
-    key: &str,
-    text: Option<&str>,
-    schemes: &[&str],
-) -> Result<(), ConfigError> {
-    let Some(text) = text else { return Ok(()) };
-    // SQLite's `sqlite::memory:` and `sqlite:relative.db` are no proper URLs to every parser; the scheme is what counts.
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-    let well_formed = scheme == Some("sqlite") || Url::parse(text).is_ok();
-    if well_formed && scheme.is_some_and(|scheme| schemes.contains(&scheme)) {
-        return Ok(());
-    }
-    let expected = format!("a URL that begins with {}:", schemes.join(":, "));
-    Err(ConfigError::invalid(
-        layers,
-        key,
-        format!("{text:?}"),
-        &expected,
-    ))
 }

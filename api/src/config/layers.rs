@@ -35,15 +35,15 @@ pub(super) struct Layers {
     /// By key, with the variable that set it.
     environment: BTreeMap<String, (String, String)>,
     flags: Dict,
-    home: Home,
+    machine: Machine,
 }
 
 /// What the defaults of `data_dir` and `host_name` depend on.
 #[derive(Default)]
-struct Home {
+struct Machine {
     data_home: Option<PathBuf>,
     home: Option<PathBuf>,
-    host_name: Option<String>,
+    hostname: Option<String>,
 }
 
 impl Layers {
@@ -62,11 +62,11 @@ impl Layers {
         let file = file
             .map(Path::to_owned)
             .or_else(|| path("WHARFINGER_CONFIG"));
-        let home = Home {
+        let machine = Machine {
             // The XDG specification has relative paths ignored.
             data_home: path("XDG_DATA_HOME").filter(|path| path.is_absolute()),
             home: path("HOME"),
-            host_name: variables.get("HOSTNAME").cloned(),
+            hostname: variables.get("HOSTNAME").cloned(),
         };
         let flags = flags
             .data()
@@ -76,66 +76,25 @@ impl Layers {
             file: file.map(read_file).transpose()?,
             environment: settings_of(&variables),
             flags: flags.into_values().next().unwrap_or_default(),
-            home,
+            machine,
         })
     }
 
     /// Every key of every layer has to stand in `default.toml`.
     pub(super) fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
         if let Some((path, dict)) = &self.file {
-            self.refuse_unknown("", dict, &self.defaults, &Origin::File(path.clone()))?;
+            refuse_unknown("", dict, &self.defaults, &Origin::File(path.clone()))?;
         }
         for (key, (variable, value)) in &self.environment {
             let dict = nested(key, value.clone());
-            self.refuse_unknown(
+            refuse_unknown(
                 "",
                 &dict,
                 &self.defaults,
                 &Origin::Variable(variable.clone()),
             )?;
         }
-        self.refuse_unknown("", &self.flags, &self.defaults, &Origin::Flag)
-    }
-
-    fn refuse_unknown(
-        &self,
-        path: &str,
-        given: &Dict,
-        known: &Dict,
-        origin: &Origin,
-    ) -> Result<(), ConfigError> {
-        for (name, value) in given {
-            let key = format!("{path}{name}");
-            match (value, known.get(name)) {
-                (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
-                    self.refuse_unknown(&format!("{key}."), given, known, origin)?;
-                }
-                (_, Some(Value::Dict(_, inner))) => {
-                    return Err(ConfigError::Invalid {
-                        key,
-                        origin: origin.clone(),
-                        found: "a single value".to_owned(),
-                        expected: format!("a section; it has {}", names(inner)),
-                    });
-                }
-                (Value::Dict(_, inner), Some(_)) => {
-                    return Err(ConfigError::Unknown {
-                        key: format!("{key}.{}", inner.keys().next().map_or("", String::as_str)),
-                        origin: origin.clone(),
-                        known: format!("{key} itself, which is no section"),
-                    });
-                }
-                (_, None) => {
-                    return Err(ConfigError::Unknown {
-                        key,
-                        origin: origin.clone(),
-                        known: names(known),
-                    });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        refuse_unknown("", &self.flags, &self.defaults, &Origin::Flag)
     }
 
     /// All layers as one, the later over the earlier.
@@ -165,9 +124,9 @@ impl Layers {
     }
 
     pub(super) fn default_data_dir(&self) -> PathBuf {
-        let Home {
+        let Machine {
             data_home, home, ..
-        } = &self.home;
+        } = &self.machine;
         let base = data_home
             .clone()
             .or_else(|| home.as_ref().map(|home| home.join(".local/share")));
@@ -179,7 +138,7 @@ impl Layers {
     pub(super) fn default_host_name(&self) -> Result<String, ConfigError> {
         fs::read_to_string("/proc/sys/kernel/hostname")
             .ok()
-            .or_else(|| self.home.host_name.clone())
+            .or_else(|| self.machine.hostname.clone())
             .map(|name| name.trim().to_owned())
             .filter(|name| !name.is_empty())
             .ok_or_else(|| {
@@ -191,6 +150,46 @@ impl Layers {
                 )
             })
     }
+}
+
+fn refuse_unknown(
+    path: &str,
+    given: &Dict,
+    known: &Dict,
+    origin: &Origin,
+) -> Result<(), ConfigError> {
+    for (name, value) in given {
+        let key = format!("{path}{name}");
+        match (value, known.get(name)) {
+            (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
+                refuse_unknown(&format!("{key}."), given, known, origin)?;
+            }
+            (_, Some(Value::Dict(_, inner))) => {
+                return Err(ConfigError::Invalid {
+                    key,
+                    origin: origin.clone(),
+                    found: "a single value".to_owned(),
+                    expected: format!("a section; it has {}", names(inner)),
+                });
+            }
+            (Value::Dict(_, inner), Some(_)) => {
+                return Err(ConfigError::Unknown {
+                    key: format!("{key}.{}", inner.keys().next().map_or("", String::as_str)),
+                    origin: origin.clone(),
+                    known: format!("{key} itself, which is no section"),
+                });
+            }
+            (_, None) => {
+                return Err(ConfigError::Unknown {
+                    key,
+                    origin: origin.clone(),
+                    known: names(known),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn read_file(path: PathBuf) -> Result<(PathBuf, Dict), ConfigError> {

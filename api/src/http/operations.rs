@@ -12,7 +12,7 @@ use futures::{StreamExt, stream::BoxStream};
 /// What an operation has to say next.
 pub(super) enum Outcome {
     /// A result.
-    Next(Response),
+    Next(Box<Response>),
     /// It is over. The operation is gone.
     Complete,
 }
@@ -79,7 +79,7 @@ impl Operations {
                 continue;
             }
             operation.ready = match operation.stream.poll_next_unpin(cx) {
-                Poll::Ready(Some(response)) => Some(Outcome::Next(response)),
+                Poll::Ready(Some(response)) => Some(Outcome::Next(Box::new(response))),
                 Poll::Ready(None) => Some(Outcome::Complete),
                 Poll::Pending => None,
             };

@@ -1,5 +1,13 @@
 //! A toy schema behind the real transport on a real socket, for the tests of `wharfinger::http`.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part"
+)]
+#![expect(
+    clippy::unused_async,
+    reason = "async-graphql makes resolvers of async functions only"
+)]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
