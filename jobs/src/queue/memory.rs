@@ -82,17 +82,16 @@ impl MemoryQueue {
         F: Future<Output = ()> + Send + 'static,
     {
         let queue = self.host(host);
-        let pool = Arc::new(Pool::new(concurrency, {
-            let queue = queue.clone();
-            move |dispatch: Dispatch| {
-                let held = Held(queue.clone(), dispatch.job_id);
-                let handled = handler(dispatch);
-                async move {
-                    handled.await;
-                    drop(held);
-                }
+        let jobs = queue.clone();
+        let holding = move |dispatch: Dispatch| {
+            let held = Held(jobs.clone(), dispatch.job_id);
+            let handled = handler(dispatch);
+            async move {
+                handled.await;
+                drop(held);
             }
-        }));
+        };
+        let pool = Arc::new(Pool::new(concurrency, holding, stop.clone()));
         let (workers, name) = (pool.clone(), worker.to_owned());
         let monitor = Monitor::new()
             .register(move |_| {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pool::{Pool, drive};
+use super::prompt::Prompt;
 use super::{Dispatch, QueueError};
 use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
 
@@ -183,7 +184,7 @@ impl RedisQueue {
         H: Fn(Dispatch) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let pool = Pool::new(concurrency, handler);
+        let pool = Pool::new(concurrency, handler, stop.clone());
         let (wake, woken) = watch::channel(());
         let work = async {
             let mut backoff = Backoff::new();
@@ -225,7 +226,12 @@ impl RedisQueue {
             .await
             .map_err(|error| error.to_string())?;
         let outcome = {
-            let (storage, woken, name) = (self.storage(host), woken.clone(), name.to_owned());
+            let (woken, name) = (woken.clone(), name.to_owned());
+            let storage = RedisStorage::<Dispatch, _>::new(Prompt {
+                connection: self.connection.clone(),
+                ended: pool.ended(),
+            })
+            .with_config(config.clone());
             let service = std::sync::Mutex::new(Some(pool.service()));
             let monitor = Monitor::new().register(move |_| {
                 let service = service.lock().ok().and_then(|mut service| service.take());
@@ -240,10 +246,6 @@ impl RedisQueue {
             tracing::debug!(host, name, %error, "could not retire the worker");
         }
         outcome
-    }
-
-    fn storage(&self, host: &str) -> RedisStorage<Dispatch> {
-        RedisStorage::new(self.connection.clone()).with_config(self.config(host))
     }
 
     /// Also tells, before apalis starts, whether Redis answers.

@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// Longer than anything takes on a busy machine; a test that gets here has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for `future`, or fails the test and says what did not happen.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(DEADLINE, future).await {
         Ok(value) => value,
         Err(_elapsed) => panic!("not within {DEADLINE:?}: {what}"),
@@ -24,7 +24,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Asks again until the answer is yes, or fails the test.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
         assert!(
@@ -36,18 +36,18 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
 }
 
 /// The shared test server.
-pub fn redis_url() -> String {
+pub(crate) fn redis_url() -> String {
     std::env::var("WHARFINGER_TEST_REDIS_URL")
         .expect("WHARFINGER_TEST_REDIS_URL is not set: run `make test`")
 }
 
 /// Keys of this test alone.
-pub fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     format!("test-{}", Uuid::new_v4().simple())
 }
 
 /// A server of one test, to stop, start again and flush.
-pub struct PrivateRedis {
+pub(crate) struct PrivateRedis {
     port: u16,
     directory: TempDir,
     server: Option<Child>,
@@ -55,14 +55,14 @@ pub struct PrivateRedis {
 
 impl PrivateRedis {
     /// A server that runs.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut redis = Self::down();
         redis.up().await;
         redis
     }
 
     /// The address of a server that does not run yet.
-    pub fn down() -> Self {
+    pub(crate) fn down() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
             port: listener.local_addr().unwrap().port(),
@@ -71,12 +71,12 @@ impl PrivateRedis {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
     /// Starts the server, empty, and waits until it answers.
-    pub async fn up(&mut self) {
+    pub(crate) async fn up(&mut self) {
         let server = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .arg("--port")
@@ -101,14 +101,14 @@ impl PrivateRedis {
     }
 
     /// Kills the server; what it held is gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().unwrap();
             server.wait().unwrap();
         }
     }
 
-    pub async fn command(&self, words: &[&str]) -> redis::Value {
+    pub(crate) async fn command(&self, words: &[&str]) -> redis::Value {
         command(&self.url(), words).await
     }
 }
@@ -120,7 +120,7 @@ impl Drop for PrivateRedis {
 }
 
 /// One command to the server at `url`.
-pub async fn command(url: &str, words: &[&str]) -> redis::Value {
+pub(crate) async fn command(url: &str, words: &[&str]) -> redis::Value {
     let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut command = redis::cmd(words[0]);
