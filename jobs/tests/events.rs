@@ -1,5 +1,7 @@
 //! Live events: the same promises inside a process and through Redis, and what a restart of Redis does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

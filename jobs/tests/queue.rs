@@ -1,5 +1,7 @@
 //! The queue's promises, kept by both implementations; and what Redis alone can do to one of them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::HashSet;

@@ -85,9 +85,9 @@ impl MemoryQueue {
         let jobs = queue.clone();
         let holding = move |dispatch: Dispatch| {
             let held = Held(jobs.clone(), dispatch.job_id);
-            let handled = handler(dispatch);
+            let work = handler(dispatch);
             async move {
-                handled.await;
+                work.await;
                 drop(held);
             }
         };
@@ -97,7 +97,7 @@ impl MemoryQueue {
             .register(move |_| {
                 WorkerBuilder::new(name.as_str())
                     .backend(queue.storage())
-                    .build(workers.service())
+                    .build(workers.service(Arc::default()))
             })
             // Nothing here fails; what a bug breaks starts again.
             .should_restart(|_, _| true);

@@ -23,7 +23,6 @@ pub(super) struct Pool<H> {
     handler: Arc<H>,
     slots: Arc<Semaphore>,
     running: TaskTracker,
-    ended: Arc<AtomicBool>,
     stop: CancellationToken,
     abandon: CancellationToken,
     _abandon_on_drop: DropGuard,
@@ -36,29 +35,24 @@ impl<H> Pool<H> {
             handler: Arc::new(handler),
             slots: Arc::new(Semaphore::new(concurrency.max(1))),
             running: TaskTracker::new(),
-            ended: Arc::default(),
             stop,
             _abandon_on_drop: abandon.clone().drop_guard(),
             abandon,
         }
     }
 
-    /// What an apalis worker calls for each message.
-    pub(super) fn service(&self) -> Handlers<H> {
+    /// What an apalis worker calls for each message. It sets `ended` when a handler returned, for the
+    /// worker to look at and clear.
+    pub(super) fn service(&self, ended: Arc<AtomicBool>) -> Handlers<H> {
         Handlers {
             handler: self.handler.clone(),
             slots: PollSemaphore::new(self.slots.clone()),
             slot: None,
             running: self.running.clone(),
-            ended: self.ended.clone(),
+            ended,
             stop: self.stop.clone(),
             abandon: self.abandon.clone(),
         }
-    }
-
-    /// Set when a handler returned, for whoever acknowledges it to look and clear.
-    pub(super) fn ended(&self) -> Arc<AtomicBool> {
-        self.ended.clone()
     }
 
     /// Waits for the handlers that still run.

@@ -1,7 +1,8 @@
 //! The queue in Redis: apalis-redis, with what it leaves open closed here (see `lua/`).
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use apalis_core::backend::ext::BackendExt;
@@ -10,11 +11,12 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_redis::{Config, RedisStorage, queries};
+use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
 use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Client, Script};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -37,6 +39,10 @@ const OPERATION: Duration = Duration::from_secs(2);
 /// A worker that missed three of these is taken for dead and its messages go to the others.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const MISSED_HEARTBEATS: usize = 3;
+/// apalis workers side by side: each fetches and acknowledges one message at a time, in two round trips.
+const LANES: usize = 2;
+/// A worker that ran this long did not fail for the reason of the one before.
+const STEADY: Duration = Duration::from_secs(10);
 const VACUUM_EVERY: Duration = Duration::from_secs(5);
 const VACUUM_BITE: usize = 1000;
 /// apalis keeps a note about every worker for ever; this lets the notes of killed ones go.
@@ -187,16 +193,8 @@ impl RedisQueue {
         let pool = Pool::new(concurrency, handler, stop.clone());
         let (wake, woken) = watch::channel(());
         let work = async {
-            let mut backoff = Backoff::new();
-            while !stop.is_cancelled() {
-                // A new name each time: apalis refuses a name that was seen a moment ago.
-                let name = format!("{worker}-{}", Uuid::new_v4().simple());
-                match self.work(host, &name, &pool, &woken, &stop).await {
-                    Ok(()) => backoff.reset(),
-                    Err(error) => tracing::warn!(host, worker, error, "restarting the worker"),
-                }
-                stop.run_until_cancelled(backoff.wait()).await;
-            }
+            let lanes = concurrency.clamp(1, LANES);
+            join_all((0..lanes).map(|_| self.lane(host, worker, &pool, &woken, &stop))).await;
             pool.drained().await;
         };
         tokio::select! {
@@ -205,6 +203,33 @@ impl RedisQueue {
             () = self.keep_clean(host) => {}
         }
         Ok(())
+    }
+
+    /// One apalis worker after another, until `stop`.
+    async fn lane<H, F>(
+        &self,
+        host: &str,
+        worker: &str,
+        pool: &Pool<H>,
+        woken: &watch::Receiver<()>,
+        stop: &CancellationToken,
+    ) where
+        H: Fn(Dispatch) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut backoff = Backoff::new();
+        while !stop.is_cancelled() {
+            let start = Instant::now();
+            // A new name each time: apalis refuses a name that was seen a moment ago.
+            let name = format!("{worker}-{}", Uuid::new_v4().simple());
+            if let Err(error) = self.work(host, &name, pool, woken, stop).await {
+                tracing::warn!(host, worker, error, "restarting the worker");
+            }
+            if start.elapsed() > STEADY {
+                backoff.reset();
+            }
+            stop.run_until_cancelled(backoff.wait()).await;
+        }
     }
 
     /// One apalis worker, from its registration to its first error or its end.
@@ -226,13 +251,14 @@ impl RedisQueue {
             .await
             .map_err(|error| error.to_string())?;
         let outcome = {
+            let ended = Arc::<AtomicBool>::default();
             let (woken, name) = (woken.clone(), name.to_owned());
             let storage = RedisStorage::<Dispatch, _>::new(Prompt {
                 connection: self.connection.clone(),
-                ended: pool.ended(),
+                ended: ended.clone(),
             })
             .with_config(config.clone());
-            let service = std::sync::Mutex::new(Some(pool.service()));
+            let service = std::sync::Mutex::new(Some(pool.service(ended)));
             let monitor = Monitor::new().register(move |_| {
                 let service = service.lock().ok().and_then(|mut service| service.take());
                 WorkerBuilder::new(name.as_str())

@@ -17,10 +17,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for `future`, or fails the test and says what did not happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_elapsed) => panic!("not within {DEADLINE:?}: {what}"),
-    }
+    let outcome = timeout(DEADLINE, future).await;
+    outcome.unwrap_or_else(|_elapsed| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Asks again until the answer is yes, or fails the test.
