@@ -82,23 +82,22 @@ impl MemoryQueue {
         F: Future<Output = ()> + Send + 'static,
     {
         let queue = self.host(host);
-        let pool = Arc::new(Pool::new(concurrency, {
-            let queue = queue.clone();
-            move |dispatch: Dispatch| {
-                let held = Held(queue.clone(), dispatch.job_id);
-                let handled = handler(dispatch);
-                async move {
-                    handled.await;
-                    drop(held);
-                }
+        let jobs = queue.clone();
+        let holding = move |dispatch: Dispatch| {
+            let held = Held(jobs.clone(), dispatch.job_id);
+            let work = handler(dispatch);
+            async move {
+                work.await;
+                drop(held);
             }
-        }));
+        };
+        let pool = Arc::new(Pool::new(concurrency, holding, stop.clone()));
         let (workers, name) = (pool.clone(), worker.to_owned());
         let monitor = Monitor::new()
             .register(move |_| {
                 WorkerBuilder::new(name.as_str())
                     .backend(queue.storage())
-                    .build(workers.service())
+                    .build(workers.service(Arc::default()))
             })
             // Nothing here fails; what a bug breaks starts again.
             .should_restart(|_, _| true);

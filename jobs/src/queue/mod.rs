@@ -11,6 +11,7 @@
 
 mod memory;
 mod pool;
+mod prompt;
 mod redis;
 
 use std::collections::HashSet;

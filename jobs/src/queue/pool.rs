@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use apalis_core::monitor::Monitor;
@@ -22,29 +23,34 @@ pub(super) struct Pool<H> {
     handler: Arc<H>,
     slots: Arc<Semaphore>,
     running: TaskTracker,
+    stop: CancellationToken,
     abandon: CancellationToken,
     _abandon_on_drop: DropGuard,
 }
 
 impl<H> Pool<H> {
-    pub(super) fn new(concurrency: usize, handler: H) -> Self {
+    pub(super) fn new(concurrency: usize, handler: H, stop: CancellationToken) -> Self {
         let abandon = CancellationToken::new();
         Self {
             handler: Arc::new(handler),
             slots: Arc::new(Semaphore::new(concurrency.max(1))),
             running: TaskTracker::new(),
+            stop,
             _abandon_on_drop: abandon.clone().drop_guard(),
             abandon,
         }
     }
 
-    /// What an apalis worker calls for each message.
-    pub(super) fn service(&self) -> Handlers<H> {
+    /// What an apalis worker calls for each message. It sets `ended` when a handler returned, for the
+    /// worker to look at and clear.
+    pub(super) fn service(&self, ended: Arc<AtomicBool>) -> Handlers<H> {
         Handlers {
             handler: self.handler.clone(),
             slots: PollSemaphore::new(self.slots.clone()),
             slot: None,
             running: self.running.clone(),
+            ended,
+            stop: self.stop.clone(),
             abandon: self.abandon.clone(),
         }
     }
@@ -77,6 +83,8 @@ pub(super) struct Handlers<H> {
     slots: PollSemaphore,
     slot: Option<OwnedSemaphorePermit>,
     running: TaskTracker,
+    ended: Arc<AtomicBool>,
+    stop: CancellationToken,
     abandon: CancellationToken,
 }
 
@@ -90,6 +98,10 @@ where
     type Future = BoxFuture<'static, Result<(), Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.stop.is_cancelled() {
+            // The shutdown of the apalis worker, which follows at once, wakes it.
+            return Poll::Pending;
+        }
         if self.slot.is_none() {
             self.slot = ready!(self.slots.poll_acquire(cx));
         }
@@ -110,10 +122,12 @@ where
         let running = self
             .running
             .spawn(async move { abandon.run_until_cancelled(work).await });
+        let ended = self.ended.clone();
         async move {
             if let Err(error) = running.await {
                 tracing::error!(%job_id, %error, "the handler of a job was cut short");
             }
+            ended.store(true, Ordering::Release);
             Ok(())
         }
         .boxed()

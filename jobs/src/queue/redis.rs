@@ -1,34 +1,27 @@
 //! The queue in Redis: apalis-redis, with what it leaves open closed here (see `lua/`).
 
+mod worker;
+
 use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use apalis_core::backend::ext::BackendExt;
-use apalis_core::monitor::Monitor;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
-use apalis_core::worker::builder::WorkerBuilder;
-use apalis_redis::{Config, RedisStorage, queries};
-use futures::{Stream, StreamExt, stream};
+use apalis_redis::{Config, queries};
 use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Client, Script};
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_stream::wrappers::WatchStream;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::pool::{Pool, drive};
 use super::{Dispatch, QueueError};
-use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
+use crate::redis_link;
 
 static FORGET_ENDED: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/forget_ended.lua")));
 static MAKE_AVAILABLE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/make_available.lua")));
 static HOLDS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/holds.lua")));
-static RETIRE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/retire.lua")));
 static VACUUM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/vacuum.lua")));
 
 /// A whole operation of several commands; each command has a shorter deadline of its own.
@@ -36,10 +29,7 @@ const OPERATION: Duration = Duration::from_secs(2);
 /// A worker that missed three of these is taken for dead and its messages go to the others.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const MISSED_HEARTBEATS: usize = 3;
-const VACUUM_EVERY: Duration = Duration::from_secs(5);
 const VACUUM_BITE: usize = 1000;
-/// apalis keeps a note about every worker for ever; this lets the notes of killed ones go.
-const WORKER_NOTE_SECONDS: i64 = 86_400;
 
 /// A queue per host in Redis or Valkey (`{prefix}:queue:{host}`).
 #[derive(Clone)]
@@ -170,161 +160,10 @@ impl RedisQueue {
         let mut connection = self.connection.clone();
         in_operation(async { Ok(connection.ping::<()>().await?) }).await
     }
-
-    pub(super) async fn run<H, F>(
-        &self,
-        host: &str,
-        worker: &str,
-        concurrency: usize,
-        handler: H,
-        stop: CancellationToken,
-    ) -> Result<(), QueueError>
-    where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let pool = Pool::new(concurrency, handler);
-        let (wake, woken) = watch::channel(());
-        let work = async {
-            let mut backoff = Backoff::new();
-            while !stop.is_cancelled() {
-                // A new name each time: apalis refuses a name that was seen a moment ago.
-                let name = format!("{worker}-{}", Uuid::new_v4().simple());
-                match self.work(host, &name, &pool, &woken, &stop).await {
-                    Ok(()) => backoff.reset(),
-                    Err(error) => tracing::warn!(host, worker, error, "restarting the worker"),
-                }
-                stop.run_until_cancelled(backoff.wait()).await;
-            }
-            pool.drained().await;
-        };
-        tokio::select! {
-            () = work => {}
-            () = self.listen(host, &wake) => {}
-            () = self.keep_clean(host) => {}
-        }
-        Ok(())
-    }
-
-    /// One apalis worker, from its registration to its first error or its end.
-    async fn work<H, F>(
-        &self,
-        host: &str,
-        name: &str,
-        pool: &Pool<H>,
-        woken: &watch::Receiver<()>,
-        stop: &CancellationToken,
-    ) -> Result<(), String>
-    where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let config = self.config(host);
-        let note = format!("{}:workers:metadata:{name}", config.queue);
-        self.expire_note(&note)
-            .await
-            .map_err(|error| error.to_string())?;
-        let outcome = {
-            let (storage, woken, name) = (self.storage(host), woken.clone(), name.to_owned());
-            let service = std::sync::Mutex::new(Some(pool.service()));
-            let monitor = Monitor::new().register(move |_| {
-                let service = service.lock().ok().and_then(|mut service| service.take());
-                WorkerBuilder::new(name.as_str())
-                    .backend(storage.clone().poll_with_stream(wakes(woken.clone())))
-                    .build(service.expect("a monitor without restarts builds its worker once"))
-            });
-            drive(monitor, stop).await
-        };
-        if let Err(error) = self.retire(&config, name, &note).await {
-            // Its messages go to the others after the missed heartbeats.
-            tracing::debug!(host, name, %error, "could not retire the worker");
-        }
-        outcome
-    }
-
-    fn storage(&self, host: &str) -> RedisStorage<Dispatch> {
-        RedisStorage::new(self.connection.clone()).with_config(self.config(host))
-    }
-
-    /// Also tells, before apalis starts, whether Redis answers.
-    async fn expire_note(&self, note: &str) -> Result<(), QueueError> {
-        let mut connection = self.connection.clone();
-        let mut pipe = redis::pipe();
-        pipe.hset(note, "backend_name", "RedisStorage").ignore();
-        pipe.expire(note, WORKER_NOTE_SECONDS).ignore();
-        in_operation(async { Ok(pipe.query_async(&mut connection).await?) }).await
-    }
-
-    async fn retire(&self, config: &Config, name: &str, note: &str) -> Result<u32, QueueError> {
-        let mut connection = self.connection.clone();
-        in_operation(async {
-            Ok(RETIRE
-                .key(config.active_jobs_list())
-                .key(config.workers_set())
-                .key(format!("{}:{name}", config.inflight_jobs_set()))
-                .key(note)
-                .key(config.job_data_hash())
-                .key(config.job_meta_hash())
-                .arg(name)
-                .arg(wake_channel(config))
-                .invoke_async(&mut connection)
-                .await?)
-        })
-        .await
-    }
-
-    /// Wakes the worker at each push, and when the connection was renewed: pushes may have been missed.
-    async fn listen(&self, host: &str, wake: &watch::Sender<()>) {
-        let channel = wake_channel(&self.config(host));
-        let mut backoff = Backoff::new();
-        loop {
-            if let Ok((mut sink, mut pushes)) = redis_link::pubsub(&self.client).await
-                && in_time(sink.subscribe(&channel)).await.is_ok()
-            {
-                backoff.reset();
-                wake.send_replace(());
-                loop {
-                    match timeout(KEEPALIVE, pushes.next()).await {
-                        Ok(Some(_push)) => {
-                            wake.send_replace(());
-                        }
-                        Ok(None) => break,
-                        Err(_silence) if in_time(sink.ping::<()>()).await.is_ok() => {}
-                        Err(_silence) => break,
-                    }
-                }
-            }
-            backoff.wait().await;
-        }
-    }
-
-    async fn keep_clean(&self, host: &str) {
-        let mut ticks = interval(VACUUM_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = self.vacuum(host).await {
-                tracing::debug!(host, %error, "could not vacuum the queue");
-            }
-        }
-    }
 }
 
 fn wake_channel(config: &Config) -> String {
     format!("{}:wake", config.queue)
-}
-
-/// Pushes as apalis wants to be told of them. A fetch that is under way may have looked before the push:
-/// waking the poller once more makes it look again when that fetch comes back empty.
-fn wakes(woken: watch::Receiver<()>) -> impl Stream<Item = ()> + Unpin + Send + Sync + 'static {
-    let mut woken = WatchStream::new(woken);
-    stream::poll_fn(move |cx| {
-        let item = woken.poll_next_unpin(cx);
-        if item.is_ready() {
-            cx.waker().wake_by_ref();
-        }
-        item
-    })
 }
 
 async fn in_operation<T>(

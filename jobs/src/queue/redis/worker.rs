@@ -1,0 +1,208 @@
+//! The worker of a host: apalis workers, made again after any error, and what they need beside them.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use apalis_core::backend::ext::BackendExt;
+use apalis_core::monitor::Monitor;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_redis::{Config, RedisStorage};
+use futures::future::join_all;
+use futures::{Stream, StreamExt, stream};
+use redis::Script;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{RedisQueue, in_operation, wake_channel};
+use crate::queue::pool::{Pool, drive};
+use crate::queue::prompt::Prompt;
+use crate::queue::{Dispatch, QueueError};
+use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
+
+static RETIRE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/retire.lua")));
+
+/// apalis workers side by side: each fetches and acknowledges one message at a time, in two round trips.
+const LANES: usize = 2;
+/// A worker that ran this long did not fail for the reason of the one before.
+const STEADY: Duration = Duration::from_secs(10);
+const VACUUM_EVERY: Duration = Duration::from_secs(5);
+/// apalis keeps a note about every worker for ever; this lets the notes of killed ones go.
+const WORKER_NOTE_SECONDS: i64 = 86_400;
+
+impl RedisQueue {
+    pub(in crate::queue) async fn run<H, F>(
+        &self,
+        host: &str,
+        worker: &str,
+        concurrency: usize,
+        handler: H,
+        stop: CancellationToken,
+    ) -> Result<(), QueueError>
+    where
+        H: Fn(Dispatch) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let pool = Pool::new(concurrency, handler, stop.clone());
+        let (wake, woken) = watch::channel(());
+        let work = async {
+            let lanes = concurrency.clamp(1, LANES);
+            join_all((0..lanes).map(|_| self.lane(host, worker, &pool, &woken, &stop))).await;
+            pool.drained().await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = self.listen(host, &wake) => {}
+            () = self.keep_clean(host) => {}
+        }
+        Ok(())
+    }
+
+    /// One apalis worker after another, until `stop`.
+    async fn lane<H, F>(
+        &self,
+        host: &str,
+        worker: &str,
+        pool: &Pool<H>,
+        woken: &watch::Receiver<()>,
+        stop: &CancellationToken,
+    ) where
+        H: Fn(Dispatch) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut backoff = Backoff::new();
+        while !stop.is_cancelled() {
+            let start = Instant::now();
+            // A new name each time: apalis refuses a name that was seen a moment ago.
+            let name = format!("{worker}-{}", Uuid::new_v4().simple());
+            if let Err(error) = self.work(host, &name, pool, woken, stop).await {
+                tracing::warn!(host, worker, error, "restarting the worker");
+            }
+            if start.elapsed() > STEADY {
+                backoff.reset();
+            }
+            stop.run_until_cancelled(backoff.wait()).await;
+        }
+    }
+
+    /// One apalis worker, from its registration to its first error or its end.
+    async fn work<H, F>(
+        &self,
+        host: &str,
+        name: &str,
+        pool: &Pool<H>,
+        woken: &watch::Receiver<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), String>
+    where
+        H: Fn(Dispatch) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let config = self.config(host);
+        let note = format!("{}:workers:metadata:{name}", config.queue);
+        self.expire_note(&note)
+            .await
+            .map_err(|error| error.to_string())?;
+        let outcome = {
+            let ended = Arc::<AtomicBool>::default();
+            let (woken, name) = (woken.clone(), name.to_owned());
+            let storage = RedisStorage::<Dispatch, _>::new(Prompt {
+                connection: self.connection.clone(),
+                ended: ended.clone(),
+            })
+            .with_config(config.clone());
+            let service = std::sync::Mutex::new(Some(pool.service(ended)));
+            let monitor = Monitor::new().register(move |_| {
+                let service = service.lock().ok().and_then(|mut service| service.take());
+                WorkerBuilder::new(name.as_str())
+                    .backend(storage.clone().poll_with_stream(wakes(woken.clone())))
+                    .build(service.expect("a monitor without restarts builds its worker once"))
+            });
+            drive(monitor, stop).await
+        };
+        if let Err(error) = self.retire(&config, name, &note).await {
+            // Its messages go to the others after the missed heartbeats.
+            tracing::debug!(host, name, %error, "could not retire the worker");
+        }
+        outcome
+    }
+
+    /// Also tells, before apalis starts, whether Redis answers.
+    async fn expire_note(&self, note: &str) -> Result<(), QueueError> {
+        let mut connection = self.connection.clone();
+        let mut pipe = redis::pipe();
+        pipe.hset(note, "backend_name", "RedisStorage").ignore();
+        pipe.expire(note, WORKER_NOTE_SECONDS).ignore();
+        in_operation(async { Ok(pipe.query_async(&mut connection).await?) }).await
+    }
+
+    async fn retire(&self, config: &Config, name: &str, note: &str) -> Result<u32, QueueError> {
+        let mut connection = self.connection.clone();
+        in_operation(async {
+            Ok(RETIRE
+                .key(config.active_jobs_list())
+                .key(config.workers_set())
+                .key(format!("{}:{name}", config.inflight_jobs_set()))
+                .key(note)
+                .key(config.job_data_hash())
+                .key(config.job_meta_hash())
+                .arg(name)
+                .arg(wake_channel(config))
+                .invoke_async(&mut connection)
+                .await?)
+        })
+        .await
+    }
+
+    /// Wakes the worker at each push, and when the connection was renewed: pushes may have been missed.
+    async fn listen(&self, host: &str, wake: &watch::Sender<()>) {
+        let channel = wake_channel(&self.config(host));
+        let mut backoff = Backoff::new();
+        loop {
+            if let Ok((mut sink, mut pushes)) = redis_link::pubsub(&self.client).await
+                && in_time(sink.subscribe(&channel)).await.is_ok()
+            {
+                backoff.reset();
+                wake.send_replace(());
+                loop {
+                    match timeout(KEEPALIVE, pushes.next()).await {
+                        Ok(Some(_push)) => {
+                            wake.send_replace(());
+                        }
+                        Ok(None) => break,
+                        Err(_silence) if in_time(sink.ping::<()>()).await.is_ok() => {}
+                        Err(_silence) => break,
+                    }
+                }
+            }
+            backoff.wait().await;
+        }
+    }
+
+    async fn keep_clean(&self, host: &str) {
+        let mut ticks = interval(VACUUM_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.vacuum(host).await {
+                tracing::debug!(host, %error, "could not vacuum the queue");
+            }
+        }
+    }
+}
+
+/// Pushes as apalis wants to be told of them. A fetch that is under way may have looked before the push:
+/// waking the poller once more makes it look again when that fetch comes back empty.
+fn wakes(woken: watch::Receiver<()>) -> impl Stream<Item = ()> + Unpin + Send + Sync + 'static {
+    let mut woken = WatchStream::new(woken);
+    stream::poll_fn(move |cx| {
+        let item = woken.poll_next_unpin(cx);
+        if item.is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        item
+    })
+}

@@ -1,0 +1,444 @@
+//! The queue's promises, kept by both implementations; and what Redis alone can do to one of them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{DEADLINE, PrivateRedis, command, prefix, redis_url, soon, until};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_jobs::queue::{Dispatch, JobQueue, MemoryQueue, QueueError, RedisQueue};
+
+const HOST: &str = "host-1";
+
+fn memory() -> JobQueue {
+    JobQueue::Memory(MemoryQueue::new())
+}
+
+fn redis() -> JobQueue {
+    redis_at(&redis_url(), &prefix())
+}
+
+fn redis_at(url: &str, prefix: &str) -> JobQueue {
+    JobQueue::Redis(RedisQueue::connect(url, prefix).unwrap())
+}
+
+/// A worker whose handlers say that they started, and return when they are let.
+struct Worker {
+    started: mpsc::UnboundedReceiver<Uuid>,
+    gate: Arc<Semaphore>,
+    stop: CancellationToken,
+    run: JoinHandle<Result<(), QueueError>>,
+}
+
+impl Worker {
+    fn closed(queue: &JobQueue, name: &'static str, concurrency: usize) -> Self {
+        let (start, started) = mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let stop = CancellationToken::new();
+        let handler = {
+            let gate = gate.clone();
+            move |dispatch: Dispatch| {
+                let (start, gate) = (start.clone(), gate.clone());
+                async move {
+                    start.send(dispatch.job_id).unwrap();
+                    gate.acquire().await.unwrap().forget();
+                    assert_ne!(dispatch.traceparent.as_deref(), Some("panic"));
+                }
+            }
+        };
+        let (queue, token) = (queue.clone(), stop.clone());
+        let run =
+            tokio::spawn(async move { queue.run(HOST, name, concurrency, handler, token).await });
+        Self {
+            started,
+            gate,
+            stop,
+            run,
+        }
+    }
+
+    fn open(queue: &JobQueue, name: &'static str, concurrency: usize) -> Self {
+        let worker = Self::closed(queue, name, concurrency);
+        worker.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+        worker
+    }
+
+    async fn next(&mut self) -> Uuid {
+        soon("a handler starts", self.started.recv()).await.unwrap()
+    }
+
+    async fn next_n(&mut self, n: usize) -> Vec<Uuid> {
+        let mut ids = Vec::with_capacity(n);
+        for _ in 0..n {
+            ids.push(self.next().await);
+        }
+        ids
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        soon("the worker ends", self.run).await.unwrap().unwrap();
+    }
+}
+
+async fn push(queue: &JobQueue) -> Uuid {
+    let job_id = Uuid::now_v7();
+    push_id(queue, job_id).await;
+    job_id
+}
+
+async fn push_id(queue: &JobQueue, job_id: Uuid) {
+    let dispatch = Dispatch {
+        job_id,
+        traceparent: None,
+    };
+    queue.push(HOST, &dispatch).await.unwrap();
+}
+
+async fn held(queue: &JobQueue, ids: &[Uuid]) -> HashSet<Uuid> {
+    queue.holds(HOST, ids).await.unwrap()
+}
+
+async fn until_let_go(queue: &JobQueue, ids: &[Uuid]) {
+    until("the queue lets go", || async {
+        held(queue, ids).await.is_empty()
+    })
+    .await;
+}
+
+/// Pushes until a push is taken, as the dispatcher does.
+async fn push_in_the_end(queue: &JobQueue) -> Uuid {
+    let dispatch = Dispatch {
+        job_id: Uuid::now_v7(),
+        traceparent: None,
+    };
+    until("a push is taken", || async {
+        queue.push(HOST, &dispatch).await.is_ok()
+    })
+    .await;
+    dispatch.job_id
+}
+
+async fn an_idle_worker_wakes_at_once(queue: JobQueue) {
+    let mut worker = Worker::open(&queue, "w", 4);
+    push(&queue).await;
+    worker.next().await;
+    let mut waits = Vec::new();
+    for _ in 0..50 {
+        let start = Instant::now();
+        let job_id = push(&queue).await;
+        assert_eq!(worker.next().await, job_id);
+        waits.push(start.elapsed());
+        until_let_go(&queue, &[job_id]).await;
+    }
+    waits.sort();
+    println!("push to handler: p50 {:?}, max {:?}", waits[25], waits[49]);
+    // A heartbeat, which would find the job too, comes every 2 seconds.
+    assert!(waits[25] < Duration::from_millis(100), "{waits:?}");
+    worker.end().await;
+}
+
+async fn every_job_runs(queue: JobQueue) {
+    let mut pushed = HashSet::new();
+    for _ in 0..200 {
+        pushed.insert(push(&queue).await);
+    }
+    let mut worker = Worker::open(&queue, "w", 4);
+    assert_eq!(HashSet::from_iter(worker.next_n(200).await), pushed);
+    worker.end().await;
+}
+
+async fn hosts_are_apart(queue: JobQueue) {
+    let mut worker = Worker::open(&queue, "w", 1);
+    let elsewhere = Dispatch {
+        job_id: Uuid::now_v7(),
+        traceparent: None,
+    };
+    queue.push("host-2", &elsewhere).await.unwrap();
+    let here = push(&queue).await;
+    assert_eq!(worker.next().await, here);
+    let ids = [elsewhere.job_id];
+    assert!(held(&queue, &ids).await.is_empty());
+    assert!(queue.holds("host-2", &ids).await.unwrap().contains(&ids[0]));
+    worker.end().await;
+}
+
+async fn a_duplicate_is_harmless_and_an_ended_job_can_be_pushed_again(queue: JobQueue) {
+    let job_id = push(&queue).await;
+    push_id(&queue, job_id).await;
+    let mut worker = Worker::open(&queue, "w", 1);
+    for _ in 0..3 {
+        assert_eq!(worker.next().await, job_id);
+        until_let_go(&queue, &[job_id]).await;
+        push_id(&queue, job_id).await;
+    }
+    worker.end().await;
+}
+
+async fn holds_tells_waiting_running_and_gone(queue: JobQueue) {
+    let never = Uuid::now_v7();
+    let first = push(&queue).await;
+    let second = push(&queue).await;
+    let all = [never, first, second];
+    let both = HashSet::from([first, second]);
+    assert_eq!(held(&queue, &all).await, both);
+
+    let mut worker = Worker::closed(&queue, "w", 1);
+    let running = worker.next().await;
+    assert_eq!(held(&queue, &all).await, both);
+    worker.gate.add_permits(1);
+    let next = worker.next().await;
+    until_let_go(&queue, &[running]).await;
+    assert_eq!(held(&queue, &all).await, HashSet::from([next]));
+    worker.gate.add_permits(1);
+    until_let_go(&queue, &all).await;
+    worker.end().await;
+}
+
+async fn no_more_handlers_than_allowed(queue: JobQueue) {
+    let mut worker = Worker::closed(&queue, "w", 2);
+    for _ in 0..6 {
+        push(&queue).await;
+    }
+    worker.next_n(2).await;
+    for _ in 0..4 {
+        // A round trip through the queue gives a third handler every chance to start.
+        queue.health().await.unwrap();
+        assert!(worker.started.try_recv().is_err());
+        worker.gate.add_permits(1);
+        worker.next().await;
+    }
+    worker.gate.add_permits(2);
+    worker.end().await;
+}
+
+async fn a_busy_worker_hoards_nothing(queue: JobQueue) {
+    let mut busy = Worker::closed(&queue, "busy", 1);
+    push(&queue).await;
+    busy.next().await;
+    let mut pushed = HashSet::new();
+    for _ in 0..3 {
+        pushed.insert(push(&queue).await);
+    }
+    let mut idle = Worker::open(&queue, "idle", 1);
+    assert_eq!(HashSet::from_iter(idle.next_n(3).await), pushed);
+    busy.gate.add_permits(1);
+    busy.end().await;
+    idle.end().await;
+}
+
+async fn a_panic_ends_only_its_handler(queue: JobQueue) {
+    let mut worker = Worker::open(&queue, "w", 1);
+    let panics = Dispatch {
+        job_id: Uuid::now_v7(),
+        traceparent: Some("panic".to_owned()),
+    };
+    queue.push(HOST, &panics).await.unwrap();
+    assert_eq!(worker.next().await, panics.job_id);
+    until_let_go(&queue, &[panics.job_id]).await;
+    let job_id = push(&queue).await;
+    assert_eq!(worker.next().await, job_id);
+    worker.end().await;
+}
+
+async fn stop_lets_the_running_end_and_leaves_the_rest(queue: JobQueue) {
+    let mut worker = Worker::closed(&queue, "w", 1);
+    let ids = [push(&queue).await, push(&queue).await];
+    let running = worker.next().await;
+    worker.stop.cancel();
+    queue.health().await.unwrap();
+    assert!(!worker.run.is_finished());
+    worker.gate.add_permits(2);
+    soon("the worker ends", worker.run).await.unwrap().unwrap();
+    assert!(worker.started.try_recv().is_err());
+
+    let rest = held(&queue, &ids).await;
+    assert_eq!(rest.len(), 1);
+    assert!(!rest.contains(&running));
+    let mut next = Worker::open(&queue, "w", 1);
+    assert!(rest.contains(&next.next().await));
+    next.end().await;
+}
+
+async fn a_stopped_idle_worker_ends_and_its_name_serves_again(queue: JobQueue) {
+    for _ in 0..2 {
+        let mut worker = Worker::open(&queue, "same-name", 1);
+        let job_id = push(&queue).await;
+        assert_eq!(worker.next().await, job_id);
+        worker.end().await;
+    }
+}
+
+macro_rules! suite {
+    ($implementation:ident: $($test:ident)*) => {
+        mod $implementation {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(super::$implementation()).await;
+                }
+            )*
+        }
+    };
+    ($($test:ident)*) => {
+        suite!(memory: $($test)*);
+        suite!(redis: $($test)*);
+    };
+}
+
+suite! {
+    an_idle_worker_wakes_at_once
+    every_job_runs
+    hosts_are_apart
+    a_duplicate_is_harmless_and_an_ended_job_can_be_pushed_again
+    holds_tells_waiting_running_and_gone
+    no_more_handlers_than_allowed
+    a_busy_worker_hoards_nothing
+    a_panic_ends_only_its_handler
+    stop_lets_the_running_end_and_leaves_the_rest
+    a_stopped_idle_worker_ends_and_its_name_serves_again
+}
+
+#[tokio::test]
+async fn memory_forgets_the_running_jobs_of_a_dropped_worker() {
+    let queue = memory();
+    let mut worker = Worker::closed(&queue, "w", 1);
+    let lost = push(&queue).await;
+    worker.next().await;
+    worker.run.abort();
+    until_let_go(&queue, &[lost]).await;
+    push_id(&queue, lost).await;
+    let mut next = Worker::open(&queue, "w", 1);
+    assert_eq!(next.next().await, lost);
+    next.end().await;
+}
+
+#[tokio::test]
+async fn redis_gives_a_killed_workers_jobs_to_another() {
+    let queue = redis();
+    let mut killed = Worker::closed(&queue, "killed", 2);
+    let ids = HashSet::from([push(&queue).await, push(&queue).await]);
+    killed.next_n(2).await;
+    killed.run.abort();
+    let mut other = Worker::open(&queue, "other", 1);
+    assert_eq!(HashSet::from_iter(other.next_n(2).await), ids);
+    other.end().await;
+}
+
+#[tokio::test]
+async fn redis_keeps_a_long_handler_to_one_worker() {
+    let queue = redis();
+    let mut busy = Worker::closed(&queue, "busy", 1);
+    let mut other = Worker::open(&queue, "other", 1);
+    push(&queue).await;
+    let long = tokio::select! { id = busy.next() => Some(id), _ = other.next() => None };
+    if long.is_some() {
+        // Longer than the missed heartbeats that would take the job away.
+        let taken = tokio::time::timeout(Duration::from_secs(8), other.started.recv()).await;
+        assert!(taken.is_err(), "a live worker's job went to another");
+    }
+    busy.gate.add_permits(1);
+    busy.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn redis_is_left_clean() {
+    let (url, prefix) = (redis_url(), prefix());
+    let queue = redis_at(&url, &prefix);
+    let mut worker = Worker::open(&queue, "w", 4);
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(push(&queue).await);
+    }
+    worker.next_n(100).await;
+    until_let_go(&queue, &ids).await;
+    worker.end().await;
+    queue.vacuum(HOST).await.unwrap();
+    let keys = command(&url, &["KEYS", &format!("{prefix}*")]).await;
+    assert_eq!(keys, ::redis::Value::Array(vec![]));
+}
+
+#[tokio::test]
+async fn redis_flushed_loses_messages_but_not_workers() {
+    let server = PrivateRedis::start().await;
+    let queue = redis_at(&server.url(), "flush");
+    let mut worker = Worker::closed(&queue, "w", 2);
+    push(&queue).await;
+    worker.next().await;
+    server.command(&["FLUSHALL"]).await;
+    // The handler goes on, and the worker takes new messages beside it.
+    let job_id = push(&queue).await;
+    assert_eq!(worker.next().await, job_id);
+    worker.gate.add_permits(2);
+    worker.end().await;
+}
+
+#[tokio::test]
+async fn redis_restarted_runs_new_pushes_beside_old_handlers() {
+    let mut server = PrivateRedis::start().await;
+    let queue = redis_at(&server.url(), "restart");
+    let mut worker = Worker::closed(&queue, "w", 2);
+    push(&queue).await;
+    worker.next().await;
+    for _ in 0..2 {
+        server.kill();
+        let start = Instant::now();
+        let down = Dispatch {
+            job_id: Uuid::now_v7(),
+            traceparent: None,
+        };
+        assert!(queue.push(HOST, &down).await.is_err());
+        assert!(queue.holds(HOST, &[down.job_id]).await.is_err());
+        assert!(queue.health().await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(6));
+        server.up().await;
+        let job_id = push_in_the_end(&queue).await;
+        assert_eq!(worker.next().await, job_id);
+        assert!(worker.started.try_recv().is_err());
+        worker.gate.add_permits(1);
+    }
+    worker.gate.add_permits(1);
+    worker.end().await;
+}
+
+#[tokio::test]
+async fn redis_may_be_down_at_the_start() {
+    let mut server = PrivateRedis::down();
+    let queue = redis_at(&server.url(), "late");
+    let mut worker = Worker::open(&queue, "w", 1);
+    let dispatch = Dispatch {
+        job_id: Uuid::now_v7(),
+        traceparent: None,
+    };
+    let start = Instant::now();
+    assert!(queue.push(HOST, &dispatch).await.is_err());
+    assert!(start.elapsed() < Duration::from_secs(3));
+    server.up().await;
+    let job_id = push_in_the_end(&queue).await;
+    assert_eq!(worker.next().await, job_id);
+    worker.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_stops_while_redis_is_down() {
+    let mut server = PrivateRedis::start().await;
+    let queue = redis_at(&server.url(), "stop");
+    let mut worker = Worker::closed(&queue, "w", 1);
+    push(&queue).await;
+    worker.next().await;
+    server.kill();
+    worker.stop.cancel();
+    worker.gate.add_permits(1);
+    let start = Instant::now();
+    soon("the worker ends", worker.run).await.unwrap().unwrap();
+    assert!(start.elapsed() < DEADLINE / 2);
+}

@@ -1,0 +1,127 @@
+//! What the tests of queue and events share: deadlines instead of sleeps, and Redis servers.
+#![allow(
+    dead_code,
+    reason = "each test program uses its own part of this module"
+)]
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+/// Longer than anything takes on a busy machine; a test that gets here has failed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for `future`, or fails the test and says what did not happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = timeout(DEADLINE, future).await;
+    outcome.unwrap_or_else(|_elapsed| panic!("not within {DEADLINE:?}: {what}"))
+}
+
+/// Asks again until the answer is yes, or fails the test.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The shared test server.
+pub(crate) fn redis_url() -> String {
+    std::env::var("WHARFINGER_TEST_REDIS_URL")
+        .expect("WHARFINGER_TEST_REDIS_URL is not set: run `make test`")
+}
+
+/// Keys of this test alone.
+pub(crate) fn prefix() -> String {
+    format!("test-{}", Uuid::new_v4().simple())
+}
+
+/// A server of one test, to stop, start again and flush.
+pub(crate) struct PrivateRedis {
+    port: u16,
+    directory: TempDir,
+    server: Option<Child>,
+}
+
+impl PrivateRedis {
+    /// A server that runs.
+    pub(crate) async fn start() -> Self {
+        let mut redis = Self::down();
+        redis.up().await;
+        redis
+    }
+
+    /// The address of a server that does not run yet.
+    pub(crate) fn down() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            port: listener.local_addr().unwrap().port(),
+            directory: TempDir::new().unwrap(),
+            server: None,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Starts the server, empty, and waits until it answers.
+    pub(crate) async fn up(&mut self) {
+        let server = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .arg("--port")
+            .arg(self.port.to_string())
+            .arg("--dir")
+            .arg(self.directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.server = Some(server);
+        let client = redis::Client::open(self.url()).unwrap();
+        until("redis-server answers", || async {
+            match client.get_multiplexed_async_connection().await {
+                Ok(mut connection) => redis::cmd("PING")
+                    .query_async::<()>(&mut connection)
+                    .await
+                    .is_ok(),
+                Err(_) => false,
+            }
+        })
+        .await;
+    }
+
+    /// Kills the server; what it held is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    pub(crate) async fn command(&self, words: &[&str]) -> redis::Value {
+        command(&self.url(), words).await
+    }
+}
+
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One command to the server at `url`.
+pub(crate) async fn command(url: &str, words: &[&str]) -> redis::Value {
+    let client = redis::Client::open(url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query_async(&mut connection).await.unwrap()
+}
