@@ -1,7 +1,15 @@
 //! The gateway of Wharfinger: GraphQL over HTTP and WebSocket, its pages, the settings of the whole program, and the
 //! client that talks to it from a terminal.
 
+pub mod cli;
 pub mod client;
 pub mod config;
+mod gate;
 pub mod graphql;
+mod health;
 pub mod http;
+mod parts;
+mod serve;
+mod signals;
+mod telemetry;
+mod user_create;

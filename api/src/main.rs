@@ -1,3 +1,8 @@
-//! The `wharfinger` binary.
+//! The `wharfinger` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    wharfinger::cli::run().await
+}

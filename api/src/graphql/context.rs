@@ -1,7 +1,7 @@
 //! What resolvers find in their context: the services, who is calling, and the loaders of the request.
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, Data, Error, ErrorExtensions as _};
+use async_graphql::{Context, Error, ErrorExtensions as _};
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
 use wharfinger_jobs::error::{ServiceError, UserError};
@@ -29,13 +29,9 @@ pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Puts the caller of a request into its data, with loaders that answer only what that caller may see.
-pub(crate) fn request_data(services: &Services, caller: Caller) -> Data {
-    let loader = Loader::new(services.db.clone(), Viewer::from(&caller.user));
-    let mut data = Data::default();
-    data.insert(DataLoader::new(loader, tokio::spawn));
-    data.insert(caller);
-    data
+/// Loaders for one request, which answer only what its caller may see.
+pub(crate) fn loader_for(services: &Services, caller: &Caller) -> DataLoader<Loader> {
+    DataLoader::new(Loader::new(services.db.clone(), Viewer::from(&caller.user)), tokio::spawn)
 }
 
 /// The services.

@@ -18,7 +18,7 @@ use async_graphql::Schema as GraphQlSchema;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
-pub(crate) use context::{Caller, request_data};
+pub(crate) use context::{Caller, loader_for};
 use context::Gateway;
 use mutation::Mutation;
 use query::Query;

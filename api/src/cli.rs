@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use figment::providers::Serialized;
+use serde::Serialize;
+use wharfinger_entity::Credits;
+
+use crate::client::{self, ClientCommand};
+use crate::config::Config;
+use crate::{graphql, parts, serve, telemetry, user_create};
+
+/// Pulls container images onto a fleet of shared Docker hosts, metered per user, through one GraphQL endpoint.
+#[derive(Debug, Parser)]
+#[command(name = "wharfinger", version, propagate_version = true)]
+struct Program {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where settings come from besides the environment.
+#[derive(Debug, Args)]
+struct Settings {
+    /// A file of settings; `api/default.toml` in the source has every one with its default
+    #[arg(long, global = true, env = "WHARFINGER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Settings that may be given as flags. They win over the environment, which wins over the file.
+#[derive(Debug, Args, Serialize)]
+struct Flags {
+    /// Where the database file and logs live [env: `WHARFINGER_DATA_DIR`]
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or directives [env: `WHARFINGER_LOG`]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    /// Address and port of the gateway [env: `WHARFINGER_LISTEN`]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway and a worker for the local engine (the default)
+    Serve(ServeArgs),
+    /// Run only a worker, for a Docker host of a fleet
+    Worker(WorkerArgs),
+    /// Bring the database up to date
+    Migrate,
+    /// Print the GraphQL schema
+    Schema,
+    /// Make users straight in the database
+    #[command(subcommand)]
+    User(UserCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+#[derive(Debug, Default, Args)]
+struct ServeArgs {
+    /// Address and port of the gateway [env: `WHARFINGER_LISTEN`]
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
+    #[arg(long, value_name = "NAME")]
+    host_name: Option<String>,
+    /// Run no worker: the Docker hosts have their own
+    #[arg(long)]
+    no_worker: bool,
+    /// Leave the database as it is: `wharfinger migrate` brings it up to date
+    #[arg(long)]
+    no_migrate: bool,
+}
+
+#[derive(Debug, Args)]
+struct WorkerArgs {
+    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
+    #[arg(long, value_name = "NAME")]
+    host_name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Make a user; prints an API token alone on standard output
+    Create {
+        /// Unique, whatever the case
+        name: String,
+        /// An administrator
+        #[arg(long)]
+        admin: bool,
+        /// First balance; `credits.initial` if left out
+        #[arg(long, value_name = "N")]
+        credits: Option<Credits>,
+        /// Read a password from standard input, for signing in with it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+}
+
+/// Runs the program.
+pub async fn run() -> ExitCode {
+    let program = Program::parse();
+    match program.command {
+        // A client of the API has settings of its own, and exit codes.
+        Some(Command::Client(command)) => client::run(command).await,
+        command => match administer(program.settings, command).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("wharfinger: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Result<()> {
+    if matches!(command, Some(Command::Schema)) {
+        print!("{}", graphql::sdl());
+        return Ok(());
+    }
+    let Settings { config: file, mut flags } = settings;
+    let command = command.unwrap_or_else(|| Command::Serve(ServeArgs::default()));
+    match &command {
+        Command::Serve(args) => {
+            flags.listen = args.listen;
+            flags.host_name.clone_from(&args.host_name);
+        }
+        Command::Worker(args) => flags.host_name.clone_from(&args.host_name),
+        _ => {}
+    }
+    let config = Config::load(file.as_deref(), &Serialized::defaults(&flags))?;
+    match command {
+        Command::Serve(args) => {
+            telemetry::start(&config.log)?;
+            serve::serve(config, serve::Parts { worker: !args.no_worker, migrate: !args.no_migrate }).await
+        }
+        Command::Worker(_) => {
+            telemetry::start(&config.log)?;
+            serve::work(config, true).await
+        }
+        Command::Migrate => parts::database(&config, true).await.map(|_| ()),
+        Command::User(UserCommand::Create { name, admin, credits, password_stdin }) => {
+            user_create::run(&config, name, admin, credits, password_stdin).await
+        }
+        Command::Schema | Command::Client(_) => unreachable!("handled before the settings are read"),
+    }
+}

@@ -1,0 +1,140 @@
+//! `wharfinger serve`: the gateway and, unless told otherwise, a worker for the local engine.
+
+use std::future::{Future, IntoFuture as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::response::Redirect;
+use axum::routing::get;
+use axum::{Router, serve::ListenerExt as _};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wharfinger_jobs::dispatch;
+
+use crate::config::Config;
+use crate::gate::TokenGate;
+use crate::health::{self, Health};
+use crate::http::{self, SecurityHeaders, playground};
+use crate::{graphql, parts, signals};
+
+/// How long requests that are under way may take to end after a request to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Which parts run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) worker: bool,
+    pub(crate) migrate: bool,
+}
+
+/// Serves until a signal to stop.
+pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
+    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
+    let services = parts::services(&config, run.migrate).await?;
+    let worker = if run.worker { Some(parts::worker(&config, &services).await?) } else { None };
+
+    let stop = signals::stop();
+    let health = Health {
+        services: services.clone(),
+        engine: worker.as_ref().map(wharfinger_jobs::worker::Worker::engine_answers),
+        engine_required: false,
+        metrics,
+    };
+    let gateway = http::router(
+        graphql::schema(services.clone()),
+        TokenGate::new(services.clone()),
+        config.transport(),
+        stop.clone(),
+    );
+    let pages = Router::new()
+        .route("/", get(async || Redirect::temporary("/playground")))
+        .merge(playground())
+        .layer(SecurityHeaders);
+    let app = gateway
+        .merge(pages)
+        .merge(health::router(health))
+        .route("/schema.graphql", get(async || ([("content-type", "application/graphql; charset=utf-8")], graphql::sdl())));
+
+    let tasks = TaskTracker::new();
+    tasks.spawn(dispatch::run(services, None, stop.clone()));
+    if let Some(worker) = worker {
+        tasks.spawn(worker.run(stop.clone()));
+    }
+    tracing::info!("the gateway listens on http://{}", listener.local_addr()?);
+    drain(listener, app, stop).await?;
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// `wharfinger worker`: only a worker, for a Docker host of a fleet.
+pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.redis_url.is_some(),
+        "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
+    );
+    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let services = parts::services(&config, migrate).await?;
+    let worker = parts::worker(&config, &services).await?;
+    let stop = signals::stop();
+    let tasks = TaskTracker::new();
+    if let Some(address) = config.worker.listen {
+        let listener = listen(address, "worker.listen (WHARFINGER_WORKER__LISTEN)").await?;
+        let health = Health {
+            services: services.clone(),
+            engine: Some(worker.engine_answers()),
+            engine_required: true,
+            metrics,
+        };
+        let app = health::router(health);
+        tracing::info!("the worker reports on http://{}", listener.local_addr()?);
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = drain(listener, app, stop).await {
+                tracing::error!(%error, "the worker's reports ended");
+            }
+        });
+    }
+    tasks.spawn(dispatch::run(services, Some(worker.host_id()), stop.clone()));
+    worker.run(stop).await;
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
+}
+
+/// Serves until `stop`, then lets requests end, for a bounded time.
+async fn drain(listener: TcpListener, app: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    // Small answers are not to wait for an acknowledgement of the one before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not set TCP_NODELAY");
+        }
+    });
+    let serving = axum::serve(listener, app.into_make_service())
+        .with_graceful_shutdown(stop.clone().cancelled_owned())
+        .into_future();
+    at_most_after(&stop, serving).await.context("the listener failed")
+}
+
+/// Waits for `serving`, but no longer than [`DRAIN`] once stopping.
+async fn at_most_after(
+    stop: &CancellationToken,
+    serving: impl Future<Output = std::io::Result<()>>,
+) -> std::io::Result<()> {
+    let give_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = give_up => Ok(()),
+    }
+}
