@@ -133,7 +133,10 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
         print!("{}", graphql::sdl());
         return Ok(());
     }
-    let Settings { config: file, mut flags } = settings;
+    let Settings {
+        config: file,
+        mut flags,
+    } = settings;
     let command = command.unwrap_or_else(|| Command::Serve(ServeArgs::default()));
     match &command {
         Command::Serve(args) => {
@@ -147,16 +150,28 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
     match command {
         Command::Serve(args) => {
             telemetry::start(&config.log)?;
-            serve::serve(config, serve::Parts { worker: !args.no_worker, migrate: !args.no_migrate }).await
+            serve::serve(
+                config,
+                serve::Parts {
+                    worker: !args.no_worker,
+                    migrate: !args.no_migrate,
+                },
+            )
+            .await
         }
         Command::Worker(_) => {
             telemetry::start(&config.log)?;
             serve::work(config, true).await
         }
         Command::Migrate => parts::database(&config, true).await.map(|_| ()),
-        Command::User(UserCommand::Create { name, admin, credits, password_stdin }) => {
-            user_create::run(&config, name, admin, credits, password_stdin).await
+        Command::User(UserCommand::Create {
+            name,
+            admin,
+            credits,
+            password_stdin,
+        }) => user_create::run(&config, name, admin, credits, password_stdin).await,
+        Command::Schema | Command::Client(_) => {
+            unreachable!("handled before the settings are read")
         }
-        Command::Schema | Command::Client(_) => unreachable!("handled before the settings are read"),
     }
 }

@@ -32,14 +32,20 @@ impl TokenGate {
     async fn caller(&self, token: &str, headers: Option<&HeaderMap>) -> Result<Caller, Refusal> {
         let now = self.services.clock.now();
         match authenticate(&self.services.db, token, now).await {
-            Ok(Some(user)) => Ok(Caller { user, traceparent: headers.and_then(traceparent) }),
+            Ok(Some(user)) => Ok(Caller {
+                user,
+                traceparent: headers.and_then(traceparent),
+            }),
             Ok(None) => Err(Refusal::new(
                 ErrorCode::Unauthenticated,
                 "this token is not known, has expired or was revoked: sign in again",
             )),
             Err(error) => {
                 tracing::error!(%error, "could not check a token");
-                Err(Refusal::new(ErrorCode::Unavailable, "the database does not answer: try again later"))
+                Err(Refusal::new(
+                    ErrorCode::Unavailable,
+                    "the database does not answer: try again later",
+                ))
             }
         }
     }
@@ -47,7 +53,9 @@ impl TokenGate {
 
 impl Gate for TokenGate {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(Data::default()) };
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+            return Ok(Data::default());
+        };
         let token = value.to_str().ok().and_then(bearer).ok_or_else(malformed)?;
         let caller = self.caller(token, Some(&parts.headers)).await?;
         let mut data = Data::default();
@@ -56,8 +64,14 @@ impl Gate for TokenGate {
         Ok(data)
     }
 
-    async fn connection(&self, upgrade: &Parts, payload: &Map<String, Value>) -> Result<Session, Refusal> {
-        let in_payload = payload.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    async fn connection(
+        &self,
+        upgrade: &Parts,
+        payload: &Map<String, Value>,
+    ) -> Result<Session, Refusal> {
+        let in_payload = payload
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let token = match in_payload {
             Some((_, value)) => value.as_str().and_then(bearer).ok_or_else(malformed)?,
             None => {
@@ -67,20 +81,33 @@ impl Gate for TokenGate {
                         "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
                     )
                 })?;
-                header.to_str().ok().and_then(bearer).ok_or_else(malformed)?
+                header
+                    .to_str()
+                    .ok()
+                    .and_then(bearer)
+                    .ok_or_else(malformed)?
             }
         };
         self.caller(token, None).await?;
         let mut data = Data::default();
         data.insert(Token(token.to_owned()));
-        Ok(Session { data, ..Session::default() })
+        Ok(Session {
+            data,
+            ..Session::default()
+        })
     }
 
     async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
-        let token = session.get(&std::any::TypeId::of::<Token>()).and_then(|token| token.downcast_ref::<Token>());
-        let Some(Token(token)) = token else { return Ok(request) };
+        let token = session
+            .get(&std::any::TypeId::of::<Token>())
+            .and_then(|token| token.downcast_ref::<Token>());
+        let Some(Token(token)) = token else {
+            return Ok(request);
+        };
         let caller = self.caller(token, None).await?;
-        Ok(request.data(loader_for(&self.services, &caller)).data(caller))
+        Ok(request
+            .data(loader_for(&self.services, &caller))
+            .data(caller))
     }
 }
 
@@ -92,7 +119,10 @@ fn bearer(header: &str) -> Option<&str> {
 }
 
 fn malformed() -> Refusal {
-    Refusal::new(ErrorCode::Unauthenticated, "the authorization is not of the form `Bearer …`")
+    Refusal::new(
+        ErrorCode::Unauthenticated,
+        "the authorization is not of the form `Bearer …`",
+    )
 }
 
 fn traceparent(headers: &HeaderMap) -> Option<String> {

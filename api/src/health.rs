@@ -33,17 +33,36 @@ pub(crate) fn router(health: Health) -> Router {
         .route("/readyz", get(move || readyz(health.clone())))
         .route(
             "/metrics",
-            get(async move || ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], metrics.render())),
+            get(async move || {
+                (
+                    [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+                    metrics.render(),
+                )
+            }),
         )
 }
 
 async fn readyz(health: Health) -> Response {
-    let database = health.services.ready().await.map_err(|error| error.to_string());
+    let database = health
+        .services
+        .ready()
+        .await
+        .map_err(|error| error.to_string());
     let queue = tokio::time::timeout(PATIENCE, health.services.queue.health())
         .await
-        .map_or_else(|_| Err("does not answer".to_owned()), |health| health.map_err(|error| error.to_string()));
-    let engine = health.engine.as_ref().map(|answers| if *answers.borrow() { Ok(()) } else { Err("does not answer".to_owned()) });
-    let ready = database.is_ok() && (!health.engine_required || engine.as_ref().is_none_or(Result::is_ok));
+        .map_or_else(
+            |_| Err("does not answer".to_owned()),
+            |health| health.map_err(|error| error.to_string()),
+        );
+    let engine = health.engine.as_ref().map(|answers| {
+        if *answers.borrow() {
+            Ok(())
+        } else {
+            Err("does not answer".to_owned())
+        }
+    });
+    let ready =
+        database.is_ok() && (!health.engine_required || engine.as_ref().is_none_or(Result::is_ok));
     let mut body = Map::new();
     body.insert("ready".into(), json!(ready));
     body.insert("database".into(), report(&database));
@@ -51,7 +70,11 @@ async fn readyz(health: Health) -> Response {
     if let Some(engine) = &engine {
         body.insert("engine".into(), report(engine));
     }
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(Value::Object(body))).into_response()
 }
 

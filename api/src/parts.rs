@@ -20,11 +20,19 @@ const REDIS_PREFIX: &str = "wharfinger";
 
 /// Connects to the database, and brings it up to date where asked.
 pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
-    let db = Db::connect(config.database_url().expose()).await.context("cannot open the database (database_url)")?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| {
+        format!(
+            "cannot make the data directory {}",
+            config.data_dir.display()
+        )
+    })?;
+    let db = Db::connect(config.database_url().expose())
+        .await
+        .context("cannot open the database (database_url)")?;
     if migrate {
-        db.migrate().await.context("cannot bring the database up to date")?;
+        db.migrate()
+            .await
+            .context("cannot bring the database up to date")?;
     }
     Ok(db)
 }
@@ -34,7 +42,9 @@ pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<S
     let db = database(config, migrate).await?;
     let (queue, events) = match &config.redis_url {
         Some(url) => (
-            JobQueue::Redis(RedisQueue::connect(url.expose(), REDIS_PREFIX).context("cannot use redis_url")?),
+            JobQueue::Redis(
+                RedisQueue::connect(url.expose(), REDIS_PREFIX).context("cannot use redis_url")?,
+            ),
             Events::redis(url.expose(), REDIS_PREFIX).context("cannot use redis_url")?,
         ),
         None => (JobQueue::Memory(MemoryQueue::new()), Events::local()),
@@ -47,16 +57,27 @@ pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<S
         reconcile: config.reconcile.clone(),
         limits: config.limits.clone(),
     };
-    Ok(Services::new(db, queue, events, Arc::new(settings), Arc::new(rules(config)?), Clock::system()))
+    Ok(Services::new(
+        db,
+        queue,
+        events,
+        Arc::new(settings),
+        Arc::new(rules(config)?),
+        Clock::system(),
+    ))
 }
 
 fn rules(config: &Config) -> anyhow::Result<RegistryRules> {
-    RegistryRules::parse(&config.registries.allow, &config.registries.deny).context("registries.allow or registries.deny")
+    RegistryRules::parse(&config.registries.allow, &config.registries.deny)
+        .context("registries.allow or registries.deny")
 }
 
 /// A worker for the local engine.
 pub(crate) async fn worker(config: &Config, services: &Services) -> anyhow::Result<Worker> {
-    let engine = Engine::connect(config.docker_host.as_deref()).context("cannot use docker_host (DOCKER_HOST)")?;
+    let engine = Engine::connect(config.docker_host.as_deref())
+        .context("cannot use docker_host (DOCKER_HOST)")?;
     let registry = RegistryClient::new(rules(config)?, Timeouts::default());
-    Worker::join(services.clone(), engine, registry, &config.host_name).await.context("cannot join the fleet")
+    Worker::join(services.clone(), engine, registry, &config.host_name)
+        .await
+        .context("cannot join the fleet")
 }

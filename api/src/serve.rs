@@ -32,15 +32,23 @@ pub(crate) struct Parts {
 
 /// Serves until a signal to stop.
 pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot record metrics")?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::services(&config, run.migrate).await?;
-    let worker = if run.worker { Some(parts::worker(&config, &services).await?) } else { None };
+    let worker = if run.worker {
+        Some(parts::worker(&config, &services).await?)
+    } else {
+        None
+    };
 
     let stop = signals::stop();
     let health = Health {
         services: services.clone(),
-        engine: worker.as_ref().map(wharfinger_jobs::worker::Worker::engine_answers),
+        engine: worker
+            .as_ref()
+            .map(wharfinger_jobs::worker::Worker::engine_answers),
         engine_required: false,
         metrics,
     };
@@ -54,10 +62,15 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         .route("/", get(async || Redirect::temporary("/playground")))
         .merge(playground())
         .layer(SecurityHeaders);
-    let app = gateway
-        .merge(pages)
-        .merge(health::router(health))
-        .route("/schema.graphql", get(async || ([("content-type", "application/graphql; charset=utf-8")], graphql::sdl())));
+    let app = gateway.merge(pages).merge(health::router(health)).route(
+        "/schema.graphql",
+        get(async || {
+            (
+                [("content-type", "application/graphql; charset=utf-8")],
+                graphql::sdl(),
+            )
+        }),
+    );
 
     let tasks = TaskTracker::new();
     tasks.spawn(dispatch::run(services, None, stop.clone()));
@@ -77,7 +90,9 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         config.redis_url.is_some(),
         "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
     );
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot record metrics")?;
     let services = parts::services(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
     let stop = signals::stop();
@@ -99,7 +114,11 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
             }
         });
     }
-    tasks.spawn(dispatch::run(services, Some(worker.host_id()), stop.clone()));
+    tasks.spawn(dispatch::run(
+        services,
+        Some(worker.host_id()),
+        stop.clone(),
+    ));
     worker.run(stop).await;
     tasks.close();
     tasks.wait().await;
@@ -107,7 +126,9 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
 }
 
 async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
 }
 
 /// Serves until `stop`, then lets requests end, for a bounded time.
@@ -121,7 +142,9 @@ async fn drain(listener: TcpListener, app: Router, stop: CancellationToken) -> a
     let serving = axum::serve(listener, app.into_make_service())
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();
-    at_most_after(&stop, serving).await.context("the listener failed")
+    at_most_after(&stop, serving)
+        .await
+        .context("the listener failed")
 }
 
 /// Waits for `serving`, but no longer than [`DRAIN`] once stopping.

@@ -10,7 +10,10 @@ const INSISTED: i32 = 130;
 /// another worker when its lease runs out.
 pub(crate) fn stop() -> CancellationToken {
     let stop = CancellationToken::new();
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
     let (Ok(terminate), Ok(interrupt)) = signals else {
         tracing::warn!("cannot listen for signals: the process ends at once when told to");
         return stop;
@@ -27,7 +30,9 @@ async fn follow(mut terminate: Signal, mut interrupt: Signal, stop: Cancellation
         }
     };
     next().await;
-    tracing::info!("stopping: running jobs may end or are handed back; a second signal ends it at once");
+    tracing::info!(
+        "stopping: running jobs may end or are handed back; a second signal ends it at once"
+    );
     stop.cancel();
     next().await;
     std::process::exit(INSISTED);

@@ -26,7 +26,11 @@ pub(crate) async fn run(
     credits: Option<Credits>,
     password_stdin: bool,
 ) -> anyhow::Result<()> {
-    let password_hash = if password_stdin { Some(hash(&read_password()?)?) } else { None };
+    let password_hash = if password_stdin {
+        Some(hash(&read_password()?)?)
+    } else {
+        None
+    };
     let db = parts::database(config, true).await?;
     let now = Clock::system().now();
     let new = NewUser {
@@ -35,11 +39,15 @@ pub(crate) async fn run(
         password_hash,
         credits: credits.unwrap_or(config.credits.initial),
     };
-    let user = create_user(&db, &new, now).await.map_err(|error| match error {
-        ServiceError::Rejected(error) => anyhow::Error::new(error),
-        error => anyhow::Error::new(error).context("cannot make the user"),
-    })?;
-    let token = create_token(&db, user.id, TOKEN_NAME, None, now).await.context("cannot make the token")?;
+    let user = create_user(&db, &new, now)
+        .await
+        .map_err(|error| match error {
+            ServiceError::Rejected(error) => anyhow::Error::new(error),
+            error => anyhow::Error::new(error).context("cannot make the user"),
+        })?;
+    let token = create_token(&db, user.id, TOKEN_NAME, None, now)
+        .await
+        .context("cannot make the token")?;
     println!("{token}");
     Ok(())
 }
@@ -47,14 +55,22 @@ pub(crate) async fn run(
 fn read_password() -> anyhow::Result<String> {
     let mut password = String::new();
     let limit = MAX_PASSWORD as u64 + 2;
-    std::io::stdin().take(limit).read_to_string(&mut password).context("cannot read the password from standard input")?;
+    std::io::stdin()
+        .take(limit)
+        .read_to_string(&mut password)
+        .context("cannot read the password from standard input")?;
     let password = password.trim_end_matches(['\r', '\n']);
     ensure!(!password.is_empty(), "standard input holds no password");
-    ensure!(password.len() <= MAX_PASSWORD, "the password is longer than {MAX_PASSWORD} bytes");
+    ensure!(
+        password.len() <= MAX_PASSWORD,
+        "the password is longer than {MAX_PASSWORD} bytes"
+    );
     Ok(password.to_owned())
 }
 
 fn hash(password: &str) -> anyhow::Result<String> {
     let hash = Argon2::default().hash_password(password.as_bytes());
-    Ok(hash.map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?.to_string())
+    Ok(hash
+        .map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?
+        .to_string())
 }

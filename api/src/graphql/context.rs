@@ -31,7 +31,10 @@ pub(crate) struct Caller {
 
 /// Loaders for one request, which answer only what its caller may see.
 pub(crate) fn loader_for(services: &Services, caller: &Caller) -> DataLoader<Loader> {
-    DataLoader::new(Loader::new(services.db.clone(), Viewer::from(&caller.user)), tokio::spawn)
+    DataLoader::new(
+        Loader::new(services.db.clone(), Viewer::from(&caller.user)),
+        tokio::spawn,
+    )
 }
 
 /// The services.
@@ -63,12 +66,18 @@ pub(crate) fn owner(ctx: &Context<'_>) -> Result<Option<Uuid>, Error> {
 pub(crate) fn administrator(ctx: &Context<'_>) -> Result<(), Error> {
     match caller(ctx)?.user.role {
         Role::Admin => Ok(()),
-        Role::User => Err(coded(ErrorCode::Forbidden, "only an administrator may do this")),
+        Role::User => Err(coded(
+            ErrorCode::Forbidden,
+            "only an administrator may do this",
+        )),
     }
 }
 
 fn unauthenticated() -> Error {
-    coded(ErrorCode::Unauthenticated, "sign in first: send a token as `Authorization: Bearer …`")
+    coded(
+        ErrorCode::Unauthenticated,
+        "sign in first: send a token as `Authorization: Bearer …`",
+    )
 }
 
 /// An error about the request, with its code.
@@ -80,8 +89,11 @@ pub(crate) fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
     let id = Uuid::new_v4().simple().to_string();
     tracing::error!(error.id = %id, error, "a request failed");
-    coded(ErrorCode::Internal, format!("something went wrong on our side; the log has more under {id}"))
-        .extend_with(|_, extensions| extensions.set("id", id.as_str()))
+    coded(
+        ErrorCode::Internal,
+        format!("something went wrong on our side; the log has more under {id}"),
+    )
+    .extend_with(|_, extensions| extensions.set("id", id.as_str()))
 }
 
 /// An error of the database.

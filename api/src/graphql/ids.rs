@@ -14,7 +14,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::User, Self::Image, Self::Job, Self::Host, Self::LedgerEntry];
+    const ALL: [Self; 5] = [
+        Self::User,
+        Self::Image,
+        Self::Job,
+        Self::Host,
+        Self::LedgerEntry,
+    ];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -33,7 +39,9 @@ impl Kind {
 
     /// The thing of this kind that an id names; none for any other text, which is answered as an unknown id.
     pub(crate) fn parse(self, id: &ID) -> Option<Uuid> {
-        parse(id).filter(|(kind, _)| *kind == self).map(|(_, id)| id)
+        parse(id)
+            .filter(|(kind, _)| *kind == self)
+            .map(|(_, id)| id)
     }
 }
 
@@ -42,8 +50,14 @@ pub(crate) fn parse(id: &ID) -> Option<(Kind, Uuid)> {
     let (prefix, hex) = id.split_once('_')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
     // One spelling for each id: 32 lower-case digits.
-    let plain = hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    plain.then(|| Uuid::try_parse(hex).ok()).flatten().map(|id| (kind, id))
+    let plain = hex.len() == 32
+        && hex
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    plain
+        .then(|| Uuid::try_parse(hex).ok())
+        .flatten()
+        .map(|id| (kind, id))
 }
 
 #[cfg(test)]
@@ -59,7 +73,17 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        for text in ["", "_", "job_", "job_x", "job", "jöb_00000000000000000000000000000000", "job_0198-", "JOB_00000000000000000000000000000000", "job_0000000000000000000000000000000G"] {
+        for text in [
+            "",
+            "_",
+            "job_",
+            "job_x",
+            "job",
+            "jöb_00000000000000000000000000000000",
+            "job_0198-",
+            "JOB_00000000000000000000000000000000",
+            "job_0000000000000000000000000000000G",
+        ] {
             assert_eq!(parse(&ID(text.to_owned())), None, "{text}");
         }
     }

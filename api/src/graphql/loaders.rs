@@ -73,11 +73,20 @@ impl Load<AttemptsOf> for Loader {
     type Value = Vec<job_attempt::Model>;
     type Error = Arc<DbErr>;
 
-    async fn load(&self, keys: &[AttemptsOf]) -> Result<HashMap<AttemptsOf, Self::Value>, Arc<DbErr>> {
+    async fn load(
+        &self,
+        keys: &[AttemptsOf],
+    ) -> Result<HashMap<AttemptsOf, Self::Value>, Arc<DbErr>> {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let mut found: HashMap<AttemptsOf, Self::Value> = HashMap::new();
-        for attempt in queries::jobs::attempts(&self.db, &ids).await.map_err(Arc::new)? {
-            found.entry(AttemptsOf(attempt.job_id)).or_default().push(attempt);
+        for attempt in queries::jobs::attempts(&self.db, &ids)
+            .await
+            .map_err(Arc::new)?
+        {
+            found
+                .entry(AttemptsOf(attempt.job_id))
+                .or_default()
+                .push(attempt);
         }
         Ok(found)
     }
@@ -103,7 +112,10 @@ impl Load<LoadOf> for Loader {
     async fn load(&self, keys: &[LoadOf]) -> Result<HashMap<LoadOf, HostLoad>, Arc<DbErr>> {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let mut found: HashMap<LoadOf, HostLoad> = HashMap::new();
-        for (host, state, count) in queries::hosts::live_jobs(&self.db, &ids).await.map_err(Arc::new)? {
+        for (host, state, count) in queries::hosts::live_jobs(&self.db, &ids)
+            .await
+            .map_err(Arc::new)?
+        {
             let load = found.entry(LoadOf(host)).or_default();
             match state {
                 JobState::Running => load.running += count,

@@ -18,8 +18,8 @@ use async_graphql::Schema as GraphQlSchema;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
-pub(crate) use context::{Caller, loader_for};
 use context::Gateway;
+pub(crate) use context::{Caller, loader_for};
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;
@@ -29,13 +29,22 @@ pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 
 /// The schema over these services.
 pub fn schema(services: Services) -> Schema {
-    builder().data(Gateway { services, watches: Watches::default() }).finish()
+    builder()
+        .data(Gateway {
+            services,
+            watches: Watches::default(),
+        })
+        .finish()
 }
 
 /// The schema in GraphQL's own language.
 pub fn sdl() -> String {
     builder().finish().sdl_with_options(
-        async_graphql::SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by(),
+        async_graphql::SDLExportOptions::new()
+            .sorted_fields()
+            .sorted_arguments()
+            .sorted_enum_items()
+            .include_specified_by(),
     )
 }
 

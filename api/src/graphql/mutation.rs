@@ -65,22 +65,40 @@ macro_rules! job_payload {
         impl $payload {
             fn of(result: Result<job::Model, ServiceError>) -> Result<Self> {
                 Ok(match mendable(result)? {
-                    Ok(job) => Self { job: Some(Job(job)), user_errors: Vec::new() },
-                    Err(error) => Self { job: None, user_errors: vec![error.into()] },
+                    Ok(job) => Self {
+                        job: Some(Job(job)),
+                        user_errors: Vec::new(),
+                    },
+                    Err(error) => Self {
+                        job: None,
+                        user_errors: vec![error.into()],
+                    },
                 })
             }
         }
     };
 }
 
-job_payload!(PullImagePayload, "What came of `pullImage`.", "The job that pulls; null if it was not accepted.");
-job_payload!(RemoveImagePayload, "What came of `removeImage`.", "The job that removes; null if it was not accepted.");
+job_payload!(
+    PullImagePayload,
+    "What came of `pullImage`.",
+    "The job that pulls; null if it was not accepted."
+);
+job_payload!(
+    RemoveImagePayload,
+    "What came of `removeImage`.",
+    "The job that removes; null if it was not accepted."
+);
 job_payload!(
     CancelJobPayload,
     "What came of `cancelJob`.",
     "The job: CANCELLED, or RUNNING until its worker has stopped it; null if it cannot be stopped."
 );
-job_payload!(RetryJobPayload, "What came of `retryJob`.", "The job, QUEUED again; null if it cannot be.");
+job_payload!(
+    RetryJobPayload,
+    "What came of `retryJob`.",
+    "The job, QUEUED again; null if it cannot be."
+);
 
 /// What can be done.
 #[Object]

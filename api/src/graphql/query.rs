@@ -9,8 +9,8 @@ use super::enums::ImageOrder;
 use super::ids::{self, Kind};
 use super::loaders::{HostId, ImageId, JobId, LedgerEntryId, UserId};
 use super::types::{
-    Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job, JobConnection, JobFilter, LedgerEntry, Node,
-    User, jobs,
+    Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job, JobConnection,
+    JobFilter, LedgerEntry, Node, User, jobs,
 };
 use crate::http::ErrorCode;
 
@@ -34,10 +34,20 @@ impl Query {
     }
 
     /// One image that the viewer may see: their own, a public one, or, for an administrator, any. Null for any other.
-    async fn image(&self, ctx: &Context<'_>, #[graphql(desc = "The image's id.")] id: ID) -> Result<Option<Image>> {
+    async fn image(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The image's id.")] id: ID,
+    ) -> Result<Option<Image>> {
         let loaders = loaders(ctx)?;
-        let Some(id) = Kind::Image.parse(&id) else { return Ok(None) };
-        Ok(loaders.load_one(ImageId(id)).await.map_err(|error| internal(&*error))?.map(Image::from))
+        let Some(id) = Kind::Image.parse(&id) else {
+            return Ok(None);
+        };
+        Ok(loaders
+            .load_one(ImageId(id))
+            .await
+            .map_err(|error| internal(&*error))?
+            .map(Image::from))
     }
 
     /// The viewer's private images and every public image, newest first; without a filter only those HELD.
@@ -45,20 +55,30 @@ impl Query {
     async fn images(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
         #[graphql(desc = "Which images.")] filter: Option<ImageFilter>,
-        #[graphql(desc = "In which order; PULLED_AT_DESC if nothing is given. A cursor is good for its own order.")]
+        #[graphql(
+            desc = "In which order; PULLED_AT_DESC if nothing is given. A cursor is good for its own order."
+        )]
         order_by: Option<ImageOrder>,
     ) -> Result<ImageConnection> {
         let user_id = caller(ctx)?.user.id;
         let db = services(ctx).db.clone();
         let filter = filter.unwrap_or_default().into();
         let order = order_by.map_or_else(Default::default, Into::into);
-        let page = PageArgs { first, after, last, before };
-        let images = queries::images::list(&db, user_id, &filter, order, &page).await.map_err(list)?;
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let images = queries::images::list(&db, user_id, &filter, order, &page)
+            .await
+            .map_err(list)?;
         Ok(ImageConnection::new(images, move || {
             let (db, filter) = (db.clone(), filter.clone());
             Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
@@ -66,17 +86,28 @@ impl Query {
     }
 
     /// One job of the viewer, or, for an administrator, any. Null for any other.
-    async fn job(&self, ctx: &Context<'_>, #[graphql(desc = "The job's id.")] id: ID) -> Result<Option<Job>> {
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job's id.")] id: ID,
+    ) -> Result<Option<Job>> {
         let loaders = loaders(ctx)?;
-        let Some(id) = Kind::Job.parse(&id) else { return Ok(None) };
-        Ok(loaders.load_one(JobId(id)).await.map_err(|error| internal(&*error))?.map(Job))
+        let Some(id) = Kind::Job.parse(&id) else {
+            return Ok(None);
+        };
+        Ok(loaders
+            .load_one(JobId(id))
+            .await
+            .map_err(|error| internal(&*error))?
+            .map(Job))
     }
 
     /// The viewer's jobs, newest first; every user's for an administrator.
     async fn jobs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
@@ -86,21 +117,43 @@ impl Query {
         if filter.user_id.is_some() {
             administrator(ctx)?;
         }
-        jobs(ctx, viewer(ctx)?, filter.into(), PageArgs { first, after, last, before }).await
+        jobs(
+            ctx,
+            viewer(ctx)?,
+            filter.into(),
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 
     /// The Docker hosts of the fleet, by name.
     async fn hosts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<HostConnection> {
         caller(ctx)?;
         let db = services(ctx).db.clone();
-        let hosts = queries::hosts::list(&db, &PageArgs { first, after, last, before }).await.map_err(list)?;
+        let hosts = queries::hosts::list(
+            &db,
+            &PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
+        .map_err(list)?;
         Ok(HostConnection::new(hosts, move || {
             let db = db.clone();
             Box::pin(async move { queries::hosts::count(&db).await })
@@ -108,7 +161,11 @@ impl Query {
     }
 
     /// Anything that has an id and that the viewer may see; null for anything else.
-    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "Its id.")] id: ID) -> Result<Option<Node>> {
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] id: ID,
+    ) -> Result<Option<Node>> {
         node(ctx, &id).await
     }
 
@@ -119,7 +176,10 @@ impl Query {
         #[graphql(desc = "Their ids, in the order of the answer.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>> {
         if ids.len() > MAX_NODES {
-            return Err(coded(ErrorCode::LimitExceeded, format!("`nodes` takes at most {MAX_NODES} ids")));
+            return Err(coded(
+                ErrorCode::LimitExceeded,
+                format!("`nodes` takes at most {MAX_NODES} ids"),
+            ));
         }
         futures::future::try_join_all(ids.iter().map(|id| node(ctx, id))).await
     }
@@ -127,15 +187,30 @@ impl Query {
 
 async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     let loaders = loaders(ctx)?;
-    let Some((kind, id)) = ids::parse(id) else { return Ok(None) };
+    let Some((kind, id)) = ids::parse(id) else {
+        return Ok(None);
+    };
     let node = match kind {
-        Kind::User => loaders.load_one(UserId(id)).await.map(|user| user.map(|user| Node::User(User(user)))),
-        Kind::Image => loaders.load_one(ImageId(id)).await.map(|image| image.map(|image| Node::Image(image.into()))),
-        Kind::Job => loaders.load_one(JobId(id)).await.map(|job| job.map(|job| Node::Job(Job(job)))),
-        Kind::Host => loaders.load_one(HostId(id)).await.map(|host| host.map(|host| Node::Host(Host(host)))),
-        Kind::LedgerEntry => {
-            loaders.load_one(LedgerEntryId(id)).await.map(|entry| entry.map(|entry| Node::LedgerEntry(LedgerEntry(entry))))
-        }
+        Kind::User => loaders
+            .load_one(UserId(id))
+            .await
+            .map(|user| user.map(|user| Node::User(User(user)))),
+        Kind::Image => loaders
+            .load_one(ImageId(id))
+            .await
+            .map(|image| image.map(|image| Node::Image(image.into()))),
+        Kind::Job => loaders
+            .load_one(JobId(id))
+            .await
+            .map(|job| job.map(|job| Node::Job(Job(job)))),
+        Kind::Host => loaders
+            .load_one(HostId(id))
+            .await
+            .map(|host| host.map(|host| Node::Host(Host(host)))),
+        Kind::LedgerEntry => loaders
+            .load_one(LedgerEntryId(id))
+            .await
+            .map(|entry| entry.map(|entry| Node::LedgerEntry(LedgerEntry(entry)))),
     };
     node.map_err(|error| internal(&*error))
 }

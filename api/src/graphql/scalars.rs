@@ -8,17 +8,26 @@ use wharfinger_entity::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
+/// An instant, RFC 3339, in UTC.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        let instant = chrono::DateTime::parse_from_rfc3339(text)
-            .map_err(|error| InputValueError::custom(format!("`{}` is not an instant like 2026-11-23T09:30:00Z: {error}", text.escape_debug())))?;
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        let instant = chrono::DateTime::parse_from_rfc3339(text).map_err(|error| {
+            InputValueError::custom(format!(
+                "`{}` is not an instant like 2026-11-23T09:30:00Z: {error}",
+                text.escape_debug()
+            ))
+        })?;
         Ok(Self(instant.with_timezone(&Utc).into()))
     }
 
     fn to_value(&self) -> Value {
-        Value::String(chrono::DateTime::<Utc>::from(self.0).to_rfc3339_opts(SecondsFormat::Micros, true))
+        Value::String(
+            chrono::DateTime::<Utc>::from(self.0).to_rfc3339_opts(SecondsFormat::Micros, true),
+        )
     }
 }
 
@@ -32,14 +41,14 @@ impl From<Timestamp> for DateTime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
 
+/// A count of bytes: a non-negative whole number, exact up to 2^53.
 #[Scalar]
 impl ScalarType for ByteSize {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::Number(number) => number
-                .as_u64()
-                .map(Self)
-                .ok_or_else(|| InputValueError::custom("a count of bytes is a whole number from 0 to 2^53")),
+            Value::Number(number) => number.as_u64().map(Self).ok_or_else(|| {
+                InputValueError::custom("a count of bytes is a whole number from 0 to 2^53")
+            }),
             _ => Err(InputValueError::expected_type(value)),
         }
     }
@@ -61,11 +70,19 @@ impl From<i64> for ByteSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credits(pub(crate) wharfinger_entity::Credits);
 
+/// An amount of credits as an exact decimal string without exponent or trailing zeros: "1000", "-0.5",
+/// "12.345678". One credit pays for one megabyte (1,000,000 bytes), so one byte is "0.000001".
 #[Scalar]
 impl ScalarType for Credits {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        text.parse().map(Self).map_err(|error: wharfinger_entity::CreditsError| InputValueError::custom(error.to_string()))
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        text.parse()
+            .map(Self)
+            .map_err(|error: wharfinger_entity::CreditsError| {
+                InputValueError::custom(error.to_string())
+            })
     }
 
     fn to_value(&self) -> Value {

@@ -9,7 +9,9 @@ use wharfinger_jobs::events::{Event, Topic};
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
 
-use super::context::{Gateway, administrator, caller, coded, database, internal, loaders, services, viewer};
+use super::context::{
+    Gateway, administrator, caller, coded, database, internal, loaders, services, viewer,
+};
 use super::ids::Kind;
 use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
@@ -27,11 +29,20 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The job that pulls.")] job_id: ID,
     ) -> Result<impl Stream<Item = PullProgress> + use<>> {
-        let unknown = || coded(ErrorCode::BadRequest, "you have no such pull: `jobs` lists yours");
+        let unknown = || {
+            coded(
+                ErrorCode::BadRequest,
+                "you have no such pull: `jobs` lists yours",
+            )
+        };
         let loaders = loaders(ctx)?;
         let id = Kind::Job.parse(&job_id).ok_or_else(unknown)?;
-        let job = loaders.load_one(JobId(id)).await.map_err(|error| internal(&*error))?;
-        job.filter(|job| job.kind == JobKind::PullImage).ok_or_else(unknown)?;
+        let job = loaders
+            .load_one(JobId(id))
+            .await
+            .map_err(|error| internal(&*error))?;
+        job.filter(|job| job.kind == JobKind::PullImage)
+            .ok_or_else(unknown)?;
         let gateway = ctx.data_unchecked::<Gateway>();
         let frames = gateway.watches.follow(&gateway.services, id);
         Ok(frames.map(move |frame| PullProgress::new(id, frame)))
@@ -48,7 +59,11 @@ impl Subscription {
         }
         let viewer = viewer(ctx)?;
         let services = services(ctx).clone();
-        let topic = if all { Topic::AllJobs } else { Topic::UserJobs(viewer.user_id) };
+        let topic = if all {
+            Topic::AllJobs
+        } else {
+            Topic::UserJobs(viewer.user_id)
+        };
         let changes = services.events.subscribe(topic);
         Ok(changes.filter_map(move |event| {
             let services = services.clone();
@@ -66,7 +81,10 @@ impl Subscription {
     }
 
     /// The viewer's credits now, then after every change.
-    async fn balance_changed(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<Balance>> + use<>> {
+    async fn balance_changed(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<impl Stream<Item = Result<Balance>> + use<>> {
         let user_id = caller(ctx)?.user.id;
         let services = services(ctx).clone();
         // Listening begins before the first look: a change in between is told, not missed.
@@ -76,18 +94,19 @@ impl Subscription {
             let services = services.clone();
             async move { balance(&services, user_id).await }
         });
-        Ok(balances.scan(None, |last, balance| {
-            let told = match balance {
-                Ok(balance) if *last == Some(balance) => None,
-                Ok(balance) => {
-                    *last = Some(balance);
-                    Some(Ok(balance))
-                }
-                Err(error) => Some(Err(error)),
-            };
-            std::future::ready(Some(told))
-        })
-        .filter_map(std::future::ready))
+        Ok(balances
+            .scan(None, |last, balance| {
+                let told = match balance {
+                    Ok(balance) if *last == Some(balance) => None,
+                    Ok(balance) => {
+                        *last = Some(balance);
+                        Some(Ok(balance))
+                    }
+                    Err(error) => Some(Err(error)),
+                };
+                std::future::ready(Some(told))
+            })
+            .filter_map(std::future::ready))
     }
 }
 
@@ -99,8 +118,15 @@ async fn changed_job(services: &Services, viewer: Viewer, job_id: Uuid) -> Optio
 }
 
 async fn balance(services: &Services, user_id: Uuid) -> Result<Balance> {
-    let viewer = Viewer { user_id, admin: false };
-    let users = queries::users::by_ids(&services.db, viewer, &[user_id]).await.map_err(database)?;
-    let user = users.first().ok_or_else(|| coded(ErrorCode::Unauthenticated, "the user is gone"))?;
+    let viewer = Viewer {
+        user_id,
+        admin: false,
+    };
+    let users = queries::users::by_ids(&services.db, viewer, &[user_id])
+        .await
+        .map_err(database)?;
+    let user = users
+        .first()
+        .ok_or_else(|| coded(ErrorCode::Unauthenticated, "the user is gone"))?;
     Ok(wharfinger_jobs::credits::Balance::from(user).into())
 }

@@ -18,6 +18,10 @@ pub(crate) struct Balance {
 
 impl From<credits::Balance> for Balance {
     fn from(balance: credits::Balance) -> Self {
-        Self { available: balance.available().into(), held: balance.held.into(), total: balance.total.into() }
+        Self {
+            available: balance.available().into(),
+            held: balance.held.into(),
+            total: balance.total.into(),
+        }
     }
 }

@@ -54,9 +54,19 @@ macro_rules! connection {
                     start_cursor: page.items.first().map(|(cursor, _)| cursor.clone()),
                     end_cursor: page.items.last().map(|(cursor, _)| cursor.clone()),
                 };
-                let edges =
-                    page.items.into_iter().map(|(cursor, item)| $edge { cursor, node: item.into() }).collect();
-                Self { edges, page_info, count: Box::new(count) }
+                let edges = page
+                    .items
+                    .into_iter()
+                    .map(|(cursor, item)| $edge {
+                        cursor,
+                        node: item.into(),
+                    })
+                    .collect();
+                Self {
+                    edges,
+                    page_info,
+                    count: Box::new(count),
+                }
             }
         }
 
@@ -90,4 +100,10 @@ macro_rules! connection {
 connection!(ImageConnection, ImageEdge, Image, "images", "An image");
 connection!(JobConnection, JobEdge, Job, "jobs", "A job");
 connection!(HostConnection, HostEdge, Host, "hosts", "A host");
-connection!(LedgerEntryConnection, LedgerEntryEdge, LedgerEntry, "a ledger", "A movement of credits");
+connection!(
+    LedgerEntryConnection,
+    LedgerEntryEdge,
+    LedgerEntry,
+    "a ledger",
+    "A movement of credits"
+);

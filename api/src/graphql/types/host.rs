@@ -64,9 +64,21 @@ impl Host {
 
     /// What its operator says of it, by name.
     async fn labels(&self) -> Vec<HostLabel> {
-        let Some(labels) = self.0.labels.as_object() else { return Vec::new() };
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        labels.iter().map(|(name, value)| HostLabel { name: name.clone(), value: text(value) }).collect()
+        let Some(labels) = self.0.labels.as_object() else {
+            return Vec::new();
+        };
+        let text = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        labels
+            .iter()
+            .map(|(name, value)| HostLabel {
+                name: name.clone(),
+                value: text(value),
+            })
+            .collect()
     }
 
     /// When a worker there last reported that the engine answers.
@@ -97,7 +109,10 @@ impl Host {
 
 impl Host {
     async fn load(&self, ctx: &Context<'_>) -> Result<HostLoad> {
-        let load = loaders(ctx)?.load_one(LoadOf(self.0.id)).await.map_err(|error| crate::graphql::context::internal(&*error))?;
+        let load = loaders(ctx)?
+            .load_one(LoadOf(self.0.id))
+            .await
+            .map_err(|error| crate::graphql::context::internal(&*error))?;
         Ok(load.unwrap_or_default())
     }
 }

@@ -77,7 +77,10 @@ impl Image {
     }
 
     /// size in megabytes (10^6 bytes), rounded to one decimal.
-    #[expect(clippy::cast_precision_loss, reason = "rounded to a tenth of a megabyte anyway")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rounded to a tenth of a megabyte anyway"
+    )]
     async fn size_megabytes(&self) -> f64 {
         (self.0.engine.size as f64 / 100_000.0).round() / 10.0
     }
@@ -85,7 +88,11 @@ impl Image {
     /// As the image declares them: 6379/tcp. Lowest port first.
     async fn exposed_ports(&self) -> Vec<String> {
         let ports = self.0.engine.exposed_ports.as_array();
-        ports.into_iter().flatten().filter_map(|port| port.as_str().map(str::to_owned)).collect()
+        ports
+            .into_iter()
+            .flatten()
+            .filter_map(|port| port.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Operating system and architecture: linux/amd64
@@ -111,7 +118,11 @@ impl Image {
     /// What the holder was charged for it; zero for a public image, and for a further tag of an image already charged.
     async fn charge(&self) -> Credits {
         let public = self.0.image.user_id.is_none();
-        if public { Amount::ZERO.into() } else { self.0.image.charge.into() }
+        if public {
+            Amount::ZERO.into()
+        } else {
+            self.0.image.charge.into()
+        }
     }
 
     /// Where it is.
@@ -128,7 +139,10 @@ impl Image {
 impl Host {
     /// The host that a row refers to.
     pub(super) async fn load_one(ctx: &Context<'_>, id: uuid::Uuid) -> Result<Self> {
-        let host = loaders(ctx)?.load_one(HostId(id)).await.map_err(|error| internal(&*error))?;
+        let host = loaders(ctx)?
+            .load_one(HostId(id))
+            .await
+            .map_err(|error| internal(&*error))?;
         host.map(Self).ok_or_else(|| internal(&Missing("host")))
     }
 }
@@ -154,10 +168,14 @@ pub(crate) struct ImageFilter {
 impl From<ImageFilter> for images::ImageFilter {
     fn from(filter: ImageFilter) -> Self {
         Self {
-            states: filter.states.map(|states| states.into_iter().map(Into::into).collect()),
+            states: filter
+                .states
+                .map(|states| states.into_iter().map(Into::into).collect()),
             visibility: filter.visibility.map(Into::into),
             // The id of something else is the id of no host: nothing is there.
-            host_id: filter.host_id.map(|id| Kind::Host.parse(&id).unwrap_or_default()),
+            host_id: filter
+                .host_id
+                .map(|id| Kind::Host.parse(&id).unwrap_or_default()),
             search: filter.search,
         }
     }

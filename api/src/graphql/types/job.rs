@@ -45,7 +45,11 @@ impl From<job_attempt::Model> for JobAttempt {
             worker: attempt.worker,
             started_at: attempt.started_at.into(),
             finished_at: attempt.finished_at.map(DateTime::from),
-            error: JobError::new(attempt.error_code, attempt.error_message, attempt.error_retryable),
+            error: JobError::new(
+                attempt.error_code,
+                attempt.error_message,
+                attempt.error_retryable,
+            ),
         }
     }
 }
@@ -62,7 +66,11 @@ pub(crate) struct JobError {
 }
 
 impl JobError {
-    fn new(code: Option<wharfinger_entity::JobErrorCode>, message: Option<String>, retryable: Option<bool>) -> Option<Self> {
+    fn new(
+        code: Option<wharfinger_entity::JobErrorCode>,
+        message: Option<String>,
+        retryable: Option<bool>,
+    ) -> Option<Self> {
         code.map(|code| Self {
             code: code.into(),
             message: message.unwrap_or_default(),
@@ -104,14 +112,22 @@ impl Job {
 
     /// Who asked for it.
     async fn requested_by(&self, ctx: &Context<'_>) -> Result<User> {
-        let user = loaders(ctx)?.load_one(UserId(self.0.user_id)).await.map_err(|error| internal(&*error))?;
+        let user = loaders(ctx)?
+            .load_one(UserId(self.0.user_id))
+            .await
+            .map_err(|error| internal(&*error))?;
         user.map(User).ok_or_else(|| internal(&Missing("user")))
     }
 
     /// The image that it made, or was asked to remove.
     async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
-        let Some(id) = self.0.image_id else { return Ok(None) };
-        let image = loaders(ctx)?.load_one(ImageId(id)).await.map_err(|error| internal(&*error))?;
+        let Some(id) = self.0.image_id else {
+            return Ok(None);
+        };
+        let image = loaders(ctx)?
+            .load_one(ImageId(id))
+            .await
+            .map_err(|error| internal(&*error))?;
         Ok(image.map(Image::from))
     }
 
@@ -127,13 +143,24 @@ impl Job {
 
     /// Every try so far, the first one first.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<JobAttempt>> {
-        let attempts = loaders(ctx)?.load_one(AttemptsOf(self.0.id)).await.map_err(|error| internal(&*error))?;
-        Ok(attempts.unwrap_or_default().into_iter().map(JobAttempt::from).collect())
+        let attempts = loaders(ctx)?
+            .load_one(AttemptsOf(self.0.id))
+            .await
+            .map_err(|error| internal(&*error))?;
+        Ok(attempts
+            .unwrap_or_default()
+            .into_iter()
+            .map(JobAttempt::from)
+            .collect())
     }
 
     /// Why it ended or is waiting to try again.
     async fn error(&self) -> Option<JobError> {
-        JobError::new(self.0.error_code, self.0.error_message.clone(), self.0.error_retryable)
+        JobError::new(
+            self.0.error_code,
+            self.0.error_message.clone(),
+            self.0.error_retryable,
+        )
     }
 
     /// Credits that it holds now.
@@ -143,7 +170,8 @@ impl Job {
 
     /// The last known progress of a pull; null for a removal.
     async fn progress(&self) -> Option<PullProgress> {
-        (self.0.kind == Kinds::PullImage).then(|| PullProgress::new(self.0.id, ProgressFrame::of(&self.0).into()))
+        (self.0.kind == Kinds::PullImage)
+            .then(|| PullProgress::new(self.0.id, ProgressFrame::of(&self.0).into()))
     }
 
     /// When it was accepted.
@@ -188,11 +216,19 @@ pub(crate) struct JobFilter {
 impl From<JobFilter> for jobs::JobFilter {
     fn from(filter: JobFilter) -> Self {
         Self {
-            states: filter.states.map(|states| states.into_iter().map(Into::into).collect()),
-            kinds: filter.kinds.map(|kinds| kinds.into_iter().map(Into::into).collect()),
+            states: filter
+                .states
+                .map(|states| states.into_iter().map(Into::into).collect()),
+            kinds: filter
+                .kinds
+                .map(|kinds| kinds.into_iter().map(Into::into).collect()),
             // The id of something else is the id of no host and no user: nothing is there.
-            host_id: filter.host_id.map(|id| Kind::Host.parse(&id).unwrap_or_default()),
-            user_id: filter.user_id.map(|id| Kind::User.parse(&id).unwrap_or_default()),
+            host_id: filter
+                .host_id
+                .map(|id| Kind::Host.parse(&id).unwrap_or_default()),
+            user_id: filter
+                .user_id
+                .map(|id| Kind::User.parse(&id).unwrap_or_default()),
         }
     }
 }

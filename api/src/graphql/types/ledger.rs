@@ -45,8 +45,13 @@ impl LedgerEntry {
 
     /// The job that moved them; null for a grant, and for a refund that no job asked for.
     async fn job(&self, ctx: &Context<'_>) -> Result<Option<Job>> {
-        let Some(id) = self.0.job_id else { return Ok(None) };
-        let job = loaders(ctx)?.load_one(JobId(id)).await.map_err(|error| internal(&*error))?;
+        let Some(id) = self.0.job_id else {
+            return Ok(None);
+        };
+        let job = loaders(ctx)?
+            .load_one(JobId(id))
+            .await
+            .map_err(|error| internal(&*error))?;
         Ok(job.map(Job))
     }
 

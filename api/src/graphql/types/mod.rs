@@ -10,7 +10,9 @@ mod progress;
 mod user;
 
 pub(crate) use balance::Balance;
-pub(crate) use connection::{HostConnection, ImageConnection, JobConnection, LedgerEntryConnection};
+pub(crate) use connection::{
+    HostConnection, ImageConnection, JobConnection, LedgerEntryConnection,
+};
 pub(crate) use host::Host;
 pub(crate) use image::{Image, ImageFilter};
 pub(crate) use job::{Job, JobFilter};
@@ -25,7 +27,11 @@ use super::enums::UserErrorCode;
 
 /// Anything with an id of its own.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "Unique among everything that has an id."))]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "Unique among everything that has an id."
+))]
 pub(crate) enum Node {
     /// A user.
     User(User),
@@ -55,7 +61,9 @@ impl From<error::UserError> for UserError {
         Self {
             code: error.code.into(),
             message: error.message,
-            field: error.field.map(|path| path.into_iter().map(str::to_owned).collect()),
+            field: error
+                .field
+                .map(|path| path.into_iter().map(str::to_owned).collect()),
         }
     }
 }

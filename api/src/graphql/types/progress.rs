@@ -56,7 +56,10 @@ impl From<&progress::LayerProgress> for LayerProgress {
 impl PullProgress {
     /// The pull.
     async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
-        let job = loaders(ctx)?.load_one(JobId(self.job_id)).await.map_err(|error| internal(&*error))?;
+        let job = loaders(ctx)?
+            .load_one(JobId(self.job_id))
+            .await
+            .map_err(|error| internal(&*error))?;
         job.map(Job).ok_or_else(|| internal(&Missing("job")))
     }
 
@@ -102,12 +105,20 @@ impl PullProgress {
 
     /// Seconds until everything is downloaded at that rate; null where that cannot be said.
     async fn remaining_seconds(&self) -> Option<i32> {
-        self.frame.snapshot.remaining_seconds.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
+        self.frame
+            .snapshot
+            .remaining_seconds
+            .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
     }
 
     /// Every layer, the lowest first; empty until the manifest is known.
     async fn layers(&self) -> Vec<LayerProgress> {
-        self.frame.snapshot.layers.iter().map(LayerProgress::from).collect()
+        self.frame
+            .snapshot
+            .layers
+            .iter()
+            .map(LayerProgress::from)
+            .collect()
     }
 
     /// When this was the state.

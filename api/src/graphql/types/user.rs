@@ -50,15 +50,23 @@ impl User {
     async fn images(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<ImageConnection> {
         let (db, user_id) = (services(ctx).db.clone(), self.0.id);
-        let page = PageArgs { first, after, last, before };
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
         let filter = ImageFilter::default();
-        let images = queries::images::list(&db, user_id, &filter, ImageOrder::default(), &page).await.map_err(list)?;
+        let images = queries::images::list(&db, user_id, &filter, ImageOrder::default(), &page)
+            .await
+            .map_err(list)?;
         Ok(ImageConnection::new(images, move || {
             let (db, filter) = (db.clone(), filter.clone());
             Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
@@ -69,28 +77,51 @@ impl User {
     async fn jobs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<JobConnection> {
         let viewer = viewer(ctx)?;
-        let filter = JobFilter { user_id: Some(self.0.id), ..JobFilter::default() };
-        jobs(ctx, viewer, filter, PageArgs { first, after, last, before }).await
+        let filter = JobFilter {
+            user_id: Some(self.0.id),
+            ..JobFilter::default()
+        };
+        jobs(
+            ctx,
+            viewer,
+            filter,
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 
     /// Every movement of their credits, newest first. Their amounts add up to balance.total.
     async fn ledger(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<LedgerEntryConnection> {
         let (db, user_id) = (services(ctx).db.clone(), self.0.id);
-        let page = PageArgs { first, after, last, before };
-        let entries = queries::ledger::list(&db, user_id, &page).await.map_err(list)?;
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let entries = queries::ledger::list(&db, user_id, &page)
+            .await
+            .map_err(list)?;
         Ok(LedgerEntryConnection::new(entries, move || {
             let db = db.clone();
             Box::pin(async move { queries::ledger::count(&db, user_id).await })
@@ -104,9 +135,16 @@ impl User {
 }
 
 /// A page of jobs.
-pub(crate) async fn jobs(ctx: &Context<'_>, viewer: Viewer, filter: JobFilter, page: PageArgs) -> Result<JobConnection> {
+pub(crate) async fn jobs(
+    ctx: &Context<'_>,
+    viewer: Viewer,
+    filter: JobFilter,
+    page: PageArgs,
+) -> Result<JobConnection> {
     let db = services(ctx).db.clone();
-    let jobs = queries::jobs::list(&db, viewer, &filter, &page).await.map_err(list)?;
+    let jobs = queries::jobs::list(&db, viewer, &filter, &page)
+        .await
+        .map_err(list)?;
     Ok(JobConnection::new(jobs, move || {
         let (db, filter) = (db.clone(), filter.clone());
         Box::pin(async move { queries::jobs::count(&db, viewer, &filter).await })
