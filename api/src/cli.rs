@@ -55,6 +55,10 @@ struct Flags {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for as long as it takes to look at it"
+)]
 enum Command {
     /// Run the gateway and a worker for the local engine (the default)
     Serve(ServeArgs),

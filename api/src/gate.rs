@@ -72,21 +72,20 @@ impl Gate for TokenGate {
         let in_payload = payload
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        let token = match in_payload {
-            Some((_, value)) => value.as_str().and_then(bearer).ok_or_else(malformed)?,
-            None => {
-                let header = upgrade.headers.get(header::AUTHORIZATION).ok_or_else(|| {
-                    Refusal::new(
-                        ErrorCode::Unauthenticated,
-                        "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
-                    )
-                })?;
-                header
-                    .to_str()
-                    .ok()
-                    .and_then(bearer)
-                    .ok_or_else(malformed)?
-            }
+        let token = if let Some((_, value)) = in_payload {
+            value.as_str().and_then(bearer).ok_or_else(malformed)?
+        } else {
+            let header = upgrade.headers.get(header::AUTHORIZATION).ok_or_else(|| {
+                Refusal::new(
+                    ErrorCode::Unauthenticated,
+                    "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
+                )
+            })?;
+            header
+                .to_str()
+                .ok()
+                .and_then(bearer)
+                .ok_or_else(malformed)?
         };
         self.caller(token, None).await?;
         let mut data = Data::default();

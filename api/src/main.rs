@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    wharfinger::cli::run().await
+    Box::pin(wharfinger::cli::run()).await
 }

@@ -4,14 +4,6 @@
 //! the database, so that SQLite, PostgreSQL and MariaDB compare and add them alike. Ids are UUIDv7: they sort by age.
 //! Uniqueness among the living (one live holding, one live payment) uses a nullable `live` column in a unique key,
 //! because rows whose `live` is NULL never collide on any of the three databases.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        reason = "a test that panics fails, and says where"
-    )
-)]
-
 pub mod api_token;
 pub mod credits;
 pub mod digest;

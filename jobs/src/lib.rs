@@ -3,13 +3,6 @@
 //! A pull passes through [`pull_image`] (accepted: job and hold in one transaction), [`dispatch`] (handed to the
 //! [`queue`]), [`worker`] (claimed, run with [`registry`] and [`engine`], settled). [`credits`] is the only place where
 //! money moves, `outcome` the only place where an attempt ends badly, [`events`] how watchers hear of it all.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        reason = "a test that panics fails, and says where"
-    )
-)]
 
 mod accept;
 pub mod accounts;

@@ -97,8 +97,8 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 /// An error of the database.
-pub(crate) fn database(error: wharfinger_jobs::db::DbErr) -> Error {
-    internal(&error)
+pub(crate) fn database(error: &wharfinger_jobs::db::DbErr) -> Error {
+    internal(error)
 }
 
 /// An error of a list.

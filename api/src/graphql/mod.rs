@@ -4,6 +4,16 @@
 //! they may see is in the request's data ([`context`]); rows that other rows refer to come through [`loaders`], which
 //! answer only what the caller may see.
 
+#![expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "doc comments here are descriptions of the schema, which are plain text"
+)]
+#![expect(
+    clippy::unused_async,
+    reason = "async-graphql's resolvers are async, whether they wait for anything or not"
+)]
+
 mod context;
 mod enums;
 mod ids;

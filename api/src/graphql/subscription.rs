@@ -113,7 +113,7 @@ impl Subscription {
 async fn changed_job(services: &Services, viewer: Viewer, job_id: Uuid) -> Option<Result<Job>> {
     match queries::jobs::by_ids(&services.db, viewer, &[job_id]).await {
         Ok(jobs) => jobs.into_iter().next().map(|job| Ok(Job(job))),
-        Err(error) => Some(Err(database(error))),
+        Err(error) => Some(Err(database(&error))),
     }
 }
 
@@ -124,7 +124,7 @@ async fn balance(services: &Services, user_id: Uuid) -> Result<Balance> {
     };
     let users = queries::users::by_ids(&services.db, viewer, &[user_id])
         .await
-        .map_err(database)?;
+        .map_err(|error| database(&error))?;
     let user = users
         .first()
         .ok_or_else(|| coded(ErrorCode::Unauthenticated, "the user is gone"))?;

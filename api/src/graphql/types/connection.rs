@@ -90,7 +90,7 @@ macro_rules! connection {
 
             /// How many there are in the whole list; counted only when asked for.
             async fn total_count(&self, _ctx: &Context<'_>) -> async_graphql::Result<i32> {
-                let count = (self.count)().await.map_err(database)?;
+                let count = (self.count)().await.map_err(|error| database(&error))?;
                 Ok(i32::try_from(count).unwrap_or(i32::MAX))
             }
         }
