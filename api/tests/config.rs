@@ -66,10 +66,10 @@ fn the_defaults_are_those_of_the_design() {
     );
     assert_eq!(
         (
-            config.credits.initial.as_str(),
-            config.credits.minimum_to_pull.as_str()
+            config.credits.initial.to_string(),
+            config.credits.minimum_to_pull.to_string()
         ),
-        ("1000", "300")
+        ("1000".to_owned(), "300".to_owned())
     );
     assert_eq!(config.retry.max_attempts, 5);
     assert_eq!(
@@ -197,7 +197,7 @@ fn everything_can_come_from_the_environment() {
     let config = Config::from_sources(None, variables, &no_flags()).unwrap();
     assert_eq!(config.registries.allow, ["127.0.0.1:*", "ghcr.io"]);
     assert_eq!(config.host_name, "1234");
-    assert_eq!(config.credits.initial, "12.5");
+    assert_eq!(config.credits.initial.to_string(), "12.5");
     assert_eq!(config.secret_key.unwrap().expose(), "1234");
     assert_eq!(config.worker.lease, Duration::from_secs(90));
 
