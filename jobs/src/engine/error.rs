@@ -1,0 +1,260 @@
+//! What an engine's refusals mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::errors::Error;
+
+/// Why the engine did not do what was asked, in its own words.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such image, here or at the registry, or none for this platform.
+    #[error("{0}")]
+    NotFound(String),
+    /// The registry refuses access, or would want a login.
+    #[error("{0}")]
+    Denied(String),
+    /// The engine could not reach the registry, or lost it in the middle.
+    #[error("{0}")]
+    RegistryUnavailable(String),
+    /// The registry asks to slow down.
+    #[error("{0}")]
+    RateLimited(String),
+    /// The engine's disk is full.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The engine is not there, does not answer in time, or went away in the middle.
+    #[error("{message}")]
+    Unavailable {
+        /// In words.
+        message: String,
+        /// What happened underneath.
+        #[source]
+        source: Option<Arc<Error>>,
+    },
+    /// A container uses the image.
+    #[error("{0}")]
+    InUse(String),
+    /// The image has several names, or others are built on it.
+    #[error("{0}")]
+    Conflict(String),
+    /// Anything else: a fault of the engine's, of the request's, or words that nobody has met yet.
+    #[error("{message}")]
+    Other {
+        /// In words.
+        message: String,
+        /// What happened underneath.
+        #[source]
+        source: Option<Arc<Error>>,
+    },
+}
+
+impl EngineError {
+    /// The engine let a deadline pass.
+    pub(super) fn silent(deadline: Duration) -> Self {
+        Self::Unavailable {
+            message: format!(
+                "the Docker engine did not answer within {}",
+                humantime::format_duration(deadline)
+            ),
+            source: None,
+        }
+    }
+}
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => classify(Some(status_code), message),
+            Error::DockerStreamError { error } => classify(None, error),
+            Error::JsonSerdeError { err } if !err.is_eof() => unreadable(err.into()),
+            Error::JsonDataError { .. } | Error::APIVersionParseError {} => unreadable(error),
+            error @ (Error::RequestTimeoutError
+            | Error::SocketNotFoundError(_)
+            | Error::JsonSerdeError { .. }
+            | Error::IOError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::HyperLegacyError { .. }) => Self::Unavailable {
+                message: format!("the Docker engine is not available: {}", root_cause(&error)),
+                source: Some(Arc::new(error)),
+            },
+            error => Self::Other {
+                message: format!(
+                    "the Docker engine could not be asked: {}",
+                    root_cause(&error)
+                ),
+                source: Some(Arc::new(error)),
+            },
+        }
+    }
+}
+
+fn unreadable(error: Error) -> EngineError {
+    EngineError::Other {
+        message: format!("the Docker engine's answer could not be read: {error}"),
+        source: Some(Arc::new(error)),
+    }
+}
+
+/// HTTP clients wrap what the operating system said in layers that say nothing.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+// The words below are those of moby (`daemon/internal/distribution/errors.go`, `daemon/images/image_delete.go`), of
+// containerd's and distribution's registry clients, of Go's `net` and `net/http`, and of the operating system. In lower
+// case, and each with something that no name of an image can have, so that no name can pass for a reason.
+
+const DISK_FULL: &[&str] = &["no space left on device", "disk quota exceeded"];
+
+/// The engine's own containerd, not a registry, is what did not answer.
+const ENGINE_BROKEN: &[&str] = &["error while dialing", "containerd.sock: connect"];
+
+const RATE_LIMITED: &[&str] = &["toomanyrequests: ", "too many requests", "pull rate limit"];
+
+const DENIED: &[&str] = &[
+    "pull access denied",
+    "access to the resource is denied",
+    "authentication required",
+    "no basic auth credentials",
+    "incorrect username or password",
+    "insufficient_scope: ",
+    "401 unauthorized",
+    "403 forbidden",
+    "access forbidden",
+    "unauthorized: ",
+    "denied: ",
+    ": unauthorized",
+    ": forbidden",
+];
+
+const NOT_FOUND: &[&str] = &[
+    "manifest unknown",
+    "name unknown",
+    "blob unknown to registry",
+    "repository name not known to registry",
+    "does not exist or no pull access",
+    "no such image",
+    "no matching manifest",
+    "no match for platform in manifest",
+    "does not match the specified platform",
+    "cannot be used on this platform",
+    "404 not found",
+    ": not found",
+];
+
+const REGISTRY_UNAVAILABLE: &[&str] = &[
+    "dial tcp",
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "no such host",
+    "server misbehaving",
+    "temporary failure in name resolution",
+    "network is unreachable",
+    "no route to host",
+    "broken pipe",
+    "i/o timeout",
+    "tls handshake timeout",
+    "context deadline exceeded",
+    "client.timeout exceeded",
+    "request canceled while waiting",
+    "use of closed network connection",
+    "failed to do request",
+    "proxyconnect tcp",
+    "unexpected eof",
+    ": eof",
+    "http2: ",
+    "stream error: ",
+    "malformed http",
+    "tls: ",
+    "x509: ",
+    "server gave http response to https client",
+    "received unexpected http status",
+    "unexpected status from ",
+    "unexpected status code ",
+    "service unavailable",
+    "bad gateway",
+    "gateway timeout",
+    "internal server error",
+    "filesystem layer verification failed",
+    "unexpected commit digest",
+];
+
+/// The engine drops a pull when it stops; nobody else cancels one without dropping the request.
+const STOPPING: &[&str] = &[
+    "context canceled",
+    "layer registration cancelled",
+    "download cancelled",
+];
+
+/// What a message of the engine means. `status` is that of its answer, or none for an error in the middle of a pull.
+/// Docker tells most reasons apart by their text alone.
+pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
+    let text = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if says(DISK_FULL) {
+        EngineError::DiskFull(message)
+    } else if status == Some(409) {
+        // "container … is using its referenced image …", "image is being used by running container …"
+        if says(&[" is using its ", " is being used by "]) {
+            EngineError::InUse(message)
+        } else {
+            EngineError::Conflict(message)
+        }
+    } else if let Some(answered) = unreadable_answer(&text) {
+        match answered {
+            401 | 403 => EngineError::Denied(message),
+            404 => EngineError::NotFound(message),
+            429 => EngineError::RateLimited(message),
+            _ => EngineError::RegistryUnavailable(message),
+        }
+    } else if says(ENGINE_BROKEN) {
+        unavailable(message)
+    } else if says(RATE_LIMITED) {
+        EngineError::RateLimited(message)
+    } else if says(DENIED) {
+        EngineError::Denied(message)
+    } else if says(NOT_FOUND) {
+        EngineError::NotFound(message)
+    } else if says(REGISTRY_UNAVAILABLE) || text == "eof" {
+        EngineError::RegistryUnavailable(message)
+    } else if says(STOPPING) {
+        unavailable(message)
+    } else {
+        match status {
+            Some(401 | 403) => EngineError::Denied(message),
+            Some(404) => EngineError::NotFound(message),
+            Some(502..=504) => unavailable(message),
+            _ => EngineError::Other {
+                message,
+                source: None,
+            },
+        }
+    }
+}
+
+fn unavailable(message: String) -> EngineError {
+    EngineError::Unavailable {
+        message,
+        source: None,
+    }
+}
+
+/// The status of a registry's answer that the engine could not read, which it quotes whole: often a page of HTML that
+/// might say anything.
+fn unreadable_answer(text: &str) -> Option<u16> {
+    let (_, answer) = text.split_once("error parsing http ")?;
+    answer.get(..3)?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;
