@@ -8,7 +8,7 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Engine, EngineError, LOOK, PullName};
+use super::{Engine, EngineError, PING, PullName};
 
 /// Something that happened in a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Engine {
         stream::once(async move {
             // Settles the version of the API, and finds a dead engine within a deadline.
             connection
-                .call(LOOK, |docker| async move { docker.ping().await })
+                .call(PING, |docker| async move { docker.ping().await })
                 .await?;
             let docker = connection.client().await?.with_timeout(Duration::MAX);
             let events = docker.create_image(Some(options), None, login);

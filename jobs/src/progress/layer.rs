@@ -46,7 +46,7 @@ impl Layer {
         match step {
             LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying => {}
             LayerStep::Downloading { current, total } => {
-                self.size = self.size.or(total);
+                self.size = self.size.or(total.map(|total| total.max(self.downloaded)));
                 self.advance(LayerState::Downloading);
                 // After a retry the engine counts from zero again, of what is left.
                 if self.state == LayerState::Downloading {

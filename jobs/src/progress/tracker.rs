@@ -103,16 +103,20 @@ impl ProgressTracker {
     }
 
     fn take(&mut self, id: &str, step: LayerStep) -> bool {
+        if self.phase >= PullPhase::Settling {
+            return false;
+        }
         let short_id: String = id.chars().take(SHORT_ID).collect();
-        let place = match self.by_short_id.get(&short_id) {
-            Some(place) => *place,
+        let known = self.by_short_id.get(&short_id).copied();
+        let place = match known {
+            Some(place) => place,
             None if self.welcomes(step) => self.add(short_id, Layer::new(id.to_owned(), None)),
             None => return false,
         };
         let layer = &mut self.layers[place];
         let before = layer.clone();
         layer.take(step);
-        let changed = *layer != before || before.state == LayerState::Waiting;
+        let changed = known.is_none() || *layer != before;
         self.enter(PullPhase::Downloading);
         // The engine unpacks the lower layers while it fetches the upper ones.
         let is_extracting = |layer: &Layer| layer.state == LayerState::Extracting;
