@@ -1,16 +1,17 @@
-//! What an engine's errors mean. Docker tells most of them apart only by their text.
+//! What an engine's refusals mean.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bollard::errors::Error as BollardError;
+use bollard::errors::Error;
 
-/// Why the engine did not do what was asked; with its own words.
+/// Why the engine did not do what was asked, in its own words.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No such image, here or at the registry.
+    /// No such image, here or at the registry, or none for this platform.
     #[error("{0}")]
     NotFound(String),
-    /// The registry refuses access.
+    /// The registry refuses access, or would want a login.
     #[error("{0}")]
     Denied(String),
     /// The engine could not reach the registry, or lost it in the middle.
@@ -22,14 +23,14 @@ pub enum EngineError {
     /// The engine's disk is full.
     #[error("{0}")]
     DiskFull(String),
-    /// The engine does not answer.
+    /// The engine is not there, does not answer in time, or went away in the middle.
     #[error("{message}")]
     Unavailable {
         /// In words.
         message: String,
         /// What happened underneath.
         #[source]
-        source: Option<Arc<BollardError>>,
+        source: Option<Arc<Error>>,
     },
     /// A container uses the image.
     #[error("{0}")]
@@ -37,35 +38,68 @@ pub enum EngineError {
     /// The image has several names, or others are built on it.
     #[error("{0}")]
     Conflict(String),
-    /// Anything else.
+    /// Anything else: a fault of the engine's, of the request's, or words that nobody has met yet.
     #[error("{message}")]
     Other {
-        /// The engine's words.
+        /// In words.
         message: String,
+        /// What happened underneath.
+        #[source]
+        source: Option<Arc<Error>>,
     },
 }
 
-impl From<BollardError> for EngineError {
-    fn from(error: BollardError) -> Self {
+impl EngineError {
+    /// The engine let a deadline pass.
+    pub(super) fn silent(deadline: Duration) -> Self {
+        Self::Unavailable {
+            message: format!(
+                "the Docker engine did not answer within {}",
+                humantime::format_duration(deadline)
+            ),
+            source: None,
+        }
+    }
+}
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
         match error {
-            BollardError::DockerResponseServerError {
+            Error::DockerResponseServerError {
                 status_code,
                 message,
             } => classify(Some(status_code), message),
-            BollardError::DockerStreamError { error } => classify(None, error),
-            error @ (BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. }) => {
-                Self::Other {
-                    message: format!("the engine's answer could not be read: {error}"),
-                }
-            }
-            error => Self::Unavailable {
-                message: format!("the Docker engine does not answer: {}", root_cause(&error)),
+            Error::DockerStreamError { error } => classify(None, error),
+            Error::JsonSerdeError { err } if !err.is_eof() => unreadable(err.into()),
+            Error::JsonDataError { .. } | Error::APIVersionParseError {} => unreadable(error),
+            error @ (Error::RequestTimeoutError
+            | Error::SocketNotFoundError(_)
+            | Error::JsonSerdeError { .. }
+            | Error::IOError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::HyperLegacyError { .. }) => Self::Unavailable {
+                message: format!("the Docker engine is not available: {}", root_cause(&error)),
+                source: Some(Arc::new(error)),
+            },
+            error => Self::Other {
+                message: format!(
+                    "the Docker engine could not be asked: {}",
+                    root_cause(&error)
+                ),
                 source: Some(Arc::new(error)),
             },
         }
     }
 }
 
+fn unreadable(error: Error) -> EngineError {
+    EngineError::Other {
+        message: format!("the Docker engine's answer could not be read: {error}"),
+        source: Some(Arc::new(error)),
+    }
+}
+
+/// HTTP clients wrap what the operating system said in layers that say nothing.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -74,199 +108,153 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// What a message of the engine means: with the status of its answer, or none for one in the middle of a pull.
-/// The texts are those of moby, of the registries that it quotes, and of the operating system underneath.
-pub(crate) fn classify(status: Option<u16>, message: String) -> EngineError {
-    let text = message.to_ascii_lowercase();
-    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    if says(&["no space left on device", "disk quota exceeded"]) {
-        return EngineError::DiskFull(message);
-    }
-    if says(&["toomanyrequests", "too many requests", "rate limit"]) {
-        return EngineError::RateLimited(message);
-    }
-    if status == Some(409) {
-        if says(&[
-            "is using",
-            "is being used",
-            "in use by",
-            "running container",
-            "stopped container",
-        ]) {
-            return EngineError::InUse(message);
+// The words below are those of moby (`daemon/internal/distribution/errors.go`, `daemon/images/image_delete.go`), of
+// containerd's and distribution's registry clients, of Go's `net` and `net/http`, and of the operating system. In lower
+// case, and each with something that no name of an image can have, so that no name can pass for a reason.
+
+const DISK_FULL: &[&str] = &["no space left on device", "disk quota exceeded"];
+
+/// The engine's own containerd, not a registry, is what did not answer.
+const ENGINE_BROKEN: &[&str] = &["error while dialing", "containerd.sock: connect"];
+
+const RATE_LIMITED: &[&str] = &["toomanyrequests: ", "too many requests", "pull rate limit"];
+
+const DENIED: &[&str] = &[
+    "pull access denied",
+    "access to the resource is denied",
+    "authentication required",
+    "no basic auth credentials",
+    "incorrect username or password",
+    "insufficient_scope: ",
+    "401 unauthorized",
+    "403 forbidden",
+    "access forbidden",
+    "unauthorized: ",
+    "denied: ",
+    ": unauthorized",
+    ": forbidden",
+];
+
+const NOT_FOUND: &[&str] = &[
+    "manifest unknown",
+    "name unknown",
+    "blob unknown to registry",
+    "repository name not known to registry",
+    "does not exist or no pull access",
+    "no such image",
+    "no matching manifest",
+    "no match for platform in manifest",
+    "does not match the specified platform",
+    "cannot be used on this platform",
+    "404 not found",
+    ": not found",
+];
+
+const REGISTRY_UNAVAILABLE: &[&str] = &[
+    "dial tcp",
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "no such host",
+    "server misbehaving",
+    "temporary failure in name resolution",
+    "network is unreachable",
+    "no route to host",
+    "broken pipe",
+    "i/o timeout",
+    "tls handshake timeout",
+    "context deadline exceeded",
+    "client.timeout exceeded",
+    "request canceled while waiting",
+    "use of closed network connection",
+    "failed to do request",
+    "proxyconnect tcp",
+    "unexpected eof",
+    ": eof",
+    "http2: ",
+    "stream error: ",
+    "malformed http",
+    "tls: ",
+    "x509: ",
+    "server gave http response to https client",
+    "received unexpected http status",
+    "unexpected status from ",
+    "unexpected status code ",
+    "service unavailable",
+    "bad gateway",
+    "gateway timeout",
+    "internal server error",
+    "filesystem layer verification failed",
+    "unexpected commit digest",
+];
+
+/// The engine drops a pull when it stops; nobody else cancels one without dropping the request.
+const STOPPING: &[&str] = &[
+    "context canceled",
+    "layer registration cancelled",
+    "download cancelled",
+];
+
+/// What a message of the engine means. `status` is that of its answer, or none for an error in the middle of a pull.
+/// Docker tells most reasons apart by their text alone.
+pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
+    let text = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if says(DISK_FULL) {
+        EngineError::DiskFull(message)
+    } else if status == Some(409) {
+        // "container … is using its referenced image …", "image is being used by running container …"
+        if says(&[" is using its ", " is being used by "]) {
+            EngineError::InUse(message)
+        } else {
+            EngineError::Conflict(message)
         }
-        return EngineError::Conflict(message);
+    } else if let Some(answered) = unreadable_answer(&text) {
+        match answered {
+            401 | 403 => EngineError::Denied(message),
+            404 => EngineError::NotFound(message),
+            429 => EngineError::RateLimited(message),
+            _ => EngineError::RegistryUnavailable(message),
+        }
+    } else if says(ENGINE_BROKEN) {
+        unavailable(message)
+    } else if says(RATE_LIMITED) {
+        EngineError::RateLimited(message)
+    } else if says(DENIED) {
+        EngineError::Denied(message)
+    } else if says(NOT_FOUND) {
+        EngineError::NotFound(message)
+    } else if says(REGISTRY_UNAVAILABLE) || text == "eof" {
+        EngineError::RegistryUnavailable(message)
+    } else if says(STOPPING) {
+        unavailable(message)
+    } else {
+        match status {
+            Some(401 | 403) => EngineError::Denied(message),
+            Some(404) => EngineError::NotFound(message),
+            Some(502..=504) => unavailable(message),
+            _ => EngineError::Other {
+                message,
+                source: None,
+            },
+        }
     }
-    // Docker Hub's answer for a repository that does not exist, too: a login might show it.
-    if says(&[
-        "pull access denied",
-        "unauthorized",
-        "denied: ",
-        "access forbidden",
-        "authentication required",
-        "no basic auth credentials",
-    ]) {
-        return EngineError::Denied(message);
+}
+
+fn unavailable(message: String) -> EngineError {
+    EngineError::Unavailable {
+        message,
+        source: None,
     }
-    if says(&[
-        "manifest unknown",
-        "manifest for",
-        "name unknown",
-        "repository name not known",
-        "no such image",
-        "no matching manifest",
-        "does not match the specified platform",
-    ]) || (text.starts_with("manifest") && text.contains("not found"))
-    {
-        return EngineError::NotFound(message);
-    }
-    if says(&[
-        "connection refused",
-        "no such host",
-        "connection reset",
-        "i/o timeout",
-        "timeout exceeded",
-        "tls: ",
-        "x509: ",
-        "unexpected eof",
-        "server misbehaving",
-        "network is unreachable",
-        "no route to host",
-        "broken pipe",
-        "received unexpected http status",
-        "service unavailable",
-        "bad gateway",
-        "context deadline exceeded",
-        "temporary failure in name resolution",
-        "request canceled while waiting",
-        "server gave http response to https client",
-        "filesystem layer verification failed",
-    ]) || text.ends_with(": eof")
-    {
-        return EngineError::RegistryUnavailable(message);
-    }
-    match status {
-        Some(404) => EngineError::NotFound(message),
-        Some(401 | 403) => EngineError::Denied(message),
-        Some(503) => EngineError::Unavailable {
-            message,
-            source: None,
-        },
-        _ => EngineError::Other { message },
-    }
+}
+
+/// The status of a registry's answer that the engine could not read, which it quotes whole: often a page of HTML that
+/// might say anything.
+fn unreadable_answer(text: &str) -> Option<u16> {
+    let (_, answer) = text.split_once("error parsing http ")?;
+    answer.get(..3)?.parse().ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn kind(status: Option<u16>, message: &str) -> &'static str {
-        match classify(status, message.to_owned()) {
-            EngineError::NotFound(_) => "not found",
-            EngineError::Denied(_) => "denied",
-            EngineError::RegistryUnavailable(_) => "registry",
-            EngineError::RateLimited(_) => "rate",
-            EngineError::DiskFull(_) => "disk",
-            EngineError::Unavailable { .. } => "engine",
-            EngineError::InUse(_) => "in use",
-            EngineError::Conflict(_) => "conflict",
-            EngineError::Other { .. } => "other",
-        }
-    }
-
-    #[test]
-    fn what_engines_say_is_understood() {
-        let said = [
-            (
-                Some(404),
-                "manifest for 127.0.0.1:5000/x:nope not found: manifest unknown: manifest unknown",
-                "not found",
-            ),
-            (Some(404), "No such image: sha256:abc", "not found"),
-            (
-                None,
-                "no matching manifest for linux/amd64 in the manifest list entries",
-                "not found",
-            ),
-            (
-                Some(404),
-                "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                "denied",
-            ),
-            (
-                Some(500),
-                "Get \"https://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
-                "registry",
-            ),
-            (
-                Some(500),
-                "Get \"https://nope.invalid/v2/\": dial tcp: lookup nope.invalid: no such host",
-                "registry",
-            ),
-            (
-                Some(500),
-                "Get \"https://10.0.0.1/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
-                "registry",
-            ),
-            (
-                Some(500),
-                "Head \"https://ghcr.io/v2/a/manifests/1\": unauthorized",
-                "denied",
-            ),
-            (
-                Some(500),
-                "Get \"http://127.0.0.1:5000/v2/\": EOF",
-                "registry",
-            ),
-            (None, "unexpected EOF", "registry"),
-            (
-                None,
-                "toomanyrequests: You have reached your pull rate limit.",
-                "rate",
-            ),
-            (
-                None,
-                "write /var/lib/docker/tmp/GetImageBlob1: no space left on device",
-                "disk",
-            ),
-            (
-                None,
-                "failed to register layer: Error processing tar file(exit status 1): write /x: no space left on device",
-                "disk",
-            ),
-            (
-                Some(409),
-                "conflict: unable to remove repository reference \"x:1\" (must force) - container abc is using its referenced image def",
-                "in use",
-            ),
-            (
-                Some(409),
-                "conflict: unable to delete abc (cannot be forced) - image is being used by running container def",
-                "in use",
-            ),
-            (
-                Some(409),
-                "conflict: unable to delete abc (must be forced) - image is referenced in multiple repositories",
-                "conflict",
-            ),
-            (
-                Some(409),
-                "conflict: unable to delete abc (cannot be forced) - image has dependent child images",
-                "conflict",
-            ),
-            (Some(500), "something new", "other"),
-        ];
-        for (status, message, expected) in said {
-            assert_eq!(kind(status, message), expected, "{message}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_taken(status in proptest::option::of(100u16..600), message in ".{0,300}") {
-            let kept = classify(status, message.clone()).to_string();
-            prop_assert_eq!(kept, message);
-        }
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,12 +1,15 @@
-//! Ten times a second is enough for eyes.
+//! Ten states a second are enough for eyes.
 
 use std::time::{Duration, Instant};
 
-/// Time between two emissions at least.
+/// Time between two tellings at least.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Says when the next state may be told. The first at once; none is told sooner than a tenth of a second after another.
-#[derive(Debug, Default)]
+/// Says when the next state may be told: the first at once, and none sooner than a tenth of a second after another.
+///
+/// Whoever has a state that is not told yet waits for [`wait`](Self::wait) and tells the newest then, so the last state
+/// is always told.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Coalescer {
     last: Option<Instant>,
 }
@@ -28,25 +31,54 @@ impl Coalescer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// What a teller does with changes at these milliseconds: when it tells, and the number of the change told then.
+    fn tell(changes: &[u64]) -> Vec<(u64, usize)> {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut coalescer = Coalescer::default();
+        let mut told = Vec::new();
+        let mut due: Option<u64> = None;
+        for (number, millis) in changes.iter().copied().enumerate() {
+            if let Some(then) = due.filter(|then| *then <= millis) {
+                assert_eq!(coalescer.wait(at(then)), Duration::ZERO);
+                coalescer.emitted(at(then));
+                told.push((then, number - 1));
+                due = None;
+            }
+            let wait = coalescer.wait(at(millis));
+            if wait.is_zero() {
+                coalescer.emitted(at(millis));
+                told.push((millis, number));
+            } else {
+                due = Some(millis + u64::try_from(wait.as_millis()).unwrap());
+            }
+        }
+        told.extend(due.map(|then| (then, changes.len() - 1)));
+        told
+    }
 
     #[test]
-    fn at_most_ten_a_second() {
-        let start = Instant::now();
-        let mut coalescer = Coalescer::default();
-        let emitted = (0..1000)
-            .map(|millis| start + Duration::from_millis(millis))
-            .filter(|now| {
-                let due = coalescer.wait(*now) == Duration::ZERO;
-                if due {
-                    coalescer.emitted(*now);
-                }
-                due
-            })
-            .count();
-        assert_eq!(emitted, 10);
-        assert_eq!(
-            coalescer.wait(start + Duration::from_millis(950)),
-            Duration::from_millis(50)
-        );
+    fn a_change_each_millisecond_is_told_ten_times_a_second() {
+        let changes: Vec<u64> = (0..1000).collect();
+        let told = tell(&changes);
+        assert_eq!(told[0], (0, 0));
+        assert_eq!(told.iter().filter(|(at, _)| *at < 1000).count(), 10);
+        assert_eq!(told.last(), Some(&(1000, 999)));
+    }
+
+    proptest! {
+        #[test]
+        fn first_at_once_last_always_and_never_too_often(gaps in proptest::collection::vec(0u64..400, 1..200)) {
+            let changes: Vec<u64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let told = tell(&changes);
+            prop_assert_eq!(told[0], (changes[0], 0));
+            prop_assert_eq!(told.last().unwrap().1, changes.len() - 1);
+            for pair in told.windows(2) {
+                prop_assert!(pair[1].0 - pair[0].0 >= 100);
+                prop_assert!(pair[1].1 > pair[0].1);
+            }
+        }
     }
 }

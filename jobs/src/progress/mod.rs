@@ -1,18 +1,25 @@
 //! Progress of a pull: from the manifest and the engine's events to what watchers see.
+//!
+//! A [`ProgressTracker`] takes the events and gives [`PullSnapshot`]s; a [`Coalescer`] says when the next of them may be
+//! told. Neither looks at a clock: the time is passed in.
 
 mod coalescer;
+mod layer;
+mod rate;
 mod tracker;
 
 use serde::{Deserialize, Serialize};
 
 pub use coalescer::Coalescer;
-pub use tracker::ProgressTracker;
+pub use tracker::{LAYERS_AT_MOST, ProgressTracker};
 
-/// What a pull is busy with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a pull is busy with. Within an attempt it only moves on.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PullPhase {
-    /// For a worker, or for another try.
+    /// Waiting for a worker, or for another try.
     #[default]
     Waiting,
     /// Reading the manifest.
@@ -21,14 +28,16 @@ pub enum PullPhase {
     Downloading,
     /// Unpacking layers; all are fetched.
     Extracting,
-    /// Recording the image and its charge.
+    /// Recording the image and its charge; the engine has it whole.
     Settling,
     /// Nothing: the job has ended.
     Done,
 }
 
-/// Where a layer is. A later state is never followed by an earlier one within an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Where a layer is. Within an attempt it only moves on.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LayerState {
     /// Not begun.
@@ -42,38 +51,45 @@ pub enum LayerState {
     Extracting,
     /// On the host.
     Done,
-    /// The host had it already.
+    /// On the host, which had it already.
     Reused,
 }
 
-/// A layer's progress.
+/// A layer's progress. Bytes are compressed ones, as they come over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerProgress {
-    /// The layer's digest, or the engine's short id of it.
+    /// The layer's digest, or the engine's short id of it where the manifest is not known.
     pub id: String,
     /// Where it is.
     pub state: LayerState,
     /// Bytes fetched.
     pub downloaded: u64,
     /// Bytes in all, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
 
 /// The progress of a pull at one instant. Bytes are compressed ones, as they come over the network.
+///
+/// Which job and attempt it is of, its sequence number and its time are known to whoever tells it, and added there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullSnapshot {
     /// What it is busy with.
     pub phase: PullPhase,
-    /// Bytes fetched.
+    /// Bytes fetched. Never less than before within an attempt.
     pub downloaded: u64,
     /// Bytes in all; none until the manifest is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Bytes that the host had already.
+    /// Bytes that the host had already and did not fetch again.
     pub reused: u64,
-    /// Rate of the last seconds.
+    /// Rate of the last seconds, while it downloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
     /// Seconds to the end of the download at that rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
-    /// Every layer, from the bottom up.
+    /// The layers from the bottom up, at most [`LAYERS_AT_MOST`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerProgress>,
 }

@@ -81,7 +81,7 @@ async fn follow(
     mut tracker: ProgressTracker,
     state: watch::Sender<TransferState>,
 ) {
-    let mut events = std::pin::pin!(engine.pull(&name));
+    let mut events = std::pin::pin!(engine.pull(&name, None));
     let mut coalescer = Coalescer::default();
     let mut pending = false;
     loop {

@@ -1,0 +1,198 @@
+//! Reaching an engine: dialled when first used, in a version of the API that it knows.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use url::Url;
+
+use super::EngineError;
+
+/// Where an engine listens when nothing says otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// Docker's port for plain HTTP, which a host without a port means.
+const DEFAULT_PORT: u16 = 2375;
+
+/// An engine's address, and the client for it once a version is agreed on.
+#[derive(Clone)]
+pub(super) struct Connection {
+    host: Arc<str>,
+    client: Arc<Mutex<Option<Docker>>>,
+}
+
+impl Connection {
+    /// Checks the form of the address. Dials nothing.
+    pub(super) fn new(docker_host: Option<&str>) -> Result<Self, EngineError> {
+        let host = normalize(docker_host.unwrap_or(DEFAULT_HOST))?;
+        Ok(Self {
+            host: host.into(),
+            client: Arc::default(),
+        })
+    }
+
+    /// Whether the engine listens on a socket file, which puts it on this machine.
+    pub(super) fn is_socket(&self) -> bool {
+        self.host.starts_with("unix://")
+    }
+
+    /// Makes a request, at most twice: an engine that was replaced by another version since the last one is spoken to
+    /// again in a version that it knows.
+    pub(super) async fn call<T, F>(
+        &self,
+        deadline: Duration,
+        request: impl Fn(Docker) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let answer = tokio::time::timeout(deadline, async {
+            match request(self.client().await?).await {
+                Err(error) if is_version_refused(&error) => {
+                    self.forget();
+                    request(self.client().await?).await
+                }
+                answer => answer,
+            }
+        })
+        .await;
+        let answer = match answer {
+            Ok(answer) => answer.map_err(EngineError::from),
+            Err(_) => Err(EngineError::silent(deadline)),
+        };
+        answer.inspect_err(|error| self.forget_if_gone(error))
+    }
+
+    /// The client, speaking a version of the API that the engine knows.
+    pub(super) async fn client(&self) -> Result<Docker, Error> {
+        let known = self.lock().clone();
+        if let Some(client) = known {
+            return Ok(client);
+        }
+        let client = Docker::connect_with_host(&self.host)?
+            .negotiate_version()
+            .await?;
+        Ok(self.lock().insert(client).clone())
+    }
+
+    /// What answers after a failure may be another engine: its version is asked for anew.
+    pub(super) fn forget_if_gone(&self, error: &EngineError) {
+        if matches!(error, EngineError::Unavailable { .. }) {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Docker>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.host).finish()
+    }
+}
+
+/// The middleware that refuses has no code for it, only these words (moby, `daemon/server/middleware/version.go`).
+fn is_version_refused(error: &Error) -> bool {
+    let Error::DockerResponseServerError {
+        status_code: 400,
+        message,
+    } = error
+    else {
+        return false;
+    };
+    message.starts_with("client version ")
+        && (message.contains(" is too new") || message.contains(" is too old"))
+}
+
+fn normalize(docker_host: &str) -> Result<String, EngineError> {
+    let invalid = || EngineError::Other {
+        message: format!(
+            "not the address of a Docker engine: {docker_host:?}; \
+             it would be unix:///path/to/docker.sock or tcp://host:port"
+        ),
+        source: None,
+    };
+    if let Some(path) = docker_host.strip_prefix("unix://") {
+        return if path.starts_with('/') {
+            Ok(docker_host.to_owned())
+        } else {
+            Err(invalid())
+        };
+    }
+    let url = Url::parse(docker_host).map_err(|_| invalid())?;
+    let plain =
+        matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
+    match (url.scheme(), url.host_str()) {
+        ("tcp" | "http", Some(host)) if plain && !host.is_empty() => {
+            // A URL does not tell port 80 from none where the scheme is http.
+            let port = match url.port() {
+                None if docker_host.trim_end_matches('/').ends_with(":80") => 80,
+                port => port.unwrap_or(DEFAULT_PORT),
+            };
+            Ok(format!("tcp://{host}:{port}"))
+        }
+        _ => Err(invalid()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_of_docker_host() {
+        let forms = [
+            ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+            ("tcp://10.0.0.1:2376", "tcp://10.0.0.1:2376"),
+            ("tcp://docker", "tcp://docker:2375"),
+            ("http://docker/", "tcp://docker:2375"),
+            ("http://docker:80", "tcp://docker:80"),
+            ("http://127.0.0.1:4000", "tcp://127.0.0.1:4000"),
+            ("tcp://[::1]:2375", "tcp://[::1]:2375"),
+        ];
+        for (given, meant) in forms {
+            assert_eq!(normalize(given).unwrap(), meant, "{given}");
+        }
+        for wrong in [
+            "",
+            "docker",
+            "unix://",
+            "unix://relative",
+            "ssh://me@host",
+            "tcp://",
+            "tcp://host/path",
+            "fd://",
+        ] {
+            let error = normalize(wrong).unwrap_err();
+            assert!(error.to_string().contains("unix:///"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_refused_version_is_told_from_other_refusals() {
+        let refused = |message: &str| {
+            is_version_refused(&Error::DockerResponseServerError {
+                status_code: 400,
+                message: message.to_owned(),
+            })
+        };
+        assert!(refused(
+            "client version 1.53 is too new. Maximum supported API version is 1.41"
+        ));
+        assert!(refused(
+            "client version 1.41 is too old. Minimum supported API version is 1.44, \
+             please upgrade your client to a newer version"
+        ));
+        assert!(!refused("invalid reference format"));
+        assert!(!is_version_refused(&Error::RequestTimeoutError));
+    }
+}

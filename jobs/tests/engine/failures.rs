@@ -1,0 +1,203 @@
+//! Pulls that fail, and whose fault it was.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use wharfinger_jobs::engine::{EngineError, EngineLogin, LayerStep, PullEvent, PullName};
+
+use super::http::{registry_answer, serve};
+use super::image::TestImage;
+use super::{Place, SOON, all, engine, pull};
+
+fn at(registry: &str) -> PullName {
+    let repository = format!("{registry}/engine/{}", Uuid::new_v4().simple());
+    PullName::new(&repository, Some("1"), None)
+}
+
+async fn failure(name: &PullName) -> EngineError {
+    let (events, error) = all(engine().pull(name, None)).await;
+    error.unwrap_or_else(|| panic!("it succeeded: {events:?}"))
+}
+
+#[tokio::test]
+async fn a_missing_tag_and_a_missing_repository_are_not_found() {
+    let place = Place::new();
+    let missing = failure(&place.pull_name("1")).await;
+    assert!(matches!(missing, EngineError::NotFound(_)), "{missing:?}");
+    place.push("1", &TestImage::new(&[10])).await;
+    let missing = failure(&place.pull_name("2")).await;
+    assert!(matches!(missing, EngineError::NotFound(_)), "{missing:?}");
+    assert!(missing.to_string().contains(&place.name("2")), "{missing}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_unavailable() {
+    let (gone, serving) = serve(|request| request.answer("200 OK", "", b"")).await;
+    drop(serving);
+    for registry in [gone.as_str(), "registry.invalid"] {
+        let error = failure(&at(registry)).await;
+        assert!(
+            matches!(error, EngineError::RegistryUnavailable(_)),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_registry_refuses() {
+    let kind = |error: &EngineError| match error {
+        EngineError::Denied(_) => "denied",
+        EngineError::RateLimited(_) => "rate",
+        EngineError::RegistryUnavailable(_) => "registry",
+        EngineError::NotFound(_) => "not found",
+        _ => "another",
+    };
+    let refusals = [
+        (
+            "403 Forbidden",
+            r#"{"errors":[{"code":"DENIED","message":"no"}]}"#,
+            "denied",
+        ),
+        ("403 Forbidden", "<html>", "denied"),
+        (
+            "401 Unauthorized",
+            r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#,
+            "denied",
+        ),
+        (
+            "429 Too Many Requests",
+            r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#,
+            "rate",
+        ),
+        ("429 Too Many Requests", "slow down", "rate"),
+        ("500 Internal Server Error", "", "registry"),
+        ("503 Service Unavailable", "<html>", "registry"),
+        (
+            "404 Not Found",
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            "not found",
+        ),
+    ];
+    for (status, body, expected) in refusals {
+        let (registry, _serving) = serve(move |request| async move {
+            match request.path.as_str() {
+                "/v2/" => request.answer("200 OK", "", b"").await,
+                _ => {
+                    request
+                        .answer(
+                            status,
+                            "Content-Type: application/json\r\n",
+                            body.as_bytes(),
+                        )
+                        .await
+                }
+            }
+        })
+        .await;
+        let error = failure(&at(&registry)).await;
+        assert_eq!(kind(&error), expected, "{status} {body}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_shown_to_the_registry() {
+    let image = Arc::new(TestImage::new(&[10]));
+    let (registry, _serving) = serve(move |request| {
+        let image = Arc::clone(&image);
+        async move {
+            // ada:lovelace
+            let is_ada = |header: &String| {
+                header.eq_ignore_ascii_case("Authorization: Basic YWRhOmxvdmVsYWNl")
+            };
+            if request.headers.iter().any(is_ada) {
+                let (headers, body) = registry_answer(&image, &request.path).unwrap();
+                request.answer("200 OK", &headers, &body).await;
+            } else {
+                let challenge = "WWW-Authenticate: Basic realm=\"test\"\r\n";
+                request.answer("401 Unauthorized", challenge, b"").await;
+            }
+        }
+    })
+    .await;
+    let name = at(&registry);
+    let error = failure(&name).await;
+    assert!(matches!(error, EngineError::Denied(_)), "{error:?}");
+    let login = |secret: &str| EngineLogin {
+        registry: registry.clone(),
+        username: "ada".to_owned(),
+        secret: secret.to_owned(),
+    };
+    let (_, error) = all(engine().pull(&name, Some(&login("byron")))).await;
+    assert!(matches!(error, Some(EngineError::Denied(_))), "{error:?}");
+    let (_, error) = all(engine().pull(&name, Some(&login("lovelace")))).await;
+    assert!(error.is_none(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_lost_inside_a_layer_is_unavailable() {
+    let image = Arc::new(TestImage::new(&[400_000]));
+    let (registry, _serving) = serve(move |mut request| {
+        let image = Arc::clone(&image);
+        async move {
+            let (headers, body) = registry_answer(&image, &request.path).unwrap();
+            if body == image.layers[0] {
+                request
+                    .begin("200 OK", &headers, body.len(), &body[..100_000])
+                    .await;
+            } else {
+                request.answer("200 OK", &headers, &body).await;
+            }
+        }
+    })
+    .await;
+    let error = failure(&at(&registry)).await;
+    assert!(
+        matches!(error, EngineError::RegistryUnavailable(_)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn dropping_a_pull_makes_the_engine_let_go_of_the_registry() {
+    let image = Arc::new(TestImage::new(&[400_000]));
+    let (let_go, mut is_let_go) = mpsc::unbounded_channel();
+    let served = Arc::clone(&image);
+    let (registry, _serving) = serve(move |mut request| {
+        let (image, let_go) = (Arc::clone(&served), let_go.clone());
+        async move {
+            let (headers, body) = registry_answer(&image, &request.path).unwrap();
+            if body == image.layers[0] {
+                request
+                    .begin("200 OK", &headers, body.len(), &body[..200_000])
+                    .await;
+                request.closed().await;
+                let_go.send(()).unwrap();
+            } else {
+                request.answer("200 OK", &headers, &body).await;
+            }
+        }
+    })
+    .await;
+    let engine = engine();
+    let mut events = engine.pull(&at(&registry), None).boxed();
+    let has_begun = async {
+        while let Some(event) = events.next().await {
+            let downloads = |step| matches!(step, LayerStep::Downloading { .. });
+            if matches!(event.unwrap(), PullEvent::Layer { step, .. } if downloads(step)) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, has_begun).await.unwrap();
+    assert!(is_let_go.try_recv().is_err());
+    drop(events);
+    let told = tokio::time::timeout(SOON, is_let_go.recv()).await;
+    assert_eq!(told.expect("the engine still pulls"), Some(()));
+    assert_eq!(engine.inspect(&image.id()).await.unwrap(), None);
+    // The engine is as good as before.
+    let place = Place::new();
+    place.push("1", &image).await;
+    pull(&engine, &place.pull_name("1")).await;
+}
