@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use wharfinger_jobs::services::Services;
 
+use crate::measure;
+
 /// How long a part may take to answer before it is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -27,19 +29,19 @@ pub(crate) struct Health {
 
 /// The routes.
 pub(crate) fn router(health: Health) -> Router {
-    let metrics = health.metrics.clone();
+    let scraped = health.clone();
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(move || readyz(health.clone())))
-        .route(
-            "/metrics",
-            get(async move || {
-                (
-                    [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
-                    metrics.render(),
-                )
-            }),
-        )
+        .route("/metrics", get(move || metrics(scraped.clone())))
+}
+
+async fn metrics(health: Health) -> impl IntoResponse {
+    measure::look(&health.services).await;
+    (
+        [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+        health.metrics.render(),
+    )
 }
 
 async fn readyz(health: Health) -> Response {

@@ -8,6 +8,7 @@ mod gate;
 pub mod graphql;
 mod health;
 pub mod http;
+mod measure;
 mod parts;
 mod serve;
 mod signals;

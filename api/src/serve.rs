@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use axum::response::Redirect;
 use axum::routing::get;
 use axum::{Router, serve::ListenerExt as _};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +17,7 @@ use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
 use crate::http::{self, SecurityHeaders, playground};
-use crate::{graphql, parts, signals};
+use crate::{graphql, measure, parts, signals};
 
 /// How long requests that are under way may take to end after a request to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -32,9 +31,7 @@ pub(crate) struct Parts {
 
 /// Serves until a signal to stop.
 pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot record metrics")?;
+    let metrics = measure::start()?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::services(&config, run.migrate).await?;
     let worker = if run.worker {
@@ -90,9 +87,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         config.redis_url.is_some(),
         "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
     );
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot record metrics")?;
+    let metrics = measure::start()?;
     let services = parts::services(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
     let stop = signals::stop();

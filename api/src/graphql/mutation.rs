@@ -10,6 +10,7 @@ use wharfinger_jobs::{error, pull_image, remove_image};
 use super::context::{caller, mendable, owner, services};
 use super::ids::Kind;
 use super::types::{Job, UserError};
+use crate::measure;
 
 /// What can be done.
 pub struct Mutation;
@@ -124,7 +125,9 @@ impl Mutation {
             idempotency_key: input.idempotency_key,
             traceparent: caller.traceparent.clone(),
         };
-        PullImagePayload::of(pull_image::accept(services(ctx), &request).await)
+        PullImagePayload::of(
+            measure::request("pull_image", pull_image::accept(services(ctx), &request)).await,
+        )
     }
 
     /// Let go of a private image; an administrator also removes public ones. The charge comes back with the viewer's last tag of it.
@@ -140,7 +143,13 @@ impl Mutation {
             idempotency_key: input.idempotency_key,
             traceparent: caller.traceparent.clone(),
         };
-        RemoveImagePayload::of(remove_image::accept(services(ctx), &request).await)
+        RemoveImagePayload::of(
+            measure::request(
+                "remove_image",
+                remove_image::accept(services(ctx), &request),
+            )
+            .await,
+        )
     }
 
     /// Stop a queued, retrying or running job and release what it held.

@@ -6,6 +6,7 @@ pub mod images;
 pub mod jobs;
 pub mod ledger;
 pub mod page;
+pub mod queues;
 pub mod users;
 
 use uuid::Uuid;
