@@ -75,7 +75,7 @@ impl Connection {
         let client = Docker::connect_with_host(&self.host)?
             .negotiate_version()
             .await?;
-        Ok(self.lock().insert(client).clone())
+        Ok(self.lock().insert(versioned(client)).clone())
     }
 
     /// What answers after a failure may be another engine: its version is asked for anew.
@@ -98,6 +98,28 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Connection").field(&self.host).finish()
     }
+}
+
+/// Makes the client ask for the version that was agreed on. Bollard 0.21 puts it nowhere (its `Uri::parse` joins an
+/// absolute path, which replaces the version): the engine would answer in its newest, which may be newer than the types
+/// that read it.
+fn versioned(client: Docker) -> Docker {
+    let version = client.client_version();
+    let prefix = format!("/v{}.{}/", version.major_version, version.minor_version);
+    client.with_request_modifier(move |mut request| {
+        let uri = request.uri().to_string();
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        if let Some(host) = uri.strip_suffix(path)
+            && !path.starts_with(&prefix)
+            && let Ok(uri) = format!("{host}{}{path}", prefix.trim_end_matches('/')).parse()
+        {
+            *request.uri_mut() = uri;
+        }
+        request
+    })
 }
 
 /// The middleware that refuses has no code for it, only these words (moby, `daemon/server/middleware/version.go`).

@@ -220,7 +220,7 @@ pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
         unavailable(message)
     } else if says(RATE_LIMITED) {
         EngineError::RateLimited(message)
-    } else if says(DENIED) {
+    } else if says(DENIED) || matches!(&*text, "unauthorized" | "denied" | "forbidden") {
         EngineError::Denied(message)
     } else if says(NOT_FOUND) {
         EngineError::NotFound(message)

@@ -31,6 +31,7 @@ const SAID: &[(Option<u16>, &str, &str)] = &[
     (Some(500), "Head \"https://ghcr.io/v2/a/b/manifests/1\": unauthorized", "denied"),
     (Some(500), "Head \"https://r.example/v2/a/manifests/1\": no basic auth credentials", "denied"),
     (Some(401), "unauthorized: authentication required", "denied"),
+    (Some(500), "unauthorized", "denied"),
     (Some(500), "Get \"https://registry-1.docker.io/v2/\": unauthorized: incorrect username or password", "denied"),
     (Some(500), "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<html>404 Not Found</html>\"", "denied"),
     (Some(500), "error parsing HTTP 502 response body: invalid character '<' looking for beginning of value: \"<html>denied: </html>\"", "registry"),

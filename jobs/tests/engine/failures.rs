@@ -1,13 +1,18 @@
 //! Pulls that fail, and whose fault it was.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 use wharfinger_jobs::engine::{EngineError, EngineLogin, LayerStep, PullEvent, PullName};
+use wharfinger_jobs::progress::ProgressTracker;
 
-use super::http::{registry_answer, serve};
+use super::http::{Request, registry_answer, serve};
 use super::image::TestImage;
 use super::{Place, SOON, all, engine, pull};
 
@@ -135,28 +140,88 @@ async fn a_login_is_shown_to_the_registry() {
     assert!(error.is_none(), "{error:?}");
 }
 
-#[tokio::test]
-async fn a_registry_that_is_lost_inside_a_layer_is_unavailable() {
-    let image = Arc::new(TestImage::new(&[400_000]));
-    let (registry, _serving) = serve(move |mut request| {
-        let image = Arc::clone(&image);
+/// A registry whose connection breaks inside the layer, the first time that it is asked for it. `later` answers from then
+/// on.
+async fn breaking_registry<F: Future<Output = ()> + Send>(
+    image: &Arc<TestImage>,
+    later: impl Fn(Request, Vec<u8>) -> F + Copy + Send + 'static,
+) -> (String, AbortOnDropHandle<()>) {
+    let image = Arc::clone(image);
+    let is_broken = Arc::new(AtomicBool::new(false));
+    serve(move |mut request| {
+        let (image, is_broken) = (Arc::clone(&image), Arc::clone(&is_broken));
         async move {
             let (headers, body) = registry_answer(&image, &request.path).unwrap();
-            if body == image.layers[0] {
+            if body != image.layers[0] {
+                request.answer("200 OK", &headers, &body).await;
+            } else if is_broken.swap(true, Ordering::SeqCst) {
+                later(request, body).await;
+            } else {
                 request
                     .begin("200 OK", &headers, body.len(), &body[..100_000])
                     .await;
-            } else {
-                request.answer("200 OK", &headers, &body).await;
             }
         }
     })
+    .await
+}
+
+// The engine waits five seconds before it tries a layer again: these two tests take as long.
+
+#[tokio::test]
+async fn a_registry_that_is_lost_inside_a_layer_is_unavailable() {
+    let image = Arc::new(TestImage::new(&[400_000]));
+    let (registry, _serving) = breaking_registry(&image, |request, _| {
+        request.answer("503 Service Unavailable", "", b"")
+    })
     .await;
-    let error = failure(&at(&registry)).await;
+    let (events, error) = all(engine().pull(&at(&registry), None)).await;
     assert!(
-        matches!(error, EngineError::RegistryUnavailable(_)),
+        matches!(error, Some(EngineError::RegistryUnavailable(_))),
         "{error:?}"
     );
+    let retries = |event: &PullEvent| {
+        matches!(
+            event,
+            PullEvent::Layer {
+                step: LayerStep::Retrying,
+                ..
+            }
+        )
+    };
+    assert!(events.iter().any(retries), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_layer_that_the_engine_resumes_never_goes_back() {
+    let image = Arc::new(TestImage::new(&[400_000]));
+    let (registry, _serving) = breaking_registry(&image, |request, body| async move {
+        let range = request
+            .headers
+            .iter()
+            .find_map(|header| header.strip_prefix("Range: bytes="));
+        let from: usize = range.unwrap().trim_end_matches('-').parse().unwrap();
+        let headers = format!(
+            "Content-Range: bytes {from}-{}/{}\r\n",
+            body.len() - 1,
+            body.len()
+        );
+        request
+            .answer("206 Partial Content", &headers, &body[from..])
+            .await;
+    })
+    .await;
+    let events = pull(&engine(), &at(&registry)).await;
+    let now = Instant::now();
+    let mut tracker = ProgressTracker::new(image.manifest_layers());
+    let mut before = 0;
+    for event in &events {
+        tracker.apply(event, now);
+        let downloaded = tracker.snapshot(now).downloaded;
+        assert!(downloaded >= before, "{event:?}");
+        before = downloaded;
+    }
+    assert_eq!(before, image.layers[0].len() as u64);
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! Engines that are there, gone, silent, back, or another one than before.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_jobs::engine::{Engine, EngineError, LayerStep, PullEvent, PullName};
 
-use super::http::{registry_answer, serve};
+use super::http::{Request, registry_answer, serve};
 use super::image::TestImage;
 use super::{SOON, docker_host, engine};
 
@@ -106,38 +106,51 @@ async fn an_engine_that_goes_in_the_middle_of_a_pull_is_unavailable_until_it_is_
     engine.ping().await.unwrap();
 }
 
-/// An engine of which only the version is real.
-async fn engine_of_version(minor: Arc<AtomicU32>) -> (String, AbortOnDropHandle<()>) {
-    serve(move |request| {
-        let minor = minor.load(Ordering::SeqCst);
-        async move {
-            let asked = request.path.split('/').nth(1).and_then(|version| version.strip_prefix("v1."));
-            let asked: u32 = asked.unwrap().parse().unwrap();
-            if request.path.ends_with("/version") {
-                let body = format!(r#"{{"ApiVersion":"1.{minor}"}}"#);
-                request.answer("200 OK", "", body.as_bytes()).await;
-            } else if asked > minor {
-                let body = format!(
-                    r#"{{"message":"client version 1.{asked} is too new. Maximum supported API version is 1.{minor}"}}"#
-                );
-                request.answer("400 Bad Request", "", body.as_bytes()).await;
-            } else {
-                request.answer("200 OK", "", b"OK").await;
-            }
+/// An engine of which only the version is real, that of API `1.{newest}`.
+#[derive(Default)]
+struct FakeEngine {
+    newest: AtomicU32,
+    answered_in: Mutex<Vec<u32>>,
+}
+
+impl FakeEngine {
+    async fn answer(&self, request: Request) {
+        let newest = self.newest.load(Ordering::SeqCst);
+        let version = request.path.strip_prefix("/v1.");
+        let Some((version, _)) = version.and_then(|path| path.split_once('/')) else {
+            assert_eq!(request.path, "/version");
+            let body = format!(r#"{{"ApiVersion":"1.{newest}"}}"#);
+            return request.answer("200 OK", "", body.as_bytes()).await;
+        };
+        let version: u32 = version.parse().unwrap();
+        if version > newest {
+            let body = format!(
+                r#"{{"message":"client version 1.{version} is too new. Maximum supported API version is 1.{newest}"}}"#
+            );
+            request.answer("400 Bad Request", "", body.as_bytes()).await;
+        } else {
+            self.answered_in.lock().unwrap().push(version);
+            request.answer("200 OK", "", b"OK").await;
         }
-    })
-    .await
+    }
 }
 
 #[tokio::test]
 async fn an_engine_that_was_replaced_by_an_older_one_is_spoken_to_in_its_version() {
-    let minor = Arc::new(AtomicU32::new(44));
-    let (address, _serving) = engine_of_version(Arc::clone(&minor)).await;
+    let fake = Arc::new(FakeEngine::default());
+    fake.newest.store(44, Ordering::SeqCst);
+    let serving = Arc::clone(&fake);
+    let (address, _serving) = serve(move |request| {
+        let fake = Arc::clone(&serving);
+        async move { fake.answer(request).await }
+    })
+    .await;
     let engine = Engine::connect(Some(&format!("tcp://{address}"))).unwrap();
     engine.ping().await.unwrap();
-    minor.store(41, Ordering::SeqCst);
+    fake.newest.store(41, Ordering::SeqCst);
     engine.ping().await.unwrap();
     engine.clone().ping().await.unwrap();
+    assert_eq!(*fake.answered_in.lock().unwrap(), [44, 41, 41]);
 }
 
 #[tokio::test]
