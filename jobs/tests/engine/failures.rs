@@ -94,7 +94,7 @@ async fn what_a_registry_refuses() {
                             "Content-Type: application/json\r\n",
                             body.as_bytes(),
                         )
-                        .await
+                        .await;
                 }
             }
         })
