@@ -126,8 +126,8 @@ mod tests {
     use super::*;
     use bollard::models::ImageConfig;
 
-    fn owned(names: &[&str]) -> Option<Vec<String>> {
-        Some(names.iter().map(|name| (*name).to_owned()).collect())
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
             architecture: Some("arm".into()),
             variant: Some("v7".into()),
             config: Some(ImageConfig {
-                exposed_ports: owned(&ports),
+                exposed_ports: Some(owned(&ports)),
                 ..Default::default()
             }),
-            repo_tags: owned(&["<none>:<none>", "redis:7"]),
-            repo_digests: owned(&["<none>@<none>"]),
+            repo_tags: Some(owned(&["<none>:<none>", "redis:7"])),
+            repo_digests: Some(owned(&["<none>@<none>"])),
             ..Default::default()
         };
         let image = EngineImage::describe(image).unwrap();

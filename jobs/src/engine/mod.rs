@@ -32,7 +32,7 @@ const PING: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(15);
 
 /// Deadline of calls that delete: an engine takes its time with large layers on slow disks.
-const REMOVE: Duration = Duration::from_secs(60);
+const REMOVE: Duration = Duration::from_mins(1);
 
 /// A Docker engine. Cheap to clone; clones share the version of the API that was agreed on.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Just enough HTTP to be, and to fill, a registry: one request for each connection.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,6 +56,17 @@ impl Request {
     pub(crate) async fn answer(mut self, status: &str, headers: &str, body: &[u8]) {
         self.begin(status, headers, body.len(), body).await;
         let _ = self.connection.shutdown().await;
+    }
+
+    /// Sends a body at ten kilobytes a second, until the peer has had enough.
+    pub(crate) async fn trickle(mut self, body: &[u8]) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        for bytes in body.chunks(100) {
+            ticks.tick().await;
+            if self.connection.write_all(bytes).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Completes when the peer has closed the connection.

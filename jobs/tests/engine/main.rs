@@ -19,7 +19,7 @@ use wharfinger_jobs::engine::{Engine, EngineError, PullEvent, PullName};
 use image::TestImage;
 
 /// Longer than anything here takes: what hangs fails, and says where.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn env(name: &str) -> String {
     std::env::var(name)

@@ -155,7 +155,7 @@ async fn an_engine_that_was_replaced_by_an_older_one_is_spoken_to_in_its_version
 
 #[tokio::test]
 async fn an_engine_that_says_nothing_is_unavailable_after_a_deadline() {
-    let (address, _serving) = serve(|request| request.closed()).await;
+    let (address, _serving) = serve(Request::closed).await;
     let engine = Engine::connect(Some(&format!("http://{address}"))).unwrap();
     let pull = engine.pull(&PullName::new("localhost/x", None, None), None);
     let mut pull = std::pin::pin!(pull);
