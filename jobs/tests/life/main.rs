@@ -1,0 +1,5 @@
+//! The life of a job, over real databases, queues, engines and a registry. Needs the servers of `make test`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod basics;
+mod support;
