@@ -44,7 +44,13 @@ impl TestImage {
 
     /// The layers as they lie in a registry, bottom first.
     pub fn blobs(&self) -> Vec<Vec<u8>> {
-        let blob = |layer: &Vec<u8>| if self.gzip { gzip(layer) } else { layer.clone() };
+        let blob = |layer: &Vec<u8>| {
+            if self.gzip {
+                gzip(layer)
+            } else {
+                layer.clone()
+            }
+        };
         self.layers.iter().map(blob).collect()
     }
 

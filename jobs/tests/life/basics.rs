@@ -1,7 +1,9 @@
 //! The plain way: there and back.
 
 use sea_orm::EntityTrait as _;
-use wharfinger_entity::{Credits, ImageState, JobState, LedgerEntryKind, engine_image, ledger_entry};
+use wharfinger_entity::{
+    Credits, ImageState, JobState, LedgerEntryKind, engine_image, ledger_entry,
+};
 use wharfinger_migration::{Migrator, MigratorTrait as _};
 
 use crate::support::database::TestDatabase;
@@ -18,14 +20,19 @@ async fn migrations_go_up_and_down(shape: Shape) {
     Migrator::down(db.write(), None).await.unwrap();
     assert!(engine_image::Entity::find().one(db.read()).await.is_err());
     db.migrate().await.unwrap();
-    assert_eq!(engine_image::Entity::find().one(db.read()).await.unwrap(), None);
+    assert_eq!(
+        engine_image::Entity::find().one(db.read()).await.unwrap(),
+        None
+    );
 }
 
 async fn pull_and_remove(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
     let repository = fleet.repository();
-    let id = repository.push(&fleet.registry, "1", &random_image(300_000)).await;
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(300_000))
+        .await;
     let reference = repository.tag("1");
 
     let accepted = fleet.pull(user, &reference).await;

@@ -2,4 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod basics;
+mod errors;
+mod faults;
+mod order;
+mod queue_loss;
+mod requests;
+mod sharing;
 mod support;

@@ -39,6 +39,14 @@ impl TestEngine {
         self.inspect(name).await.map(|image| image.id)
     }
 
+    /// Waits until the engine has no such image.
+    pub(crate) async fn loses(&self, name: &str) {
+        super::eventually("the image leaves the engine", || async {
+            self.inspect(name).await.is_none().then_some(())
+        })
+        .await;
+    }
+
     async fn docker(&self) -> Docker {
         self.docker.clone().negotiate_version().await.unwrap()
     }

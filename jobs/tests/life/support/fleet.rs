@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sea_orm::EntityTrait as _;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobState, Role, image, job, job_attempt, user};
+use wharfinger_entity::{
+    Credits, JobState, Role, Timestamp, engine_image, image, job, job_attempt, user,
+};
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::error::{ServiceError, UserError};
@@ -168,11 +170,6 @@ impl Fleet {
         self.workers.remove(0).stop().await;
     }
 
-    /// The host of this fleet.
-    pub(crate) fn host_id(&self) -> Uuid {
-        self.workers[0].host_id
-    }
-
     /// An unused repository of the registry.
     pub(crate) fn repository(&self) -> Repository {
         Repository::at(&self.registry.address)
@@ -197,7 +194,11 @@ impl Fleet {
     }
 
     /// Asks for an image.
-    pub(crate) async fn try_pull(&self, user: Uuid, reference: &str) -> Result<job::Model, UserError> {
+    pub(crate) async fn try_pull(
+        &self,
+        user: Uuid,
+        reference: &str,
+    ) -> Result<job::Model, UserError> {
         let request = PullImage {
             user_id: user,
             reference: reference.to_owned(),
@@ -222,7 +223,11 @@ impl Fleet {
     }
 
     /// Lets go of an image.
-    pub(crate) async fn try_remove(&self, user: Uuid, image: Uuid) -> Result<job::Model, UserError> {
+    pub(crate) async fn try_remove(
+        &self,
+        user: Uuid,
+        image: Uuid,
+    ) -> Result<job::Model, UserError> {
         let request = RemoveImage {
             user_id: user,
             image_id: Some(image),
@@ -275,6 +280,69 @@ impl Fleet {
         let job = self.job(id).await;
         assert!(job.state.is_final(), "{job:?}");
         job
+    }
+
+    /// Waits until bytes of a job's image arrive.
+    pub(crate) async fn downloads(&self, id: Uuid) {
+        let frames = self.watches.follow(&self.services, id);
+        let mut frames = std::pin::pin!(frames);
+        in_time(&format!("progress of job {id}"), async {
+            while let Some(frame) = frames.next().await {
+                assert!(!frame.state.is_final(), "{frame:?}");
+                if frame.snapshot.downloaded > 0 {
+                    return;
+                }
+            }
+            panic!("the watch of job {id} ended");
+        })
+        .await;
+    }
+
+    /// Waits until the queue has a job.
+    pub(crate) async fn handed_out(&self, id: Uuid) {
+        eventually(&format!("job {id} is handed out"), || async {
+            self.job(id).await.dispatched_at
+        })
+        .await;
+    }
+
+    /// Takes the lock of an image on the engine, as a removal would: nothing settles until it is given back.
+    pub(crate) async fn lock_image(&self, image_id: &str) {
+        let until = self.services.clock.now().after(Duration::from_secs(100));
+        self.set_lock(image_id, Some(Uuid::new_v4()), Some(until))
+            .await;
+    }
+
+    /// Gives it back.
+    pub(crate) async fn unlock_image(&self, image_id: &str) {
+        self.set_lock(image_id, None, None).await;
+    }
+
+    async fn set_lock(&self, image_id: &str, token: Option<Uuid>, until: Option<Timestamp>) {
+        let changed = engine_image::Entity::update_many()
+            .set(engine_image::ActiveModel {
+                lock_token: Set(token),
+                lock_until: Set(until),
+                ..Default::default()
+            })
+            .filter(engine_image::Column::ImageId.eq(image_id))
+            .exec(self.services.db.write())
+            .await;
+        assert_eq!(changed.unwrap().rows_affected, 1);
+    }
+
+    /// A running job's worker counts as vanished from now on.
+    pub(crate) async fn let_lease_lapse(&self, job: Uuid) {
+        let changed = job::Entity::update_many()
+            .set(job::ActiveModel {
+                lease_until: Set(Some(Timestamp::from_micros(0))),
+                ..Default::default()
+            })
+            .filter(job::Column::Id.eq(job))
+            .filter(job::Column::State.eq(JobState::Running))
+            .exec(self.services.db.write())
+            .await;
+        assert_eq!(changed.unwrap().rows_affected, 1);
     }
 
     /// Waits until a job is in a state.

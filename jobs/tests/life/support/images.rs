@@ -33,7 +33,12 @@ impl Repository {
     }
 
     /// Pushes an image under a tag. Returns its image id.
-    pub(crate) async fn push(&self, registry: &TestRegistry, tag: &str, image: &TestImage) -> String {
+    pub(crate) async fn push(
+        &self,
+        registry: &TestRegistry,
+        tag: &str,
+        image: &TestImage,
+    ) -> String {
         registry.push(&self.name, tag, image).await.config_digest
     }
 }

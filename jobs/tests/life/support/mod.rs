@@ -63,11 +63,24 @@ where
 /// Runs each of these tests on every shape.
 macro_rules! on_every_shape {
     ($($test:ident),+ $(,)?) => {
-        on_every_shape!(@ sqlite, Embedded, $($test),+);
-        on_every_shape!(@ postgres, Postgres, $($test),+);
-        on_every_shape!(@ mariadb, MariaDb, $($test),+);
+        $crate::support::on_shape!(sqlite, Embedded, $($test),+);
+        $crate::support::on_every_fleet!($($test),+);
     };
-    (@ $module:ident, $shape:ident, $($test:ident),+) => {
+}
+pub(crate) use on_every_shape;
+
+/// Runs each of these tests on every shape that has a Redis.
+macro_rules! on_every_fleet {
+    ($($test:ident),+ $(,)?) => {
+        $crate::support::on_shape!(postgres, Postgres, $($test),+);
+        $crate::support::on_shape!(mariadb, MariaDb, $($test),+);
+    };
+}
+pub(crate) use on_every_fleet;
+
+/// Runs each of these tests on one shape.
+macro_rules! on_shape {
+    ($module:ident, $shape:ident, $($test:ident),+) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,4 +91,4 @@ macro_rules! on_every_shape {
         }
     };
 }
-pub(crate) use on_every_shape;
+pub(crate) use on_shape;

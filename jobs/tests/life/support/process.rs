@@ -6,7 +6,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
@@ -63,7 +62,6 @@ pub(crate) async fn services(database: &str, link: &Link, settings: &Settings) -
 
 /// A running worker.
 pub(crate) struct WorkerProcess {
-    pub(crate) host_id: Uuid,
     runtime: Runtime,
     stop: CancellationToken,
     ended: JoinHandle<()>,
@@ -84,7 +82,7 @@ impl WorkerProcess {
             .build()
             .unwrap();
         let stop = CancellationToken::new();
-        let (joined, host_id) = oneshot::channel();
+        let (joined, online) = oneshot::channel();
         let ended = runtime.spawn({
             let (database, link, settings) = (database.to_owned(), link.clone(), settings.clone());
             let (host, engine, stop) = (host.to_owned(), engine.to_owned(), stop.clone());
@@ -96,7 +94,7 @@ impl WorkerProcess {
                     .await
                     .unwrap();
                 let host_id = worker.host_id();
-                joined.send(host_id).unwrap();
+                joined.send(()).unwrap();
                 match link {
                     Link::Memory { .. } => worker.run(stop).await,
                     Link::Redis { .. } => {
@@ -106,9 +104,8 @@ impl WorkerProcess {
                 }
             }
         });
-        let host_id = super::in_time("a worker joins", host_id).await.unwrap();
+        super::in_time("a worker joins", online).await.unwrap();
         Self {
-            host_id,
             runtime,
             stop,
             ended,

@@ -63,7 +63,13 @@ impl Proxy {
 
     /// Waits until a connection is stuck.
     pub(crate) async fn stuck(&self) {
-        let waiting = async { self.stuck.clone().wait_for(|stuck| *stuck > 0).await.map(drop) };
+        let waiting = async {
+            self.stuck
+                .clone()
+                .wait_for(|stuck| *stuck > 0)
+                .await
+                .map(drop)
+        };
         super::in_time("a stuck transfer", waiting).await.unwrap();
     }
 
@@ -86,7 +92,11 @@ impl Pass {
         };
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let requests = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
+        let requests = async {
+            tokio::io::copy(&mut from_client, &mut to_server)
+                .await
+                .map(drop)
+        };
         let answers = async {
             let mut buffer = vec![0; 16 * 1024];
             let mut passed = 0;

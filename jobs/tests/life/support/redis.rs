@@ -39,7 +39,11 @@ impl PrivateRedis {
         self.process = Some(process);
         let client = redis::Client::open(self.url()).unwrap();
         eventually("Redis answers", || async {
-            client.get_multiplexed_async_connection().await.ok().map(drop)
+            client
+                .get_multiplexed_async_connection()
+                .await
+                .ok()
+                .map(drop)
         })
         .await;
     }
