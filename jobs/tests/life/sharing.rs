@@ -58,7 +58,8 @@ async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
 
 /// Nobody has heard of the image, and everyone's record of it is written at once.
 async fn many_users_pull_at_the_same_moment(shape: Shape) {
-    let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 8).await;
+    let mut fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 8).await;
+    fleet.stop_worker().await;
     let repository = fleet.repository();
     repository
         .push(&fleet.registry, "1", &random_image(100_000))
@@ -68,6 +69,7 @@ async fn many_users_pull_at_the_same_moment(shape: Shape) {
         let user = fleet.user("100").await;
         jobs.push(fleet.pull(user, &repository.tag("1")).await);
     }
+    fleet.start_worker().await;
     for job in jobs {
         let job = fleet.ended(job.id).await;
         assert_eq!(
