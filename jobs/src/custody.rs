@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr,
     EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
@@ -18,8 +18,11 @@ use crate::db::for_update;
 use crate::engine::EngineImage;
 use crate::services::Services;
 
-/// How long a lock counts without being given back: longer than every deadline of the engine calls made under it.
-const LOCK_TIME: Duration = Duration::from_secs(120);
+/// How long a lock counts without a sign of life: soon after its worker vanished, somebody else goes on.
+const LOCK_TIME: Duration = Duration::from_secs(15);
+
+/// How long somebody else's lock is waited for: longer than the engine calls made under it may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a lock that somebody else has is looked at again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -64,7 +67,7 @@ pub(crate) async fn try_lock(
     }))
 }
 
-/// Takes the lock, waiting for whoever has it; at most as long as a lock counts.
+/// Takes the lock, waiting for whoever has it; not for ever.
 pub(crate) async fn lock(
     services: &Services,
     engine_image_id: Uuid,
@@ -77,10 +80,42 @@ pub(crate) async fn lock(
             tokio::time::sleep(LOCK_POLL).await;
         }
     };
-    tokio::time::timeout(LOCK_TIME, waiting)
+    tokio::time::timeout(PATIENCE, waiting)
         .await
         .ok()
         .transpose()
+}
+
+/// Does what the lock was taken for, and keeps the lock meanwhile.
+pub(crate) async fn keeping<T>(
+    services: &Services,
+    custody: Custody,
+    work: impl Future<Output = T>,
+) -> T {
+    let keep = async {
+        loop {
+            tokio::time::sleep(LOCK_TIME / 3).await;
+            if let Err(error) = renew(services, custody).await {
+                tracing::warn!(%error, "could not renew the lock of an image");
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = keep => never,
+    }
+}
+
+async fn renew(services: &Services, custody: Custody) -> Result<(), DbErr> {
+    let until = services.clock.now().after(LOCK_TIME);
+    engine_image::Entity::update_many()
+        .col_expr(engine_image::Column::LockUntil, Expr::value(until))
+        .filter(engine_image::Column::Id.eq(custody.engine_image_id))
+        .filter(engine_image::Column::LockToken.eq(custody.token))
+        .exec(services.db.write())
+        .await?;
+    Ok(())
 }
 
 /// Gives the lock back, with nothing else changed.
@@ -181,7 +216,7 @@ pub(crate) async fn settled_version(
         let row = find(services, host_id, image_id).await?;
         let now = services.clock.now();
         match row {
-            Some(row) if row.lock_until.is_some_and(|until| until >= now) && waited < LOCK_TIME => {
+            Some(row) if row.lock_until.is_some_and(|until| until >= now) && waited < PATIENCE => {
                 tokio::time::sleep(LOCK_POLL).await;
                 waited += LOCK_POLL;
             }
@@ -237,22 +272,16 @@ pub(crate) async fn record(
             }
         }
         None => {
-            engine_image::ActiveModel {
-                id: Set(Uuid::now_v7()),
-                host_id: Set(host_id),
-                image_id: Set(image_id.to_owned()),
-                status: Set(EngineImageStatus::Expected),
+            let new = new_row(host_id, image_id, EngineImageStatus::Expected, now);
+            let new = engine_image::ActiveModel {
                 brought: Set(!seen.present),
-                size: Set(0),
-                platform: Set(String::new()),
-                exposed_ports: Set(serde_json::json!([])),
-                version: Set(0),
-                lock_token: Set(None),
-                lock_until: Set(None),
-                created_at: Set(now),
+                ..new
+            };
+            let (row, made) = make(tx, new, host_id, image_id).await?;
+            if !made {
+                return Ok(None);
             }
-            .insert(tx)
-            .await?
+            row
         }
     };
     record_tag(
@@ -310,11 +339,23 @@ pub(crate) async fn locked_or_new(
     if let Some(row) = locked_row(tx, host_id, &image.id).await? {
         return Ok(row);
     }
+    let new = new_row(host_id, &image.id, EngineImageStatus::Present, now);
+    let (row, _) = make(tx, new, host_id, &image.id).await?;
+    Ok(row)
+}
+
+/// Nothing is known of the image but that Wharfinger did not bring it.
+fn new_row(
+    host_id: Uuid,
+    image_id: &str,
+    status: EngineImageStatus,
+    now: Timestamp,
+) -> engine_image::ActiveModel {
     engine_image::ActiveModel {
         id: Set(Uuid::now_v7()),
         host_id: Set(host_id),
-        image_id: Set(image.id.clone()),
-        status: Set(EngineImageStatus::Present),
+        image_id: Set(image_id.to_owned()),
+        status: Set(status),
         brought: Set(false),
         size: Set(0),
         platform: Set(String::new()),
@@ -324,8 +365,31 @@ pub(crate) async fn locked_or_new(
         lock_until: Set(None),
         created_at: Set(now),
     }
-    .insert(tx)
-    .await
+}
+
+/// Inserts a row, unless somebody else did since it was looked for. Returns the row, locked, and whether it is this one.
+async fn make(
+    tx: &DatabaseTransaction,
+    new: engine_image::ActiveModel,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<(engine_image::Model, bool), DbErr> {
+    use engine_image::Column;
+    let id = new.id.clone().take();
+    engine_image::Entity::insert(new)
+        .on_conflict(
+            OnConflict::columns([Column::HostId, Column::ImageId])
+                .do_nothing_on([Column::Id])
+                .to_owned(),
+        )
+        .try_insert()
+        .exec_without_returning(tx)
+        .await?;
+    let row = locked_row(tx, host_id, image_id).await?.ok_or_else(|| {
+        DbErr::RecordNotFound("the row of an image that was just made".to_owned())
+    })?;
+    let made = Some(row.id) == id;
+    Ok((row, made))
 }
 
 async fn locked_row(

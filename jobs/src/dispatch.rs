@@ -31,11 +31,8 @@ const TICK: Duration = Duration::from_secs(1);
 const DELIVERY_TIME: Duration = Duration::from_secs(2);
 
 /// Messages that wait in the queue for each job that a host runs at a time: enough to keep workers busy for the time
-/// that a dispatch takes, few enough to keep the order fair.
-const AHEAD: u64 = 2;
-
-/// Messages that wait at least, whatever the host's concurrency.
-const MIN_AHEAD: u64 = 8;
+/// that a dispatch takes, and no more, since whoever comes now waits for all of them.
+const AHEAD: u64 = 1;
 
 #[derive(Debug, FromQueryResult)]
 struct Waiting {
@@ -179,10 +176,7 @@ async fn dispatch_host(
             }
         }
     }
-    let most = Ord::max(
-        u64::try_from(host.concurrency).unwrap_or(1) * AHEAD,
-        MIN_AHEAD,
-    );
+    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1), 1) * AHEAD;
     let room = most.saturating_sub(out.len() as u64);
     if room == 0 {
         return Ok(());

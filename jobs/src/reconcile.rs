@@ -80,7 +80,7 @@ pub(crate) async fn one(
     let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
         return Ok(());
     };
-    let done = under_lock(services, engine, custody).await;
+    let done = custody::keeping(services, custody, under_lock(services, engine, custody)).await;
     if !matches!(done, Ok(true)) {
         custody::unlock(services, custody).await?;
     }

@@ -3,9 +3,9 @@
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
-use crate::custody::{self, Custody, Fate};
+use crate::custody::{self, Fate};
 use crate::engine::{Engine, EngineError, same_reference};
-use crate::error::{JobFailure, ServiceError};
+use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::remove_image::settle;
@@ -40,20 +40,16 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
             return Ok(other.map(|_| Outcome::Cancelled));
         }
     }
-    match on_engine(run, &holding).await {
-        Ok(fate) => {
-            settle::settle(services, &run.lease, custody, fate).await?;
-            Ok(None)
-        }
-        Err(error) => {
-            give_back(run, custody).await?;
-            Err(error)
-        }
+    let settled = match custody::keeping(services, custody, on_engine(run, &holding)).await {
+        Ok(fate) => settle::settle(services, &run.lease, custody, fate)
+            .await
+            .map_err(RunError::from),
+        Err(error) => Err(error),
+    };
+    if !matches!(settled, Ok(true)) {
+        custody::unlock(services, custody).await?;
     }
-}
-
-async fn give_back(run: &JobRun, custody: Custody) -> Result<(), ServiceError> {
-    Ok(custody::unlock(&run.parts.services, custody).await?)
+    settled.map(|_| None)
 }
 
 /// Does what is due on the engine, under the image's lock, and says what became of the image.

@@ -1,5 +1,8 @@
 //! Images made in code, small and different for each test.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +26,8 @@ pub struct TestImage {
     pub architecture: String,
     /// Of manifest and config.
     pub format: Format,
+    /// Whether its layers travel compressed.
+    pub gzip: bool,
 }
 
 impl TestImage {
@@ -33,7 +38,20 @@ impl TestImage {
             exposed_ports: Vec::new(),
             architecture: "amd64".to_owned(),
             format: Format::Docker,
+            gzip: false,
         }
+    }
+
+    /// The layers as they lie in a registry, bottom first.
+    pub fn blobs(&self) -> Vec<Vec<u8>> {
+        let blob = |layer: &Vec<u8>| {
+            if self.gzip {
+                gzip(layer)
+            } else {
+                layer.clone()
+            }
+        };
+        self.layers.iter().map(blob).collect()
     }
 
     /// The config; its digest is the engine's image id.
@@ -68,10 +86,15 @@ impl TestImage {
                 "application/vnd.oci.image.layer.v1.tar",
             ),
         };
+        let layer_type = match (self.gzip, self.format) {
+            (false, _) => layer_type.to_owned(),
+            (true, Format::Docker) => format!("{layer_type}.gzip"),
+            (true, Format::Oci) => format!("{layer_type}+gzip"),
+        };
         let layers: Vec<_> = self
-            .layers
+            .blobs()
             .iter()
-            .map(|layer| descriptor(layer_type, layer))
+            .map(|blob| descriptor(&layer_type, blob))
             .collect();
         let manifest = json!({
             "schemaVersion": 2,
@@ -105,6 +128,21 @@ pub fn layer(path: &str, content: &[u8]) -> Vec<u8> {
     // The last block filled up, and two empty ones for the end.
     tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
     tar
+}
+
+/// The same bytes for the same content, by the `gzip` that every system has.
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut process = Command::new("gzip")
+        .args(["-n", "-6"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gzip is installed");
+    let mut input = process.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(content).unwrap());
+        process.wait_with_output().unwrap().stdout
+    })
 }
 
 /// `sha256:…` of some content.

@@ -96,8 +96,8 @@ impl TestRegistry {
 
     /// Pushes an image under `name:tag` and returns its digests.
     pub async fn push(&self, name: &str, tag: &str, image: &TestImage) -> PushedImage {
-        for layer in &image.layers {
-            self.push_blob(name, layer).await;
+        for blob in &image.blobs() {
+            self.push_blob(name, blob).await;
         }
         let config = image.config();
         self.push_blob(name, &config).await;

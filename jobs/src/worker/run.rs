@@ -133,17 +133,26 @@ impl JobRun {
 
     /// Keeps the lease, until dropped.
     async fn keep_lease(&self) {
-        let mut ticks = tokio::time::interval(self.parts.services.settings.worker.lease / 3);
+        let lease = self.parts.services.settings.worker.lease;
+        let mut ticks = tokio::time::interval(lease / 3);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await;
+        let mut renewed = ticks.tick().await;
         loop {
-            ticks.tick().await;
+            let now = ticks.tick().await;
             let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
             match claim::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
-                Ok(Renewal::Held) => {}
-                Ok(Renewal::CancelRequested) => self.cancel.cancel(),
+                Ok(Renewal::Held) => renewed = now,
+                Ok(Renewal::CancelRequested) => {
+                    renewed = now;
+                    self.cancel.cancel();
+                }
                 Ok(Renewal::Lost) => {
                     tracing::warn!("lost the lease: leaving the job to whoever has it");
+                    self.lost.cancel();
+                }
+                // Somebody else may have it by now, and gets it only when it is let go of here: the queue holds it so long.
+                Err(error) if now.duration_since(renewed) >= lease => {
+                    tracing::warn!(%error, "could not renew the lease until it ran out: leaving the job");
                     self.lost.cancel();
                 }
                 Err(error) => tracing::warn!(%error, "could not renew the lease"),

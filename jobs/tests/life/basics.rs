@@ -1,0 +1,71 @@
+//! The plain way: there and back.
+
+use sea_orm::EntityTrait as _;
+use wharfinger_entity::{
+    Credits, ImageState, JobState, LedgerEntryKind, engine_image, ledger_entry,
+};
+use wharfinger_migration::{Migrator, MigratorTrait as _};
+
+use crate::support::database::TestDatabase;
+use crate::support::images::random_image;
+use crate::support::{Fleet, Shape, on_every_shape};
+
+on_every_shape!(migrations_go_up_and_down, pull_and_remove);
+
+async fn migrations_go_up_and_down(shape: Shape) {
+    let database = TestDatabase::create(shape).await;
+    let db = database.connect().await;
+    db.migrate().await.unwrap();
+    db.migrate().await.unwrap();
+    Migrator::down(db.write(), None).await.unwrap();
+    assert!(engine_image::Entity::find().one(db.read()).await.is_err());
+    db.migrate().await.unwrap();
+    assert_eq!(
+        engine_image::Entity::find().one(db.read()).await.unwrap(),
+        None
+    );
+}
+
+async fn pull_and_remove(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(300_000))
+        .await;
+    let reference = repository.tag("1");
+
+    let accepted = fleet.pull(user, &reference).await;
+    assert_eq!(accepted.state, JobState::Queued);
+    assert_eq!(accepted.held, fleet.settings.credits.minimum_to_pull);
+
+    let done = fleet.ended(accepted.id).await;
+    assert_eq!(done.state, JobState::Succeeded, "{done:?}");
+    assert_eq!((done.attempt, done.held), (1, Credits::ZERO));
+    let image = fleet.image(done.image_id.unwrap()).await;
+    assert_eq!(image.reference, reference);
+    assert_eq!(image.state, ImageState::Held);
+    let on_engine = fleet.engine.inspect(&reference).await.unwrap();
+    assert_eq!(on_engine.id, id);
+    let size = Credits::from_bytes(on_engine.size).unwrap();
+    assert!(size >= Credits::from_micro(300_000), "{size}");
+    assert_eq!(image.charge, size);
+    let account = fleet.account(user).await;
+    let full: Credits = "100".parse().unwrap();
+    assert_eq!(account.total, full.checked_sub(size).unwrap());
+    assert_eq!(account.held, Credits::ZERO);
+    let progress = done.progress.unwrap();
+    assert_eq!(progress["downloaded"], progress["total"], "{progress}");
+
+    fleet.removed(user, image.id).await;
+    assert_eq!(fleet.image(image.id).await.state, ImageState::Released);
+    assert_eq!(fleet.account(user).await.total, full);
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    let entries = ledger_entry::Entity::find().all(fleet.services.db.read());
+    let mut kinds: Vec<_> = entries.await.unwrap();
+    kinds.sort_by_key(|entry| entry.number);
+    let kinds: Vec<_> = kinds.iter().map(|entry| entry.kind).collect();
+    use LedgerEntryKind::{Charge, Grant, Refund};
+    assert_eq!(kinds, [Grant, Charge, Refund]);
+    fleet.finish().await;
+}

@@ -1,0 +1,129 @@
+//! What goes wrong with a pull: how often it is tried, what its user is told, what it leaves behind.
+
+use wharfinger_entity::{Credits, JobErrorCode, JobState};
+use wharfinger_jobs::error::UserErrorCode;
+
+use crate::support::images::{Repository, compressible_image, random_image};
+use crate::support::proxy::Proxy;
+use crate::support::{Fleet, Shape, on_every_shape};
+
+on_every_shape!(
+    an_unknown_tag_fails_at_once,
+    an_unreachable_registry_is_tried_until_dead,
+    a_registry_that_is_not_allowed_is_refused,
+    too_little_credit_at_accept,
+    too_little_credit_at_the_manifest,
+    too_little_credit_at_the_settle,
+);
+
+async fn an_unknown_tag_fails_at_once(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &fleet.repository().tag("none")).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(job.error_code, Some(JobErrorCode::ImageNotFound), "{job:?}");
+    assert_eq!(job.error_retryable, Some(false));
+    assert_eq!(fleet.attempts(job.id).await.len(), 1);
+    fleet.finish().await;
+}
+
+async fn an_unreachable_registry_is_tried_until_dead(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    // Nobody listens at a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let job = fleet.pull(user, &Repository::at(&address).tag("1")).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Dead);
+    assert_eq!(
+        job.error_code,
+        Some(JobErrorCode::RegistryUnavailable),
+        "{job:?}"
+    );
+    assert_eq!(job.error_retryable, Some(true));
+    let attempts = fleet.attempts(job.id).await;
+    assert_eq!(attempts.len(), 3);
+    for attempt in attempts {
+        assert_eq!(attempt.error_code, Some(JobErrorCode::RegistryUnavailable));
+    }
+    fleet.finish().await;
+}
+
+async fn a_registry_that_is_not_allowed_is_refused(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let refused = fleet.try_pull(user, "10.0.0.1:5000/x:1").await.unwrap_err();
+    assert_eq!(refused.code, UserErrorCode::RegistryNotAllowed);
+    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
+    fleet.finish().await;
+}
+
+async fn too_little_credit_at_accept(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("1.5").await;
+    // Two would hold two credits.
+    fleet.pull(user, &fleet.repository().tag("none")).await;
+    let poor = fleet.user("0.999999").await;
+    let refused = fleet.try_pull(poor, &fleet.repository().tag("1")).await;
+    assert_eq!(
+        refused.unwrap_err().code,
+        UserErrorCode::InsufficientCredits
+    );
+    fleet.finish().await;
+}
+
+async fn too_little_credit_at_the_manifest(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let image = random_image(3_000_000);
+    let id = repository.push(&fleet.registry, "1", &image).await;
+    let user = fleet.user("2").await;
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(
+        job.error_code,
+        Some(JobErrorCode::InsufficientCredits),
+        "{job:?}"
+    );
+    assert_eq!(proxy.layers(), 0, "not a byte of a layer was fetched");
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    assert_eq!(fleet.account(user).await.total, "2".parse().unwrap());
+    fleet.finish().await;
+}
+
+/// The image looks cheap until it is unpacked. It had moved a tag that somebody else holds: that is put back.
+async fn too_little_credit_at_the_settle(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let reference = repository.tag("1");
+    let before = repository
+        .push(&fleet.registry, "1", &random_image(200_000))
+        .await;
+    let rich = fleet.user("100").await;
+    let held = fleet.pulled(rich, &reference).await;
+
+    let after = repository
+        .push(&fleet.registry, "1", &compressible_image(5_000_000))
+        .await;
+    let poor = fleet.user("2").await;
+    let job = fleet.pull(poor, &reference).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(
+        job.error_code,
+        Some(JobErrorCode::InsufficientCredits),
+        "{job:?}"
+    );
+    assert_eq!(fleet.account(poor).await.total, "2".parse().unwrap());
+    assert_eq!(fleet.engine.id_of(&reference).await, Some(before.clone()));
+    fleet.engine.loses(&after).await;
+
+    fleet.removed(rich, held.id).await;
+    assert_eq!(fleet.engine.inspect(&before).await, None);
+    fleet.finish().await;
+}

@@ -1,0 +1,11 @@
+//! The life of a job, over real databases, queues, engines and a registry. Needs the servers of `make test`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod basics;
+mod errors;
+mod faults;
+mod order;
+mod queue_loss;
+mod requests;
+mod sharing;
+mod support;

@@ -1,0 +1,106 @@
+//! Whose turn it is.
+
+use wharfinger_entity::{ImageState, JobState};
+
+use crate::support::images::{Repository, random_image};
+use crate::support::proxy::Proxy;
+use crate::support::{Fleet, Shape, on_every_shape};
+
+on_every_shape!(
+    a_users_many_jobs_let_another_user_pass,
+    jobs_of_one_user_on_one_reference_run_in_order,
+    a_removal_waits_for_the_pull_before_it,
+);
+
+async fn a_users_many_jobs_let_another_user_pass(shape: Shape) {
+    let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 1).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let (many, one) = (fleet.user("100").await, fleet.user("100").await);
+    proxy.block();
+    let mut jobs = vec![fleet.pull(many, &repository.tag("1")).await.id];
+    proxy.stuck().await;
+    for tag in 0..29 {
+        jobs.push(
+            fleet
+                .pull(many, &repository.tag(&format!("none-{tag}")))
+                .await
+                .id,
+        );
+    }
+    let late = fleet.pull(one, &repository.tag("none")).await;
+    proxy.open();
+    let late = fleet.ended(late.id).await;
+    let mut before = 0;
+    for id in jobs {
+        let job = fleet.ended(id).await;
+        let started = job.started_at.unwrap();
+        before += usize::from(started > late.created_at && started < late.started_at.unwrap());
+    }
+    assert!(before <= 1, "{before} jobs of the other user went first");
+    fleet.finish().await;
+}
+
+async fn jobs_of_one_user_on_one_reference_run_in_order(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let user = fleet.user("100").await;
+    proxy.block();
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(fleet.pull(user, &repository.tag("1")).await.id);
+    }
+    proxy.stuck().await;
+    proxy.open();
+    let mut ended = None;
+    for id in jobs {
+        let job = fleet.ended(id).await;
+        assert_eq!(
+            (job.state, job.attempt),
+            (JobState::Succeeded, 1),
+            "{job:?}"
+        );
+        assert!(job.started_at >= ended, "{job:?} before {ended:?}");
+        ended = job.finished_at;
+    }
+    fleet.finish().await;
+}
+
+async fn a_removal_waits_for_the_pull_before_it(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let reference = repository.tag("1");
+    repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let user = fleet.user("100").await;
+    let old = fleet.pulled(user, &reference).await;
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    proxy.block();
+    let pull = fleet.pull(user, &reference).await;
+    proxy.stuck().await;
+    let removal = fleet.try_remove(user, old.id).await.unwrap();
+    let again = fleet.pull(user, &reference).await;
+    proxy.open();
+    for job in [pull.id, removal.id, again.id] {
+        let job = fleet.ended(job).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    }
+    assert_eq!(fleet.image(old.id).await.state, ImageState::Released);
+    let held = fleet
+        .image(fleet.job(again.id).await.image_id.unwrap())
+        .await;
+    assert_eq!(held.state, ImageState::Held);
+    assert_eq!(fleet.engine.id_of(&reference).await, Some(id));
+    fleet.finish().await;
+}

@@ -1,0 +1,68 @@
+//! Redis may be flushed or away: every accepted job still runs, with nobody's help.
+
+use wharfinger_entity::JobState;
+
+use crate::support::images::random_image;
+use crate::support::redis::PrivateRedis;
+use crate::support::{Fleet, Shape, on_every_fleet};
+
+on_every_fleet!(a_flush_loses_no_job, jobs_wait_for_redis);
+
+async fn a_flush_loses_no_job(shape: Shape) {
+    let mut redis = PrivateRedis::new();
+    redis.start().await;
+    let mut fleet = Fleet::over_redis(shape, redis.url()).await;
+    let repository = fleet.repository();
+    let user = fleet.user("100").await;
+    let image = random_image(50_000);
+    fleet.stop_worker().await;
+    let mut jobs = Vec::new();
+    for tag in ["1", "2", "3", "4", "5", "6"] {
+        repository.push(&fleet.registry, tag, &image).await;
+        jobs.push(fleet.pull(user, &repository.tag(tag)).await.id);
+    }
+    fleet.handed_out(jobs[0]).await;
+    redis.flush().await;
+    fleet.start_worker().await;
+    for id in jobs {
+        let job = fleet.ended(id).await;
+        assert_eq!(
+            (job.state, job.attempt),
+            (JobState::Succeeded, 1),
+            "{job:?}"
+        );
+    }
+    fleet.finish().await;
+}
+
+async fn jobs_wait_for_redis(shape: Shape) {
+    let mut redis = PrivateRedis::new();
+    let fleet = Fleet::over_redis(shape, redis.url()).await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(50_000))
+        .await;
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    redis.start().await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(
+        (job.state, job.attempt),
+        (JobState::Succeeded, 1),
+        "{job:?}"
+    );
+
+    redis.kill();
+    repository
+        .push(&fleet.registry, "2", &random_image(50_000))
+        .await;
+    let job = fleet.pull(user, &repository.tag("2")).await;
+    redis.start().await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(
+        (job.state, job.attempt),
+        (JobState::Succeeded, 1),
+        "{job:?}"
+    );
+    fleet.finish().await;
+}

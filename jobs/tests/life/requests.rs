@@ -1,0 +1,255 @@
+//! What users ask for twice, take back, try again, or may not have.
+
+use sea_orm::ActiveEnum as _;
+use uuid::Uuid;
+use wharfinger_entity::{Credits, ImageState, JobErrorCode, JobState};
+use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::error::{ServiceError, UserErrorCode};
+use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::retry_job::retry_job;
+
+use crate::support::images::{Repository, random_image};
+use crate::support::proxy::Proxy;
+use crate::support::{Fleet, Shape, on_every_shape};
+
+on_every_shape!(
+    an_idempotency_key_makes_one_job,
+    a_queued_job_is_cancelled,
+    a_running_pull_is_cancelled,
+    a_failed_pull_is_retried,
+    a_dead_pull_is_retried,
+    a_cancelled_pull_is_retried_only_with_credits,
+    a_second_removal_is_the_first,
+    live_jobs_are_limited,
+    an_image_in_use_stays,
+    an_operators_image_stays,
+);
+
+fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
+    match answer {
+        Err(ServiceError::Rejected(error)) => error.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn an_idempotency_key_makes_one_job(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let request = |reference: &str| PullImage {
+        user_id: user,
+        reference: reference.to_owned(),
+        host: None,
+        idempotency_key: Some("once".into()),
+        traceparent: None,
+    };
+    let (one, other) = (fleet.repository().tag("1"), fleet.repository().tag("2"));
+    let (same, again) = (request(&one), request(&one));
+    let (first, second) = tokio::join!(
+        pull_image::accept(&fleet.services, &same),
+        pull_image::accept(&fleet.services, &again)
+    );
+    assert_eq!(first.unwrap().id, second.unwrap().id);
+    let conflict = pull_image::accept(&fleet.services, &request(&other)).await;
+    assert_eq!(code(conflict), UserErrorCode::IdempotencyConflict);
+    fleet.finish().await;
+}
+
+async fn a_queued_job_is_cancelled(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    fleet.stop_worker().await;
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &fleet.repository().tag("1")).await;
+    let stranger = fleet.user("100").await;
+    let unknown = cancel_job(&fleet.services, Some(stranger), Some(job.id)).await;
+    assert_eq!(code(unknown), UserErrorCode::JobNotFound);
+    let cancelled = cancel_job(&fleet.services, Some(user), Some(job.id))
+        .await
+        .unwrap();
+    assert_eq!(cancelled.state, JobState::Cancelled);
+    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
+    let again = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
+    assert_eq!(code(again), UserErrorCode::JobNotCancellable);
+    fleet.finish().await;
+}
+
+async fn a_running_pull_is_cancelled(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let user = fleet.user("100").await;
+    proxy.block();
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    proxy.stuck().await;
+    cancel_job(&fleet.services, Some(user), Some(job.id))
+        .await
+        .unwrap();
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Cancelled, "{job:?}");
+    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
+    proxy.open();
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+async fn retry(
+    fleet: &Fleet,
+    user: Uuid,
+    job: Uuid,
+) -> Result<wharfinger_entity::job::Model, ServiceError> {
+    retry_job(&fleet.services, user, Some(user), Some(job), None).await
+}
+
+async fn a_failed_pull_is_retried(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    assert_eq!(fleet.ended(job.id).await.state, JobState::Failed);
+
+    repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let again = retry(&fleet, user, job.id).await.unwrap();
+    assert_eq!(
+        (again.id, again.state, again.max_attempts),
+        (job.id, JobState::Queued, 4)
+    );
+    assert_eq!(again.held, fleet.settings.credits.minimum_to_pull);
+    let done = fleet.ended(job.id).await;
+    assert_eq!(
+        (done.state, done.attempt),
+        (JobState::Succeeded, 2),
+        "{done:?}"
+    );
+    let refused = retry(&fleet, user, job.id).await;
+    assert_eq!(code(refused), UserErrorCode::JobNotRetryable);
+    fleet.finish().await;
+}
+
+async fn a_dead_pull_is_retried(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &Repository::at(&address).tag("1")).await;
+    let dead = fleet.ended(job.id).await;
+    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 3), "{dead:?}");
+    retry(&fleet, user, job.id).await.unwrap();
+    let dead = fleet.ended(job.id).await;
+    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 6), "{dead:?}");
+    fleet.finish().await;
+}
+
+async fn a_cancelled_pull_is_retried_only_with_credits(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    fleet.stop_worker().await;
+    let user = fleet.user("1.5").await;
+    let job = fleet.pull(user, &fleet.repository().tag("1")).await;
+    cancel_job(&fleet.services, Some(user), Some(job.id))
+        .await
+        .unwrap();
+    let other = fleet.pull(user, &fleet.repository().tag("1")).await;
+    let refused = retry(&fleet, user, job.id).await;
+    assert_eq!(code(refused), UserErrorCode::InsufficientCredits);
+    cancel_job(&fleet.services, Some(user), Some(other.id))
+        .await
+        .unwrap();
+    let again = retry(&fleet, user, job.id).await.unwrap();
+    assert_eq!(again.held, fleet.account(user).await.held);
+    fleet.start_worker().await;
+    assert_eq!(fleet.ended(job.id).await.state, JobState::Failed);
+    fleet.finish().await;
+}
+
+async fn a_second_removal_is_the_first(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    let stranger = fleet.user("100").await;
+    let unknown = fleet.try_remove(stranger, image.id).await.unwrap_err();
+    assert_eq!(unknown.code, UserErrorCode::ImageNotFound);
+
+    fleet.stop_worker().await;
+    let first = fleet.try_remove(user, image.id).await.unwrap();
+    let second = fleet.try_remove(user, image.id).await.unwrap();
+    assert_eq!(first.id, second.id);
+    fleet.start_worker().await;
+    assert_eq!(fleet.ended(first.id).await.state, JobState::Succeeded);
+    let gone = fleet.try_remove(user, image.id).await.unwrap_err();
+    assert_eq!(gone.code, UserErrorCode::NotRemovable);
+    fleet.finish().await;
+}
+
+async fn live_jobs_are_limited(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 2).await;
+    fleet.stop_worker().await;
+    let user = fleet.user("100").await;
+    let repository = fleet.repository();
+    let first = fleet.pull(user, &repository.tag("1")).await;
+    fleet.pull(user, &repository.tag("2")).await;
+    let refused = fleet
+        .try_pull(user, &repository.tag("3"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, UserErrorCode::TooManyJobs);
+    cancel_job(&fleet.services, Some(user), Some(first.id))
+        .await
+        .unwrap();
+    fleet.pull(user, &repository.tag("3")).await;
+    fleet.finish().await;
+}
+
+async fn an_image_in_use_stays(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    let container = fleet.engine.create_container(&id).await;
+    let job = fleet.try_remove(user, image.id).await.unwrap();
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(job.error_code, Some(JobErrorCode::ImageInUse), "{job:?}");
+    assert_eq!(
+        job.error_code.map(|code| code.to_value()),
+        Some("IMAGE_IN_USE".into())
+    );
+    assert_eq!(fleet.image(image.id).await.state, ImageState::Held);
+    assert_eq!(
+        fleet.engine.id_of(&repository.tag("1")).await,
+        Some(id.clone())
+    );
+
+    fleet.engine.remove_container(&container).await;
+    let again = retry(&fleet, user, job.id).await.unwrap();
+    assert_eq!(fleet.ended(again.id).await.state, JobState::Succeeded);
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+async fn an_operators_image_stays(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let reference = repository.tag("1");
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    fleet.engine.pull(&reference).await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &reference).await;
+    assert!(image.charge > Credits::ZERO);
+    fleet.removed(user, image.id).await;
+    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.engine.id_of(&reference).await, Some(id));
+    fleet.finish().await;
+}

@@ -1,0 +1,183 @@
+//! Several users, several tags, and tags that move: who pays, and what the engine keeps.
+
+use wharfinger_entity::{Credits, ImageState, JobState};
+
+use crate::support::images::{Repository, random_image};
+use crate::support::proxy::Proxy;
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    two_users_share_a_transfer_and_an_image,
+    many_users_pull_at_the_same_moment,
+    two_tags_of_one_image_are_paid_once,
+    a_moved_tag_is_paid_anew,
+    a_lost_image_is_refunded,
+    somebody_elses_tag_keeps_the_image,
+);
+
+fn left(credits: &str, charge: Credits) -> Credits {
+    credits
+        .parse::<Credits>()
+        .unwrap()
+        .checked_sub(charge)
+        .unwrap()
+}
+
+async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
+    proxy.block();
+    let first = fleet.pull(ada, &repository.tag("1")).await;
+    let second = fleet.pull(bob, &repository.tag("1")).await;
+    tokio::join!(fleet.downloads(first.id), fleet.downloads(second.id));
+    proxy.open();
+    let (first, second) = tokio::join!(fleet.ended(first.id), fleet.ended(second.id));
+    assert_eq!(first.state, JobState::Succeeded, "{first:?}");
+    assert_eq!(second.state, JobState::Succeeded, "{second:?}");
+    assert_eq!(proxy.layers(), 1, "the layer came once");
+
+    let ours = fleet.image(first.image_id.unwrap()).await;
+    let theirs = fleet.image(second.image_id.unwrap()).await;
+    assert_eq!(ours.engine_image_id, theirs.engine_image_id);
+    assert_eq!(fleet.account(ada).await.total, left("100", ours.charge));
+    assert_eq!(fleet.account(bob).await.total, left("100", theirs.charge));
+    fleet.removed(ada, ours.id).await;
+    assert_eq!(
+        fleet.engine.id_of(&repository.tag("1")).await,
+        Some(id.clone())
+    );
+    fleet.removed(bob, theirs.id).await;
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+/// Nobody has heard of the image, and everyone's record of it is written at once.
+async fn many_users_pull_at_the_same_moment(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 8).await;
+    fleet.stop_worker().await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let mut jobs = Vec::new();
+    for _ in 0..8 {
+        let user = fleet.user("100").await;
+        jobs.push(fleet.pull(user, &repository.tag("1")).await);
+    }
+    fleet.start_worker().await;
+    for job in jobs {
+        let job = fleet.ended(job.id).await;
+        assert_eq!(
+            (job.state, job.attempt),
+            (JobState::Succeeded, 1),
+            "{job:?}"
+        );
+    }
+    fleet.finish().await;
+}
+
+async fn two_tags_of_one_image_are_paid_once(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let image = random_image(100_000);
+    let id = repository.push(&fleet.registry, "1", &image).await;
+    assert_eq!(repository.push(&fleet.registry, "2", &image).await, id);
+    let user = fleet.user("100").await;
+    let one = fleet.pulled(user, &repository.tag("1")).await;
+    let two = fleet.pulled(user, &repository.tag("2")).await;
+    assert!(one.charge > Credits::ZERO);
+    assert_eq!(two.charge, Credits::ZERO);
+    assert_eq!(fleet.account(user).await.total, left("100", one.charge));
+
+    fleet.removed(user, one.id).await;
+    assert_eq!(fleet.account(user).await.total, left("100", one.charge));
+    assert_eq!(fleet.engine.inspect(&repository.tag("1")).await, None);
+    assert_eq!(
+        fleet.engine.id_of(&repository.tag("2")).await,
+        Some(id.clone())
+    );
+    fleet.removed(user, two.id).await;
+    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+async fn a_moved_tag_is_paid_anew(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let reference = repository.tag("1");
+    let old = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
+    let ours = fleet.pulled(ada, &reference).await;
+    let theirs = fleet.pulled(bob, &reference).await;
+
+    let new = repository
+        .push(&fleet.registry, "1", &random_image(200_000))
+        .await;
+    let moved = fleet.pulled(ada, &reference).await;
+    assert_ne!(moved.id, ours.id);
+    assert!(moved.charge > ours.charge);
+    assert_eq!(fleet.image(ours.id).await.state, ImageState::Released);
+    assert_eq!(fleet.account(ada).await.total, left("100", moved.charge));
+    assert_eq!(fleet.engine.id_of(&reference).await, Some(new.clone()));
+    // What the other one holds stays: by id.
+    assert_eq!(fleet.image(theirs.id).await.state, ImageState::Held);
+    assert_eq!(fleet.engine.id_of(&old).await, Some(old.clone()));
+    assert_eq!(fleet.account(bob).await.total, left("100", theirs.charge));
+
+    fleet.removed(bob, theirs.id).await;
+    assert_eq!(fleet.account(bob).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.engine.inspect(&old).await, None);
+    assert_eq!(fleet.engine.id_of(&reference).await, Some(new.clone()));
+    fleet.removed(ada, moved.id).await;
+    assert_eq!(fleet.account(ada).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.engine.inspect(&new).await, None);
+    fleet.finish().await;
+}
+
+async fn a_lost_image_is_refunded(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
+    let ours = fleet.pulled(ada, &repository.tag("1")).await;
+    let theirs = fleet.pulled(bob, &repository.tag("1")).await;
+    fleet.engine.remove(&id).await;
+    for (user, image) in [(ada, ours.id), (bob, theirs.id)] {
+        eventually("the image is lost", || async {
+            Some(fleet.image(image).await).filter(|image| image.state == ImageState::Lost)
+        })
+        .await;
+        assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    }
+    // It comes again like any other, and goes again.
+    let again = fleet.pulled(ada, &repository.tag("1")).await;
+    fleet.removed(ada, again.id).await;
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+async fn somebody_elses_tag_keeps_the_image(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    fleet.engine.tag(&id, &repository.full_name(), "mine").await;
+    fleet.removed(user, image.id).await;
+    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.engine.inspect(&repository.tag("1")).await, None);
+    assert_eq!(fleet.engine.id_of(&repository.tag("mine")).await, Some(id));
+    fleet.finish().await;
+}

@@ -1,0 +1,403 @@
+//! A whole Wharfinger without its API: a database, a dispatcher, workers.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_entity::{
+    Credits, JobState, Role, Timestamp, engine_image, image, job, job_attempt, user,
+};
+use wharfinger_jobs::accounts::{NewUser, create_user};
+use wharfinger_jobs::dispatch;
+use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::remove_image::{self, RemoveImage};
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::settings::{
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, Settings,
+    WorkerSettings,
+};
+use wharfinger_jobs::testing::registry::TestRegistry;
+use wharfinger_jobs::watch::Watches;
+
+use super::database::TestDatabase;
+use super::engine::TestEngine;
+use super::images::Repository;
+use super::invariants::check_invariants;
+use super::process::{Link, WorkerProcess, services};
+use super::{Shape, eventually, in_time, variable};
+
+/// A fleet of one host; its workers share that host's engine.
+pub(crate) struct Fleet {
+    pub(crate) services: Services,
+    pub(crate) settings: Settings,
+    pub(crate) engine: TestEngine,
+    pub(crate) registry: TestRegistry,
+    pub(crate) watches: Watches,
+    host: String,
+    database: TestDatabase,
+    link: Link,
+    dispatcher: Option<(CancellationToken, JoinHandle<()>)>,
+    auditor: (CancellationToken, JoinHandle<()>),
+    workers: Vec<WorkerProcess>,
+}
+
+/// Short ones.
+fn settings() -> Settings {
+    let ms = Duration::from_millis;
+    Settings {
+        credits: CreditSettings {
+            initial: Credits::from_micro(100_000_000),
+            minimum_to_pull: Credits::from_micro(1_000_000),
+        },
+        retry: RetrySettings {
+            max_attempts: 3,
+            base_delay: ms(50),
+            max_delay: ms(200),
+        },
+        worker: WorkerSettings {
+            listen: None,
+            lease: ms(2000),
+            concurrency: 4,
+            stall_timeout: ms(20_000),
+            pull_timeout: ms(60_000),
+            grace: ms(200),
+        },
+        host: HostSettings {
+            offline_after: ms(30_000),
+            lost_after: ms(86_400_000),
+        },
+        reconcile: ReconcileSettings { interval: ms(500) },
+        limits: LimitSettings {
+            live_jobs_per_user: 0,
+            pulls_per_hour_per_user: 0,
+            requests_per_second: 0,
+            request_body: 0,
+            operations_per_socket: 0,
+        },
+    }
+}
+
+impl Fleet {
+    /// A dispatcher and one worker.
+    pub(crate) async fn start(shape: Shape) -> Self {
+        Self::with(shape, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
+        let link = match shape {
+            Shape::Embedded => Link::memory(),
+            _ => Link::Redis {
+                url: variable("WHARFINGER_TEST_REDIS_URL"),
+                prefix: format!("life:{}", Uuid::new_v4().simple()),
+            },
+        };
+        let mut fleet = Self::without_worker(shape, link, change).await;
+        fleet.start_worker().await;
+        fleet
+    }
+
+    /// The same with a Redis of the test's own.
+    pub(crate) async fn over_redis(shape: Shape, url: String) -> Self {
+        let prefix = "life".to_owned();
+        let mut fleet = Self::without_worker(shape, Link::Redis { url, prefix }, |_| ()).await;
+        fleet.start_worker().await;
+        fleet
+    }
+
+    async fn without_worker(shape: Shape, link: Link, change: impl FnOnce(&mut Settings)) -> Self {
+        log_where_asked();
+        let mut settings = settings();
+        change(&mut settings);
+        let database = TestDatabase::create(shape).await;
+        let services = services(&database.url, &link, &settings).await;
+        services.db.migrate().await.unwrap();
+        let mut fleet = Self {
+            engine: TestEngine::open(1),
+            registry: TestRegistry::open(),
+            watches: Watches::default(),
+            host: format!("host-{}", Uuid::new_v4().simple()),
+            auditor: audit(&services),
+            dispatcher: None,
+            workers: Vec::new(),
+            services,
+            settings,
+            database,
+            link,
+        };
+        fleet.start_dispatcher();
+        fleet
+    }
+
+    fn start_dispatcher(&mut self) {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(dispatch::run(self.services.clone(), None, stop.clone()));
+        self.dispatcher = Some((stop, task));
+    }
+
+    /// Adds a worker.
+    pub(crate) async fn start_worker(&mut self) {
+        self.start_worker_with(self.settings.clone()).await;
+    }
+
+    /// Adds a worker with settings of its own.
+    pub(crate) async fn start_worker_with(&mut self, settings: Settings) {
+        let (database, link) = (&self.database.url, &self.link);
+        let engine = &self.engine.url;
+        let worker = WorkerProcess::start(database, link, &settings, &self.host, engine).await;
+        self.workers.push(worker);
+    }
+
+    /// Kills the oldest worker. In the embedded shape all is one process: what its queue and events knew goes too.
+    pub(crate) async fn kill_worker(&mut self) {
+        self.workers.remove(0).kill();
+        if matches!(self.link, Link::Memory { .. }) {
+            if let Some((_, task)) = self.dispatcher.take() {
+                task.abort();
+            }
+            self.link = Link::memory();
+            self.services = services(&self.database.url, &self.link, &self.settings).await;
+            self.start_dispatcher();
+        }
+    }
+
+    /// Stops the oldest worker in an orderly way.
+    pub(crate) async fn stop_worker(&mut self) {
+        self.workers.remove(0).stop().await;
+    }
+
+    /// An unused repository of the registry.
+    pub(crate) fn repository(&self) -> Repository {
+        Repository::at(&self.registry.address)
+    }
+
+    /// A new user with this many credits.
+    pub(crate) async fn user(&self, credits: &str) -> Uuid {
+        let new = NewUser {
+            name: format!("u{}", Uuid::new_v4().simple()),
+            role: Role::User,
+            password_hash: None,
+            credits: credits.parse().unwrap(),
+        };
+        let now = self.services.clock.now();
+        create_user(&self.services.db, &new, now).await.unwrap().id
+    }
+
+    /// A user's row.
+    pub(crate) async fn account(&self, id: Uuid) -> user::Model {
+        let found = user::Entity::find_by_id(id).one(self.services.db.read());
+        found.await.unwrap().unwrap()
+    }
+
+    /// Asks for an image.
+    pub(crate) async fn try_pull(
+        &self,
+        user: Uuid,
+        reference: &str,
+    ) -> Result<job::Model, UserError> {
+        let request = PullImage {
+            user_id: user,
+            reference: reference.to_owned(),
+            host: None,
+            idempotency_key: None,
+            traceparent: None,
+        };
+        rejected(pull_image::accept(&self.services, &request).await)
+    }
+
+    /// Asks for an image and is accepted.
+    pub(crate) async fn pull(&self, user: Uuid, reference: &str) -> job::Model {
+        self.try_pull(user, reference).await.unwrap()
+    }
+
+    /// Asks for an image and gets it. Returns the holding.
+    pub(crate) async fn pulled(&self, user: Uuid, reference: &str) -> image::Model {
+        let job = self.pull(user, reference).await;
+        let job = self.ended(job.id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        self.image(job.image_id.unwrap()).await
+    }
+
+    /// Lets go of an image.
+    pub(crate) async fn try_remove(
+        &self,
+        user: Uuid,
+        image: Uuid,
+    ) -> Result<job::Model, UserError> {
+        let request = RemoveImage {
+            user_id: user,
+            image_id: Some(image),
+            idempotency_key: None,
+            traceparent: None,
+        };
+        rejected(remove_image::accept(&self.services, &request).await)
+    }
+
+    /// Lets go of an image and waits until it is done.
+    pub(crate) async fn removed(&self, user: Uuid, image: Uuid) -> job::Model {
+        let job = self.try_remove(user, image).await.unwrap();
+        let job = self.ended(job.id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        job
+    }
+
+    /// A job's row.
+    pub(crate) async fn job(&self, id: Uuid) -> job::Model {
+        let found = job::Entity::find_by_id(id).one(self.services.db.read());
+        found.await.unwrap().unwrap()
+    }
+
+    /// A holding's row.
+    pub(crate) async fn image(&self, id: Uuid) -> image::Model {
+        let found = image::Entity::find_by_id(id).one(self.services.db.read());
+        found.await.unwrap().unwrap()
+    }
+
+    /// A job's attempts, oldest first.
+    pub(crate) async fn attempts(&self, id: Uuid) -> Vec<job_attempt::Model> {
+        wharfinger_jobs::queries::jobs::attempts(&self.services.db, &[id])
+            .await
+            .unwrap()
+    }
+
+    /// Watches a job until it has ended.
+    pub(crate) async fn ended(&self, id: Uuid) -> job::Model {
+        let frames = self.watches.follow(&self.services, id);
+        let mut frames = std::pin::pin!(frames);
+        let mut last = i32::MIN;
+        let what = format!("the end of job {id}");
+        in_time(&what, async {
+            while let Some(frame) = frames.next().await {
+                assert!(frame.sequence > last, "{} after {last}", frame.sequence);
+                last = frame.sequence;
+            }
+        })
+        .await;
+        let job = self.job(id).await;
+        assert!(job.state.is_final(), "{job:?}");
+        job
+    }
+
+    /// Waits until bytes of a job's image arrive.
+    pub(crate) async fn downloads(&self, id: Uuid) {
+        let frames = self.watches.follow(&self.services, id);
+        let mut frames = std::pin::pin!(frames);
+        in_time(&format!("progress of job {id}"), async {
+            while let Some(frame) = frames.next().await {
+                assert!(!frame.state.is_final(), "{frame:?}");
+                if frame.snapshot.downloaded > 0 {
+                    return;
+                }
+            }
+            panic!("the watch of job {id} ended");
+        })
+        .await;
+    }
+
+    /// Waits until the queue has a job.
+    pub(crate) async fn handed_out(&self, id: Uuid) {
+        eventually(&format!("job {id} is handed out"), || async {
+            self.job(id).await.dispatched_at
+        })
+        .await;
+    }
+
+    /// Takes the lock of an image on the engine, as a removal would: nothing settles until it is given back.
+    pub(crate) async fn lock_image(&self, image_id: &str) {
+        let until = self.services.clock.now().after(Duration::from_secs(100));
+        self.set_lock(image_id, Some(Uuid::new_v4()), Some(until))
+            .await;
+    }
+
+    /// Gives it back.
+    pub(crate) async fn unlock_image(&self, image_id: &str) {
+        self.set_lock(image_id, None, None).await;
+    }
+
+    async fn set_lock(&self, image_id: &str, token: Option<Uuid>, until: Option<Timestamp>) {
+        let changed = engine_image::Entity::update_many()
+            .set(engine_image::ActiveModel {
+                lock_token: Set(token),
+                lock_until: Set(until),
+                ..Default::default()
+            })
+            .filter(engine_image::Column::ImageId.eq(image_id))
+            .exec(self.services.db.write())
+            .await;
+        assert_eq!(changed.unwrap().rows_affected, 1);
+    }
+
+    /// A running job's worker counts as vanished from now on.
+    pub(crate) async fn let_lease_lapse(&self, job: Uuid) {
+        let changed = job::Entity::update_many()
+            .set(job::ActiveModel {
+                lease_until: Set(Some(Timestamp::from_micros(0))),
+                ..Default::default()
+            })
+            .filter(job::Column::Id.eq(job))
+            .filter(job::Column::State.eq(JobState::Running))
+            .exec(self.services.db.write())
+            .await;
+        assert_eq!(changed.unwrap().rows_affected, 1);
+    }
+
+    /// Waits until a job is in a state.
+    pub(crate) async fn reaches(&self, id: Uuid, state: JobState) -> job::Model {
+        eventually(&format!("job {id} is {state:?}"), || async {
+            Some(self.job(id).await).filter(|job| job.state == state)
+        })
+        .await
+    }
+
+    /// Ends the fleet, and checks what must hold.
+    pub(crate) async fn finish(mut self) {
+        while !self.workers.is_empty() {
+            self.stop_worker().await;
+        }
+        if let Some((stop, task)) = self.dispatcher.take() {
+            stop.cancel();
+            in_time("the dispatcher stops", task).await.unwrap();
+        }
+        let (stop, audit) = self.auditor;
+        stop.cancel();
+        in_time("the auditor stops", audit).await.unwrap();
+        check_invariants(&self.services.db).await;
+    }
+}
+
+/// Checks the invariants all the time, not only when all is quiet.
+fn audit(services: &Services) -> (CancellationToken, JoinHandle<()>) {
+    let (stop, db) = (CancellationToken::new(), services.db.clone());
+    let until = stop.clone();
+    let auditing = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while until.run_until_cancelled(ticks.tick()).await.is_some() {
+            check_invariants(&db).await;
+        }
+    });
+    (stop, auditing)
+}
+
+/// What is wrong with a request; anything else is a failure of the test.
+fn rejected<T>(answer: Result<T, ServiceError>) -> Result<T, UserError> {
+    match answer {
+        Ok(value) => Ok(value),
+        Err(ServiceError::Rejected(error)) => Err(error),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// `RUST_LOG` shows what the fleets do.
+fn log_where_asked() {
+    if let Ok(filter) = std::env::var("RUST_LOG") {
+        // Only the first fleet of the process sets it up.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+    }
+}

@@ -1,0 +1,94 @@
+//! Real parts, short settings, and ways to wait that end.
+
+pub(crate) mod database;
+pub(crate) mod engine;
+mod fleet;
+pub(crate) mod images;
+pub(crate) mod invariants;
+mod process;
+pub(crate) mod proxy;
+pub(crate) mod redis;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub(crate) use fleet::Fleet;
+
+/// How long anything may take before its test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often is looked where nothing tells.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A database with the queue and events that go with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// SQLite, everything in one process.
+    Embedded,
+    /// PostgreSQL and Redis.
+    Postgres,
+    /// MariaDB and Redis.
+    MariaDb,
+}
+
+/// What `make test` says about its servers.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
+}
+
+/// Waits for something, but not for ever.
+pub(crate) async fn in_time<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, waiting).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+    }
+}
+
+/// Looks again and again until there is something to see, but not for ever.
+pub(crate) async fn eventually<T, F>(what: &str, look: impl Fn() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let looking = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    in_time(what, looking).await
+}
+
+/// Runs each of these tests on every shape.
+macro_rules! on_every_shape {
+    ($($test:ident),+ $(,)?) => {
+        $crate::support::on_shape!(sqlite, Embedded, $($test),+);
+        $crate::support::on_every_fleet!($($test),+);
+    };
+}
+pub(crate) use on_every_shape;
+
+/// Runs each of these tests on every shape that has a Redis.
+macro_rules! on_every_fleet {
+    ($($test:ident),+ $(,)?) => {
+        $crate::support::on_shape!(postgres, Postgres, $($test),+);
+        $crate::support::on_shape!(mariadb, MariaDb, $($test),+);
+    };
+}
+pub(crate) use on_every_fleet;
+
+/// Runs each of these tests on one shape.
+macro_rules! on_shape {
+    ($module:ident, $shape:ident, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test($crate::support::Shape::$shape).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_shape;

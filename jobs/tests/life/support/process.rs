@@ -1,0 +1,126 @@
+//! A worker as a process of its own: its own runtime and connections, all gone when it is killed.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wharfinger_jobs::clock::Clock;
+use wharfinger_jobs::db::Db;
+use wharfinger_jobs::dispatch;
+use wharfinger_jobs::engine::Engine;
+use wharfinger_jobs::events::Events;
+use wharfinger_jobs::queue::{JobQueue, MemoryQueue, RedisQueue};
+use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::settings::Settings;
+use wharfinger_jobs::worker::Worker;
+
+/// How processes reach each other.
+#[derive(Clone)]
+pub(crate) enum Link {
+    /// They are one.
+    Memory { queue: MemoryQueue, events: Events },
+    /// Through Redis.
+    Redis { url: String, prefix: String },
+}
+
+impl Link {
+    /// Everything inside this process.
+    pub(crate) fn memory() -> Self {
+        Self::Memory {
+            queue: MemoryQueue::new(),
+            events: Events::local(),
+        }
+    }
+}
+
+/// The only registries that the tests may pull from.
+pub(crate) fn rules() -> RegistryRules {
+    RegistryRules::parse(&["127.0.0.1:*".to_owned()], &[]).unwrap()
+}
+
+/// The parts of one process, with connections of its own.
+pub(crate) async fn services(database: &str, link: &Link, settings: &Settings) -> Services {
+    let (queue, events) = match link {
+        Link::Memory { queue, events } => (JobQueue::Memory(queue.clone()), events.clone()),
+        Link::Redis { url, prefix } => (
+            JobQueue::Redis(RedisQueue::connect(url, prefix).unwrap()),
+            Events::redis(url, prefix).unwrap(),
+        ),
+    };
+    Services::new(
+        Db::connect(database).await.unwrap(),
+        queue,
+        events,
+        Arc::new(settings.clone()),
+        Arc::new(rules()),
+        Clock::system(),
+    )
+}
+
+/// A running worker.
+pub(crate) struct WorkerProcess {
+    runtime: Runtime,
+    stop: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+impl WorkerProcess {
+    /// Starts it; returns when its host is online.
+    pub(crate) async fn start(
+        database: &str,
+        link: &Link,
+        settings: &Settings,
+        host: &str,
+        engine: &str,
+    ) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let stop = CancellationToken::new();
+        let (joined, online) = oneshot::channel();
+        let ended = runtime.spawn({
+            let (database, link, settings) = (database.to_owned(), link.clone(), settings.clone());
+            let (host, engine, stop) = (host.to_owned(), engine.to_owned(), stop.clone());
+            async move {
+                let services = services(&database, &link, &settings).await;
+                let engine = Engine::connect(Some(&engine)).unwrap();
+                let registry = RegistryClient::new(rules(), Timeouts::default());
+                let worker = Worker::join(services.clone(), engine, registry, &host)
+                    .await
+                    .unwrap();
+                let host_id = worker.host_id();
+                joined.send(()).unwrap();
+                match link {
+                    Link::Memory { .. } => worker.run(stop).await,
+                    Link::Redis { .. } => {
+                        let dispatching = dispatch::run(services, Some(host_id), stop.clone());
+                        tokio::join!(worker.run(stop), dispatching);
+                    }
+                }
+            }
+        });
+        super::in_time("a worker joins", online).await.unwrap();
+        Self {
+            runtime,
+            stop,
+            ended,
+        }
+    }
+
+    /// `kill -9`
+    pub(crate) fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        super::in_time("a worker stops", self.ended).await.unwrap();
+        self.runtime.shutdown_background();
+    }
+}
