@@ -8,7 +8,7 @@ use sea_orm::{
     IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobErrorCode, JobState, job, job_attempt};
+use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, job_attempt};
 
 use crate::db::{for_update, in_transaction};
 use crate::error::{JobFailure, ServiceError};
@@ -68,6 +68,7 @@ pub(crate) async fn claim(
         claimed.dispatched_at = Set(None);
         claimed.started_at = Set(job.started_at.or(Some(now)));
         claimed.sequence = Set(job.sequence.saturating_add(SEQUENCE_RESERVE));
+        claimed.progress = Set(None);
         claimed.error_code = Set(None);
         claimed.error_message = Set(None);
         claimed.error_retryable = Set(None);
@@ -135,7 +136,7 @@ pub(crate) async fn renew(
     };
     if let Some(frame) = frame {
         changes.sequence = Set(frame.sequence);
-        changes.progress = Set(serde_json::to_value(&frame.snapshot).ok());
+        changes.progress = Set(serde_json::to_value(frame).ok());
     }
     let of_lease = |query: sea_orm::UpdateMany<job::Entity>| {
         query
@@ -200,31 +201,45 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
         .await?;
     let mut taken = 0;
     for job_id in abandoned {
-        let ended = in_transaction!(services.db, |tx| {
-            let job = for_update(&tx, job::Entity::find_by_id(job_id))
-                .one(&tx)
-                .await?;
-            match job.filter(|job| {
-                job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now)
-            }) {
-                None => Ok::<_, ServiceError>(None),
-                Some(job) => {
-                    let worker = job.worker.clone().unwrap_or_default();
-                    let lost = JobFailure::retry(
-                        JobErrorCode::WorkerLost,
-                        format!("worker {worker} vanished in the middle of the attempt"),
-                    );
-                    Ok(Some(
-                        outcome::end(&tx, services, job, Outcome::Failed(lost)).await?,
-                    ))
-                }
-            }
-        })?;
-        if let Some((job, balance)) = ended {
-            tracing::warn!(job.id = %job.id, state = ?job.state, "took a job over from a vanished worker");
-            services.announce(&job, balance);
-            taken += 1;
+        match take_over_one(services, job_id, now).await {
+            Ok(true) => taken += 1,
+            Ok(false) => {}
+            // One that cannot be taken over is not to keep the others waiting.
+            Err(error) => tracing::error!(job.id = %job_id, %error, "could not take a job over"),
         }
     }
     Ok(taken)
+}
+
+async fn take_over_one(
+    services: &Services,
+    job_id: Uuid,
+    now: Timestamp,
+) -> Result<bool, ServiceError> {
+    let ended = in_transaction!(services.db, |tx| {
+        let job = for_update(&tx, job::Entity::find_by_id(job_id))
+            .one(&tx)
+            .await?;
+        match job.filter(|job| {
+            job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now)
+        }) {
+            None => Ok::<_, ServiceError>(None),
+            Some(job) => {
+                let worker = job.worker.clone().unwrap_or_default();
+                let lost = JobFailure::retry(
+                    JobErrorCode::WorkerLost,
+                    format!("worker {worker} vanished in the middle of the attempt"),
+                );
+                Ok(Some(
+                    outcome::end(&tx, services, job, Outcome::Failed(lost)).await?,
+                ))
+            }
+        }
+    })?;
+    let Some((job, balance)) = ended else {
+        return Ok(false);
+    };
+    tracing::warn!(job.id = %job.id, state = ?job.state, "took a job over from a vanished worker");
+    services.announce(&job, balance);
+    Ok(true)
 }

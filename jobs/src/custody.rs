@@ -22,7 +22,7 @@ use crate::services::Services;
 const LOCK_TIME: Duration = Duration::from_secs(15);
 
 /// How long somebody else's lock is waited for: longer than the engine calls made under it may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a lock that somebody else has is looked at again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -47,7 +47,7 @@ pub(crate) async fn try_lock(
 ) -> Result<Option<Custody>, DbErr> {
     let now = services.clock.now();
     let token = Uuid::new_v4();
-    let taken = engine_image::Entity::update_many()
+    let locked = engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(token))
         .col_expr(
             engine_image::Column::LockUntil,
@@ -61,7 +61,7 @@ pub(crate) async fn try_lock(
         .filter(unlocked(now))
         .exec(services.db.write())
         .await?;
-    Ok((taken.rows_affected == 1).then_some(Custody {
+    Ok((locked.rows_affected == 1).then_some(Custody {
         engine_image_id,
         token,
     }))
@@ -137,6 +137,7 @@ pub(crate) async fn unlock(services: &Services, custody: Custody) -> Result<(), 
 pub(crate) async fn fenced(
     tx: &DatabaseTransaction,
     custody: Custody,
+    now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
     let row = for_update(
         tx,
@@ -144,7 +145,10 @@ pub(crate) async fn fenced(
     )
     .one(tx)
     .await?;
-    Ok(row.filter(|row| row.lock_token == Some(custody.token)))
+    // One that ran out does not count, even if nobody took it since: a settle may have gone past it.
+    Ok(row.filter(|row| {
+        row.lock_token == Some(custody.token) && row.lock_until.is_some_and(|until| until >= now)
+    }))
 }
 
 /// What is known of an image when its lock is given back.
@@ -261,8 +265,11 @@ pub(crate) async fn record(
             let undecided = row.status == EngineImageStatus::Absent || !seen.present;
             if undecided {
                 let expected = row.status != EngineImageStatus::Present;
+                let version = row.version;
                 let mut row = row.into_active_model();
                 row.brought = Set(!seen.present);
+                // Whoever looked at the engine before this looks again.
+                row.version = Set(version + 1);
                 if expected {
                     row.status = Set(EngineImageStatus::Expected);
                 }

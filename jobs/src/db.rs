@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 pub use sea_orm::DbErr;
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    IsolationLevel, QuerySelect, RuntimeErr, Select, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    IsolationLevel, QuerySelect, RuntimeErr, Select, SqlErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use wharfinger_migration::{Migrator, MigratorTrait};
 
 /// How often a transaction that lost a deadlock is run again.
 pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;
 
-/// How long a statement waits for a lock or a connection before it fails.
+/// How long a connection is waited for; on SQLite also the writer's lock.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Connections to one database. SQLite has one writer and several readers beside it (WAL); the others have one pool.
@@ -105,6 +106,10 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
 
 /// Whether running the whole transaction again may help: a deadlock, a lost race of snapshots, or a lock not had in time.
 pub(crate) fn is_transient(error: &DbErr) -> bool {
+    // Somebody else made the same row a moment ago: looked for again, it is found.
+    if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+        return true;
+    }
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
         error
     else {
@@ -115,9 +120,8 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
     };
     match error.code().as_deref() {
         // PostgreSQL: serialization_failure, deadlock_detected. MySQL's SQLSTATE for a deadlock is 40001 too.
-        Some("40001" | "40P01") => true,
         // SQLite: SQLITE_BUSY and its extended codes.
-        Some("5" | "261" | "517") => true,
+        Some("40001" | "40P01" | "5" | "261" | "517") => true,
         // MySQL: lock wait timeout (1205) comes as a general error; record changed since last read (1020).
         _ => {
             error.message().contains("Lock wait timeout")
@@ -131,11 +135,13 @@ pub(crate) fn for_update<E: sea_orm::EntityTrait>(
     tx: &DatabaseTransaction,
     select: Select<E>,
 ) -> Select<E> {
-    if tx.get_database_backend() == DbBackend::Sqlite {
-        select
-    } else {
-        select.lock_exclusive()
-    }
+    let strength = match tx.get_database_backend() {
+        DbBackend::Sqlite => return select,
+        // Rows that refer to this one may be made meanwhile: only changes of it wait.
+        DbBackend::Postgres => LockType::NoKeyUpdate,
+        _ => LockType::Update,
+    };
+    select.lock(strength)
 }
 
 /// Runs `$body` in a transaction and commits it; runs it again, a bounded number of times, when the database says that
@@ -146,7 +152,17 @@ macro_rules! in_transaction {
         let mut tries = 0u32;
         loop {
             tries += 1;
-            let $tx = $db.begin().await?;
+            let $tx = match $db.begin().await {
+                Ok(tx) => tx,
+                Err(error)
+                    if tries < $crate::db::MAX_TRANSACTION_TRIES
+                        && $crate::db::is_transient(&error) =>
+                {
+                    $crate::db::pause(tries).await;
+                    continue;
+                }
+                Err(error) => break Err(error.into()),
+            };
             let outcome = async { $body }.await;
             let outcome = match outcome {
                 Ok(value) => match $tx.commit().await {

@@ -94,7 +94,7 @@ async fn listen(services: &Services) {
             services.wake.notify_one();
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn pass(
@@ -147,6 +147,7 @@ async fn dispatch_host(
         ])
         .filter(waiting_on(host.id))
         .filter(job::Column::DispatchedAt.is_not_null())
+        .filter(job::Column::RunAfter.lte(now))
         .into_tuple()
         .all(db)
         .await?;
@@ -247,6 +248,7 @@ async fn push(
                 ..Default::default()
             })
             .filter(job::Column::Id.is_in(jobs.iter().map(|job| job.id)))
+            .filter(job::Column::RunAfter.lte(now))
             .filter(waiting_on(host.id))
             .exec(services.db.write())
             .await?;

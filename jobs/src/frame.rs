@@ -27,11 +27,14 @@ pub struct ProgressFrame {
 impl ProgressFrame {
     /// The job's last saved progress, in the state that it is in now.
     pub fn of(job: &job::Model) -> Self {
-        let mut snapshot = job
+        let saved = job
             .progress
             .as_ref()
-            .and_then(|saved| serde_json::from_value::<PullSnapshot>(saved.clone()).ok())
-            .unwrap_or_default();
+            .and_then(|saved| serde_json::from_value::<Self>(saved.clone()).ok());
+        let instants = [job.finished_at, job.started_at, Some(job.accepted_at)];
+        let changed = instants.into_iter().flatten().map(Timestamp::micros).max();
+        let (mut snapshot, saved_at) =
+            saved.map_or_else(Default::default, |saved| (saved.snapshot, saved.updated_at));
         match job.state {
             state if state.is_final() => snapshot.phase = PullPhase::Done,
             JobState::Queued | JobState::Retrying => snapshot.phase = PullPhase::Waiting,
@@ -42,11 +45,7 @@ impl ProgressFrame {
             state: job.state,
             attempt: job.attempt,
             snapshot,
-            updated_at: job
-                .finished_at
-                .or(job.started_at)
-                .unwrap_or(job.created_at)
-                .micros(),
+            updated_at: saved_at.max(changed.unwrap_or_default()),
         }
     }
 

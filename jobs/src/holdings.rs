@@ -1,8 +1,8 @@
 //! Who holds what: making and ending holdings, with what they cost.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait,
+    QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, Timestamp, image};
@@ -49,11 +49,21 @@ pub(crate) async fn end(
 ) -> Result<(), LedgerError> {
     let engine_image_id = holding.engine_image_id;
     let last = is_last_of(tx, &holding).await?;
-    let mut holding = holding.into_active_model();
-    holding.state = Set(state);
-    holding.released_at = Set(Some(now));
-    holding.live = Set(None);
-    holding.update(tx).await?;
+    let ended = image::Entity::update_many()
+        .set(image::ActiveModel {
+            state: Set(state),
+            released_at: Set(Some(now)),
+            live: Set(None),
+            ..Default::default()
+        })
+        .filter(image::Column::Id.eq(holding.id))
+        .filter(image::Column::Live.eq(1))
+        .exec(tx)
+        .await?;
+    if ended.rows_affected == 0 {
+        // Somebody else ended it since it was read, with everything that belongs to that.
+        return Ok(());
+    }
     let Some(account) = account else {
         return Ok(());
     };

@@ -87,11 +87,12 @@ pub async fn heartbeat(
 }
 
 /// Chooses the host of a pull. A named host must be there and take jobs. Without a name: of the online hosts that take
-/// jobs, one that already has the reference; else, of those with storage to spare, the one with the fewest live jobs,
+/// jobs, one where this user or everyone has the reference already; else, of those with storage to spare, the one with the fewest live jobs,
 /// and of equals the one with the most free storage.
 pub(crate) async fn place(
     tx: &impl ConnectionTrait,
     services: &Services,
+    user_id: Uuid,
     named: Option<Uuid>,
     reference: &str,
 ) -> Result<host::Model, ServiceError> {
@@ -138,6 +139,8 @@ pub(crate) async fn place(
             .distinct()
             .filter(image::Column::HostId.is_in(hosts.iter().map(|host| host.id)))
             .filter(image::Column::Reference.eq(reference))
+            // What others hold is not to be told by where a pull goes.
+            .filter(image::Column::Holder.is_in([user_id, Uuid::nil()]))
             .filter(image::Column::Live.eq(1))
             .into_tuple()
             .all(tx)

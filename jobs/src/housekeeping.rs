@@ -18,10 +18,10 @@ use crate::reconcile;
 use crate::services::Services;
 
 /// How long an idempotency key is remembered: the contract promises a day.
-const KEY_TIME: Duration = Duration::from_secs(48 * 3600);
+const KEY_TIME: Duration = Duration::from_hours(48);
 
 /// How often old keys are forgotten.
-const FORGET_PERIOD: Duration = Duration::from_secs(600);
+const FORGET_PERIOD: Duration = Duration::from_mins(10);
 
 /// When the rarer chores were last done.
 #[derive(Debug, Default)]
@@ -72,8 +72,13 @@ async fn give_up_lost_hosts(services: &Services) -> Result<(), ServiceError> {
         .all(services.db.read())
         .await?;
     for (host_id, name) in lost {
-        end_jobs(services, host_id, &name).await?;
-        lose_holdings(services, host_id, &name).await?;
+        let given_up = async {
+            lose_holdings(services, host_id, &name).await?;
+            end_jobs(services, host_id, &name).await
+        };
+        if let Err(error) = given_up.await {
+            tracing::warn!(host = name, %error, "could not give up a lost host: trying again");
+        }
     }
     Ok(())
 }
@@ -115,14 +120,25 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
 }
 
 async fn lose_holdings(services: &Services, host_id: Uuid, name: &str) -> Result<(), ServiceError> {
-    let users = in_transaction!(services.db, |tx| {
+    let users: Vec<Uuid> = in_transaction!(services.db, |tx| {
+        // It may have come back since it was looked at.
+        let host = for_update(&tx, host::Entity::find_by_id(host_id))
+            .one(&tx)
+            .await?;
+        let lost_before = services
+            .clock
+            .now()
+            .before(services.settings.host.lost_after);
+        if host.is_none_or(|host| host.last_seen_at.is_none_or(|seen| seen >= lost_before)) {
+            return Ok(Vec::new());
+        }
         let holdings = image::Entity::find()
             .filter(image::Column::HostId.eq(host_id))
             .filter(image::Column::Live.eq(1))
             .all(&tx)
             .await?;
         let reason = format!("host {name} has been gone for too long");
-        Ok::<_, ServiceError>(reconcile::end_all(&tx, services, holdings, &reason).await?)
+        reconcile::end_all(&tx, services, holdings, &reason).await
     })?;
     for user in users {
         announce::balance_changed(&services.events, user);

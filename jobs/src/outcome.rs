@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
     Failed(JobFailure),
     /// Its worker stops in an orderly way: another attempt starts at once, and this one does not count.
     HandedBack,
-    /// The removal has nothing to do any more, for the reason in the string.
+    /// The removal has nothing to do any more.
     NothingToDo,
 }
 

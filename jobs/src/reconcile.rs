@@ -2,10 +2,11 @@
 //! and nobody holds is removed. What the engine had before is never touched.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{EngineImageStatus, ImageState, engine_image, image};
+use wharfinger_entity::{EngineImageStatus, ImageState, JobKind, engine_image, image, job};
 
 use crate::announce;
 use crate::credits::{Account, Purpose};
@@ -45,11 +46,6 @@ pub(crate) async fn host(
         .into_iter()
         .map(|image| image.id)
         .collect();
-    let known = engine_image::Entity::find()
-        .filter(engine_image::Column::HostId.eq(host_id))
-        .filter(engine_image::Column::Status.ne(EngineImageStatus::Absent))
-        .all(services.db.read())
-        .await?;
     let held: HashSet<Uuid> = image::Entity::find()
         .select_only()
         .column(image::Column::EngineImageId)
@@ -61,26 +57,82 @@ pub(crate) async fn host(
         .await?
         .into_iter()
         .collect();
+    let meant: HashSet<Uuid> = job::Entity::find()
+        .select_only()
+        .column(job::Column::EngineImageId)
+        .filter(job::Column::HostId.eq(host_id))
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::Kind.eq(JobKind::PullImage))
+        .into_tuple::<Option<Uuid>>()
+        .all(services.db.read())
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
+    // An image that is held and marked as absent is looked at too: its holders may have lost it.
+    let known = engine_image::Entity::find()
+        .filter(engine_image::Column::HostId.eq(host_id))
+        .filter(
+            Condition::any()
+                .add(engine_image::Column::Status.ne(EngineImageStatus::Absent))
+                .add(engine_image::Column::Id.is_in(held.iter().copied())),
+        )
+        .all(services.db.read())
+        .await?;
     for row in known {
         let there = on_engine.contains(&row.image_id);
-        let as_it_should_be = there && (held.contains(&row.id) || !row.brought);
-        if !as_it_should_be {
-            one(services, engine, row.id).await?;
+        let held = held.contains(&row.id);
+        let as_it_should_be = there && (held || !row.brought);
+        // A pull that is under way changes the image by itself.
+        let under_way = !held && meant.contains(&row.id);
+        if as_it_should_be || under_way {
+            continue;
+        }
+        if let Err(error) = look_at(services, engine, row.id, Look::Periodic).await {
+            tracing::warn!(image = %row.image_id, %error, "could not reconcile an image: trying again at the next interval");
         }
     }
     Ok(())
 }
 
-/// Looks at one image, under its lock. Does nothing when somebody else has the lock: they change it anyway.
+/// Why an image is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It is time to.
+    Periodic,
+    /// A job has just ended.
+    AfterJob,
+}
+
+/// How long after the last pull of an image that is not there it may still come: an engine notices late that nobody
+/// waits for its pull any more.
+const LATE_ARRIVAL: Duration = Duration::from_mins(1);
+
+/// Looks at one image after a job that was about it has ended.
 pub(crate) async fn one(
     services: &Services,
     engine: &Engine,
     engine_image_id: Uuid,
 ) -> Result<(), ReconcileError> {
+    look_at(services, engine, engine_image_id, Look::AfterJob).await
+}
+
+/// Looks at one image, under its lock. Does nothing when somebody else has the lock: they change it anyway.
+async fn look_at(
+    services: &Services,
+    engine: &Engine,
+    engine_image_id: Uuid,
+    look: Look,
+) -> Result<(), ReconcileError> {
     let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
         return Ok(());
     };
-    let done = custody::keeping(services, custody, under_lock(services, engine, custody)).await;
+    let done = custody::keeping(
+        services,
+        custody,
+        under_lock(services, engine, custody, look),
+    )
+    .await;
     if !matches!(done, Ok(true)) {
         custody::unlock(services, custody).await?;
     }
@@ -92,6 +144,7 @@ async fn under_lock(
     services: &Services,
     engine: &Engine,
     custody: Custody,
+    look: Look,
 ) -> Result<bool, ReconcileError> {
     let db = services.db.write();
     let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id)
@@ -109,7 +162,9 @@ async fn under_lock(
             tracing::warn!(image = %row.image_id, holdings = lost, "the engine lost an image: its holders were refunded");
             Ok(true)
         }
-        (false, false, false) => conclude(services, custody, Fate::Gone).await,
+        (false, false, false) if look == Look::Periodic && !may_come(services, row.id).await? => {
+            conclude(services, custody, Fate::Gone).await
+        }
         (true, false, false) if row.brought => match remove(services, engine, &row).await {
             Ok(fate) => {
                 tracing::info!(image = %row.image_id, "removed an image that nobody holds");
@@ -125,13 +180,25 @@ async fn under_lock(
     }
 }
 
+/// Whether a pull of the image ended so lately that the engine may not have noticed.
+async fn may_come(services: &Services, engine_image_id: Uuid) -> Result<bool, ReconcileError> {
+    let since = services.clock.now().before(LATE_ARRIVAL);
+    let lately = job::Entity::find()
+        .filter(job::Column::EngineImageId.eq(engine_image_id))
+        .filter(job::Column::Kind.eq(JobKind::PullImage))
+        .filter(job::Column::FinishedAt.gt(since))
+        .count(services.db.read())
+        .await?;
+    Ok(lately > 0)
+}
+
 async fn conclude(
     services: &Services,
     custody: Custody,
     fate: Fate,
 ) -> Result<bool, ReconcileError> {
     Ok(in_transaction!(services.db, |tx| {
-        match custody::fenced(&tx, custody).await? {
+        match custody::fenced(&tx, custody, services.clock.now()).await? {
             Some(row) => custody::conclude(&tx, row, fate).await.map(|()| true),
             None => Ok::<_, sea_orm::DbErr>(false),
         }
@@ -141,7 +208,7 @@ async fn conclude(
 /// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
 async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usize, ServiceError> {
     let (users, count) = in_transaction!(services.db, |tx| {
-        let Some(row) = custody::fenced(&tx, custody).await? else {
+        let Some(row) = custody::fenced(&tx, custody, services.clock.now()).await? else {
             return Ok::<_, ServiceError>((Vec::new(), 0));
         };
         let holdings = holdings::of_engine_image(&tx, row.id).await?;

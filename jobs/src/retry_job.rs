@@ -6,7 +6,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
 
-use crate::accept::{Key, next_turn};
+use crate::accept::{Key, next_turn, within_limits};
 use crate::cancel_job::find;
 use crate::credits::Account;
 use crate::db::in_transaction;
@@ -28,12 +28,12 @@ pub async fn retry_job(
     let (job, balance) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let job = find(&tx, owner, job_id).await?;
-        // The key is the caller's, the credits are the owner's; an administrator's retry locks both, always in this order.
+        // The key is the caller's, the credits are the owner's.
         let mut account = Account::lock(&tx, job.user_id, now).await?;
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, caller).await?
         {
-            return typed((job, None));
+            return Ok::<_, ServiceError>((job, None));
         }
         if !matches!(
             job.state,
@@ -57,6 +57,7 @@ pub async fn retry_job(
                         ),
                     ))?;
                 }
+                within_limits(&tx, job.user_id, &services.settings.limits, now).await?;
                 account.set_hold(&mut again, Credits::ZERO, minimum)?;
             }
             JobKind::RemoveImage => {
@@ -107,16 +108,12 @@ pub async fn retry_job(
             key.remember(&tx, caller, job.id, now).await?;
         }
         let balance = account.save().await?;
-        typed((job, Some(balance)))
+        Ok::<_, ServiceError>((job, Some(balance)))
     })?;
     if balance.is_some() {
         services.announce(&job, balance);
     }
     Ok(job)
-}
-
-fn typed<T>(value: T) -> Result<T, ServiceError> {
-    Ok(value)
 }
 
 fn not_retryable(message: String) -> UserError {

@@ -43,7 +43,11 @@ impl Watches {
         futures::stream::unfold(Some((frames, watch, i32::MIN)), |state| async move {
             let (mut frames, watch, last) = state?;
             let frame = frames
-                .wait_for(|frame| frame.as_ref().is_some_and(|frame| frame.sequence > last))
+                .wait_for(|frame| {
+                    frame
+                        .as_ref()
+                        .is_some_and(|frame| frame.sequence > last || frame.state.is_final())
+                })
                 .await
                 .ok()
                 .and_then(|frame| frame.clone())?;
@@ -109,9 +113,10 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
         let Some(frame) = frame else { continue };
         let ended = frame.state.is_final();
         frames.send_if_modified(|newest| {
+            // The end is told whatever its number.
             let newer = newest
                 .as_ref()
-                .is_none_or(|newest| frame.sequence > newest.sequence);
+                .is_none_or(|newest| ended || frame.sequence > newest.sequence);
             if newer {
                 *newest = Some(Arc::new(frame));
             }

@@ -105,7 +105,7 @@ impl MigrationTrait for Migration {
                 index("images", &["holder", "state", "pulled_at", "id"]),
                 index("images", &["holder", "state", "reference", "id"]),
                 index("images", &["engine_image_id", "live"]),
-                index("images", &["host_id", "reference", "live"]),
+                index("images", &["host_id", "live", "reference"]),
             ],
         )
         .await

@@ -47,9 +47,9 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {
-            return_early((job, Balance::from(account.user()), false))
+            Ok::<_, ServiceError>((job, Balance::from(account.user()), false))
         } else {
-            let host = hosts::place(&tx, services, request.host, &stored).await?;
+            let host = hosts::place(&tx, services, request.user_id, request.host, &stored).await?;
             within_limits(&tx, request.user_id, &services.settings.limits, now).await?;
             let mut job = draft(
                 &tx,
@@ -62,44 +62,36 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             .await?;
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
-            match public_image(&tx, host.id, &stored).await? {
-                Some(image) => {
-                    job.state = Set(JobState::Succeeded);
-                    job.engine_image_id = Set(Some(image.engine_image_id));
-                    job.image_id = Set(Some(image.id));
-                    job.finished_at = Set(Some(now));
-                    job.live = Set(None);
+            if let Some(image) = public_image(&tx, host.id, &stored).await? {
+                job.state = Set(JobState::Succeeded);
+                job.engine_image_id = Set(Some(image.engine_image_id));
+                job.image_id = Set(Some(image.id));
+                job.finished_at = Set(Some(now));
+                job.live = Set(None);
+            } else {
+                let minimum = services.settings.credits.minimum_to_pull;
+                if account.available() < minimum {
+                    Err(UserError::whole(
+                        UserErrorCode::InsufficientCredits,
+                        format!(
+                            "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
+                            account.available()
+                        ),
+                    ))?;
                 }
-                None => {
-                    let minimum = services.settings.credits.minimum_to_pull;
-                    if account.available() < minimum {
-                        Err(UserError::whole(
-                            UserErrorCode::InsufficientCredits,
-                            format!(
-                                "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
-                                account.available()
-                            ),
-                        ))?;
-                    }
-                    account.set_hold(&mut job, Credits::ZERO, minimum)?;
-                }
+                account.set_hold(&mut job, Credits::ZERO, minimum)?;
             }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
-            return_early((job, account.save().await?, true))
+            Ok::<_, ServiceError>((job, account.save().await?, true))
         }
     })?;
     if new {
         services.announce(&job, Some(balance));
     }
     Ok(job)
-}
-
-/// Gives the transaction's body its error type, which an async block cannot be told.
-fn return_early<T>(value: T) -> Result<T, ServiceError> {
-    Ok(value)
 }
 
 /// The image that everyone may use under this reference on a host, if there is one: it costs nothing and is there already.

@@ -3,7 +3,11 @@
 //! [`accept`] records the request and holds its credits; `run` is what a worker does with it.
 
 mod accept;
+pub(crate) mod put_back;
+mod record;
+mod resolve;
 pub(crate) mod run;
-pub(crate) mod settle;
+mod settle;
+mod transfer;
 
 pub use accept::{PullImage, accept};

@@ -33,11 +33,8 @@ pub(crate) struct Arrived<'a> {
 
 /// What came of it.
 pub(crate) enum Settled {
-    /// The job SUCCEEDED. The engine's image that its user let go of, if the tag had moved.
-    Done {
-        job: Box<job::Model>,
-        let_go: Option<Uuid>,
-    },
+    /// The job SUCCEEDED. With the engine's image that its user let go of, if the tag had moved.
+    Done { let_go: Option<Uuid> },
     /// The image's row changed since the engine was looked at: look again.
     LookAgain,
     /// The lease was lost: somebody else settles.
@@ -54,35 +51,26 @@ pub(crate) async fn settle(
     lease: &Lease,
     arrived: &Arrived<'_>,
 ) -> Result<Settled, ServiceError> {
-    let outcome: Result<(Settled, Option<Balance>), ServiceError> =
-        in_transaction!(services.db, |tx| {
-            let now = services.clock.now();
-            let row = custody::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
-            if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
-                return Ok((Settled::LookAgain, None));
-            }
-            let Some(job) = claim::fenced(&tx, lease).await? else {
-                return Ok((Settled::NotOurs, None));
-            };
-            if job.cancel_requested {
-                return Ok((Settled::Cancelled, None));
-            }
-            let (job, let_go, balance) = settle_in(&tx, services, job, row, arrived).await?;
-            Ok((
-                Settled::Done {
-                    job: Box::new(job),
-                    let_go,
-                },
-                Some(balance),
-            ))
-        });
-    match outcome {
-        Ok((settled, balance)) => {
-            if let Settled::Done { job, .. } = &settled {
-                services.announce(job, balance);
-            }
-            Ok(settled)
+    let settled = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let row = custody::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
+        if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
+            return Ok::<_, ServiceError>(Err(Settled::LookAgain));
         }
+        let Some(job) = claim::fenced(&tx, lease).await? else {
+            return Ok(Err(Settled::NotOurs));
+        };
+        if job.cancel_requested {
+            return Ok(Err(Settled::Cancelled));
+        }
+        Ok(Ok(settle_in(&tx, services, job, row, arrived).await?))
+    });
+    match settled {
+        Ok(Ok((job, let_go, balance))) => {
+            services.announce(&job, Some(balance));
+            Ok(Settled::Done { let_go })
+        }
+        Ok(Err(otherwise)) => Ok(otherwise),
         Err(ServiceError::Ledger(LedgerError::Insufficient { needed, available })) => {
             Ok(Settled::TooExpensive { needed, available })
         }
@@ -163,7 +151,7 @@ async fn settle_in(
     done.image_id = Set(Some(image.id));
     done.engine_image_id = Set(Some(row.id));
     done.sequence = Set(arrived.frame.sequence.max(job.sequence).saturating_add(1));
-    done.progress = Set(serde_json::to_value(&arrived.frame.snapshot).ok());
+    done.progress = Set(serde_json::to_value(arrived.frame).ok());
     done.worker = Set(None);
     done.lease_until = Set(None);
     done.finished_at = Set(Some(now));
@@ -179,8 +167,17 @@ async fn describe(
     image: &EngineImage,
 ) -> Result<engine_image::Model, ServiceError> {
     let size = i64::try_from(image.size).map_err(|_| LedgerError::Overflow)?;
+    let (version, absent) = (row.version, row.status == EngineImageStatus::Absent);
     let mut row = row.into_active_model();
     row.status = Set(EngineImageStatus::Present);
+    if absent {
+        // Nobody looked before it came: nobody can prove that Wharfinger brought it.
+        row.brought = Set(false);
+    }
+    // A removal whose lock ran out must not go on as if nothing had happened since.
+    row.version = Set(version + 1);
+    row.lock_token = Set(None);
+    row.lock_until = Set(None);
     row.size = Set(size);
     row.platform = Set(image.platform.clone());
     row.exposed_ports = Set(serde_json::json!(image.exposed_ports));
@@ -202,7 +199,10 @@ async fn note_digest(
 }
 
 /// Whether everyone may use the image on this host: then nobody pays for it.
-async fn is_public(tx: &DatabaseTransaction, engine_image_id: Uuid) -> Result<bool, ServiceError> {
+pub(super) async fn is_public(
+    tx: &DatabaseTransaction,
+    engine_image_id: Uuid,
+) -> Result<bool, ServiceError> {
     Ok(holdings::of_engine_image(tx, engine_image_id)
         .await?
         .iter()

@@ -76,7 +76,7 @@ impl Position {
     }
 
     /// As it is handed out.
-    pub fn cursor(&self) -> String {
+    pub(crate) fn cursor(&self) -> String {
         let json = serde_json::to_vec(self).expect("a tuple of plain values always encodes");
         BASE64_URL_SAFE_NO_PAD.encode(json)
     }

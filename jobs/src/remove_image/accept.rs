@@ -39,7 +39,7 @@ pub async fn accept(
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {
-            return typed((job, false));
+            return Ok::<_, ServiceError>((job, false));
         }
         let image = removable(&tx, account.user(), request.image_id).await?;
         let live = job::Entity::find()
@@ -47,41 +47,35 @@ pub async fn accept(
             .one(&tx)
             .await?;
         let new = live.is_none();
-        let job = match live {
-            Some(job) => job,
-            None => {
-                let reference = image.reference.clone();
-                let mut job = draft(
-                    &tx,
-                    services,
-                    &mut account,
-                    JobKind::RemoveImage,
-                    image.host_id,
-                    reference,
-                )
-                .await?;
-                job.image_id = Set(Some(image.id));
-                job.engine_image_id = Set(Some(image.engine_image_id));
-                job.removal_of = Set(Some(image.id));
-                job.traceparent = Set(request.traceparent.clone());
-                job.insert(&tx).await?
-            }
+        let job = if let Some(job) = live {
+            job
+        } else {
+            let reference = image.reference.clone();
+            let mut job = draft(
+                &tx,
+                services,
+                &mut account,
+                JobKind::RemoveImage,
+                image.host_id,
+                reference,
+            )
+            .await?;
+            job.image_id = Set(Some(image.id));
+            job.engine_image_id = Set(Some(image.engine_image_id));
+            job.removal_of = Set(Some(image.id));
+            job.traceparent = Set(request.traceparent.clone());
+            job.insert(&tx).await?
         };
         if let Some(key) = &key {
             key.remember(&tx, request.user_id, job.id, now).await?;
         }
         account.save().await?;
-        typed((job, new))
+        Ok::<_, ServiceError>((job, new))
     })?;
     if new {
         services.announce(&job, None);
     }
     Ok(job)
-}
-
-/// Gives the transaction's body its error type, which an async block cannot be told.
-fn typed<T>(value: T) -> Result<T, ServiceError> {
-    Ok(value)
 }
 
 /// The image, if this user may let go of it. An image of somebody else is answered as one that does not exist.

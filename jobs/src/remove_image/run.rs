@@ -26,7 +26,12 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
         return Ok(Some(Outcome::NothingToDo));
     };
-    let Some(custody) = custody::lock(services, holding.engine_image_id).await? else {
+    let lock = tokio::select! {
+        biased;
+        outcome = run.interrupted() => return Ok(outcome),
+        lock = custody::lock(services, holding.engine_image_id) => lock?,
+    };
+    let Some(custody) = lock else {
         return Err(JobFailure::retry(
             JobErrorCode::Internal,
             "the image is busy with another change",
@@ -46,8 +51,11 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
             .map_err(RunError::from),
         Err(error) => Err(error),
     };
-    if !matches!(settled, Ok(true)) {
-        custody::unlock(services, custody).await?;
+    match &settled {
+        Ok(true) => {}
+        // The engine may go on deleting without being heard: the lock is left to run out.
+        Err(RunError::Failed(failure)) if failure.code == JobErrorCode::EngineUnavailable => {}
+        _ => custody::unlock(services, custody).await?,
     }
     settled.map(|_| None)
 }
@@ -70,7 +78,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         .collect();
     let meant = custody::is_meant(db, row.id, Some(run.job.id)).await?;
     if row.brought && others.is_empty() && !meant {
-        return Ok(remove(services, engine, &row).await?);
+        return remove(services, engine, &row).await;
     }
     if !others
         .iter()
@@ -104,19 +112,40 @@ pub(crate) async fn remove(
         .filter(engine_tag::Column::Brought.eq(true))
         .all(services.db.read())
         .await?;
-    let is_ours = |tag: &String| ours.iter().any(|ours| same_reference(tag, &ours.reference));
-    let (mut tags, foreign): (Vec<String>, Vec<String>) =
+    let repository = |name: &str| {
+        name.rsplit_once('@').map_or_else(
+            || {
+                name.rsplit_once(':')
+                    .map(|(repository, _)| repository.to_owned())
+            },
+            |(repository, _)| Some(repository.to_owned()),
+        )
+    };
+    let is_ours = |name: &String| {
+        ours.iter()
+            .any(|ours| same_reference(name, &ours.reference))
+    };
+    let (mut names, foreign): (Vec<String>, Vec<String>) =
         image.repo_tags.into_iter().partition(is_ours);
-    // The last name is left to the removal by id, which takes it along and refuses if a container came meanwhile.
-    if foreign.is_empty() {
-        tags.pop();
-    }
-    for tag in &tags {
-        engine.untag(tag).await?;
-    }
     if !foreign.is_empty() {
-        tracing::info!(image = %row.image_id, tags = ?foreign, "others have tagged the image: it stays on the engine");
+        for name in &names {
+            untag(engine, name, row).await?;
+        }
+        tracing::info!(image = %row.image_id, names = ?foreign, "others have named the image: it stays on the engine");
         return Ok(Fate::Foreign);
+    }
+    // The engine refuses to delete an image that has names in two repositories, and counts digests as names. The last
+    // repository's names are left to the removal by id, which takes them along and refuses if a container came meanwhile.
+    names.extend(image.repo_digests);
+    let last = names.first().and_then(|name| repository(name));
+    let (of_last, others): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| repository(name) == last);
+    let further_tags = of_last
+        .into_iter()
+        .filter(|name| !name.contains('@'))
+        .skip(1);
+    for name in others.into_iter().chain(further_tags) {
+        untag(engine, &name, row).await?;
     }
     match engine.remove_by_id(&row.image_id).await {
         Ok(_) => Ok(Fate::Gone),
@@ -127,6 +156,15 @@ pub(crate) async fn remove(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes a name off the image, if it still means this image: it may have moved since it was looked at.
+async fn untag(engine: &Engine, name: &str, row: &engine_image::Model) -> Result<(), RunError> {
+    let means = engine.inspect(name).await?;
+    if means.is_some_and(|image| image.id == row.image_id) {
+        engine.untag(name).await?;
+    }
+    Ok(())
 }
 
 /// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
@@ -150,7 +188,7 @@ async fn remove_tag(
         .iter()
         .any(|tag| same_reference(tag, reference));
     if brought.is_some() && resolves && image.repo_tags.len() > 1 {
-        run.parts.engine.untag(reference).await?;
+        untag(&run.parts.engine, reference, row).await?;
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(crate) async fn settle(
 ) -> Result<bool, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(row) = custody::fenced(&tx, custody).await? else {
+        let Some(row) = custody::fenced(&tx, custody, services.clock.now()).await? else {
             return Ok::<_, ServiceError>(None);
         };
         let Some(job) = claim::fenced(&tx, lease).await? else {

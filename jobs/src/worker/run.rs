@@ -16,12 +16,16 @@ use crate::error::{JobFailure, ServiceError};
 use crate::frame::ProgressFrame;
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
+use crate::pull_image::put_back::put_back;
 use crate::worker::Parts;
-use crate::{pull_image, remove_image};
+use crate::{pull_image, reconcile, remove_image};
 
 /// How long a job waits for an engine that fell silent before it is offered again. Its worker claims nothing until the
 /// engine answers, so this only spaces the offers.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How soon it is tried again to record the end of an attempt.
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an attempt did not reach its end.
 #[derive(Debug, thiserror::Error)]
@@ -213,33 +217,53 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
         Err(RunError::Failed(failure)) => {
             tracing::warn!(code = failure.code.as_str(), message = %failure.message, "attempt failed");
             if failure.code == JobErrorCode::EngineUnavailable {
-                parts_engine_silent(&run.parts);
+                run.parts.engine_answers.send_replace(false);
             }
             Outcome::Failed(failure)
         }
         Err(RunError::Service(error)) => {
-            tracing::error!(%error, "nothing can be recorded: the lease will run out and the job go on");
-            return;
+            // The database's trouble is not the job's: the attempt does not count.
+            tracing::error!(%error, "the attempt could not be settled: handing the job back");
+            Outcome::HandedBack
         }
     };
-    match claim::end(&run.parts.services, &run.lease, outcome).await {
-        Ok(ended) => {
-            let engine_image = ended
-                .filter(|job| job.state.is_final())
-                .and_then(|job| job.engine_image_id);
-            if let Some(id) = engine_image
-                && let Err(error) =
-                    crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await
-            {
-                tracing::warn!(%error, "could not tidy up after the job: the reconciler will");
-            }
-        }
+    match end(run, outcome).await {
+        Ok(Some(job)) if job.state.is_final() => tidy(run, &job).await,
+        Ok(_) => {}
         Err(error) => {
-            tracing::error!(%error, "could not record the end of an attempt: its lease will run out")
+            tracing::error!(%error, "could not record the end of an attempt: its lease will run out");
         }
     }
 }
 
-fn parts_engine_silent(parts: &Parts) {
-    parts.engine_answers.send_replace(false);
+/// Records the end of the attempt; tries again for as long as the lease lasts when the database does not answer.
+async fn end(run: &JobRun, outcome: Outcome) -> Result<Option<job::Model>, ServiceError> {
+    let services = &run.parts.services;
+    let until = tokio::time::Instant::now() + services.settings.worker.lease;
+    loop {
+        match claim::end(services, &run.lease, outcome.clone()).await {
+            Err(error) if tokio::time::Instant::now() < until => {
+                tracing::warn!(%error, "could not record the end of an attempt: trying again");
+                tokio::time::sleep(RECORD_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Leaves nothing on the engine of a job that came to nothing.
+async fn tidy(run: &JobRun, job: &job::Model) {
+    let (services, engine) = (&run.parts.services, &run.parts.engine);
+    let Some(engine_image_id) = job.engine_image_id else {
+        return;
+    };
+    let tidied = async {
+        if job.kind == JobKind::PullImage && job.state != JobState::Succeeded {
+            put_back(services, engine, job).await?;
+        }
+        reconcile::one(services, engine, engine_image_id).await
+    };
+    if let Err(error) = tidied.await {
+        tracing::warn!(%error, "could not tidy up after the job: the reconciler will");
+    }
 }

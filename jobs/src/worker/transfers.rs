@@ -19,8 +19,6 @@ use crate::progress::{Coalescer, ProgressTracker, PullSnapshot};
 pub(crate) struct TransferState {
     /// What has arrived so far.
     pub(crate) snapshot: PullSnapshot,
-    /// Grows with every event of the engine, also with those that change no figure: its silence is a stall.
-    pub(crate) heard: u64,
     /// How it ended, once it has.
     pub(crate) ended: Option<Result<(), Arc<EngineError>>>,
 }
@@ -60,7 +58,6 @@ impl Transfers {
         }
         let first = TransferState {
             snapshot: tracker.snapshot(now()),
-            heard: 0,
             ended: None,
         };
         let (sender, state) = watch::channel(first);
@@ -102,15 +99,10 @@ async fn follow(
                     pending = false;
                     coalescer.emitted(now());
                     state.send_modify(|state| {
-                        state.heard += 1;
                         state.snapshot = tracker.snapshot(now());
                     });
                 } else {
                     pending |= changed;
-                    state.send_if_modified(|state| {
-                        state.heard += 1;
-                        false
-                    });
                 }
             }
             Some(Err(error)) => {

@@ -1,0 +1,61 @@
+//! A tag that a pull moved, and whose pull then came to nothing, goes back to where it was.
+
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use wharfinger_entity::{ImageReference, engine_image, image, job};
+
+use crate::custody;
+use crate::engine::Engine;
+use crate::reconcile::ReconcileError;
+use crate::services::Services;
+
+/// Puts the tag back that this pull, which has ended without its image, may have moved: unless somebody holds what it
+/// means now, or another pull of it is under way.
+pub(crate) async fn put_back(
+    services: &Services,
+    engine: &Engine,
+    job: &job::Model,
+) -> Result<(), ReconcileError> {
+    let before = job.tag_before.as_deref().unwrap_or_default();
+    let (Some(engine_image_id), false) = (job.engine_image_id, before.is_empty()) else {
+        return Ok(());
+    };
+    let reference = job.reference.parse::<ImageReference>().ok();
+    let Some((name, tag)) = reference
+        .as_ref()
+        .and_then(|reference| Some((reference.name(), reference.tag()?)))
+    else {
+        return Ok(());
+    };
+    let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
+        return Ok(());
+    };
+    let moved = async {
+        let row = engine_image::Entity::find_by_id(engine_image_id)
+            .one(services.db.write())
+            .await?;
+        let Some(row) = row.filter(|row| row.image_id != before) else {
+            return Ok(());
+        };
+        let holders = image::Entity::find()
+            .filter(image::Column::EngineImageId.eq(engine_image_id))
+            .filter(image::Column::Reference.eq(&job.reference))
+            .filter(image::Column::Live.eq(1))
+            .count(services.db.write())
+            .await?;
+        if holders > 0
+            || custody::is_meant(services.db.write(), engine_image_id, Some(job.id)).await?
+        {
+            return Ok(());
+        }
+        let means = engine.inspect(&job.reference).await?;
+        if means.is_some_and(|image| image.id == row.image_id)
+            && engine.inspect(before).await?.is_some()
+        {
+            engine.tag(before, &name, tag).await?;
+        }
+        Ok::<_, ReconcileError>(())
+    };
+    let moved = custody::keeping(services, custody, moved).await;
+    custody::unlock(services, custody).await?;
+    moved
+}

@@ -1,0 +1,147 @@
+//! Before the engine is asked for anything: what it has already is recorded, and the hold becomes the expected charge.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
+use wharfinger_entity::{Credits, JobErrorCode, engine_image, job};
+
+use super::settle::is_public;
+use crate::claim;
+use crate::credits::Account;
+use crate::custody::{self, Observation};
+use crate::db::in_transaction;
+use crate::error::{JobFailure, ServiceError};
+use crate::holdings;
+use crate::registry::Manifest;
+use crate::worker::run::{JobRun, RunError};
+
+/// Unpacked bytes expected of a compressed byte, as common images measure.
+const UNPACKED_PER_COMPRESSED: f64 = 2.5;
+
+/// Compressed bytes never unpack to fewer than this share of themselves.
+const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
+
+/// Records what the engine has before it is asked for anything, and moves the hold to the expected charge: one
+/// transaction, looked at again as long as the image's row changes in between.
+pub(super) async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunError> {
+    let services = &run.parts.services;
+    let engine = &run.parts.engine;
+    loop {
+        let version =
+            custody::settled_version(services, run.host_id, &manifest.config_digest).await?;
+        let (image, tag) = tokio::try_join!(
+            engine.inspect(&manifest.config_digest),
+            engine.inspect(&run.job.reference)
+        )?;
+        let seen = Observation {
+            version,
+            present: image.is_some(),
+            tag_means: tag.map(|image| image.id),
+        };
+        let recorded = in_transaction!(services.db, |tx| {
+            let now = services.clock.now();
+            let row = custody::record(
+                &tx,
+                run.host_id,
+                &manifest.config_digest,
+                &run.job.reference,
+                &seen,
+                now,
+            )
+            .await?;
+            let Some(row) = row else {
+                return Ok::<_, ServiceError>(Recorded::LookAgain);
+            };
+            let Some(job) = claim::fenced(&tx, &run.lease).await? else {
+                return Ok(Recorded::NotOurs);
+            };
+            let mut account = Account::lock(&tx, job.user_id, now).await?;
+            let cost = expect_cost(&tx, &account, &job, &row, manifest).await?;
+            let most = job.held.micro().saturating_add(account.available().micro());
+            if cost.least > most {
+                return Ok(Recorded::TooExpensive {
+                    least: cost.least,
+                    most,
+                });
+            }
+            let mut changed = job.clone().into_active_model();
+            let hold = Credits::from_micro(cost.expected.clamp(0, most));
+            account.set_hold(&mut changed, job.held, hold)?;
+            changed.engine_image_id = Set(Some(row.id));
+            if job.tag_before.is_none() {
+                changed.tag_before = Set(Some(seen.tag_means.clone().unwrap_or_default()));
+            }
+            changed.update(&tx).await?;
+            account.save().await?;
+            Ok(Recorded::Yes)
+        })?;
+        match recorded {
+            Recorded::Yes => {
+                crate::announce::balance_changed(&services.events, run.job.user_id);
+                return Ok(());
+            }
+            Recorded::LookAgain => {}
+            // The lease keeper has found out too, or is about to.
+            Recorded::NotOurs => return std::future::pending().await,
+            Recorded::TooExpensive { least, most } => {
+                let message = format!(
+                    "the image costs at least {} credits, and {} are available",
+                    Credits::from_micro(least),
+                    Credits::from_micro(most)
+                );
+                return Err(JobFailure::fail(JobErrorCode::InsufficientCredits, message).into());
+            }
+        }
+    }
+}
+
+enum Recorded {
+    Yes,
+    LookAgain,
+    NotOurs,
+    TooExpensive { least: i64, most: i64 },
+}
+
+/// In micro-credits, less what the pull gives back.
+struct Cost {
+    expected: i64,
+    least: i64,
+}
+
+async fn expect_cost(
+    tx: &sea_orm::DatabaseTransaction,
+    account: &Account<'_>,
+    job: &job::Model,
+    row: &engine_image::Model,
+    manifest: &Manifest,
+) -> Result<Cost, ServiceError> {
+    // What everyone may use costs nothing, and what is paid for is not paid again.
+    if is_public(tx, row.id).await? || account.payment_for(row.id).await?.is_some() {
+        return Ok(Cost {
+            expected: 0,
+            least: 0,
+        });
+    }
+    let old = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
+    let gives_back = match old {
+        Some(old) if old.engine_image_id != row.id && holdings::is_last_of(tx, &old).await? => {
+            account
+                .payment_for(old.engine_image_id)
+                .await?
+                .map_or(0, |payment| payment.amount.micro())
+        }
+        _ => 0,
+    };
+    let cost = |factor: f64| scaled(manifest.compressed_size, factor) - gives_back;
+    Ok(Cost {
+        expected: cost(UNPACKED_PER_COMPRESSED),
+        least: cost(LEAST_UNPACKED_PER_COMPRESSED),
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "an estimate"
+)]
+fn scaled(bytes: u64, factor: f64) -> i64 {
+    (bytes as f64 * factor) as i64
+}

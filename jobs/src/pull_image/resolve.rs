@@ -1,0 +1,62 @@
+//! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
+
+use std::time::Duration;
+
+use wharfinger_entity::{ImageReference, JobErrorCode};
+
+use crate::error::JobFailure;
+use crate::progress::{PullPhase, PullSnapshot};
+use crate::registry::{Manifest, Platform, RegistryError};
+use crate::worker::run::{JobRun, RunError};
+
+/// The longest that a registry's Retry-After is heeded.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// What the reference means now, for the engine's platform.
+pub(super) async fn resolve(
+    run: &JobRun,
+    reference: &ImageReference,
+) -> Result<Manifest, RunError> {
+    run.report(PullSnapshot {
+        phase: PullPhase::Resolving,
+        ..PullSnapshot::default()
+    });
+    let platform = run.parts.info.borrow().as_ref().map_or_else(
+        || Platform::new("linux", std::env::consts::ARCH, None),
+        |info| Platform::new(&info.os, &info.architecture, info.variant.as_deref()),
+    );
+    let wanted = reference.digest().map_or_else(
+        || reference.tag().unwrap_or("latest"),
+        |digest| digest.as_str(),
+    );
+    run.parts
+        .registry
+        .manifest(
+            reference.registry(),
+            reference.repository(),
+            wanted,
+            None,
+            &platform,
+        )
+        .await
+        .map_err(|error| registry_failure(&error).into())
+}
+
+fn registry_failure(error: &RegistryError) -> JobFailure {
+    use JobErrorCode as Code;
+    let message = error.to_string();
+    let again = |code, message: String| match error.retry_after() {
+        Some(after) => JobFailure::retry_free(code, message, after.min(MAX_RETRY_AFTER)),
+        None => JobFailure::retry(code, message),
+    };
+    match error {
+        RegistryError::NotFound { .. } | RegistryError::NoPlatform { .. } => {
+            JobFailure::fail(Code::ImageNotFound, message)
+        }
+        RegistryError::Denied { .. } => JobFailure::fail(Code::RegistryDenied, message),
+        RegistryError::RateLimited { .. } => again(Code::RegistryRateLimited, message),
+        RegistryError::Unavailable { .. } => again(Code::RegistryUnavailable, message),
+        RegistryError::NotAllowed(_) => JobFailure::fail(Code::RegistryNotAllowed, message),
+        RegistryError::Invalid { .. } => JobFailure::fail(Code::ImageNotFound, message),
+    }
+}
