@@ -22,7 +22,7 @@ const MAX_KEY_LENGTH: usize = 255;
 /// A mutation's idempotency key with a fingerprint of its input.
 pub(crate) struct Key {
     mutation: &'static str,
-    key: String,
+    text: String,
     input_hash: String,
 }
 
@@ -50,7 +50,7 @@ impl Key {
         }
         Ok(Some(Self {
             mutation,
-            key: key.to_owned(),
+            text: key.to_owned(),
             input_hash: hex::encode(hash.finalize()),
         }))
     }
@@ -64,7 +64,7 @@ impl Key {
         let Some(first) = idempotency_key::Entity::find()
             .filter(idempotency_key::Column::UserId.eq(user_id))
             .filter(idempotency_key::Column::Mutation.eq(self.mutation))
-            .filter(idempotency_key::Column::Key.eq(&self.key))
+            .filter(idempotency_key::Column::Key.eq(&self.text))
             .one(tx)
             .await?
         else {
@@ -96,7 +96,7 @@ impl Key {
             id: Set(Uuid::now_v7()),
             user_id: Set(user_id),
             mutation: Set(self.mutation.to_owned()),
-            key: Set(self.key.clone()),
+            key: Set(self.text.clone()),
             input_hash: Set(self.input_hash.clone()),
             job_id: Set(Some(job_id)),
             created_at: Set(now),
@@ -130,7 +130,7 @@ pub(crate) async fn within_limits(
         }
     }
     if limits.pulls_per_hour_per_user > 0 {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let recent: Vec<Timestamp> = job::Entity::find()
             .select_only()
             .column(job::Column::CreatedAt)

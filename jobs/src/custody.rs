@@ -22,7 +22,7 @@ use crate::services::Services;
 const LOCK_TIME: Duration = Duration::from_secs(15);
 
 /// How long somebody else's lock is waited for: longer than the engine calls made under it may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a lock that somebody else has is looked at again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -47,7 +47,7 @@ pub(crate) async fn try_lock(
 ) -> Result<Option<Custody>, DbErr> {
     let now = services.clock.now();
     let token = Uuid::new_v4();
-    let taken = engine_image::Entity::update_many()
+    let locked = engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(token))
         .col_expr(
             engine_image::Column::LockUntil,
@@ -61,7 +61,7 @@ pub(crate) async fn try_lock(
         .filter(unlocked(now))
         .exec(services.db.write())
         .await?;
-    Ok((taken.rows_affected == 1).then_some(Custody {
+    Ok((locked.rows_affected == 1).then_some(Custody {
         engine_image_id,
         token,
     }))

@@ -115,9 +115,8 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
     };
     match error.code().as_deref() {
         // PostgreSQL: serialization_failure, deadlock_detected. MySQL's SQLSTATE for a deadlock is 40001 too.
-        Some("40001" | "40P01") => true,
         // SQLite: SQLITE_BUSY and its extended codes.
-        Some("5" | "261" | "517") => true,
+        Some("40001" | "40P01" | "5" | "261" | "517") => true,
         // MySQL: lock wait timeout (1205) comes as a general error; record changed since last read (1020).
         _ => {
             error.message().contains("Lock wait timeout")

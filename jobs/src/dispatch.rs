@@ -94,7 +94,7 @@ async fn listen(services: &Services) {
             services.wake.notify_one();
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn pass(

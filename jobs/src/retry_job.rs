@@ -115,6 +115,7 @@ pub async fn retry_job(
     Ok(job)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the type is what it is for")]
 fn typed<T>(value: T) -> Result<T, ServiceError> {
     Ok(value)
 }

@@ -62,27 +62,24 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             .await?;
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
-            match public_image(&tx, host.id, &stored).await? {
-                Some(image) => {
-                    job.state = Set(JobState::Succeeded);
-                    job.engine_image_id = Set(Some(image.engine_image_id));
-                    job.image_id = Set(Some(image.id));
-                    job.finished_at = Set(Some(now));
-                    job.live = Set(None);
+            if let Some(image) = public_image(&tx, host.id, &stored).await? {
+                job.state = Set(JobState::Succeeded);
+                job.engine_image_id = Set(Some(image.engine_image_id));
+                job.image_id = Set(Some(image.id));
+                job.finished_at = Set(Some(now));
+                job.live = Set(None);
+            } else {
+                let minimum = services.settings.credits.minimum_to_pull;
+                if account.available() < minimum {
+                    Err(UserError::whole(
+                        UserErrorCode::InsufficientCredits,
+                        format!(
+                            "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
+                            account.available()
+                        ),
+                    ))?;
                 }
-                None => {
-                    let minimum = services.settings.credits.minimum_to_pull;
-                    if account.available() < minimum {
-                        Err(UserError::whole(
-                            UserErrorCode::InsufficientCredits,
-                            format!(
-                                "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
-                                account.available()
-                            ),
-                        ))?;
-                    }
-                    account.set_hold(&mut job, Credits::ZERO, minimum)?;
-                }
+                account.set_hold(&mut job, Credits::ZERO, minimum)?;
             }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {
@@ -98,6 +95,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
 }
 
 /// Gives the transaction's body its error type, which an async block cannot be told.
+#[expect(clippy::unnecessary_wraps, reason = "the type is what it is for")]
 fn return_early<T>(value: T) -> Result<T, ServiceError> {
     Ok(value)
 }

@@ -29,7 +29,7 @@ const UNPACKED_PER_COMPRESSED: f64 = 2.5;
 const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
 
 /// How long a registry that limits its use without saying for how long is left alone.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
@@ -284,7 +284,7 @@ async fn transfer(
     let name = PullName::new(
         &reference.name(),
         reference.tag(),
-        reference.digest().map(|digest| digest.as_str()),
+        reference.digest().map(wharfinger_entity::Digest::as_str),
     );
     let layers = manifest
         .layers

@@ -76,6 +76,10 @@ impl Position {
     }
 
     /// As it is handed out.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a tuple of plain values always encodes"
+    )]
     pub fn cursor(&self) -> String {
         let json = serde_json::to_vec(self).expect("a tuple of plain values always encodes");
         BASE64_URL_SAFE_NO_PAD.encode(json)

@@ -47,25 +47,24 @@ pub async fn accept(
             .one(&tx)
             .await?;
         let new = live.is_none();
-        let job = match live {
-            Some(job) => job,
-            None => {
-                let reference = image.reference.clone();
-                let mut job = draft(
-                    &tx,
-                    services,
-                    &mut account,
-                    JobKind::RemoveImage,
-                    image.host_id,
-                    reference,
-                )
-                .await?;
-                job.image_id = Set(Some(image.id));
-                job.engine_image_id = Set(Some(image.engine_image_id));
-                job.removal_of = Set(Some(image.id));
-                job.traceparent = Set(request.traceparent.clone());
-                job.insert(&tx).await?
-            }
+        let job = if let Some(job) = live {
+            job
+        } else {
+            let reference = image.reference.clone();
+            let mut job = draft(
+                &tx,
+                services,
+                &mut account,
+                JobKind::RemoveImage,
+                image.host_id,
+                reference,
+            )
+            .await?;
+            job.image_id = Set(Some(image.id));
+            job.engine_image_id = Set(Some(image.engine_image_id));
+            job.removal_of = Set(Some(image.id));
+            job.traceparent = Set(request.traceparent.clone());
+            job.insert(&tx).await?
         };
         if let Some(key) = &key {
             key.remember(&tx, request.user_id, job.id, now).await?;
@@ -80,6 +79,7 @@ pub async fn accept(
 }
 
 /// Gives the transaction's body its error type, which an async block cannot be told.
+#[expect(clippy::unnecessary_wraps, reason = "the type is what it is for")]
 fn typed<T>(value: T) -> Result<T, ServiceError> {
     Ok(value)
 }

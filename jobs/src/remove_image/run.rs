@@ -70,7 +70,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         .collect();
     let meant = custody::is_meant(db, row.id, Some(run.job.id)).await?;
     if row.brought && others.is_empty() && !meant {
-        return Ok(remove(services, engine, &row).await?);
+        return remove(services, engine, &row).await;
     }
     if !others
         .iter()

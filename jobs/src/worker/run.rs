@@ -235,7 +235,7 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
             }
         }
         Err(error) => {
-            tracing::error!(%error, "could not record the end of an attempt: its lease will run out")
+            tracing::error!(%error, "could not record the end of an attempt: its lease will run out");
         }
     }
 }
