@@ -34,7 +34,7 @@ mod tests {
         RetrySettings {
             max_attempts: 5,
             base_delay: Duration::from_secs(2),
-            max_delay: Duration::from_secs(300),
+            max_delay: Duration::from_mins(5),
         }
     }
 
@@ -50,7 +50,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_more_than_the_most(attempt in i32::MIN..i32::MAX, random: u32) {
-            prop_assert!(settings().delay(attempt, random) <= Duration::from_secs(300));
+            prop_assert!(settings().delay(attempt, random) <= Duration::from_mins(5));
         }
     }
 }

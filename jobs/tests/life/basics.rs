@@ -65,7 +65,13 @@ async fn pull_and_remove(shape: Shape) {
     let mut kinds: Vec<_> = entries.await.unwrap();
     kinds.sort_by_key(|entry| entry.number);
     let kinds: Vec<_> = kinds.iter().map(|entry| entry.kind).collect();
-    use LedgerEntryKind::{Charge, Grant, Refund};
-    assert_eq!(kinds, [Grant, Charge, Refund]);
+    assert_eq!(
+        kinds,
+        [
+            LedgerEntryKind::Grant,
+            LedgerEntryKind::Charge,
+            LedgerEntryKind::Refund
+        ]
+    );
     fleet.finish().await;
 }

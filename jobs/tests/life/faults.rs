@@ -132,7 +132,7 @@ async fn a_worker_killed_in_a_removal_is_replaced(shape: Shape) {
 /// The worker renews so seldom that it does not hear that the job was taken from it.
 async fn an_old_lease_cannot_settle(shape: Shape) {
     let fleet = Fleet::with(shape, |settings| {
-        settings.worker.lease = Duration::from_secs(120)
+        settings.worker.lease = Duration::from_mins(2);
     });
     let StuckPull {
         fleet,

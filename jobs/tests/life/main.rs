@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod basics;
+mod chaos;
+mod engines;
 mod errors;
 mod faults;
 mod order;

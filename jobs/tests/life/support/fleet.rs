@@ -141,14 +141,15 @@ impl Fleet {
 
     /// Adds a worker.
     pub(crate) async fn start_worker(&mut self) {
-        self.start_worker_with(self.settings.clone()).await;
+        let engine = self.engine.url.clone();
+        self.start_worker_at(&engine).await;
     }
 
-    /// Adds a worker with settings of its own.
-    pub(crate) async fn start_worker_with(&mut self, settings: Settings) {
+    /// Adds a worker that reaches its engine at another address.
+    pub(crate) async fn start_worker_at(&mut self, engine: &str) {
         let (database, link) = (&self.database.url, &self.link);
-        let engine = &self.engine.url;
-        let worker = WorkerProcess::start(database, link, &settings, &self.host, engine).await;
+        let settings = &self.settings;
+        let worker = WorkerProcess::start(database, link, settings, &self.host, engine).await;
         self.workers.push(worker);
     }
 

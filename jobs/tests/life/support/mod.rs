@@ -2,6 +2,7 @@
 
 pub(crate) mod database;
 pub(crate) mod engine;
+pub(crate) mod engine_gate;
 mod fleet;
 pub(crate) mod images;
 pub(crate) mod invariants;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub(crate) use fleet::Fleet;
 
 /// How long anything may take before its test fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How often is looked where nothing tells.
 const POLL: Duration = Duration::from_millis(20);
@@ -38,10 +39,8 @@ pub(crate) fn variable(name: &str) -> String {
 
 /// Waits for something, but not for ever.
 pub(crate) async fn in_time<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, waiting).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
-    }
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    waited.unwrap_or_else(|_elapsed| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 /// Looks again and again until there is something to see, but not for ever.

@@ -1,0 +1,115 @@
+//! A way to the engine on which deletions can be held up, and which can be cut.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What the gate does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    HoldDeletions,
+    Cut,
+}
+
+/// Listens on the loopback until dropped.
+pub(crate) struct EngineGate {
+    /// `tcp://127.0.0.1:port`, as a `DOCKER_HOST`.
+    pub(crate) url: String,
+    mode: watch::Sender<Mode>,
+    held: watch::Receiver<usize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl EngineGate {
+    /// A gate to the engine at `unix://…`, open.
+    pub(crate) async fn start(engine: &str) -> Self {
+        let socket = engine.strip_prefix("unix://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        let (mode, modes) = watch::channel(Mode::Open);
+        let (counter, held) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let (mut modes, counter) = (modes.clone(), counter.clone());
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    let mut until_cut = modes.clone();
+                    tokio::select! {
+                        _ = until_cut.wait_for(|mode| *mode == Mode::Cut) => {}
+                        _ = pass(client, &socket, &mut modes, &counter) => {}
+                    }
+                });
+            }
+        });
+        Self {
+            url,
+            mode,
+            held,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Deletions do not reach the engine.
+    pub(crate) fn hold_deletions(&self) {
+        self.mode.send_replace(Mode::HoldDeletions);
+    }
+
+    /// Waits until a deletion is held up.
+    pub(crate) async fn holds_a_deletion(&self) {
+        let mut held = self.held.clone();
+        let waiting = async { held.wait_for(|held| *held > 0).await.map(drop) };
+        super::in_time("a deletion", waiting).await.unwrap();
+    }
+
+    /// The engine does not answer any more.
+    pub(crate) fn cut(&self) {
+        self.mode.send_replace(Mode::Cut);
+    }
+
+    /// Everything passes.
+    pub(crate) fn open(&self) {
+        self.mode.send_replace(Mode::Open);
+    }
+}
+
+async fn pass(
+    client: TcpStream,
+    socket: &str,
+    modes: &mut watch::Receiver<Mode>,
+    held: &watch::Sender<usize>,
+) -> std::io::Result<()> {
+    let engine = UnixStream::connect(socket).await?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_engine, mut to_engine) = engine.into_split();
+    let requests = async {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let read = from_client.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if buffer.starts_with(b"DELETE ") && *modes.borrow() == Mode::HoldDeletions {
+                held.send_modify(|held| *held += 1);
+                let opened = modes.wait_for(|mode| *mode == Mode::Open);
+                // A client that is gone does not delete any more.
+                tokio::select! {
+                    _ = opened => {}
+                    _ = from_client.readable() => return Ok(()),
+                }
+            }
+            to_engine.write_all(&buffer[..read]).await?;
+        }
+    };
+    let answers = async {
+        tokio::io::copy(&mut from_engine, &mut to_client)
+            .await
+            .map(drop)
+    };
+    tokio::select! {
+        ended = requests => ended,
+        ended = answers => ended,
+    }
+}
