@@ -39,6 +39,13 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
+/// The editors below that of the query, in their order.
+#[derive(Clone, Copy)]
+enum Editor {
+    Variables,
+    Headers,
+}
+
 /// How a page is shown.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
@@ -143,7 +150,7 @@ impl Browser {
 
     /// Fills in the headers editor.
     pub(crate) async fn set_headers(&mut self, headers: &Value) {
-        self.fill("Headers", headers).await;
+        self.fill(Editor::Headers, headers).await;
     }
 
     /// Runs an operation and returns the result that is shown.
@@ -159,7 +166,7 @@ impl Browser {
 
     /// Runs an operation as a visitor does: writes it, and presses the button.
     pub(crate) async fn start(&mut self, document: &str, variables: &Value) {
-        self.fill("Variables", variables).await;
+        self.fill(Editor::Variables, variables).await;
         let text = json!(document);
         self.evaluate(&format!(
             "document.querySelector('.result-window .CodeMirror')?.CodeMirror.setValue(''); \
@@ -195,12 +202,11 @@ impl Browser {
         std::fs::write(file, image).unwrap();
     }
 
-    async fn fill(&mut self, editor: &str, value: &Value) {
+    async fn fill(&mut self, editor: Editor, value: &Value) {
         let text = json!(value.to_string());
+        let place = editor as usize;
         self.evaluate(&format!(
-            "document.querySelector('section.graphiql-editor-tool [aria-label={editor}] .CodeMirror, \
-             .graphiql-editor-tool .graphiql-editor[aria-label={editor}] .CodeMirror') \
-             .CodeMirror.setValue({text})"
+            "document.querySelectorAll('.graphiql-editor-tool .CodeMirror')[{place}].CodeMirror.setValue({text})"
         ))
         .await;
     }
