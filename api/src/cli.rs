@@ -36,7 +36,7 @@ struct Settings {
 /// Settings that may be given as flags. They win over the environment, which wins over the file.
 #[derive(Debug, Args, Serialize)]
 struct Flags {
-    /// Where the database file and logs live [env: `WHARFINGER_DATA_DIR`]
+    /// Where the database file lives [env: `WHARFINGER_DATA_DIR`]
     #[arg(long, global = true, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data_dir: Option<PathBuf>,

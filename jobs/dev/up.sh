@@ -65,13 +65,10 @@ fi
 if gone "$gateway/process"; then
   port=$(free_port 8080)
   [ "$port" = 8080 ] || say "port 8080 is taken: using $port"
-  board=$(free_port 8081)
-  [ "$board" = 8081 ] || say "port 8081 is taken: the job board uses $board"
   echo "$port" >"$gateway/port"
-  echo "$board" >"$gateway/board"
   echo "$engine" >"$gateway/engine"
   launch "$gateway/process" "$gateway/log" env \
-    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$board" \
+    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$(free_port 8081)" \
     WHARFINGER_REGISTRIES__ALLOW='*,127.0.0.1:*' "$program" serve
   wait_ready "$gateway/process" 60 curl -fsS --noproxy '*' --max-time 5 "http://127.0.0.1:$port/readyz" || {
     return_log "$gateway" "the gateway does not get ready" || exit 1
@@ -108,7 +105,6 @@ cat <<TEXT
 Wharfinger is running.
   playground  $url/playground
   endpoint    $url/graphql
-  console     $url/
   token       $token_file  (Authorization: Bearer …)
   log         $gateway/log
 

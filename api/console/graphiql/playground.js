@@ -6,13 +6,24 @@ const endpoint = new URL('/graphql', window.location.href);
 const socketUrl = new URL(endpoint);
 socketUrl.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
 
-const welcome = `# Put your token into the headers below: "Bearer whf_…". The button above runs an operation, and so does
-# Ctrl-Enter; Ctrl-Space completes, and the book at the top left is the whole schema.
+// Lines of at most 50 characters: that is what fits beside the buttons.
+const welcome = `# First put a token into the headers below:
+#   "Authorization": "Bearer whf_…"
+# The book at the left shows the schema; Ctrl-Space
+# completes a name, and Ctrl-Enter runs the operation
+# that the cursor is in.
 
 query Overview {
-  viewer { name role balance { available held total } }
-  images(first: 10) { nodes { familiarName sizeMegabytes exposedPorts charge host { name } } }
-  jobs(first: 10) { nodes { id kind reference state } }
+  viewer {
+    name
+    balance { available held total }
+  }
+  images {
+    nodes { familiarName sizeMegabytes charge }
+  }
+  jobs(first: 10) {
+    nodes { id kind reference state }
+  }
 }
 
 mutation Pull {
@@ -22,9 +33,15 @@ mutation Pull {
   }
 }
 
-# The whole life of a pull: paste the id of a job.
+# The variables have the id of the pull's job:
+#   {"jobId": "job_…"}
 subscription Progress($jobId: ID!) {
-  pullProgress(jobId: $jobId) { phase downloaded total layers { id state downloaded total } }
+  pullProgress(jobId: $jobId) {
+    phase
+    downloaded
+    total
+    layers { id state downloaded total }
+  }
 }
 
 subscription Balance {
