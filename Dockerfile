@@ -19,6 +19,7 @@ USER wharfinger
 ENV WHARFINGER_LISTEN=0.0.0.0:8080 \
     WHARFINGER_DATA_DIR=/var/lib/wharfinger
 VOLUME /var/lib/wharfinger
+# The gateway's. A worker reports on 127.0.0.1:8082 (WHARFINGER_WORKER__LISTEN).
 EXPOSE 8080
 ENTRYPOINT ["wharfinger"]
 CMD ["serve"]

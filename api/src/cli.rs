@@ -17,7 +17,7 @@ use crate::{graphql, parts, serve, telemetry, user_create};
 #[derive(Debug, Parser)]
 #[command(name = "wharfinger", version, propagate_version = true)]
 struct Program {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings of the gateway and of workers")]
     settings: Settings,
     #[command(subcommand)]
     command: Option<Command>,
@@ -26,7 +26,7 @@ struct Program {
 /// Where settings come from besides the environment.
 #[derive(Debug, Args)]
 struct Settings {
-    /// A file of settings; `api/default.toml` in the source has every one with its default
+    /// A file in the form of api/default.toml
     #[arg(long, global = true, env = "WHARFINGER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -36,12 +36,20 @@ struct Settings {
 /// Settings that may be given as flags. They win over the environment, which wins over the file.
 #[derive(Debug, Args, Serialize)]
 struct Flags {
-    /// Where the database file and logs live [env: `WHARFINGER_DATA_DIR`]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "Where the database file lives [env: WHARFINGER_DATA_DIR]"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     data_dir: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or directives [env: `WHARFINGER_LOG`]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        help = "What to log: error, warn, info, debug, trace, or directives [env: WHARFINGER_LOG]"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
     /// Address and port of the gateway [env: `WHARFINGER_LISTEN`]
@@ -77,11 +85,16 @@ enum Command {
 
 #[derive(Debug, Default, Args)]
 struct ServeArgs {
-    /// Address and port of the gateway [env: `WHARFINGER_LISTEN`]
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Address and port of the gateway [env: WHARFINGER_LISTEN]"
+    )]
     listen: Option<SocketAddr>,
-    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
+    )]
     host_name: Option<String>,
     /// Run no worker: the Docker hosts have their own
     #[arg(long)]
@@ -93,8 +106,11 @@ struct ServeArgs {
 
 #[derive(Debug, Args)]
 struct WorkerArgs {
-    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
+    )]
     host_name: Option<String>,
 }
 

@@ -16,6 +16,7 @@ package_of() {
     postgres | initdb | pg_isready) echo "postgresql: a fleet's database" ;;
     mariadbd | mariadb-install-db | mariadb-admin) echo "mariadb-server mariadb-client: a fleet's database" ;;
     dockerd | containerd) echo "docker.io: a private Docker engine" ;;
+    chromium) echo "chromium: to see the playground as a browser does" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
     *) return 1 ;;
   esac

@@ -15,6 +15,9 @@ up=$WHARFINGER_DATA_DIR/up
 image=demo/harbour:1
 cd "$root_dir"
 
+# A path as it is written from the root, where it is in it.
+short() { echo "${1#"$root_dir/"}"; }
+
 have cargo || die "cargo is missing: install Rust from https://rustup.rs"
 mkdir -p "$up/gateway"
 chmod 700 "$WHARFINGER_DATA_DIR"
@@ -36,7 +39,7 @@ else
   "$here/packages.sh" dockerd containerd
   start engine "$up/engine"
   engine=unix://$up/engine/docker.sock
-  say "engine:   $engine (private: its own data, no bridge, no iptables)"
+  say "engine:   a private one in $(short "$up/engine"), without bridge and iptables"
 fi
 export DOCKER_HOST=$engine
 
@@ -46,12 +49,12 @@ registry=127.0.0.1:$(cat "$up/registry/port")
 manifest=http://$registry/v2/${image%:*}/manifests/${image##*:}
 accept='Accept: application/vnd.docker.distribution.manifest.v2+json'
 if ! curl -fs --noproxy '*' -o /dev/null -I -H "$accept" "$manifest"; then
-  "$here/make-image.sh" "$registry" "$image" 6 2,9,1,6,4,3 >/dev/null
+  "$here/make-image.sh" "$registry" "$image" 6 8,27,3,18,21,13 >/dev/null
 fi
 say "registry: http://$registry with $image"
 
 # The gateway.
-say "building wharfinger (release; minutes the first time)"
+say "building wharfinger (in release mode: minutes the first time)"
 cargo build --release --locked -p wharfinger
 program=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
 gateway=$up/gateway
@@ -65,13 +68,10 @@ fi
 if gone "$gateway/process"; then
   port=$(free_port 8080)
   [ "$port" = 8080 ] || say "port 8080 is taken: using $port"
-  board=$(free_port 8081)
-  [ "$board" = 8081 ] || say "port 8081 is taken: the job board uses $board"
   echo "$port" >"$gateway/port"
-  echo "$board" >"$gateway/board"
   echo "$engine" >"$gateway/engine"
   launch "$gateway/process" "$gateway/log" env \
-    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$board" \
+    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$(free_port 8081)" \
     WHARFINGER_REGISTRIES__ALLOW='*,127.0.0.1:*' "$program" serve
   wait_ready "$gateway/process" 60 curl -fsS --noproxy '*' --max-time 5 "http://127.0.0.1:$port/readyz" || {
     return_log "$gateway" "the gateway does not get ready" || exit 1
@@ -103,15 +103,18 @@ show pull "$registry/$image"
 show images
 show balance
 
-cat <<TEXT
-
-Wharfinger is running.
-  playground  $url/playground
-  endpoint    $url/graphql
-  console     $url/
-  token       $token_file  (Authorization: Bearer …)
-  log         $gateway/log
-
-Pull another:  WHARFINGER_URL=$WHARFINGER_URL WHARFINGER_TOKEN=\$(cat $token_file) $program pull REFERENCE
-Stop it all:   make down
-TEXT
+say ""
+say "Wharfinger is running."
+say ""
+say "  playground  $url/playground"
+say "  endpoint    $url/graphql"
+say "  token       $(short "$token_file"): send it as \"Authorization: Bearer …\""
+say "  log         $(short "$gateway/log")"
+say ""
+say "Go on with:"
+say ""
+[ "$url" = http://127.0.0.1:8080 ] || say "  export WHARFINGER_URL=$WHARFINGER_URL"
+say "  export WHARFINGER_TOKEN=\$(cat $(short "$token_file"))"
+say "  $(short "$program") pull redis:7"
+say ""
+say "\`make down\` ends it all."

@@ -6,6 +6,55 @@ const endpoint = new URL('/graphql', window.location.href);
 const socketUrl = new URL(endpoint);
 socketUrl.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
 
+// Lines of at most 50 characters: that is what fits beside the buttons.
+const welcome = `# First put a token into the headers below:
+#   "Authorization": "Bearer whf_…"
+# The book at the left shows the schema; Ctrl-Space
+# completes a name, and Ctrl-Enter runs the operation
+# that the cursor is in.
+
+query Overview {
+  viewer {
+    name
+    balance { available held total }
+  }
+  images {
+    nodes { familiarName sizeMegabytes charge }
+  }
+  jobs(first: 10) {
+    nodes { id kind reference state }
+  }
+}
+
+mutation Pull {
+  pullImage(input: { reference: "redis:7" }) {
+    job { id state held }
+    userErrors { code field message }
+  }
+}
+
+# The variables have the id of the pull's job:
+#   {"jobId": "job_…"}
+subscription Progress($jobId: ID!) {
+  pullProgress(jobId: $jobId) {
+    phase
+    downloaded
+    total
+    layers { id state downloaded total }
+  }
+}
+
+subscription Balance {
+  balanceChanged { available held total }
+}
+`;
+
+// As the editor shows them, less an Authorization that nobody has filled in yet.
+function given(headers) {
+  const empty = ([name, value]) => name.toLowerCase() === 'authorization' && /^(bearer)?\s*$/i.test(value);
+  return Object.fromEntries(Object.entries(headers ?? {}).filter((header) => !empty(header)));
+}
+
 function authorization(headers) {
   const name = Object.keys(headers).find((key) => key.toLowerCase() === 'authorization');
   return name === undefined ? undefined : headers[name];
@@ -39,11 +88,27 @@ function subscribe(params, headers) {
     retryAttempts: 0,
     connectionParams: { authorization: authorization(headers) },
   });
-  return client.iterate(params);
+  const results = client.iterate(params);
+  return {
+    next: () => results.next().catch(explain),
+    return: () => results.return(),
+    throw: (error) => results.throw(error),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+// A socket that the server closed is an event without a message; why is in its reason.
+function explain(error) {
+  if (error instanceof CloseEvent) {
+    throw new Error(error.reason || `the connection was closed (${error.code})`);
+  }
+  throw error;
 }
 
 function fetcher(params, options) {
-  const headers = options?.headers ?? {};
+  const headers = given(options?.headers);
   return isSubscription(options?.documentAST, params.operationName)
     ? subscribe(params, headers)
     : post(params, headers);
@@ -52,9 +117,11 @@ function fetcher(params, options) {
 ReactDOM.createRoot(document.getElementById('playground')).render(
   React.createElement(GraphiQL, {
     fetcher,
+    defaultQuery: welcome,
     isHeadersEditorEnabled: true,
     // A token would outlive the session in the browser's storage.
     shouldPersistHeaders: false,
-    defaultHeaders: '{\n  "Authorization": ""\n}',
+    defaultHeaders: '{\n  "Authorization": "Bearer "\n}',
+    defaultEditorToolsVisibility: 'headers',
   }),
 );

@@ -1,0 +1,85 @@
+//! The playground of the real program in a real browser: it works, and asks nothing of any other host.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+mod browser;
+mod gateway;
+
+use browser::{Browser, Look};
+use gateway::Gateway;
+use serde_json::json;
+
+const SCREENS: [(&str, Look); 3] = [
+    ("light", Look::light(1280, 800)),
+    ("dark", Look::dark(1280, 800)),
+    ("narrow", Look::light(480, 900)),
+];
+
+/// What a visitor does: a query, a pull, and its progress to the end, signed in by the headers editor.
+#[tokio::test]
+async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
+    let gateway = Gateway::start().await;
+    let mut page = Browser::open(&gateway.url("/playground")).await;
+
+    // The schema is there for whoever is not signed in: the editor completes and checks with it.
+    page.until(&format!("{QUERY_EDITOR}?.options.lint?.schema"))
+        .await;
+    let refused = page.run("{ balance { total } }", &json!({})).await;
+    assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
+
+    let bearer = json!({"Authorization": format!("Bearer {}", gateway.token)});
+    page.set_headers(&bearer).await;
+    let balance = page.run("{ balance { available } }", &json!({})).await;
+    assert!(balance.contains(r#""available": "1000""#), "{balance}");
+
+    let reference = json!({"reference": gateway.image});
+    let pull = "mutation ($reference: String!) { pullImage(input: { reference: $reference }) \
+                { job { id } userErrors { message } } }";
+    let accepted = page.run(pull, &reference).await;
+    let accepted: serde_json::Value = serde_json::from_str(&accepted).unwrap();
+    let id = &accepted["data"]["pullImage"]["job"]["id"];
+    assert!(id.is_string(), "{accepted}");
+
+    let watch = "subscription ($id: ID!) { pullProgress(jobId: $id) { phase job { state } } }";
+    page.start(watch, &json!({"id": id})).await;
+    page.until(&format!(
+        r#"{RESULT}.includes('"phase": "DONE"') && {RESULT}.includes('SUCCEEDED')"#
+    ))
+    .await;
+
+    page.start(
+        "subscription { balanceChanged { available held } }",
+        &json!({}),
+    )
+    .await;
+    page.until(&format!(r#"{RESULT}.includes('"held": "0"')"#))
+        .await;
+
+    for (name, look) in SCREENS {
+        page.look(look).await;
+        if let Some(directory) = std::env::var_os("WHARFINGER_TEST_SCREENSHOTS") {
+            page.screenshot(&std::path::Path::new(&directory).join(format!("{name}.png")))
+                .await;
+        }
+        let inside = "document.documentElement.scrollWidth <= window.innerWidth";
+        assert!(page.holds(inside).await, "the {name} page is too wide");
+    }
+
+    let sockets = page.requests.iter().filter(|url| url.starts_with("ws:"));
+    assert!(sockets.count() >= 2, "{:?}", page.requests);
+    for url in &page.requests {
+        let own = url.starts_with(&gateway.url("/"))
+            || url.starts_with(&gateway.url("/").replace("http:", "ws:"))
+            || url.starts_with("data:");
+        assert!(own, "the page asked for {url}");
+    }
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+/// The query editor, as GraphiQL made it.
+const QUERY_EDITOR: &str =
+    "document.querySelector('.graphiql-query-editor .CodeMirror')?.CodeMirror";
+/// The text of the result.
+const RESULT: &str = "document.querySelector('.result-window .CodeMirror').CodeMirror.getValue()";
