@@ -70,7 +70,7 @@ impl Installation {
         let mut command = Command::new(&self.program);
         // Nothing of the caller's settings gets in.
         for (name, _) in std::env::vars() {
-            if name.starts_with("WHARFINGER_") && !name.starts_with("WHARFINGER_SERVERS") {
+            if name.starts_with("WHARFINGER_") {
                 command.env_remove(name);
             }
         }

@@ -18,6 +18,8 @@ mod throughput;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Outcome {
+    // reqwest wants one even where everything is plain HTTP on loopback.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // Cargo adds `--bench`.
     let name = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let bench = async {
