@@ -1,9 +1,9 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-servers fmt lint sdl
+.PHONY: help up down test test-servers fmt lint sdl bench-latency bench-pull bench-throughput bench-footprint
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Build, start the gateway with what it needs, and pull a demo image with it
 	@jobs/dev/up.sh
@@ -25,3 +25,15 @@ lint: ## Run clippy as the checks do
 
 sdl: ## Write the GraphQL schema that the code makes to api/schema.graphql
 	@cargo run --quiet -p wharfinger -- schema > api/schema.graphql.new && mv api/schema.graphql.new api/schema.graphql
+
+bench-latency: ## Measure from a mutation's answer to the engine, beside BullMQ
+	@jobs/dev/bench.sh latency
+
+bench-pull: ## Measure a whole pull of 300 MB beside docker pull
+	@jobs/dev/bench.sh pull
+
+bench-throughput: ## Measure jobs a second with an engine that answers at once
+	@jobs/dev/bench.sh throughput
+
+bench-footprint: ## Measure idle memory and the time until ready
+	@jobs/dev/bench.sh footprint

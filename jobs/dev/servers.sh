@@ -5,7 +5,8 @@
 #   servers.sh start|stop|restart KIND DIR     KIND: redis, postgres, mariadb, registry, engine
 #
 # DIR/process records the server, DIR/port its port (kept over a restart), DIR/log its output. An
-# engine answers on DIR/docker.sock. Data is on throw-away terms: a power cut may lose it.
+# engine answers on DIR/docker.sock. Data is on throw-away terms: a power cut may lose it
+# (but PostgreSQL's is safe with WHARFINGER_TEST_DURABLE set).
 
 if ! declare -F launch >/dev/null; then
   # shellcheck source=jobs/dev/common.sh
@@ -73,12 +74,13 @@ prepare_postgres() {
     --locale=C.UTF-8 --no-sync --no-instructions)
 }
 run_postgres() {
-  local as=()
+  local as=() terms=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off)
+  [ -z "${WHARFINGER_TEST_DURABLE:-}" ] || terms=(-c shared_preload_libraries=pg_stat_statements)
   # Not runuser, which stays around as the parent: setpriv becomes the server.
   [ "$(id -u)" != 0 ] || as=(setpriv --reuid=postgres --regid=postgres --init-groups)
   launch "$1/process" "$1/log" "${as[@]}" "$(command -v postgres)" -D "$1/data" \
     -c listen_addresses=127.0.0.1 -c port="$2" -c unix_socket_directories= \
-    -c max_connections=300 -c fsync=off -c synchronous_commit=off -c full_page_writes=off
+    -c max_connections=300 "${terms[@]}"
 }
 ready_postgres() { pg_isready -q -h 127.0.0.1 -p "$2" -U postgres -d postgres; }
 

@@ -13,6 +13,9 @@
 #   WHARFINGER_TEST_DIR             redis/, postgres/, mariadb/, engine1/, engine2/, registry/: to stop one or start it
 #                                   again on the same port (servers.sh), or to signal the pid in …/process
 #
+# WHARFINGER_TEST_SERVERS="redis:redis engine:engine1" starts only those; WHARFINGER_TEST_DURABLE=1 starts a PostgreSQL that
+# syncs every commit and counts statements.
+#
 # However it ends, kill -9 of this script included, the servers and whatever the command left running end with it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,7 +24,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/servers.sh
 . "$here/servers.sh"
 
-servers=(redis:redis postgres:postgres mariadb:mariadb engine:engine1 engine:engine2 registry:registry)
+read -ra servers <<<"${WHARFINGER_TEST_SERVERS:-redis:redis postgres:postgres mariadb:mariadb engine:engine1 engine:engine2 registry:registry}"
 
 # Ends every process that was started with this run's directory in its environment, and their children (a container's
 # processes have an environment of their own). The servers and the command have it, this script has not.
@@ -109,7 +112,7 @@ for pid in "${starting[@]}"; do
 done
 starting=()
 
-port() { cat "$dir/$1/port"; }
+port() { [ ! -e "$dir/$1/port" ] || cat "$dir/$1/port"; }
 # In a session of its own, so that a signal reaches all of it, and through `wait`, so that it does at once.
 setsid env --default-signal=INT,QUIT \
   WHARFINGER_SERVERS="$dir" \

@@ -1,0 +1,42 @@
+//! Drives the release binary as a user would, and prints what it measured beside a peer or the bare minimum measured in
+//! the same run. `jobs/dev/bench.sh` starts the servers that it needs; `jobs/benches/README.md` says what the lines mean.
+
+mod bullmq;
+mod counts;
+mod environment;
+mod footprint;
+mod gateway;
+mod latency;
+mod one_row;
+mod pull;
+mod stand_in;
+mod stats;
+mod tap;
+mod throughput;
+
+/// Whatever went wrong, in words: a bench has nobody to tell but its reader.
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> Outcome {
+    // reqwest wants one even where everything is plain HTTP on loopback.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Cargo adds `--bench`.
+    let name = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let bench = async {
+        match name.as_deref() {
+            Some("latency") => latency::run().await,
+            Some("pull") => pull::run().await,
+            Some("throughput") => throughput::run().await,
+            Some("footprint") => footprint::run().await,
+            // `cargo test --all-targets` and `cargo bench` without a name: these need servers.
+            _ => {
+                println!("use make bench-latency, bench-pull, bench-throughput or bench-footprint");
+                Ok(())
+            }
+        }
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(bench)
+}

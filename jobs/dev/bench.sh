@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# bench.sh latency|pull|throughput|footprint
+#
+# Measures the release binary with servers of its own beside it. PostgreSQL keeps its defaults here: every commit is
+# synced to disk, as where it matters. BullMQ is installed from npm into a temporary directory where it is compared with;
+# without npm its lines say SKIPPED. jobs/benches/README.md says what the lines mean.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=jobs/dev/common.sh
+. "$here/common.sh"
+cd "$root_dir"
+
+bench=${1:-}
+case $bench in
+  latency) servers="redis:redis postgres:postgres engine:engine1 registry:registry" ;;
+  pull) servers="engine:engine1 registry:registry" ;;
+  throughput) servers="redis:redis postgres:postgres" ;;
+  footprint) servers="engine:engine1 registry:registry" ;;
+  *) die "usage: bench.sh latency|pull|throughput|footprint" ;;
+esac
+
+# The second time, with the servers beside it.
+if [ -n "${WHARFINGER_BENCH_DIR:-}" ]; then
+  registry=$WHARFINGER_TEST_REGISTRY
+  case $bench in
+    latency) set -- bench/small:1 2 1 ;;
+    pull) set -- bench/large:1 6 50 ;;
+    *) set -- ;;
+  esac
+  if [ $# -gt 0 ]; then
+    "$here/make-image.sh" "$registry" "$@" >/dev/null
+    export WHARFINGER_BENCH_IMAGE=$registry/$1
+  fi
+  if [ "$bench" = latency ]; then
+    # The pulls measured are those of an image that is there.
+    engine=${WHARFINGER_TEST_DOCKER_HOST_1#unix://}
+    curl -fsS --unix-socket "$engine" -X POST -o /dev/null \
+      "http://docker/images/create?fromImage=$registry/bench/small&tag=1"
+  fi
+  exec "$WHARFINGER_BENCH_DRIVER" "$bench"
+fi
+
+say "building wharfinger and the driver (release; minutes the first time)"
+cargo build --release --locked -p wharfinger
+WHARFINGER_BENCH_PROGRAM=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
+WHARFINGER_BENCH_DRIVER=$(cargo bench --locked -p wharfinger-jobs --bench drive --no-run --message-format=json |
+  sed -n 's/.*"name":"drive".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+[ -x "$WHARFINGER_BENCH_DRIVER" ] || die "the driver was not built"
+export WHARFINGER_BENCH_PROGRAM WHARFINGER_BENCH_DRIVER
+
+WHARFINGER_BENCH_DIR=$(mktemp -d "${TMPDIR:-/tmp}/wharfinger-bench.XXXXXX")
+export WHARFINGER_BENCH_DIR
+trap 'rm -rf "$WHARFINGER_BENCH_DIR"' EXIT
+case $bench in
+  latency | throughput)
+    cp jobs/benches/bullmq/* "$WHARFINGER_BENCH_DIR"
+    if have npm && (cd "$WHARFINGER_BENCH_DIR" && npm install --omit=optional --ignore-scripts --no-audit --no-fund >npm.log 2>&1); then
+      export WHARFINGER_BENCH_BULLMQ=$WHARFINGER_BENCH_DIR
+    fi
+    ;;
+  pull) "$here/packages.sh" docker ;;
+  *) ;;
+esac
+WHARFINGER_TEST_SERVERS=$servers WHARFINGER_TEST_DURABLE=1 "$here/with-servers.sh" "$here/bench.sh" "$bench"
