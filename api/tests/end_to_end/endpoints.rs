@@ -1,0 +1,76 @@
+//! What a gateway and a worker serve beside `/graphql`.
+
+use serde_json::{Value, json};
+
+use crate::support::graphql::Client;
+use crate::support::servers::{Server, engine};
+use crate::support::until;
+use crate::support::world::World;
+
+#[tokio::test]
+async fn a_gateway_serves_its_health_schema_and_playground() {
+    let world = World::embedded();
+    let gateway = world.serve(&engine(1)).await;
+    let client = Client::new(&gateway.address, None);
+
+    assert_eq!(client.get("/healthz").await.status(), 200);
+    let ready = client.get("/readyz").await;
+    assert_eq!(ready.status(), 200);
+    let ready: Value = ready.json().await.unwrap();
+    let ok = json!({"ready": true, "database": "ok", "queue": "ok", "engine": "ok"});
+    assert_eq!(ready, ok);
+    let metrics = client.get("/metrics").await;
+    assert_eq!(metrics.status(), 200);
+    let media = metrics.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(media.starts_with("text/plain"), "{media}");
+    let schema = client.get("/schema.graphql").await.text().await.unwrap();
+    assert!(schema == include_str!("../../schema.graphql"));
+    assert_eq!(client.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test]
+async fn the_playground_asks_no_other_host() {
+    let world = World::embedded();
+    let gateway = world.serve(&engine(1)).await;
+    let client = Client::new(&gateway.address, None);
+    let page = client.get("/playground").await;
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") || policy.contains("default-src 'self'"), "{policy}");
+    assert!(!policy.contains("http"), "{policy}");
+    let page = page.text().await.unwrap();
+    let named = page
+        .split(['"', '\''])
+        .filter(|text| text.ends_with(".js") || text.ends_with(".css"));
+    let mut files = 0;
+    for file in named {
+        let answer = client.get(file).await;
+        assert_eq!(answer.status(), 200, "{file}");
+        files += 1;
+    }
+    assert!(files >= 2, "{page}");
+    let own = client.get("/playground/playground.js").await.text().await.unwrap();
+    for text in [page, own] {
+        assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_is_ready_while_its_engine_answers() {
+    let world = World::fleet(Server::Postgres).await;
+    let (with, without) = (
+        world.worker().await,
+        world.worker_at("two", "unix:///nothing.sock").await,
+    );
+    let ready = Client::new(&with.address, None);
+    until("the worker is ready", async || {
+        (ready.get("/readyz").await.status() == 200).then_some(())
+    })
+    .await;
+    let unready = Client::new(&without.address, None);
+    assert_eq!(unready.get("/readyz").await.status(), 503);
+    for worker in [ready, unready] {
+        assert_eq!(worker.get("/healthz").await.status(), 200);
+        assert_eq!(worker.get("/metrics").await.status(), 200);
+    }
+}

@@ -1,0 +1,14 @@
+//! The `wharfinger` program as its users have it: processes with settings of their own, spoken to over HTTP and
+//! WebSocket, with real engines, registries, databases and Redis. `make test` starts these.
+
+mod command_line;
+mod contract;
+mod crashes;
+mod endpoints;
+mod lists;
+mod pulls;
+mod redis_gone;
+mod refusals;
+mod statements;
+mod stopping;
+mod support;

@@ -1,0 +1,77 @@
+//! Whether a user's credits add up: as the API tells it, and in the database.
+
+use sea_orm::{Database, DatabaseConnection, EntityTrait as _};
+use serde_json::{Value, json};
+use wharfinger_entity::{Credits, JobState, LedgerEntryKind, job, ledger_entry, user};
+
+use super::graphql::Client;
+use super::until;
+use super::world::World;
+
+/// Micro-credits of a number in an answer.
+pub(crate) fn micro(credits: &Value) -> i64 {
+    let credits: Credits = credits.as_str().expect("credits").parse().unwrap();
+    credits.micro()
+}
+
+/// The database of a world.
+pub(crate) async fn database(world: &World) -> DatabaseConnection {
+    Database::connect(world.database_url()).await.unwrap()
+}
+
+/// The states of every job in the database.
+pub(crate) async fn job_states(db: &DatabaseConnection) -> Vec<JobState> {
+    let jobs = job::Entity::find().all(db).await.unwrap();
+    jobs.into_iter().map(|job| job.state).collect()
+}
+
+/// Waits in the database alone until every job there is done: no gateway is asked.
+pub(crate) async fn all_succeed(db: &DatabaseConnection) {
+    until("every job is done", async || {
+        let states = job_states(db).await;
+        states
+            .iter()
+            .all(|state| *state == JobState::Succeeded)
+            .then_some(())
+    })
+    .await;
+}
+
+/// Fails unless the books of this user are in order, nothing is held, and they paid `charges` times and got back
+/// `refunds` times.
+pub(crate) async fn in_order(world: &World, client: &Client, charges: usize, refunds: usize) {
+    let query = "{ viewer { balance { available held total } ledger(first: 100) { nodes { kind amount totalAfter } } } }";
+    let viewer = client.ask(query, json!({})).await["viewer"].take();
+    let balance = &viewer["balance"];
+    assert_eq!(balance["held"], "0", "{viewer}");
+    assert_eq!(balance["available"], balance["total"], "{viewer}");
+    let entries = viewer["ledger"]["nodes"].as_array().unwrap();
+    let sum: i64 = entries.iter().map(|entry| micro(&entry["amount"])).sum();
+    assert_eq!(sum, micro(&balance["total"]), "{viewer}");
+    assert_eq!(entries[0]["totalAfter"], balance["total"], "{viewer}");
+    let of_kind = |kind| entries.iter().filter(|entry| entry["kind"] == kind).count();
+    let counted = (of_kind("CHARGE"), of_kind("REFUND"));
+    assert_eq!(counted, (charges, refunds), "{viewer}");
+    in_order_in_database(world).await;
+}
+
+async fn in_order_in_database(world: &World) {
+    let db = database(world).await;
+    let entries = ledger_entry::Entity::find().all(&db).await.unwrap();
+    let jobs = job::Entity::find().all(&db).await.unwrap();
+    for user in user::Entity::find().all(&db).await.unwrap() {
+        let own = entries.iter().filter(|entry| entry.user_id == user.id);
+        let total: i64 = own.clone().map(|entry| entry.amount.micro()).sum();
+        assert_eq!(total, user.total.micro(), "the ledger of {}", user.name);
+        let charges = own.filter(|entry| entry.kind == LedgerEntryKind::Charge);
+        let mut payments: Vec<_> = charges.map(|entry| entry.payment_id).collect();
+        let charged = payments.len();
+        payments.sort_unstable();
+        payments.dedup();
+        assert_eq!(charged, payments.len(), "{} paid twice", user.name);
+        let held = jobs.iter().filter(|job| job.user_id == user.id);
+        let held: i64 = held.map(|job| job.held.micro()).sum();
+        assert_eq!((held, user.held.micro()), (0, 0), "held by {}", user.name);
+    }
+    db.close().await.unwrap();
+}

@@ -1,0 +1,161 @@
+//! A client of the GraphQL endpoint over HTTP.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::until;
+
+/// What tests look at in a job.
+const JOB: &str = "fragment J on Job {
+    id kind state reference attempt maxAttempts held
+    host { id name } image { id } error { code message retryable }
+    attempts { number worker finishedAt error { code } }
+}";
+
+/// A client.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    /// `127.0.0.1:port`
+    pub(crate) address: String,
+    pub(crate) token: Option<String>,
+}
+
+impl Client {
+    /// A client with a token, or none.
+    pub(crate) fn new(address: &str, token: Option<&str>) -> Self {
+        // The second client of this process finds one installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+        Self {
+            http: builder.build().unwrap(),
+            address: address.to_owned(),
+            token: token.map(ToOwned::to_owned),
+        }
+    }
+
+    /// The whole answer to an operation, errors and all.
+    pub(crate) async fn send(&self, query: &str, variables: Value) -> (StatusCode, Value) {
+        let mut request = self
+            .http
+            .post(format!("http://{}/graphql", self.address))
+            .header("accept", "application/graphql-response+json")
+            .json(&json!({"query": query, "variables": variables}));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// The data of an operation that must succeed.
+    pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
+        let (_, mut answer) = self.send(query, variables).await;
+        assert_eq!(answer.get("errors"), None, "{query}");
+        answer["data"].take()
+    }
+
+    /// A plain GET of another path.
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.address);
+        self.http.get(url).send().await.unwrap()
+    }
+
+    /// The payload of `pullImage`.
+    pub(crate) async fn try_pull(&self, input: Value) -> Value {
+        let query = format!(
+            "mutation($input: PullImageInput!) {{
+                pullImage(input: $input) {{ job {{ ...J }} userErrors {{ code message field }} }}
+            }} {JOB}"
+        );
+        self.ask(&query, json!({"input": input})).await["pullImage"].take()
+    }
+
+    /// The id of a pull that must be accepted.
+    pub(crate) async fn pull(&self, reference: &str) -> String {
+        self.accepted(json!({"reference": reference})).await
+    }
+
+    /// The same onto a host.
+    pub(crate) async fn pull_onto(&self, host_id: &str, reference: &str) -> String {
+        let input = json!({"reference": reference, "hostId": host_id});
+        self.accepted(input).await
+    }
+
+    async fn accepted(&self, input: Value) -> String {
+        let payload = self.try_pull(input).await;
+        assert_eq!(payload["userErrors"], json!([]));
+        id(&payload["job"])
+    }
+
+    /// The payload of `removeImage`.
+    pub(crate) async fn remove(&self, image_id: &str) -> Value {
+        let query = format!(
+            "mutation($id: ID!) {{
+                removeImage(input: {{imageId: $id}}) {{ job {{ ...J }} userErrors {{ code message field }} }}
+            }} {JOB}"
+        );
+        self.ask(&query, json!({"id": image_id})).await["removeImage"].take()
+    }
+
+    /// A job as it is now.
+    pub(crate) async fn job(&self, job_id: &str) -> Value {
+        let query = format!("query($id: ID!) {{ job(id: $id) {{ ...J }} }} {JOB}");
+        self.ask(&query, json!({"id": job_id})).await["job"].take()
+    }
+
+    /// A job, once it looks as it should.
+    pub(crate) async fn job_when(
+        &self,
+        job_id: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
+        until(&format!("{job_id} {what}"), async || {
+            Some(self.job(job_id).await).filter(&holds)
+        })
+        .await
+    }
+
+    /// A job, once it has ended.
+    pub(crate) async fn ended(&self, job_id: &str) -> Value {
+        let finals = ["SUCCEEDED", "FAILED", "DEAD", "CANCELLED"];
+        self.job_when(job_id, "ends", |job| {
+            finals.contains(&job["state"].as_str().unwrap())
+        })
+        .await
+    }
+
+    /// A job, once it has ended well.
+    pub(crate) async fn succeeded(&self, job_id: &str) -> Value {
+        let job = self.ended(job_id).await;
+        assert_eq!(job["state"], "SUCCEEDED", "{job}");
+        job
+    }
+
+    /// `available`, `held` and `total`.
+    pub(crate) async fn balance(&self) -> Value {
+        let query = "{ balance { available held total } }";
+        self.ask(query, json!({})).await["balance"].take()
+    }
+
+    /// The id of a host, once it is online.
+    pub(crate) async fn online_host(&self, name: &str) -> String {
+        until(&format!("host {name} is online"), async || {
+            let hosts = self
+                .ask("{ hosts { nodes { id name online } } }", json!({}))
+                .await;
+            let hosts = hosts["hosts"]["nodes"].as_array().unwrap().clone();
+            let host = hosts
+                .iter()
+                .find(|host| host["name"] == name && host["online"] == true);
+            host.map(id)
+        })
+        .await
+    }
+}
+
+/// The id of something.
+pub(crate) fn id(of: &Value) -> String {
+    of["id"].as_str().expect("an id").to_owned()
+}

@@ -1,0 +1,96 @@
+//! A `wharfinger` process that a test started, and that ends with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+use super::{soon, until};
+
+/// Lines of the log that a failed test shows.
+const SHOWN: usize = 60;
+
+/// A running process.
+pub(crate) struct Process {
+    child: Child,
+    /// `127.0.0.1:port`, as the log told it.
+    pub(crate) address: String,
+    log: watch::Receiver<Vec<String>>,
+    what: String,
+}
+
+impl Process {
+    /// Starts a process that listens on port 0, and waits until it says where: in the line with `announcement`.
+    pub(crate) async fn start(mut command: Command, announcement: &str) -> Self {
+        let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = watch::channel(Vec::new());
+        // Reads to the end, so that the process never blocks on its log.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sender.send_modify(|log| log.push(line));
+            }
+        });
+        let mut process = Self {
+            child,
+            address: String::new(),
+            log,
+            what,
+        };
+        let line = process.logged(announcement).await;
+        let (_, after) = line.split_once(announcement).unwrap();
+        let end = after.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
+        after[..end.unwrap_or(after.len())].clone_into(&mut process.address);
+        process
+    }
+
+    /// The first line of the log that has `text` in it, once it is there.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        let mut log = self.log.clone();
+        let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
+        let found = soon(&format!("{} logs {text:?}", self.what), log.wait_for(has)).await;
+        let found = found.unwrap_or_else(|_| panic!("{} ended without logging {text:?}", self.what));
+        let line = found.iter().find(|line| line.contains(text));
+        line.unwrap().clone()
+    }
+
+    /// kill -9: nothing of the process runs after this.
+    pub(crate) fn crash(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Waits until it ends.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let what = format!("{} ends", self.what);
+        until(&what, async || self.child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.borrow();
+            eprintln!("--- the last lines of {}", self.what);
+            for line in &log[log.len().saturating_sub(SHOWN)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}

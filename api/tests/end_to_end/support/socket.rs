@@ -1,0 +1,114 @@
+//! A client of the GraphQL endpoint over WebSocket, by the protocol graphql-transport-ws.
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::graphql::Client;
+use super::soon;
+
+/// One subscription on a socket of its own.
+pub(crate) struct Subscription {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// Progress as tests watch it.
+const PROGRESS: &str = "subscription($id: ID!) {
+    pullProgress(jobId: $id) {
+        job { id } sequence state phase attempt downloaded total reused bytesPerSecond remainingSeconds updatedAt
+        layers { id state downloaded total }
+    }
+}";
+
+impl Subscription {
+    /// Subscribes.
+    pub(crate) async fn start(client: &Client, query: &str, variables: Value) -> Self {
+        let url = format!("ws://{}/graphql", client.address);
+        let mut request = url.into_client_request().unwrap();
+        let protocol = "graphql-transport-ws".parse().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request).await.unwrap();
+        let mut subscription = Self { socket };
+        let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
+        subscription
+            .send(json!({"type": "connection_init", "payload": {"authorization": authorization}}))
+            .await;
+        let acknowledged = subscription.receive().await;
+        assert_eq!(acknowledged["type"], "connection_ack", "{acknowledged}");
+        let payload = json!({"query": query, "variables": variables});
+        subscription
+            .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
+            .await;
+        subscription
+    }
+
+    /// Watches a pull.
+    pub(crate) async fn progress(client: &Client, job_id: &str) -> Self {
+        Self::start(client, PROGRESS, json!({"id": job_id})).await
+    }
+
+    /// The next event's only field; none when the subscription has completed.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        let mut message = self.receive().await;
+        match message["type"].as_str() {
+            Some("next") => {
+                assert_eq!(message["payload"].get("errors"), None);
+                let data = message["payload"]["data"].as_object_mut().unwrap();
+                data.values_mut().next().map(Value::take)
+            }
+            Some("complete") => None,
+            _ => panic!("{message}"),
+        }
+    }
+
+    /// The first event that is as it should be.
+    pub(crate) async fn next_where(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let event = self.next().await;
+            let event = event.unwrap_or_else(|| panic!("completed before an event where {what}"));
+            if holds(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Every event until it completes.
+    pub(crate) async fn rest(&mut self) -> Vec<Value> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+
+    /// The code of the error that the subscription was refused with.
+    pub(crate) async fn refusal(&mut self) -> Value {
+        let mut message = self.receive().await;
+        assert_eq!(message["type"], "error", "{message}");
+        message["payload"][0]["extensions"]["code"].take()
+    }
+
+    async fn send(&mut self, message: Value) {
+        let text = Message::text(message.to_string());
+        self.socket.send(text).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        loop {
+            let message = soon("a message on the socket", self.socket.next()).await;
+            let Message::Text(text) = message.expect("the socket is open").unwrap() else {
+                continue;
+            };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            match message["type"].as_str() {
+                Some("ping") => self.send(json!({"type": "pong"})).await,
+                _ => return message,
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! One installation of Wharfinger for one test: its settings, database and data directory.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use wharfinger_jobs::testing::registry::TestRegistry;
+
+use super::graphql::Client;
+use super::process::Process;
+use super::servers::{PrivateRedis, Server, engine};
+
+/// Short times, so that tests need not wait for long ones.
+const QUICK: &[(&str, &str)] = &[
+    ("WHARFINGER_LISTEN", "127.0.0.1:0"),
+    ("WHARFINGER_BOARD__LISTEN", ""),
+    ("WHARFINGER_WORKER__LISTEN", "127.0.0.1:0"),
+    ("WHARFINGER_WORKER__LEASE", "2s"),
+    ("WHARFINGER_RETRY__BASE_DELAY", "100ms"),
+    ("WHARFINGER_RECONCILE__INTERVAL", "1s"),
+    ("WHARFINGER_REGISTRIES__ALLOW", "127.0.0.1:*"),
+    ("WHARFINGER_LIMITS__LIVE_JOBS_PER_USER", "0"),
+    ("WHARFINGER_LIMITS__PULLS_PER_HOUR_PER_USER", "0"),
+];
+
+/// An installation.
+pub(crate) struct World {
+    settings: BTreeMap<String, String>,
+    pub(crate) redis: Option<PrivateRedis>,
+    pub(crate) registry: TestRegistry,
+    directory: TempDir,
+}
+
+impl World {
+    /// Everything in one process, on SQLite.
+    pub(crate) fn embedded() -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut settings: BTreeMap<String, String> = QUICK
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let data_dir = directory.path().join("data").display().to_string();
+        settings.insert("WHARFINGER_DATA_DIR".into(), data_dir);
+        Self {
+            settings,
+            redis: None,
+            registry: TestRegistry::open(),
+            directory,
+        }
+    }
+
+    /// Gateways and workers apart, on a database of this kind and a Redis.
+    pub(crate) async fn fleet(server: Server) -> Self {
+        let mut world = Self::embedded();
+        let redis = PrivateRedis::start().await;
+        world.set("REDIS_URL", &redis.url());
+        world.set("DATABASE_URL", &server.database().await);
+        world.redis = Some(redis);
+        world
+    }
+
+    /// Changes a setting for the processes that start from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The URL of the database.
+    pub(crate) fn database_url(&self) -> String {
+        let file = self.directory.path().join("data/wharfinger.db");
+        self.settings.get("DATABASE_URL").map_or_else(
+            || format!("sqlite://{}", file.display()),
+            ToOwned::to_owned,
+        )
+    }
+
+    /// The program with these arguments and nothing but this world's settings in its environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .envs(&self.settings)
+            .current_dir(self.directory.path());
+        // By this the servers' script finds what a killed test left running.
+        if let Some(marker) = std::env::var_os("WHARFINGER_TEST_SERVERS") {
+            command.env("WHARFINGER_TEST_SERVERS", marker);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// A gateway with a worker for an engine, whose host it calls "one".
+    pub(crate) async fn serve(&self, docker_host: &str) -> Process {
+        let mut command = self.command(&["serve", "--host-name", "one"]);
+        command.env("DOCKER_HOST", docker_host);
+        Process::start(command, "the gateway listens on http://").await
+    }
+
+    /// A gateway of a fleet.
+    pub(crate) async fn gateway(&self) -> Process {
+        let command = self.command(&["serve", "--no-worker"]);
+        Process::start(command, "the gateway listens on http://").await
+    }
+
+    /// A worker of a fleet for an engine.
+    pub(crate) async fn worker_at(&self, host: &str, docker_host: &str) -> Process {
+        let mut command = self.command(&["worker", "--host-name", host]);
+        command.env("DOCKER_HOST", docker_host);
+        Process::start(command, "the worker reports on http://").await
+    }
+
+    /// A worker of a fleet on host "one", at the first engine.
+    pub(crate) async fn worker(&self) -> Process {
+        self.worker_at("one", &engine(1)).await
+    }
+
+    /// Makes a user and returns their token.
+    pub(crate) fn user(&self, name: &str, more: &[&str]) -> String {
+        let arguments = [&["user", "create", name], more].concat();
+        let output = self.run(&arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "user create: {errors}");
+        let token = String::from_utf8(output.stdout).unwrap();
+        token.trim_end().to_owned()
+    }
+
+    /// A client of that gateway with that token.
+    pub(crate) fn client(gateway: &Process, token: &str) -> Client {
+        Client::new(&gateway.address, Some(token))
+    }
+}
