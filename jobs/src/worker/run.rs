@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sea_orm::EntityTrait;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -12,11 +13,12 @@ use wharfinger_entity::{JobErrorCode, JobKind, JobState, job};
 use crate::announce;
 use crate::claim::{self, Lease, Renewal};
 use crate::engine::EngineError;
-use crate::error::{JobFailure, ServiceError};
+use crate::error::{JobFailure, ServiceError, Then};
 use crate::frame::ProgressFrame;
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
 use crate::pull_image::put_back::put_back;
+use crate::reconcile::ReconcileError;
 use crate::worker::Parts;
 use crate::{pull_image, reconcile, remove_image};
 
@@ -227,12 +229,32 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
             Outcome::HandedBack
         }
     };
+    let surely_final = match &outcome {
+        Outcome::Cancelled => true,
+        Outcome::Failed(failure) => failure.then == Then::Fail,
+        Outcome::HandedBack | Outcome::NothingToDo => false,
+    };
+    // Whoever sees that the job came to nothing finds the tag where it was.
+    if surely_final && let Err(error) = put_back_tag(run).await {
+        tracing::warn!(%error, "could not put a tag back before the end of a job: trying again after it");
+    }
     match end(run, outcome).await {
         Ok(Some(job)) if job.state.is_final() => tidy(run, &job).await,
         Ok(_) => {}
         Err(error) => {
             tracing::error!(%error, "could not record the end of an attempt: its lease will run out");
         }
+    }
+}
+
+async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
+    let (services, engine) = (&run.parts.services, &run.parts.engine);
+    let job = job::Entity::find_by_id(run.job.id)
+        .one(services.db.read())
+        .await?;
+    match job.filter(|job| job.kind == JobKind::PullImage) {
+        Some(job) => put_back(services, engine, &job).await,
+        None => Ok(()),
     }
 }
 
