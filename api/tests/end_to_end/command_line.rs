@@ -19,7 +19,8 @@ fn help_names_every_command() {
     assert!(output.status.success());
     let help = text(&output.stdout);
     for command in [
-        "serve", "worker", "migrate", "schema", "user", "login", "pull", "images", "rm", "jobs", "balance",
+        "serve", "worker", "migrate", "schema", "user", "login", "pull", "images", "rm", "jobs",
+        "balance",
     ] {
         let named = |line: &str| line.trim_start().split(' ').next() == Some(command);
         assert!(help.lines().any(named), "{command} in {help}");
@@ -36,7 +37,10 @@ fn making_a_user_prints_a_token_and_nothing_else() {
     assert!(output.status.success());
     let printed = text(&output.stdout);
     let token = printed.strip_suffix('\n').unwrap();
-    assert!(!token.is_empty() && token.chars().all(|c| c.is_ascii_graphic()), "{printed:?}");
+    assert!(
+        !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic()),
+        "{printed:?}"
+    );
 
     let again = world.run(&["user", "create", "ADA"]);
     assert!(!again.status.success());
@@ -48,7 +52,11 @@ fn making_a_user_prints_a_token_and_nothing_else() {
 fn a_bad_setting_stops_the_start_with_one_line_that_names_it() {
     let world = World::embedded();
     for (variable, value, key) in [
-        ("WHARFINGER_RETRY__MAX_ATTEMPTS", "many", "retry.max_attempts"),
+        (
+            "WHARFINGER_RETRY__MAX_ATTEMPTS",
+            "many",
+            "retry.max_attempts",
+        ),
         ("WHARFINGER_WORKER__LEASE", "0s", "worker.lease"),
         ("WHARFINGER_WORKER__LAESE", "2s", "worker.laese"),
         ("WHARFINGER_REGISTRIES__ALLOW", "a b", "registries.allow"),
@@ -91,12 +99,23 @@ async fn a_script_pulls_lists_and_removes() {
     let (out, errors) = (text(&pulled.stdout), text(&pulled.stderr));
     assert_eq!(pulled.status.code(), Some(0), "{out}{errors}");
     let all = format!("{out}{errors}");
-    assert!(!all.contains('\u{1b}') && !all.contains('\r'), "no bars in a pipe: {all:?}");
+    assert!(
+        !all.contains('\u{1b}') && !all.contains('\r'),
+        "no bars in a pipe: {all:?}"
+    );
     assert!(all.contains(&name), "{all}");
     let images = run(&["images"]);
-    assert!(text(&images.stdout).contains(&name), "{}", text(&images.stdout));
+    assert!(
+        text(&images.stdout).contains(&name),
+        "{}",
+        text(&images.stdout)
+    );
     let balance = run(&["balance"]);
-    assert!(text(&balance.stdout).contains("999"), "{}", text(&balance.stdout));
+    assert!(
+        text(&balance.stdout).contains("999"),
+        "{}",
+        text(&balance.stdout)
+    );
     let jobs = run(&["jobs"]);
     assert!(text(&jobs.stdout).contains(&name), "{}", text(&jobs.stdout));
     let removed = run(&["rm", &reference]);
@@ -106,9 +125,16 @@ async fn a_script_pulls_lists_and_removes() {
     assert_eq!(run(&["pull", "NO"]).status.code(), Some(1));
     assert_eq!(run(&["pull"]).status.code(), Some(2));
     let stranger = client(&world, &gateway, "wharf_nothing", &["balance"]);
-    assert_eq!(stranger.status.code(), Some(4), "{}", text(&stranger.stderr));
+    assert_eq!(
+        stranger.status.code(),
+        Some(4),
+        "{}",
+        text(&stranger.stderr)
+    );
     drop(gateway);
     let mut nobody = world.command(&["balance"]);
-    nobody.env("WHARFINGER_URL", "http://127.0.0.1:1").env("WHARFINGER_TOKEN", &token);
+    nobody
+        .env("WHARFINGER_URL", "http://127.0.0.1:1")
+        .env("WHARFINGER_TOKEN", &token);
     assert_eq!(nobody.output().unwrap().status.code(), Some(3));
 }

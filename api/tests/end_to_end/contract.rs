@@ -125,7 +125,11 @@ fn parts(schema: &str, name: &str) -> Parts {
             ExtendedType::Enum(of) => {
                 for value in of.values.values() {
                     let described = value.description.is_some();
-                    put(format!("{name}.{}", value.value), "value".to_owned(), described);
+                    put(
+                        format!("{name}.{}", value.value),
+                        "value".to_owned(),
+                        described,
+                    );
                 }
                 ("enum".to_owned(), of.description.is_some())
             }
@@ -159,7 +163,11 @@ fn fields<'a>(
                 argument.description.is_some(),
             );
         }
-        put(coordinate, field.ty.to_string(), field.description.is_some());
+        put(
+            coordinate,
+            field.ty.to_string(),
+            field.description.is_some(),
+        );
     }
 }
 
@@ -186,7 +194,9 @@ fn what_is_built_of_the_contract_is_as_the_contract_says() {
         match built.get(coordinate) {
             None if listed => {}
             None => wrong.push(format!("{coordinate} is missing")),
-            Some(_) if listed => wrong.push(format!("{coordinate} is built: take it off NOT_BUILT")),
+            Some(_) if listed => {
+                wrong.push(format!("{coordinate} is built: take it off NOT_BUILT"))
+            }
             Some(found) if found.signature != promised.signature => wrong.push(format!(
                 "{coordinate} is {}, and not {}",
                 found.signature, promised.signature

@@ -123,7 +123,11 @@ async fn a_fleet_settles_a_pull_once_whose_worker_was_killed_before_the_settle()
     let job = client.pull(&reference).await;
     proxy.holds().await;
     worker.crash();
-    assert_eq!(client.balance().await["total"], "1000", "nothing is settled");
+    assert_eq!(
+        client.balance().await["total"],
+        "1000",
+        "nothing is settled"
+    );
 
     let worker = world.worker().await;
     let done = client.succeeded(&job).await;

@@ -21,7 +21,10 @@ async fn a_gateway_serves_its_health_schema_and_playground() {
     assert_eq!(ready, ok);
     let metrics = client.get("/metrics").await;
     assert_eq!(metrics.status(), 200);
-    let media = metrics.headers()["content-type"].to_str().unwrap().to_owned();
+    let media = metrics.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(media.starts_with("text/plain"), "{media}");
     let schema = client.get("/schema.graphql").await.text().await.unwrap();
     assert!(schema == include_str!("../../schema.graphql"));
@@ -35,8 +38,14 @@ async fn the_playground_asks_no_other_host() {
     let client = Client::new(&gateway.address, None);
     let page = client.get("/playground").await;
     assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.contains("default-src 'none'") || policy.contains("default-src 'self'"), "{policy}");
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.contains("default-src 'none'") || policy.contains("default-src 'self'"),
+        "{policy}"
+    );
     assert!(!policy.contains("http"), "{policy}");
     let page = page.text().await.unwrap();
     let named = page
@@ -49,9 +58,17 @@ async fn the_playground_asks_no_other_host() {
         files += 1;
     }
     assert!(files >= 2, "{page}");
-    let own = client.get("/playground/playground.js").await.text().await.unwrap();
+    let own = client
+        .get("/playground/playground.js")
+        .await
+        .text()
+        .await
+        .unwrap();
     for text in [page, own] {
-        assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"), "{text}");
+        assert!(
+            !text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"),
+            "{text}"
+        );
     }
 }
 
@@ -60,7 +77,7 @@ async fn a_worker_is_ready_while_its_engine_answers() {
     let world = World::fleet(Server::Postgres).await;
     let (with, without) = (
         world.worker().await,
-        world.worker_at("two", "unix:///nothing.sock").await,
+        world.worker_at("two", "tcp://127.0.0.1:1").await,
     );
     let ready = Client::new(&with.address, None);
     until("the worker is ready", async || {

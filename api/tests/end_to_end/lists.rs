@@ -29,7 +29,10 @@ async fn page(client: &Client, arguments: Value) -> Value {
 
 fn ids(page: &Value) -> Vec<&str> {
     let nodes = page["nodes"].as_array().unwrap();
-    nodes.iter().map(|node| node["id"].as_str().unwrap()).collect()
+    nodes
+        .iter()
+        .map(|node| node["id"].as_str().unwrap())
+        .collect()
 }
 
 fn more(page: &Value) -> (bool, bool) {
@@ -57,19 +60,34 @@ async fn a_list_is_read_page_by_page_in_both_directions() {
     let all = page(&client, json!({})).await;
     assert_eq!(ids(&all), jobs);
     let first = page(&client, json!({"first": 2})).await;
-    assert_eq!((ids(&first), more(&first)), (as_strs(&jobs[..2]), (false, true)));
+    assert_eq!(
+        (ids(&first), more(&first)),
+        (as_strs(&jobs[..2]), (false, true))
+    );
     let after = &first["pageInfo"]["endCursor"];
     let second = page(&client, json!({"first": 2, "after": after})).await;
-    assert_eq!((ids(&second), more(&second)), (as_strs(&jobs[2..4]), (true, true)));
+    assert_eq!(
+        (ids(&second), more(&second)),
+        (as_strs(&jobs[2..4]), (true, true))
+    );
     let after = &second["pageInfo"]["endCursor"];
     let third = page(&client, json!({"first": 2, "after": after})).await;
-    assert_eq!((ids(&third), more(&third)), (as_strs(&jobs[4..]), (true, false)));
+    assert_eq!(
+        (ids(&third), more(&third)),
+        (as_strs(&jobs[4..]), (true, false))
+    );
 
     let last = page(&client, json!({"last": 2})).await;
-    assert_eq!((ids(&last), more(&last)), (as_strs(&jobs[3..]), (true, false)));
+    assert_eq!(
+        (ids(&last), more(&last)),
+        (as_strs(&jobs[3..]), (true, false))
+    );
     let before = &last["pageInfo"]["startCursor"];
     let middle = page(&client, json!({"last": 2, "before": before})).await;
-    assert_eq!((ids(&middle), more(&middle)), (as_strs(&jobs[1..3]), (true, true)));
+    assert_eq!(
+        (ids(&middle), more(&middle)),
+        (as_strs(&jobs[1..3]), (true, true))
+    );
     let none = page(&client, json!({"first": 0})).await;
     assert_eq!(ids(&none), Vec::<&str>::new());
 
@@ -84,7 +102,10 @@ async fn a_list_is_read_page_by_page_in_both_directions() {
             jobs(first: $first, after: $after, last: $last) { nodes { id } }
         }";
         let (_, answer) = client.send(query, senseless.clone()).await;
-        assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_REQUEST", "{senseless}");
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"], "BAD_REQUEST",
+            "{senseless}"
+        );
     }
     images(&client).await;
 }
@@ -112,7 +133,13 @@ async fn images(client: &Client) {
     let search = json!({"search": by_name[2].to_uppercase()});
     assert_eq!(references(search, "SIZE_DESC").await, by_name[2..3]);
     let released = json!({"states": ["RELEASED"]});
-    assert_eq!(references(released, "PULLED_AT_ASC").await, Vec::<String>::new());
+    assert_eq!(
+        references(released, "PULLED_AT_ASC").await,
+        Vec::<String>::new()
+    );
     let public = json!({"visibility": "PUBLIC"});
-    assert_eq!(references(public, "PULLED_AT_ASC").await, Vec::<String>::new());
+    assert_eq!(
+        references(public, "PULLED_AT_ASC").await,
+        Vec::<String>::new()
+    );
 }

@@ -50,7 +50,7 @@ async fn a_list_of_jobs_costs_the_same_number_of_statements_however_long_it_is()
     let ten = statements(&admin, &proxy, 10).await;
     let hundred = statements(&admin, &proxy, 100).await;
     assert_eq!((one, ten), (hundred, hundred));
-    // The token, the jobs, and one for each of hosts, images, users and attempts.
+    // The token and its caller, the jobs, and one for each of hosts, images, users and attempts.
     assert!((1..=6).contains(&hundred), "{hundred} statements");
     drop(workers);
 }

@@ -56,7 +56,8 @@ impl Process {
         let mut log = self.log.clone();
         let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
         let found = soon(&format!("{} logs {text:?}", self.what), log.wait_for(has)).await;
-        let found = found.unwrap_or_else(|_| panic!("{} ended without logging {text:?}", self.what));
+        let found =
+            found.unwrap_or_else(|_| panic!("{} ended without logging {text:?}", self.what));
         let line = found.iter().find(|line| line.contains(text));
         line.unwrap().clone()
     }

@@ -67,10 +67,9 @@ impl World {
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
         let file = self.directory.path().join("data/wharfinger.db");
-        self.settings.get("DATABASE_URL").map_or_else(
-            || format!("sqlite://{}", file.display()),
-            ToOwned::to_owned,
-        )
+        self.settings
+            .get("DATABASE_URL")
+            .map_or_else(|| format!("sqlite://{}", file.display()), ToOwned::to_owned)
     }
 
     /// The program with these arguments and nothing but this world's settings in its environment.
