@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use wharfinger_jobs::accounts::authenticate;
 use wharfinger_jobs::services::Services;
 
-use crate::graphql::{Caller, loader_for};
+use crate::graphql::{Caller, Loaders};
 use crate::http::{ErrorCode, Gate, Refusal, Session};
 
 /// Longest `traceparent` that is passed on: the W3C's version 00 has 55 characters.
@@ -59,7 +59,7 @@ impl Gate for TokenGate {
         let token = value.to_str().ok().and_then(bearer).ok_or_else(malformed)?;
         let caller = self.caller(token, Some(&parts.headers)).await?;
         let mut data = Data::default();
-        data.insert(loader_for(&self.services, &caller));
+        data.insert(Loaders::new(&self.services, &caller));
         data.insert(caller);
         Ok(data)
     }
@@ -105,7 +105,7 @@ impl Gate for TokenGate {
         };
         let caller = self.caller(token, None).await?;
         Ok(request
-            .data(loader_for(&self.services, &caller))
+            .data(Loaders::new(&self.services, &caller))
             .data(caller))
     }
 }

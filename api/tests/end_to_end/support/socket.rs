@@ -86,11 +86,14 @@ impl Subscription {
         events
     }
 
-    /// The code of the error that the subscription was refused with.
+    /// The error that the subscription was refused with: an answer without data, as a mutation would get, and the end.
     pub(crate) async fn refusal(&mut self) -> Value {
         let mut message = self.receive().await;
-        assert_eq!(message["type"], "error", "{message}");
-        message["payload"][0]["extensions"]["code"].take()
+        let payload = &mut message["payload"];
+        assert_eq!(payload["data"], Value::Null, "{payload}");
+        let error = payload["errors"][0].take();
+        assert_eq!(self.next().await, None);
+        error
     }
 
     async fn send(&mut self, message: Value) {
