@@ -2,7 +2,7 @@
 
 use super::error::ClientError;
 use super::gateway::Gateway;
-use super::model::{Job, JobKind, PullProgress};
+use super::model::{Job, JobKind, JobState, PullProgress};
 use super::operations::{self, JobIdVariables, PullProgressSubscription};
 use super::progress::ProgressView;
 use super::socket::{SocketError, Subscription};
@@ -24,6 +24,7 @@ pub(crate) async fn follow(
         id,
         view,
         last_sequence: None,
+        explained: None,
     };
     let mut fruitless = if job.kind == JobKind::PullImage {
         0
@@ -82,6 +83,8 @@ struct Follower<'a> {
     id: &'a str,
     view: &'a mut dyn ProgressView,
     last_sequence: Option<i64>,
+    /// The failed attempt that was last explained.
+    explained: Option<u32>,
 }
 
 impl Follower<'_> {
@@ -95,9 +98,29 @@ impl Follower<'_> {
         while let Some(data) = subscription.next().await? {
             self.show(&data.pull_progress)
                 .map_err(|error| SocketError::Refused(Box::new(error)))?;
+            self.explain(&data.pull_progress)
+                .await
+                .map_err(|error| SocketError::Refused(Box::new(error)))?;
             if data.pull_progress.state.is_final() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Says once why an attempt failed. Progress does not tell, so the job is asked; without an answer it goes on unexplained.
+    async fn explain(&mut self, progress: &PullProgress) -> Result<(), ClientError> {
+        if progress.state != JobState::Retrying || self.explained == Some(progress.attempt) {
+            return Ok(());
+        }
+        self.explained = Some(progress.attempt);
+        if let Ok(Job {
+            error: Some(error), ..
+        }) = operations::job(self.gateway, self.id).await
+        {
+            let (attempt, message, code) = (progress.attempt, error.message, error.code);
+            self.view
+                .note(&format!("attempt {attempt}: {message} ({code})"))?;
         }
         Ok(())
     }

@@ -126,6 +126,30 @@ async fn a_failed_job_says_why_and_json_has_it_too() {
 }
 
 #[tokio::test]
+async fn a_failed_attempt_is_explained_once() {
+    let retrying = |sequence| {
+        let mut waiting = progress(sequence, "WAITING", "WAITING");
+        waiting.state = "RETRYING".into();
+        waiting
+    };
+    let frames = vec![retrying(1), retrying(2), progress(3, "DONE", "DONE")];
+    let mut toy = toy(vec![Script::Complete(frames)], "SUCCEEDED");
+    let mut failed = job("RETRYING");
+    failed.error = Some(JobError {
+        code: "REGISTRY_UNAVAILABLE".into(),
+        message: "docker.io is away".into(),
+        retryable: true,
+    });
+    toy.jobs = Mutex::new([failed, job("SUCCEEDED")].into());
+    let (url, _) = toy.serve().await;
+    let Outcome { code, err, .. } = Bench::new().run(&url, &["pull", "redis:7"]).await;
+    assert_eq!(
+        (code, err.as_str()),
+        (0, "attempt 1: docker.io is away (REGISTRY_UNAVAILABLE)\n")
+    );
+}
+
+#[tokio::test]
 async fn a_refusal_names_the_problem_and_what_to_do() {
     let toy = Toy {
         user_error: Mutex::new(Some(user_error("INSUFFICIENT_CREDITS", "a pull needs 300"))),
