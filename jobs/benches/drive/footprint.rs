@@ -28,7 +28,11 @@ pub(crate) async fn run() -> Outcome {
         }
         registry.push(start_registry().await?.0);
     }
-    let (first, again, registry) = (Sample::new(first), Sample::new(again), Sample::new(registry));
+    let (first, again, registry) = (
+        Sample::new(first),
+        Sample::new(again),
+        Sample::new(registry),
+    );
     println!("start → /readyz, new database      {first}");
     println!("start → /readyz, database is there {again}");
     println!("docker-registry, start → /v2/      {registry}");
@@ -50,13 +54,24 @@ pub(crate) async fn run() -> Outcome {
         "ratio to the registry: start {:.2}, memory {:.2}; start ≤ 300 ms {}, memory ≤ 40 MB {}",
         first.median() / registry.median(),
         resident / beside,
-        if first.median() <= 300.0 { "holds" } else { "DOES NOT HOLD" },
-        if resident <= 40.0 { "holds" } else { "DOES NOT HOLD" },
+        if first.median() <= 300.0 {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        },
+        if resident <= 40.0 {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        },
     );
     Ok(())
 }
 
-struct Registry(std::process::Child, #[expect(dead_code, reason = "kept until the process has ended")] tempfile::TempDir);
+struct Registry(
+    std::process::Child,
+    #[expect(dead_code, reason = "kept until the process has ended")] tempfile::TempDir,
+);
 
 impl Drop for Registry {
     fn drop(&mut self) {

@@ -33,20 +33,35 @@ pub(crate) async fn run() -> Outcome {
     }
     for (shape, sample) in [("gateway + worker", &two), ("one process", &one)] {
         let beside = peer.as_ref().map_or_else(String::new, |peer| {
-            format!("{:.2} × BullMQ's add → handler, ", sample.median() / peer.from_call.median())
+            format!(
+                "{:.2} × BullMQ's add → handler, ",
+                sample.median() / peer.from_call.median()
+            )
         });
         println!(
             "{shape}: {beside}{:.2} × the commit of one row; p50 ≤ 5 ms {}, p99 ≤ 20 ms {}",
             sample.median() / rows.median(),
-            if sample.median() <= 5.0 { "holds" } else { "DOES NOT HOLD" },
-            if sample.quantile(0.99) <= 20.0 { "holds" } else { "DOES NOT HOLD" },
+            if sample.median() <= 5.0 {
+                "holds"
+            } else {
+                "DOES NOT HOLD"
+            },
+            if sample.quantile(0.99) <= 20.0 {
+                "holds"
+            } else {
+                "DOES NOT HOLD"
+            },
         );
     }
     Ok(())
 }
 
 async fn measure(pulls: usize, two_processes: bool) -> Outcome<Sample> {
-    let shape = if two_processes { "gateway + worker" } else { "one process" };
+    let shape = if two_processes {
+        "gateway + worker"
+    } else {
+        "one process"
+    };
     let engine = variable("WHARFINGER_TEST_DOCKER_HOST_1")?;
     let engine = PathBuf::from(engine.trim_start_matches("unix://"));
     let directory = tempfile::tempdir()?;
@@ -89,7 +104,10 @@ async fn measure(pulls: usize, two_processes: bool) -> Outcome<Sample> {
     println!("{shape:<17} answer → engine  {latencies}");
     println!("{shape:<17} mutation, whole  {}", Sample::new(answers));
     if let Some(before) = before {
-        println!("{shape:<17} a pull takes {} (this bench's polls included)", after.per_job(&before, pulls));
+        println!(
+            "{shape:<17} a pull takes {} (this bench's polls included)",
+            after.per_job(&before, pulls)
+        );
     }
     Ok(latencies)
 }

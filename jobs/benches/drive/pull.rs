@@ -46,7 +46,10 @@ pub(crate) async fn run() -> Outcome {
             }
         }
         if round > 0 {
-            println!("round {round}: wharfinger pull {a:8.0} ms, docker pull {b:8.0} ms, ratio {:.3}", a / b);
+            println!(
+                "round {round}: wharfinger pull {a:8.0} ms, docker pull {b:8.0} ms, ratio {:.3}",
+                a / b
+            );
             ours.push(a);
             plain.push(b);
         }
@@ -62,7 +65,11 @@ pub(crate) async fn run() -> Outcome {
         ratios.quantile(0.0),
         ratios.quantile(1.0),
         ratios.median(),
-        if ratio <= 1.03 { "holds" } else { "DOES NOT HOLD" }
+        if ratio <= 1.03 {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        }
     );
     Ok(())
 }

@@ -48,7 +48,11 @@ impl Engine {
             }
             let mut words = first.split(' ');
             let method = words.next().unwrap_or_default();
-            let target = words.next().unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
+            let target = words
+                .next()
+                .unwrap_or_default()
+                .replace("%3A", ":")
+                .replace("%2F", "/");
             let (status, kind, body) = self.answer(&target);
             let length = body.len();
             let digest = image_digest(&body);
@@ -64,7 +68,11 @@ impl Engine {
         let json = "application/json";
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if let Some(manifest) = manifest(path) {
-            return ("200 OK", "application/vnd.oci.image.manifest.v1+json", manifest);
+            return (
+                "200 OK",
+                "application/vnd.oci.image.manifest.v1+json",
+                manifest,
+            );
         }
         // Without the version: /v1.41/info.
         let path = match path.strip_prefix("/v1.") {
@@ -141,7 +149,9 @@ fn manifest(path: &str) -> Option<String> {
 /// The image id of a pulled name, `127.0.0.1:5000/bench/1:v`.
 fn image_id(name: &str) -> String {
     let repository = name.split_once('/').map_or(name, |(_, rest)| rest);
-    let repository = repository.rsplit_once(':').map_or(repository, |(left, _)| left);
+    let repository = repository
+        .rsplit_once(':')
+        .map_or(repository, |(left, _)| left);
     image_digest(repository)
 }
 

@@ -55,7 +55,10 @@ async fn relay(
 }
 
 fn asks_for_pull(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
     line.starts_with(b"POST ")
         && line
             .windows(b"/images/create?".len())

@@ -27,7 +27,10 @@ pub(crate) async fn run() -> Outcome {
     embedded(jobs).await?;
     fleet(jobs).await?;
     match bullmq::measure(1, jobs)? {
-        Some(peer) => println!("BullMQ on the same Redis, {CONCURRENCY} at a time, nothing recorded: {:.0} jobs/s", peer.per_second),
+        Some(peer) => println!(
+            "BullMQ on the same Redis, {CONCURRENCY} at a time, nothing recorded: {:.0} jobs/s",
+            peer.per_second
+        ),
         None => println!("{}", bullmq::SKIPPED),
     }
     println!("load after:  {}", load());
@@ -42,7 +45,10 @@ async fn embedded(jobs: usize) -> Outcome {
     let rate = rate(&installation, port, jobs).await?;
     let directory = tempfile::tempdir()?;
     // Synced at every commit, as Wharfinger's own file is.
-    let url = format!("sqlite:{}?mode=rwc", directory.path().join("one-row.db").display());
+    let url = format!(
+        "sqlite:{}?mode=rwc",
+        directory.path().join("one-row.db").display()
+    );
     report("SQLite", rate, one_row::of(&url, 200).await?.median());
     Ok(())
 }
@@ -51,7 +57,9 @@ async fn fleet(jobs: usize) -> Outcome {
     let port = stand_in::start().await?;
     let url = postgres_database().await?;
     let mut installation = installation(port)?;
-    installation.fleet(&url)?.set("WHARFINGER_HOST_NAME", "fleet");
+    installation
+        .fleet(&url)?
+        .set("WHARFINGER_HOST_NAME", "fleet");
     let _gateway = installation.serve(&["--no-worker"]).await?;
     let _worker = installation.start(&["worker"])?;
     let database = connect(&url).await?;
@@ -59,8 +67,15 @@ async fn fleet(jobs: usize) -> Outcome {
     let before = Counts::now(&database).await?;
     let rate = rate(&installation, port, jobs).await?;
     let after = Counts::now(&database).await?;
-    println!("Redis + PostgreSQL: a job takes {}", after.per_job(&before, jobs + WARM_UP));
-    report("Redis + PostgreSQL", rate, one_row::commits(200).await?.median());
+    println!(
+        "Redis + PostgreSQL: a job takes {}",
+        after.per_job(&before, jobs + WARM_UP)
+    );
+    report(
+        "Redis + PostgreSQL",
+        rate,
+        one_row::commits(200).await?.median(),
+    );
     Ok(())
 }
 
@@ -82,7 +97,11 @@ async fn rate(installation: &Installation, port: u16, jobs: usize) -> Outcome<f6
     ask_for(&users, port, WARM_UP..WARM_UP + jobs).await?;
     let accepted = start.elapsed();
     until(&users[0], WARM_UP + jobs).await?;
-    println!("  accepted after {:.0} ms, done after {:.0} ms", milliseconds(accepted), milliseconds(start.elapsed()));
+    println!(
+        "  accepted after {:.0} ms, done after {:.0} ms",
+        milliseconds(accepted),
+        milliseconds(start.elapsed())
+    );
     #[expect(clippy::cast_precision_loss, reason = "a count of jobs")]
     Ok(jobs as f64 / start.elapsed().as_secs_f64())
 }
