@@ -137,16 +137,18 @@ fn registry_failure(error: &RegistryError) -> JobFailure {
 async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunError> {
     let services = &run.parts.services;
     let engine = &run.parts.engine;
-    let known = known_size(run, manifest).await?;
+    let version = || custody::settled_version(services, run.host_id, &manifest.config_digest);
+    let (mut version_before, known) = tokio::try_join!(
+        async { version().await.map_err(ServiceError::from) },
+        known_size(run, manifest)
+    )?;
     loop {
-        let version =
-            custody::settled_version(services, run.host_id, &manifest.config_digest).await?;
         let (image, tag) = tokio::try_join!(
             engine.inspect(&manifest.config_digest),
             engine.inspect(&run.job.reference)
         )?;
         let seen = Observation {
-            version,
+            version: version_before,
             present: image.is_some(),
             tag_means: tag.map(|image| image.id),
         };
@@ -192,7 +194,7 @@ async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunErr
                 crate::announce::balance_changed(&services.events, run.job.user_id);
                 return Ok(());
             }
-            Recorded::LookAgain => {}
+            Recorded::LookAgain => version_before = version().await?,
             // The lease keeper has found out too, or is about to.
             Recorded::NotOurs => return std::future::pending().await,
             Recorded::TooExpensive { least, most } => {
