@@ -32,7 +32,9 @@ pub(crate) async fn claim(
     worker: &str,
     job_id: Uuid,
 ) -> Result<Option<(job::Model, Lease)>, ServiceError> {
-    let claimed: Result<Option<job::Model>, ServiceError> = in_transaction!(services.db, |tx| {
+    // A claim that is forgotten in a crash leaves the job to be claimed again: nothing was done for it yet, as what is
+    // recorded before the engine is asked waits for the disk, and the claim with it.
+    let claimed: Result<Option<job::Model>, ServiceError> = in_transaction!(on services.db.relaxed(), |tx| {
         let now = services.clock.now();
         let Some(job) = for_update(&tx, job::Entity::find_by_id(job_id))
             .one(&tx)
@@ -146,7 +148,7 @@ pub(crate) async fn renew(
             .filter(job::Column::Worker.eq(&lease.worker))
     };
     let renewed = of_lease(job::Entity::update_many().set(changes))
-        .exec(services.db.write())
+        .exec(services.db.relaxed())
         .await?;
     if renewed.rows_affected == 0 {
         return Ok(Renewal::Lost);

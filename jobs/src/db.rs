@@ -17,11 +17,16 @@ pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;
 /// How long a connection is waited for; on SQLite also the writer's lock.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Connections to one database. SQLite has one writer and several readers beside it (WAL); the others have one pool.
+/// How long a connection may be idle and still be used untested: a test is a round trip before every statement.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Connections to one database. SQLite has one writer and several readers beside it (WAL), MySQL one pool, and PostgreSQL
+/// a second pool whose commits do not wait for the disk.
 #[derive(Clone, Debug)]
 pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    relaxed: DatabaseConnection,
 }
 
 impl Db {
@@ -30,19 +35,23 @@ impl Db {
         if url.starts_with("sqlite:") {
             let write = Database::connect(sqlite(url, 1)).await?;
             let read = Database::connect(sqlite(url, 4)).await?;
-            return Ok(Self { write, read });
+            let relaxed = write.clone();
+            return Ok(Self {
+                write,
+                read,
+                relaxed,
+            });
         }
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(16)
-            .min_connections(2)
-            .acquire_timeout(WAIT)
-            .connect_timeout(WAIT)
-            .sqlx_logging(false);
-        let pool = Database::connect(options).await?;
+        let pool = Database::connect(server(url, 16, &[])).await?;
+        let relaxed = if pool.get_database_backend() == DbBackend::Postgres {
+            Database::connect(server(url, 4, &[("synchronous_commit", "off")])).await?
+        } else {
+            pool.clone()
+        };
         Ok(Self {
             write: pool.clone(),
             read: pool,
+            relaxed,
         })
     }
 
@@ -61,6 +70,13 @@ impl Db {
         &self.write
     }
 
+    /// For what the database server may forget if it crashes within a second, because it is done again then: everybody
+    /// else sees it at once, and it lasts as soon as anything that was committed after it does. Where a database cannot
+    /// tell the two apart, the same as [`Self::write`].
+    pub(crate) fn relaxed(&self) -> &DatabaseConnection {
+        &self.relaxed
+    }
+
     /// Which database it is.
     pub fn backend(&self) -> DbBackend {
         self.write.get_database_backend()
@@ -76,15 +92,43 @@ impl Db {
     /// Begins a transaction that writes. READ COMMITTED, because every state change locks the rows that it decides on;
     /// on SQLite it takes the writer's lock at once, since a reader that turns writer half-way can only fail.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let sqlite = self.backend() == DbBackend::Sqlite;
-        self.write
-            .begin_with_options(TransactionOptions {
-                isolation_level: (!sqlite).then_some(IsolationLevel::ReadCommitted),
-                sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
-                ..Default::default()
-            })
-            .await
+        begin(&self.write).await
     }
+}
+
+/// Begins a transaction that writes on one of the pools.
+pub(crate) async fn begin(pool: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let backend = pool.get_database_backend();
+    pool.begin_with_options(TransactionOptions {
+        // PostgreSQL's connections begin that way by themselves, which saves a round trip.
+        isolation_level: (backend == DbBackend::MySql).then_some(IsolationLevel::ReadCommitted),
+        sqlite_transaction_mode: (backend == DbBackend::Sqlite)
+            .then_some(SqliteTransactionMode::Immediate),
+        ..Default::default()
+    })
+    .await
+}
+
+/// A pool of connections to PostgreSQL, with these parameters of its sessions, or to MySQL.
+fn server(
+    url: &str,
+    connections: u32,
+    parameters: &'static [(&'static str, &'static str)],
+) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(2)
+        .acquire_timeout(WAIT)
+        .connect_timeout(WAIT)
+        .test_before_acquire_if_idle_for(FRESH)
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(move |options| {
+            options
+                .options([("default_transaction_isolation", "read committed")])
+                .options(parameters.iter().copied())
+        });
+    options
 }
 
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {
@@ -146,13 +190,16 @@ pub(crate) fn for_update<E: sea_orm::EntityTrait>(
 
 /// Runs `$body` in a transaction and commits it; runs it again, a bounded number of times, when the database says that
 /// it lost a deadlock. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and have
-/// `is_transient()`.
+/// `is_transient()`. With `on`, on a pool of its own choice.
 macro_rules! in_transaction {
-    ($db:expr, |$tx:ident| $body:expr) => {{
+    ($db:expr, |$tx:ident| $body:expr) => {
+        $crate::db::in_transaction!(on $db.write(), |$tx| $body)
+    };
+    (on $pool:expr, |$tx:ident| $body:expr) => {{
         let mut tries = 0u32;
         loop {
             tries += 1;
-            let $tx = match $db.begin().await {
+            let $tx = match $crate::db::begin($pool).await {
                 Ok(tx) => tx,
                 Err(error)
                     if tries < $crate::db::MAX_TRANSACTION_TRIES

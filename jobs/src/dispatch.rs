@@ -88,7 +88,9 @@ async fn listen(services: &Services) {
     while let Some(event) = changes.next().await {
         let may_be_work = match event {
             Event::Gap => true,
-            Event::Message(payload) => serde_json::from_slice::<Change>(&payload).is_ok(),
+            // A job that begins to run makes no work; one that waits is work, and one that ended makes room.
+            Event::Message(payload) => serde_json::from_slice::<Change>(&payload)
+                .is_ok_and(|change| change.state != JobState::Running),
         };
         if may_be_work {
             services.wake.notify_one();
@@ -102,27 +104,17 @@ async fn pass(
     only: Option<Uuid>,
     look_for_lost: bool,
 ) -> Result<(), DispatchError> {
-    let mut hosts = job::Entity::find()
-        .select_only()
+    let mut waiting = Query::select();
+    waiting
         .column(job::Column::HostId)
-        .distinct()
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::State.is_in([JobState::Queued, JobState::Retrying]));
+        .from(job::Entity)
+        .and_where(Expr::col(job::Column::Live).eq(1))
+        .and_where(Expr::col(job::Column::State).is_in([JobState::Queued, JobState::Retrying]));
     if let Some(host_id) = only {
-        hosts = hosts.filter(job::Column::HostId.eq(host_id));
-    }
-    let waiting: Vec<Uuid> = hosts
-        .into_tuple::<Option<Uuid>>()
-        .all(services.db.read())
-        .await?
-        .into_iter()
-        .flatten()
-        .collect();
-    if waiting.is_empty() {
-        return Ok(());
+        waiting.and_where(Expr::col(job::Column::HostId).eq(host_id));
     }
     let hosts = host::Entity::find()
-        .filter(host::Column::Id.is_in(waiting))
+        .filter(host::Column::Id.in_subquery(waiting))
         .all(services.db.read())
         .await?;
     for host in hosts {
@@ -137,20 +129,11 @@ async fn dispatch_host(
     look_for_lost: bool,
 ) -> Result<(), DispatchError> {
     let now = services.clock.now();
-    let db = services.db.read();
-    let out: Vec<(Uuid, Option<Timestamp>, Option<String>)> = job::Entity::find()
-        .select_only()
-        .columns([
-            job::Column::Id,
-            job::Column::DispatchedAt,
-            job::Column::Traceparent,
-        ])
-        .filter(waiting_on(host.id))
-        .filter(job::Column::DispatchedAt.is_not_null())
-        .filter(job::Column::RunAfter.lte(now))
-        .into_tuple()
-        .all(db)
-        .await?;
+    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1), 1) * AHEAD;
+    let (out, mut next) = tokio::try_join!(
+        handed_out(services, host.id, now),
+        next_in_turn(services, host.id, now, most)
+    )?;
     if look_for_lost {
         let late: Vec<Uuid> = out
             .iter()
@@ -177,13 +160,30 @@ async fn dispatch_host(
             }
         }
     }
-    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1), 1) * AHEAD;
-    let room = most.saturating_sub(out.len() as u64);
-    if room == 0 {
-        return Ok(());
-    }
-    let next = next_in_turn(services, host.id, now, room).await?;
+    let room = usize::try_from(most).unwrap_or(usize::MAX);
+    next.truncate(room.saturating_sub(out.len()));
     push(services, host, &next, now).await
+}
+
+/// The jobs of a host that the queue was given and no worker has claimed.
+async fn handed_out(
+    services: &Services,
+    host_id: Uuid,
+    now: Timestamp,
+) -> Result<Vec<(Uuid, Option<Timestamp>, Option<String>)>, DbErr> {
+    job::Entity::find()
+        .select_only()
+        .columns([
+            job::Column::Id,
+            job::Column::DispatchedAt,
+            job::Column::Traceparent,
+        ])
+        .filter(waiting_on(host_id))
+        .filter(job::Column::DispatchedAt.is_not_null())
+        .filter(job::Column::RunAfter.lte(now))
+        .into_tuple()
+        .all(services.db.read())
+        .await
 }
 
 /// The next jobs of a host in fair order. A job waits for earlier ones of its user on the same reference.
@@ -227,7 +227,8 @@ fn waiting_on(host_id: Uuid) -> Condition {
         .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
 }
 
-/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never.
+/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never. For
+/// the same reason the note need not wait for the disk, where the job's claim would wait for it.
 async fn push(
     services: &Services,
     host: &host::Model,
@@ -250,7 +251,7 @@ async fn push(
             .filter(job::Column::Id.is_in(jobs.iter().map(|job| job.id)))
             .filter(job::Column::RunAfter.lte(now))
             .filter(waiting_on(host.id))
-            .exec(services.db.write())
+            .exec(services.db.relaxed())
             .await?;
     }
     Ok(())

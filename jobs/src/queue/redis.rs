@@ -80,8 +80,17 @@ impl RedisQueue {
             .task_id(TaskId::from(id.clone()))
             .build()];
         in_operation(async {
-            let (now, later) = queries::push_tasks(&mut connection, &config, &task).await?;
-            if now + later == 0 {
+            // Both are sent at once, in this order: one round trip.
+            let mut second = connection.clone();
+            let (pushed, mut moved) = tokio::try_join!(
+                async {
+                    let (now, later) = queries::push_tasks(&mut connection, &config, &task).await?;
+                    Ok::<_, QueueError>(now + later)
+                },
+                self.make_available(&mut second, &config, &id)
+            )?;
+            let mut added = pushed;
+            if pushed == 0 && moved == 0 {
                 let forgotten: u32 = FORGET_ENDED
                     .key(config.job_data_hash())
                     .key(config.job_meta_hash())
@@ -95,19 +104,34 @@ impl RedisQueue {
                     .invoke_async(&mut connection)
                     .await?;
                 if forgotten == 1 {
-                    queries::push_tasks(&mut connection, &config, &task).await?;
+                    let (now, later) = queries::push_tasks(&mut connection, &config, &task).await?;
+                    added = now + later;
+                    moved = 0;
                 }
             }
-            MAKE_AVAILABLE
-                .key(config.active_jobs_list())
-                .key(config.scheduled_jobs_set())
-                .arg(&id)
-                .arg(wake_channel(&config))
-                .invoke_async::<()>(&mut connection)
-                .await?;
+            // Just pushed again, or Redis learnt the push's script anew and did the second first.
+            if added > 0 && moved == 0 {
+                self.make_available(&mut connection, &config, &id).await?;
+            }
             Ok(())
         })
         .await
+    }
+
+    /// Lets a message be fetched at once, and wakes a worker. Returns how many were waiting for that.
+    async fn make_available(
+        &self,
+        connection: &mut ConnectionManager,
+        config: &Config,
+        id: &str,
+    ) -> Result<u32, QueueError> {
+        Ok(MAKE_AVAILABLE
+            .key(config.active_jobs_list())
+            .key(config.scheduled_jobs_set())
+            .arg(id)
+            .arg(wake_channel(config))
+            .invoke_async(connection)
+            .await?)
     }
 
     pub(super) async fn holds(
