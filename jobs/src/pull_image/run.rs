@@ -1,7 +1,9 @@
 //! What a worker does with a pull: read the manifest upstream, record what the engine has, let the engine pull, settle.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use metrics::{counter, histogram};
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::record::record_and_hold;
@@ -40,8 +42,12 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
             version: arrived.version,
             frame: &run.frame(),
         };
-        match settle(&run.parts.services, &run.lease, &arrived_now).await? {
+        let settling = settle(&run.parts.services, &run.lease, &arrived_now);
+        match timed("settle", settling).await? {
             Settled::Done { let_go } => {
+                let came = &arrived_now.frame.snapshot;
+                counter!("wharfinger_pulled_bytes_total").increment(came.downloaded);
+                counter!("wharfinger_reused_bytes_total").increment(came.reused);
                 tidy(run, let_go).await;
                 return Ok(None);
             }
@@ -55,6 +61,15 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
             }
         }
     }
+}
+
+/// Measures how long a phase of a pull takes, whatever comes of it.
+async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = work.await;
+    histogram!("wharfinger_pull_phase_seconds", "phase" => phase)
+        .record(began.elapsed().as_secs_f64());
+    done
 }
 
 /// What the engine has after its pull.
@@ -75,10 +90,10 @@ async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let manifest = resolve(run, &reference).await?;
-        record_and_hold(run, &manifest).await?;
-        transfer(run, &reference, &manifest).await?;
-        let fetched = inspect(run, &manifest).await?;
+        let manifest = timed("resolve", resolve(run, &reference)).await?;
+        timed("record", record_and_hold(run, &manifest)).await?;
+        timed("transfer", transfer(run, &reference, &manifest)).await?;
+        let fetched = timed("inspect", inspect(run, &manifest)).await?;
         // A tag that moved since the manifest was read, or a transfer that began before: what came is not what was
         // recorded, so it is looked at again. The engine has it by now.
         if means(&manifest, &fetched.image.id) || tries == MOST_TRIES {
