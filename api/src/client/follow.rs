@@ -98,7 +98,8 @@ impl Follower<'_> {
         while let Some(data) = subscription.next().await? {
             self.show(&data.pull_progress)
                 .map_err(|error| SocketError::Refused(Box::new(error)))?;
-            self.explain(&data.pull_progress)
+            // Boxed: seldom needed, and large.
+            Box::pin(self.explain(&data.pull_progress))
                 .await
                 .map_err(|error| SocketError::Refused(Box::new(error)))?;
             if data.pull_progress.state.is_final() {
