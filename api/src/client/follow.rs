@@ -98,8 +98,7 @@ impl Follower<'_> {
         while let Some(data) = subscription.next().await? {
             self.show(&data.pull_progress)
                 .map_err(|error| SocketError::Refused(Box::new(error)))?;
-            // Boxed: seldom needed, and large.
-            Box::pin(self.explain(&data.pull_progress))
+            self.explain(&data.pull_progress)
                 .await
                 .map_err(|error| SocketError::Refused(Box::new(error)))?;
             if data.pull_progress.state.is_final() {
