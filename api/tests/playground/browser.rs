@@ -22,7 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use crate::{QUERY_EDITOR, RESULT};
 
 /// Longer than anything takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// How often the page is asked whether something holds.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -251,11 +251,11 @@ impl Browser {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         match event["method"].as_str() {
             Some("Network.requestWillBeSent") => {
-                self.requests.push(text(&params["request"]["url"]))
+                self.requests.push(text(&params["request"]["url"]));
             }
             Some("Network.webSocketCreated") => self.requests.push(text(&params["url"])),
             Some("Runtime.exceptionThrown") => {
-                self.complaints.push(params["exceptionDetails"].to_string())
+                self.complaints.push(params["exceptionDetails"].to_string());
             }
             Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
                 self.complaints.push(params["entry"].to_string());
