@@ -127,13 +127,13 @@ prepare_engine() {
 run_engine() {
   local containerd=$1/exec/containerd.sock
   if gone "$1/containerd"; then
-    launch_as_root "$1/containerd" "$1/log" env WHARFINGER_SERVERS="${WHARFINGER_SERVERS:-}" \
+    launch_as_root "$1/containerd" "$1/log" env WHARFINGER_TEST_SERVERS="${WHARFINGER_TEST_SERVERS:-}" \
       containerd --config "$1/containerd.toml" --address "$containerd" \
       --root "$1/data/containerd" --state "$1/exec/containerd" --log-level warn || return 1
     wait_ready "$1/containerd" 30 test -S "$containerd" || return 1
   fi
   as_root rm -f "$1/docker.pid" "$1/docker.sock"
-  launch_as_root "$1/process" "$1/log" env WHARFINGER_SERVERS="${WHARFINGER_SERVERS:-}" \
+  launch_as_root "$1/process" "$1/log" env WHARFINGER_TEST_SERVERS="${WHARFINGER_TEST_SERVERS:-}" \
     dockerd --config-file "$1/daemon.json" --containerd "$containerd" --data-root "$1/data" \
     --exec-root "$1/exec/docker" --pidfile "$1/docker.pid" --host "unix://$1/docker.sock" \
     --group "$(id -gn)" --bridge=none --iptables=false --ip-forward=false --ip-masq=false \

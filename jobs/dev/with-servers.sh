@@ -31,7 +31,7 @@ read -ra servers <<<"${WHARFINGER_TEST_SERVERS:-redis:redis postgres:postgres ma
 sweep() {
   # shellcheck disable=SC2016 # expands in the inner shell
   as_root bash -c '
-    marker=WHARFINGER_SERVERS=$0
+    marker=WHARFINGER_TEST_SERVERS=$0
     tree() { local child; echo "$1"; for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do tree "$child"; done; }
     for round in 1 2 3; do
       pids=$(grep -lszxF -- "$marker" /proc/[0-9]*/environ | cut -d/ -f3 | while read -r pid; do tree "$pid"; done | sort -u)
@@ -102,7 +102,7 @@ launch "$guard" /dev/null "$here/with-servers.sh" --guard "$$" "$dir"
 
 for server in "${servers[@]}"; do
   (
-    export WHARFINGER_SERVERS=$dir
+    export WHARFINGER_TEST_SERVERS=$dir
     start "${server%:*}" "$dir/${server#*:}"
   ) &
   starting+=($!)
@@ -115,7 +115,7 @@ starting=()
 port() { [ ! -e "$dir/$1/port" ] || cat "$dir/$1/port"; }
 # In a session of its own, so that a signal reaches all of it, and through `wait`, so that it does at once.
 setsid env --default-signal=INT,QUIT \
-  WHARFINGER_SERVERS="$dir" \
+  WHARFINGER_TEST_SERVERS="$dir" \
   WHARFINGER_TEST_DIR="$dir" \
   WHARFINGER_TEST_REDIS_URL="redis://127.0.0.1:$(port redis)" \
   WHARFINGER_TEST_POSTGRES_URL="postgres://postgres@127.0.0.1:$(port postgres)/postgres" \

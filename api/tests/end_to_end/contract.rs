@@ -195,7 +195,7 @@ fn what_is_built_of_the_contract_is_as_the_contract_says() {
             None if listed => {}
             None => wrong.push(format!("{coordinate} is missing")),
             Some(_) if listed => {
-                wrong.push(format!("{coordinate} is built: take it off NOT_BUILT"))
+                wrong.push(format!("{coordinate} is built: take it off NOT_BUILT"));
             }
             Some(found) if found.signature != promised.signature => wrong.push(format!(
                 "{coordinate} is {}, and not {}",

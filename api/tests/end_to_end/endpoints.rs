@@ -50,7 +50,7 @@ async fn the_playground_asks_no_other_host() {
     let page = page.text().await.unwrap();
     let named = page
         .split(['"', '\''])
-        .filter(|text| text.ends_with(".js") || text.ends_with(".css"));
+        .filter(|text| text.starts_with("/playground/"));
     let mut files = 0;
     for file in named {
         let answer = client.get(file).await;

@@ -1,5 +1,6 @@
 //! The `wharfinger` program as its users have it: processes with settings of their own, spoken to over HTTP and
 //! WebSocket, with real engines, registries, databases and Redis. `make test` starts these.
+#![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
 mod command_line;
 mod contract;

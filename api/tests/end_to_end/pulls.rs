@@ -20,7 +20,7 @@ async fn one_process_pulls_reports_charges_and_refunds() {
     let token = world.user("ada", &[]);
     let gateway = world.serve(&engine(1)).await;
     let client = World::client(&gateway, &token);
-    life_of_an_image(&world, &client, &client).await;
+    Box::pin(life_of_an_image(&world, &client, &client)).await;
 }
 
 #[tokio::test]
@@ -31,7 +31,8 @@ async fn a_fleet_pulls_reports_on_any_gateway_charges_and_refunds() {
     let (here, there) = (world.gateway().await, world.gateway().await);
     let client = World::client(&here, &token);
     client.online_host("one").await;
-    life_of_an_image(&world, &client, &World::client(&there, &token)).await;
+    let watcher = World::client(&there, &token);
+    Box::pin(life_of_an_image(&world, &client, &watcher)).await;
     drop(worker);
 }
 
@@ -132,23 +133,28 @@ async fn life_of_an_image(world: &World, client: &Client, watcher: &Client) {
         .await;
     every_id_is_found(client, &done).await;
 
-    let payload = client.remove(&id(&image)).await;
-    assert_eq!(payload["userErrors"], json!([]));
-    let removed = client.succeeded(&id(&payload["job"])).await;
-    assert_eq!(removed["kind"], "REMOVE_IMAGE");
+    removed(client, &id(&image)).await;
     balances
         .next_where("the refund is told", |balance| {
             balance["available"] == "1000"
         })
         .await;
-    let image = client.ask(IMAGE, json!({"id": id(&image)})).await["image"].take();
+    books::in_order(world, client, 1, 1).await;
+}
+
+/// Lets go of an image.
+async fn removed(client: &Client, image_id: &str) {
+    let payload = client.remove(image_id).await;
+    assert_eq!(payload["userErrors"], json!([]));
+    let removed = client.succeeded(&id(&payload["job"])).await;
+    assert_eq!(removed["kind"], "REMOVE_IMAGE");
+    let image = client.ask(IMAGE, json!({"id": image_id})).await["image"].take();
     assert_eq!(image["state"], "RELEASED");
     assert_ne!(image["releasedAt"], Value::Null);
     let held = client
         .ask("{ images { totalCount nodes { id } } }", json!({}))
         .await;
     assert_eq!(held["images"], json!({"totalCount": 0, "nodes": []}));
-    books::in_order(world, client, 1, 1).await;
 }
 
 const IMAGE: &str = "query($id: ID!) { image(id: $id) {

@@ -65,10 +65,10 @@ async fn in_order_in_database(world: &World) {
         assert_eq!(total, user.total.micro(), "the ledger of {}", user.name);
         let charges = own.filter(|entry| entry.kind == LedgerEntryKind::Charge);
         let mut payments: Vec<_> = charges.map(|entry| entry.payment_id).collect();
-        let charged = payments.len();
+        let count = payments.len();
         payments.sort_unstable();
         payments.dedup();
-        assert_eq!(charged, payments.len(), "{} paid twice", user.name);
+        assert_eq!(count, payments.len(), "{} paid twice", user.name);
         let held = jobs.iter().filter(|job| job.user_id == user.id);
         let held: i64 = held.map(|job| job.held.micro()).sum();
         assert_eq!((held, user.held.micro()), (0, 0), "held by {}", user.name);
