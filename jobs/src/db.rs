@@ -14,6 +14,12 @@ use wharfinger_migration::{Migrator, MigratorTrait};
 /// How often a transaction that lost a deadlock is run again.
 pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;
 
+/// How often it is looked again what a migration has left to do.
+const MIGRATION_TRIES: u32 = 20;
+
+/// How soon.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
+
 /// How long a connection is waited for; on SQLite also the writer's lock.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -55,9 +61,20 @@ impl Db {
         })
     }
 
-    /// Brings the schema up to date.
+    /// Brings the schema up to date. Several processes may do it at once: each statement happens once, and whoever lost a
+    /// race looks again at what is left to do.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        Migrator::up(&self.write, None).await
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Migrator::up(&self.write, None).await {
+                Err(error) if tries < MIGRATION_TRIES => {
+                    tracing::debug!(%error, "the migration was interfered with: looking again");
+                    tokio::time::sleep(MIGRATION_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// For statements that only read. May lag behind nothing: it sees everything that was committed.

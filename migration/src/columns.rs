@@ -6,8 +6,10 @@ use sea_orm_migration::sea_orm::DatabaseBackend;
 /// A table with its primary key `id`. MariaDB compares text by its bytes, as the other two do.
 pub(crate) fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStatement {
     let mut table = Table::create();
+    // A migration that was interrupted, or that another process runs at the same time, is gone through again.
     table
         .table(name)
+        .if_not_exists()
         .col(ColumnDef::new("id").uuid().not_null().primary_key());
     if manager.get_database_backend() == DatabaseBackend::MySql {
         table
@@ -108,36 +110,51 @@ pub(crate) fn references(
         .to_owned()
 }
 
+/// An index that is made once.
+pub(crate) struct NamedIndex {
+    table: &'static str,
+    name: String,
+    statement: IndexCreateStatement,
+}
+
 /// An index over `columns`, in that order.
-pub(crate) fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index
-        .name(format!("ix_{table}_{}", columns.join("_")))
-        .table(table);
-    for column in columns {
-        index.col(*column);
-    }
-    index
+pub(crate) fn index(table: &'static str, columns: &[&'static str]) -> NamedIndex {
+    named("ix", table, columns)
 }
 
 /// A unique key over `columns`.
-pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = index(table, columns);
-    index
-        .name(format!("ux_{table}_{}", columns.join("_")))
-        .unique();
+pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> NamedIndex {
+    let mut index = named("ux", table, columns);
+    index.statement.unique();
     index
 }
 
-/// Creates a table and its indexes.
+fn named(prefix: &str, table: &'static str, columns: &[&'static str]) -> NamedIndex {
+    let name = format!("{prefix}_{table}_{}", columns.join("_"));
+    let mut statement = Index::create();
+    statement.name(&name).table(table);
+    for column in columns {
+        statement.col(*column);
+    }
+    NamedIndex {
+        table,
+        name,
+        statement,
+    }
+}
+
+/// Creates a table and its indexes, as far as they are not there.
 pub(crate) async fn create(
     manager: &SchemaManager<'_>,
     table: &TableCreateStatement,
-    indexes: Vec<IndexCreateStatement>,
+    indexes: Vec<NamedIndex>,
 ) -> Result<(), DbErr> {
     manager.create_table(table.to_owned()).await?;
     for index in indexes {
-        manager.create_index(index).await?;
+        // MySQL has no CREATE INDEX IF NOT EXISTS.
+        if !manager.has_index(index.table, &index.name).await? {
+            manager.create_index(index.statement).await?;
+        }
     }
     Ok(())
 }

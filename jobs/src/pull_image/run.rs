@@ -11,15 +11,12 @@ use super::resolve::resolve;
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
 use crate::custody;
-use crate::engine::EngineImage;
+use crate::engine::{EngineError, EngineImage};
 use crate::error::JobFailure;
 use crate::outcome::Outcome;
 use crate::progress::PullPhase;
 use crate::registry::Manifest;
 use crate::worker::run::{JobRun, RunError};
-
-/// How often a tag may move under a pull before what came is taken as it is.
-const MOST_TRIES: u32 = 3;
 
 /// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
@@ -87,48 +84,45 @@ async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let manifest = timed("resolve", resolve(run, &reference)).await?;
-        timed("record", record_and_hold(run, &manifest)).await?;
-        timed("transfer", transfer(run, &reference, &manifest)).await?;
-        let fetched = timed("inspect", inspect(run, &manifest)).await?;
-        // A tag that moved since the manifest was read, or a transfer that began before: what came is not what was
-        // recorded, so it is looked at again. The engine has it by now.
-        if means(&manifest, &fetched.image.id) || tries == MOST_TRIES {
-            return Ok(fetched);
-        }
-        tracing::info!(image = %fetched.image.id, "the tag moved while it was pulled: reading the manifest again");
-    }
+    let manifest = timed("resolve", resolve(run, &reference)).await?;
+    timed("record", record_and_hold(run, &manifest)).await?;
+    timed("transfer", transfer(run, &reference, &manifest)).await?;
+    timed("inspect", inspect(run, &reference, &manifest)).await
 }
 
-/// Whether a manifest means an engine's image: by its config in the classic image store, by a manifest in containerd's.
-fn means(manifest: &Manifest, image_id: &str) -> bool {
-    [
-        &manifest.config_digest,
-        &manifest.platform_digest,
-        &manifest.digest,
-    ]
-    .into_iter()
-    .any(|digest| digest == image_id)
+/// What the reference meant when the manifest was read.
+pub(super) fn pinned(reference: &ImageReference, manifest: &Manifest) -> String {
+    format!("{}@{}", reference.name(), manifest.digest)
 }
 
-/// What the engine has under the reference now.
-async fn inspect(run: &JobRun, manifest: &Manifest) -> Result<Fetched, RunError> {
+/// What the engine has now, under the tag that was asked for.
+async fn inspect(
+    run: &JobRun,
+    reference: &ImageReference,
+    manifest: &Manifest,
+) -> Result<Fetched, RunError> {
     let engine = &run.parts.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
     loop {
-        let Some(image) = engine.inspect(&run.job.reference).await? else {
+        let Some(image) = engine.inspect(&pinned(reference, manifest)).await? else {
             let message = "the engine pulled the image and then did not have it";
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         };
         let services = &run.parts.services;
         let version = custody::settled_version(services, run.host_id, &image.id).await?;
+        if reference.digest().is_none() {
+            let tag = reference.tag().unwrap_or("latest");
+            match engine.tag(&image.id, &reference.name(), tag).await {
+                Ok(()) => {}
+                // Removed since: the next look tells.
+                Err(EngineError::NotFound(_)) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
         // Looked at again after the version was read: what is confirmed now was there at that version or later.
-        if engine.inspect(&image.id).await?.is_some() {
+        if let Some(image) = engine.inspect(&image.id).await? {
             return Ok(Fetched {
                 image,
                 digest: manifest.digest.clone(),

@@ -2,6 +2,7 @@
 
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
+use super::run::pinned;
 use crate::engine::PullName;
 use crate::error::JobFailure;
 use crate::progress::ProgressTracker;
@@ -14,21 +15,19 @@ pub(super) async fn transfer(
     reference: &ImageReference,
     manifest: &Manifest,
 ) -> Result<(), RunError> {
-    let name = PullName::new(
-        &reference.name(),
-        reference.tag(),
-        reference.digest().map(wharfinger_entity::Digest::as_str),
-    );
+    // By digest: the tag may mean another image by now, of which nothing was recorded.
+    let name = PullName::new(&reference.name(), None, Some(&manifest.digest));
+    let pinned = pinned(reference, manifest);
     let layers = manifest
         .layers
         .iter()
         .map(|layer| (layer.digest.clone(), layer.size))
         .collect();
     let tracker = ProgressTracker::new(layers);
-    let (transfer, joined) =
-        run.parts
-            .transfers
-            .join(&run.parts.engine, &run.job.reference, &name, tracker);
+    let (transfer, joined) = run
+        .parts
+        .transfers
+        .join(&run.parts.engine, &pinned, &name, tracker);
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);

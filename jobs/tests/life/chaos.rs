@@ -31,16 +31,14 @@ async fn nothing_is_lost_when_workers_are_killed(shape: Shape) {
         );
     }
     let users = join_all((0..USERS).map(|_| fleet.user("100"))).await;
-    for kill in 0..KILLS {
-        if kill == 1 {
-            // Tags move under everybody's feet.
-            ids.push(
-                repository
-                    .push(&fleet.registry, "1", &random_image(50_000))
-                    .await,
-            );
-        }
-        join_all(users.iter().map(|user| requests(&fleet, *user, &name))).await;
+    for _ in 0..KILLS {
+        let moving = random_image(50_000);
+        let (id, _) = tokio::join!(
+            // A tag moves under everybody's feet.
+            repository.push(&fleet.registry, "1", &moving),
+            join_all(users.iter().map(|user| requests(&fleet, *user, &name)))
+        );
+        ids.push(id);
         fleet.kill_worker().await;
         fleet.start_worker().await;
     }

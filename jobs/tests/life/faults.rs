@@ -22,7 +22,6 @@ struct StuckPull {
     fleet: Fleet,
     proxy: Proxy,
     id: String,
-    reference: String,
     job: uuid::Uuid,
 }
 
@@ -33,16 +32,14 @@ async fn stuck_pull(fleet: Fleet) -> StuckPull {
         .push(&fleet.registry, "1", &random_image(400_000))
         .await;
     let user = fleet.user("100").await;
-    let reference = repository.tag("1");
     proxy.block();
-    let job = fleet.pull(user, &reference).await.id;
+    let job = fleet.pull(user, &repository.tag("1")).await.id;
     fleet.downloads(job).await;
     proxy.stuck().await;
     StuckPull {
         fleet,
         proxy,
         id,
-        reference,
         job,
     }
 }
@@ -81,12 +78,11 @@ async fn a_worker_killed_before_the_settle_is_replaced(shape: Shape) {
         mut fleet,
         proxy,
         id,
-        reference,
         job,
     } = pull;
     fleet.lock_image(&id).await;
     proxy.open();
-    eventually("the engine has it", || fleet.engine.id_of(&reference)).await;
+    eventually("the engine has it", || fleet.engine.id_of(&id)).await;
     fleet.kill_worker().await;
     fleet.unlock_image(&id).await;
     assert_eq!(fleet.job(job).await.state, JobState::Running);
@@ -138,12 +134,11 @@ async fn an_old_lease_cannot_settle(shape: Shape) {
         fleet,
         proxy,
         id,
-        reference,
         job,
     } = stuck_pull(fleet.await).await;
     fleet.lock_image(&id).await;
     proxy.open();
-    eventually("the engine has it", || fleet.engine.id_of(&reference)).await;
+    eventually("the engine has it", || fleet.engine.id_of(&id)).await;
     fleet.let_lease_lapse(job).await;
     fleet.reaches(job, JobState::Retrying).await;
     fleet.unlock_image(&id).await;
