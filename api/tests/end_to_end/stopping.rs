@@ -26,8 +26,6 @@ struct Underway {
 async fn underway(grace: &str) -> Underway {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_WORKER__GRACE", grace);
-    // A lease that does not run out in a test: only a hand-back gives the job to another worker.
-    world.set("WHARFINGER_WORKER__LEASE", "1h");
     let token = world.user("ada", &[]);
     let worker = world.worker().await;
     let gateway = world.gateway().await;
