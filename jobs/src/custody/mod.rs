@@ -1,0 +1,13 @@
+//! The (host, image id) row: what the engine had before Wharfinger, and who may change the engine's image at this moment.
+//!
+//! A removal or a reconciliation takes the row's lock, changes the engine, then commits. A settle takes no lock: it
+//! remembers the row's version, looks at the engine, and commits only if the row is unlocked and the version the same.
+//! So a settle never confirms an image that is being deleted, and nothing waits on an engine inside a transaction.
+
+mod lock;
+mod record;
+
+pub(crate) use lock::{
+    Custody, Fate, conclude, fenced, keeping, lock, settled_version, try_lock, unlock,
+};
+pub(crate) use record::{Observation, is_meant, locked_or_new, record};
