@@ -39,6 +39,19 @@ impl Change {
     }
 }
 
+/// A question to whichever worker runs a job: how far is it? The database knows only what was saved at the last renewal
+/// of the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    /// The job.
+    pub(crate) how_far_is: Uuid,
+}
+
+/// Asks; the answer comes as an event of the job's progress, if anybody runs it.
+pub(crate) fn ask(events: &Events, job_id: Uuid) {
+    events.publish(Topic::AllJobs, encode(&Ask { how_far_is: job_id }));
+}
+
 /// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.
 pub(crate) fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
     let payload = encode(change);

@@ -13,11 +13,15 @@ use sea_orm::{DbErr, EntityTrait};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
-use wharfinger_entity::job;
+use wharfinger_entity::{JobState, job};
 
+use crate::announce;
 use crate::events::{Event, Topic};
 use crate::frame::ProgressFrame;
 use crate::services::Services;
+
+/// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
+const PATIENCE: Duration = Duration::from_millis(40);
 
 /// How often the database is looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -101,16 +105,29 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     let mut events = services.events.subscribe(Topic::Job(job_id));
     let mut ticks = tokio::time::interval(RESYNC);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What the database knows of a running job is told only if its worker does not say how far it really is.
+    let mut saved: Option<ProgressFrame> = None;
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
     loop {
-        let frame = tokio::select! {
+        let (frame, told) = tokio::select! {
             event = events.next() => match event {
-                Some(Event::Message(payload)) => serde_json::from_slice(&payload).ok(),
-                Some(Event::Gap) => look(&services, job_id).await,
+                Some(Event::Message(payload)) => (serde_json::from_slice(&payload).ok(), true),
+                Some(Event::Gap) => (look(&services, job_id).await, false),
                 None => return,
             },
-            _ = ticks.tick() => look(&services, job_id).await,
+            _ = ticks.tick() => (look(&services, job_id).await, false),
+            () = &mut patience, if saved.is_some() => (saved.take(), true),
         };
-        let Some(frame) = frame else { continue };
+        let Some(frame): Option<ProgressFrame> = frame else {
+            continue;
+        };
+        let may_be_old = !told && frame.state == JobState::Running;
+        if may_be_old && frames.borrow().is_none() && !patience.is_elapsed() {
+            saved = Some(frame);
+            continue;
+        }
+        saved = None;
         let ended = frame.state.is_final();
         frames.send_if_modified(|newest| {
             // The end is told whatever its number.
@@ -128,9 +145,18 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     }
 }
 
+/// What the database knows of a job; its worker, if it has one, is asked for more.
 async fn look(services: &Services, job_id: Uuid) -> Option<ProgressFrame> {
     match find(services, job_id).await {
-        Ok(job) => job.as_ref().map(ProgressFrame::of),
+        Ok(job) => {
+            if job
+                .as_ref()
+                .is_some_and(|job| job.state == JobState::Running)
+            {
+                announce::ask(&services.events, job_id);
+            }
+            job.as_ref().map(ProgressFrame::of)
+        }
         Err(error) => {
             tracing::warn!(%error, "could not look at a watched job: trying again");
             None

@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::environment::variable;
 
 /// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Settings of one installation, by their environment variables.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Installation {
     environment: Vec<(String, String)>,
     program: String,
     pub(crate) port: u16,
-    _data: std::sync::Arc<TempDir>,
+    data_dir: std::sync::Arc<TempDir>,
 }
 
 impl Installation {
@@ -30,9 +30,9 @@ impl Installation {
             environment: Vec::new(),
             program: variable("WHARFINGER_BENCH_PROGRAM")?,
             port,
-            _data: std::sync::Arc::new(data),
+            data_dir: std::sync::Arc::new(data),
         };
-        let data = installation._data.path().display().to_string();
+        let data = installation.data_dir.path().display().to_string();
         for (name, value) in [
             ("WHARFINGER_DATA_DIR", data.as_str()),
             ("WHARFINGER_LISTEN", &format!("127.0.0.1:{port}")),

@@ -88,7 +88,7 @@ async fn measure(pulls: usize, two_processes: bool) -> Outcome<Sample> {
         }
         let asked = Instant::now();
         let (job, answered) = user.pull(&reference).await?;
-        let at_engine = tokio::time::timeout(Duration::from_secs(60), seen.recv())
+        let at_engine = tokio::time::timeout(Duration::from_mins(1), seen.recv())
             .await?
             .ok_or("the tap closed")?;
         // Asking for the job's state is work too: only after the moment that counts.

@@ -118,7 +118,7 @@ async fn ask_for(users: &[Client], port: u16, jobs: std::ops::Range<usize>) -> O
 }
 
 async fn until(user: &Client, jobs: usize) -> Outcome {
-    let deadline = Instant::now() + Duration::from_secs(300);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while user.count_succeeded().await? < jobs as u64 {
         if Instant::now() > deadline {
             return Err("the jobs do not end".into());

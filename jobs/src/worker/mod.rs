@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::announce::Change;
+use crate::announce::{Ask, Change};
 use crate::engine::{Engine, EngineInfo};
 use crate::error::ServiceError;
 use crate::events::{Event, Topic};
@@ -115,10 +115,7 @@ impl Worker {
         }
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move {
-                side.run_until_cancelled(worker.follow_cancellations())
-                    .await
-            });
+            tasks.spawn(async move { side.run_until_cancelled(worker.listen()).await });
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
@@ -189,18 +186,24 @@ impl Worker {
         }
     }
 
-    /// Stops running attempts at once when their cancellation is announced. One that is missed here is seen at the next
-    /// renewal of the lease.
-    async fn follow_cancellations(&self) {
-        let mut changes = self.parts.services.events.subscribe(Topic::AllJobs);
-        while let Some(event) = changes.next().await {
+    /// Stops running attempts at once when their cancellation is announced (one that is missed here is seen at the next
+    /// renewal of the lease), and tells how far they are when somebody asks.
+    async fn listen(&self) {
+        let running = &self.parts.running;
+        let mut words = self.parts.services.events.subscribe(Topic::AllJobs);
+        while let Some(event) = words.next().await {
             let Event::Message(payload) = event else {
                 continue;
             };
-            if let Ok(change) = serde_json::from_slice::<Change>(&payload)
+            if let Ok(ask) = serde_json::from_slice::<Ask>(&payload) {
+                if let Some(run) = running.of(ask.how_far_is) {
+                    run.tell();
+                }
+            } else if let Ok(change) = serde_json::from_slice::<Change>(&payload)
                 && change.cancel_requested
+                && let Some(run) = running.of(change.job_id)
             {
-                self.parts.running.cancel(change.job_id);
+                run.cancel.cancel();
             }
         }
     }

@@ -124,6 +124,11 @@ impl JobRun {
     /// Reports progress to whoever watches.
     pub(crate) fn report(&self, snapshot: PullSnapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        self.tell();
+    }
+
+    /// Tells whoever watches how far it is.
+    pub(crate) fn tell(&self) {
         announce::progress(&self.parts.services.events, self.job.id, &self.frame());
     }
 

@@ -1,22 +1,20 @@
 //! The attempts that run in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::run::JobRun;
 
-/// The cancellation tokens of the running attempts, by job.
+/// The running attempts, by job.
 #[derive(Clone, Default)]
-pub(crate) struct Running(Arc<Mutex<HashMap<Uuid, (i32, CancellationToken)>>>);
+pub(crate) struct Running(Arc<Mutex<HashMap<Uuid, Weak<JobRun>>>>);
 
 impl Running {
     /// Lists an attempt until what is returned is dropped.
-    pub(crate) fn register(&self, run: &JobRun) -> Registered {
-        self.lock()
-            .insert(run.job.id, (run.job.attempt, run.cancel.clone()));
+    pub(crate) fn register(&self, run: &Arc<JobRun>) -> Registered {
+        self.lock().insert(run.job.id, Arc::downgrade(run));
         Registered {
             running: self.clone(),
             job_id: run.job.id,
@@ -24,14 +22,12 @@ impl Running {
         }
     }
 
-    /// Asks the attempt of this job, if it runs here, to stop.
-    pub(crate) fn cancel(&self, job_id: Uuid) {
-        if let Some((_, token)) = self.lock().get(&job_id) {
-            token.cancel();
-        }
+    /// The attempt of this job, if it runs here.
+    pub(crate) fn of(&self, job_id: Uuid) -> Option<Arc<JobRun>> {
+        self.lock().get(&job_id).and_then(Weak::upgrade)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, (i32, CancellationToken)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<JobRun>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,13 +41,15 @@ pub(crate) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut running = self.running.lock();
         // A newer attempt may have taken its place.
-        if running
-            .get(&self.job_id)
-            .is_some_and(|(attempt, _)| *attempt == self.attempt)
+        let newer = |run: &Arc<JobRun>| run.job.attempt != self.attempt;
+        if self
+            .running
+            .of(self.job_id)
+            .as_ref()
+            .is_none_or(|run| !newer(run))
         {
-            running.remove(&self.job_id);
+            self.running.lock().remove(&self.job_id);
         }
     }
 }
