@@ -241,14 +241,13 @@ async fn push(
             traceparent: job.traceparent.clone(),
         };
         services.queue.push(&host.name, &dispatch).await?;
-    }
-    if !jobs.is_empty() {
+        // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
         job::Entity::update_many()
             .set(job::ActiveModel {
                 dispatched_at: Set(Some(now)),
                 ..Default::default()
             })
-            .filter(job::Column::Id.is_in(jobs.iter().map(|job| job.id)))
+            .filter(job::Column::Id.eq(job.id))
             .filter(job::Column::RunAfter.lte(now))
             .filter(waiting_on(host.id))
             .exec(services.db.relaxed())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::DbErr;
 use tokio::sync::Notify;
-use wharfinger_entity::job;
+use wharfinger_entity::{JobState, job};
 
 use crate::announce::{self, Change};
 use crate::clock::Clock;
@@ -55,11 +55,14 @@ impl Services {
         }
     }
 
-    /// Tells whoever watches that a job changed, and the dispatcher that there may be work. Call it after the commit.
+    /// Tells whoever watches that a job changed, and the dispatcher where there may be work: not where one began to run.
+    /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
         announce::job_changed(&self.events, &Change::of(job), balance.is_some());
         announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
-        self.wake.notify_one();
+        if job.state != JobState::Running {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether the database answers.

@@ -16,6 +16,12 @@ pub(crate) async fn commits(count: usize) -> Outcome<Sample> {
 /// The same on any database.
 pub(crate) async fn of(url: &str, count: usize) -> Outcome<Sample> {
     let database = connect(url).await?;
+    if url.starts_with("sqlite:") {
+        // As Wharfinger's own file is; SQLite syncs each commit by itself.
+        database
+            .execute_unprepared("PRAGMA journal_mode = WAL")
+            .await?;
+    }
     database
         .execute_unprepared("CREATE TABLE one_row (id bigint PRIMARY KEY)")
         .await?;

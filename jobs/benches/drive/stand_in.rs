@@ -1,7 +1,7 @@
 //! A Docker engine and a registry that answer at once, so that what is left is Wharfinger's own work. Each repository of
 //! the registry has one image; the engine has it once it was asked to pull it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
@@ -15,7 +15,8 @@ const SIZE: u32 = 1_000_000;
 
 #[derive(Clone, Default)]
 struct Engine {
-    pulled: Arc<Mutex<HashSet<String>>>,
+    /// The name of each image, by its name and by its id.
+    pulled: Arc<Mutex<HashMap<String, String>>>,
 }
 
 /// Starts both on one port and returns it.
@@ -93,7 +94,10 @@ impl Engine {
                         .unwrap_or_default()
                 };
                 let (name, tag) = (value("fromImage"), value("tag"));
-                self.pulled().insert(format!("{name}:{tag}"));
+                let name = format!("{name}:{tag}");
+                let mut pulled = self.pulled();
+                pulled.insert(image_id(&name), name.clone());
+                pulled.insert(name.clone(), name);
                 ("200 OK", json, "{\"status\":\"Status: Downloaded newer image\"}\n".into())
             }
             _ => {
@@ -101,14 +105,11 @@ impl Engine {
                     .strip_prefix("/images/")
                     .and_then(|rest| rest.strip_suffix("/json"))
                     .unwrap_or_default();
-                let pulled = self.pulled();
-                let found = pulled.get(wanted).or_else(|| {
-                    wanted.starts_with("sha256:").then(|| pulled.iter().find(|name| image_id(name) == wanted)).flatten()
-                });
+                let found = self.pulled().get(wanted).cloned();
                 match found {
                     Some(name) => ("200 OK", json, format!(
                         r#"{{"Id":"{}","RepoTags":["{name}"],"RepoDigests":[],"Size":{SIZE},"Os":"linux","Architecture":"amd64","Config":{{"ExposedPorts":{{"6379/tcp":{{}}}}}}}}"#,
-                        image_id(name)
+                        image_id(&name)
                     )),
                     None => ("404 Not Found", json, r#"{"message":"No such image"}"#.into()),
                 }
@@ -120,7 +121,8 @@ impl Engine {
         let images: Vec<String> = self
             .pulled()
             .iter()
-            .map(|name| {
+            .filter(|(key, name)| key == name)
+            .map(|(name, _)| {
                 format!(
                     r#"{{"Id":"{}","ParentId":"","RepoTags":["{name}"],"RepoDigests":[],"Created":0,"Size":{SIZE},"SharedSize":-1,"VirtualSize":{SIZE},"Labels":{{}},"Containers":-1}}"#,
                     image_id(name)
@@ -130,7 +132,7 @@ impl Engine {
         format!("[{}]", images.join(","))
     }
 
-    fn pulled(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn pulled(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
         self.pulled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -44,7 +44,6 @@ async fn embedded(jobs: usize) -> Outcome {
     let _gateway = installation.serve(&[]).await?;
     let rate = rate(&installation, port, jobs).await?;
     let directory = tempfile::tempdir()?;
-    // Synced at every commit, as Wharfinger's own file is.
     let url = format!(
         "sqlite:{}?mode=rwc",
         directory.path().join("one-row.db").display()
