@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -17,11 +17,15 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// Docker's port for plain HTTP, which a host without a port means.
 const DEFAULT_PORT: u16 = 2375;
 
+/// How long an answer shows that the engine is there.
+const JUST_NOW: Duration = Duration::from_secs(1);
+
 /// An engine's address, and the client for it once a version is agreed on.
 #[derive(Clone)]
 pub(super) struct Connection {
     host: Arc<str>,
     client: Arc<Mutex<Option<Docker>>>,
+    answered: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Connection {
@@ -31,6 +35,7 @@ impl Connection {
         Ok(Self {
             host: host.into(),
             client: Arc::default(),
+            answered: Arc::default(),
         })
     }
 
@@ -63,7 +68,16 @@ impl Connection {
             Ok(answer) => answer.map_err(EngineError::from),
             Err(_) => Err(EngineError::silent(deadline)),
         };
+        if answer.is_ok() {
+            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         answer.inspect_err(|error| self.forget_if_gone(error))
+    }
+
+    /// Whether the engine answered something just now.
+    pub(super) fn answered_just_now(&self) -> bool {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.is_some_and(|answered| answered.elapsed() < JUST_NOW)
     }
 
     /// The client, speaking a version of the API that the engine knows.

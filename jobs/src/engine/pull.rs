@@ -98,9 +98,11 @@ impl Engine {
         });
         stream::once(async move {
             // Settles the version of the API, and finds a dead engine within a deadline.
-            connection
-                .call(PING, |docker| async move { docker.ping().await })
-                .await?;
+            if !connection.answered_just_now() {
+                connection
+                    .call(PING, |docker| async move { docker.ping().await })
+                    .await?;
+            }
             let docker = connection.client().await?.with_timeout(Duration::MAX);
             let events = docker.create_image(Some(options), None, login);
             Ok::<_, EngineError>(whole(events.map_err(EngineError::from).boxed()))

@@ -5,7 +5,7 @@
 mod accept;
 pub(crate) mod put_back;
 mod record;
-mod resolve;
+pub(crate) mod resolve;
 pub(crate) mod run;
 mod settle;
 mod transfer;

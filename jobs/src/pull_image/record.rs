@@ -114,7 +114,7 @@ async fn expect_cost(
     manifest: &Manifest,
 ) -> Result<Cost, ServiceError> {
     // What everyone may use costs nothing, and what is paid for is not paid again.
-    if is_public(tx, row.id).await? || account.payment_for(row.id).await?.is_some() {
+    if account.payment_for(row.id).await?.is_some() || is_public(tx, row.id).await? {
         return Ok(Cost {
             expected: 0,
             least: 0,

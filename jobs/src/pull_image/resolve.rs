@@ -1,16 +1,31 @@
 //! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use crate::error::JobFailure;
 use crate::progress::{PullPhase, PullSnapshot};
 use crate::registry::{Manifest, Platform, RegistryError};
+use crate::worker::Parts;
 use crate::worker::run::{JobRun, RunError};
 
 /// The longest that a registry's Retry-After is heeded.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// A read that was begun while the job was being claimed: the claim waits for the database, the read for the registry.
+pub(crate) type Reading = AbortOnDropHandle<Result<Manifest, RegistryError>>;
+
+/// Begins to read the manifest of a job that is about to be claimed; none if its reference cannot be read.
+pub(crate) fn begin(parts: &Arc<Parts>, reference: &str) -> Option<Reading> {
+    let reference: ImageReference = reference.parse().ok()?;
+    let parts = Arc::clone(parts);
+    Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        read(&parts, &reference).await
+    })))
+}
 
 /// What the reference means now, for the engine's platform.
 pub(super) async fn resolve(
@@ -21,7 +36,20 @@ pub(super) async fn resolve(
         phase: PullPhase::Resolving,
         ..PullSnapshot::default()
     });
-    let platform = run.parts.info.borrow().as_ref().map_or_else(
+    let begun = match run.begun_reading() {
+        // A read that panicked is done again.
+        Some(reading) => reading.await.ok(),
+        None => None,
+    };
+    let manifest = match begun {
+        Some(manifest) => manifest,
+        None => read(&run.parts, reference).await,
+    };
+    manifest.map_err(|error| registry_failure(&error).into())
+}
+
+async fn read(parts: &Parts, reference: &ImageReference) -> Result<Manifest, RegistryError> {
+    let platform = parts.info.borrow().as_ref().map_or_else(
         || Platform::new("linux", std::env::consts::ARCH, None),
         |info| Platform::new(&info.os, &info.architecture, info.variant.as_deref()),
     );
@@ -29,17 +57,11 @@ pub(super) async fn resolve(
         || reference.tag().unwrap_or("latest"),
         |digest| digest.as_str(),
     );
-    run.parts
+    let (registry, repository) = (reference.registry(), reference.repository());
+    parts
         .registry
-        .manifest(
-            reference.registry(),
-            reference.repository(),
-            wanted,
-            None,
-            &platform,
-        )
+        .manifest(registry, repository, wanted, None, &platform)
         .await
-        .map_err(|error| registry_failure(&error).into())
 }
 
 fn registry_failure(error: &RegistryError) -> JobFailure {

@@ -84,6 +84,12 @@ impl Worker {
             info,
         };
         worker.beat().await;
+        if !*worker.parts.engine_answers.borrow() {
+            tracing::warn!(
+                host,
+                "the Docker engine does not answer yet: taking no jobs until it does"
+            );
+        }
         Ok(worker)
     }
 

@@ -18,6 +18,7 @@ use crate::frame::ProgressFrame;
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
 use crate::pull_image::put_back::put_back;
+use crate::pull_image::resolve::{self, Reading};
 use crate::reconcile::ReconcileError;
 use crate::worker::Parts;
 use crate::{pull_image, reconcile, remove_image};
@@ -88,10 +89,17 @@ pub(crate) struct JobRun {
     lost: CancellationToken,
     sequence: AtomicI32,
     snapshot: Mutex<PullSnapshot>,
+    reading: Mutex<Option<Reading>>,
 }
 
 impl JobRun {
-    fn new(parts: Arc<Parts>, host_id: Uuid, job: job::Model, lease: Lease) -> Self {
+    fn new(
+        parts: Arc<Parts>,
+        host_id: Uuid,
+        job: job::Model,
+        lease: Lease,
+        reading: Option<Reading>,
+    ) -> Self {
         let frame = ProgressFrame::of(&job);
         Self {
             hand_back: parts.hand_back.child_token(),
@@ -102,6 +110,7 @@ impl JobRun {
             lost: CancellationToken::new(),
             sequence: AtomicI32::new(job.sequence),
             snapshot: Mutex::new(frame.snapshot),
+            reading: Mutex::new(reading),
             job,
         }
     }
@@ -119,6 +128,14 @@ impl JobRun {
                 .clone(),
             updated_at: self.parts.services.clock.now().micros(),
         }
+    }
+
+    /// The read of the manifest that was begun with the claim, once.
+    pub(crate) fn begun_reading(&self) -> Option<Reading> {
+        self.reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Reports progress to whoever watches.
@@ -175,6 +192,7 @@ impl JobRun {
 /// Claims the job and runs one attempt of it. Returns when there is nothing left to do here.
 pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
     let services = &parts.services;
+    let reading = begin_reading(parts, job_id).await;
     let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
@@ -191,7 +209,7 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
             tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt)
         }
     };
-    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease));
+    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease, reading));
     let _registered = parts.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");
@@ -211,6 +229,19 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
     }
     .instrument(span)
     .await;
+}
+
+/// Begins to read the manifest of a pull that waits. Whoever loses the claim drops the read.
+async fn begin_reading(parts: &Arc<Parts>, job_id: Uuid) -> Option<Reading> {
+    let job = job::Entity::find_by_id(job_id)
+        .one(parts.services.db.read())
+        .await
+        .ok()??;
+    let waits = matches!(job.state, JobState::Queued | JobState::Retrying);
+    if !waits || job.kind != JobKind::PullImage {
+        return None;
+    }
+    resolve::begin(parts, &job.reference)
 }
 
 /// Records how the attempt ended, unless it settled itself.
