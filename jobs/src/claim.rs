@@ -12,7 +12,7 @@ use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, job_attempt};
 
 use crate::db::{for_update, in_transaction};
 use crate::error::{JobFailure, ServiceError};
-use crate::frame::{ProgressFrame, SEQUENCE_RESERVE};
+use crate::frame::{ProgressFrame, beyond};
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
 
@@ -69,7 +69,7 @@ pub(crate) async fn claim(
         claimed.lease_until = Set(Some(now.after(services.settings.worker.lease)));
         claimed.dispatched_at = Set(None);
         claimed.started_at = Set(job.started_at.or(Some(now)));
-        claimed.sequence = Set(job.sequence.saturating_add(SEQUENCE_RESERVE));
+        claimed.sequence = Set(beyond(job.sequence));
         claimed.progress = Set(None);
         claimed.error_code = Set(None);
         claimed.error_message = Set(None);

@@ -227,7 +227,8 @@ macro_rules! in_transaction {
                 }
                 Err(error) => break Err(error.into()),
             };
-            let outcome = async { $body }.await;
+            // On the heap: bodies are large, and callers nest.
+            let outcome = Box::pin(async { $body }).await;
             let outcome = match outcome {
                 Ok(value) => match $tx.commit().await {
                     Ok(()) => Ok(value),

@@ -130,10 +130,9 @@ async fn dispatch_host(
 ) -> Result<(), DispatchError> {
     let now = services.clock.now();
     let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1), 1) * AHEAD;
-    let (out, mut next) = tokio::try_join!(
-        handed_out(services, host.id, now),
-        next_in_turn(services, host.id, now, most)
-    )?;
+    // In this order: what somebody else hands out in between is counted, so that no more go ahead than may.
+    let mut next = next_in_turn(services, host.id, now, most).await?;
+    let out = handed_out(services, host.id, now).await?;
     if look_for_lost {
         let late: Vec<Uuid> = out
             .iter()

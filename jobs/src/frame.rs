@@ -7,7 +7,13 @@ use crate::progress::{PullPhase, PullSnapshot};
 
 /// Sequence numbers that a claim sets aside, so that events that a vanished worker sent but never saved are not repeated.
 /// A worker saves its own at every renewal of its lease and stays below this many between two of them.
-pub(crate) const SEQUENCE_RESERVE: i32 = 1_000;
+const SEQUENCE_RESERVE: i32 = 1_000;
+
+/// The sequence number of the event that ends a running attempt: ahead of everything that the attempt may have told
+/// since it was last saved.
+pub(crate) fn beyond(sequence: i32) -> i32 {
+    sequence.saturating_add(SEQUENCE_RESERVE)
+}
 
 /// The state of a pull at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_att
 
 use crate::credits::{Account, Balance};
 use crate::error::{JobFailure, ServiceError, Then};
-use crate::frame::SEQUENCE_RESERVE;
+use crate::frame::beyond;
 use crate::services::Services;
 
 /// How a live job goes on.
@@ -42,13 +42,10 @@ pub(crate) async fn end(
     }
     let mut changed = job.clone().into_active_model();
     changed.state = Set(next.state);
-    // A running attempt may have told more than it saved: stay ahead of it.
-    let ahead = if job.state == JobState::Running {
-        SEQUENCE_RESERVE
-    } else {
-        1
-    };
-    changed.sequence = Set(job.sequence.saturating_add(ahead));
+    changed.sequence = Set(match job.state {
+        JobState::Running => beyond(job.sequence),
+        _ => job.sequence.saturating_add(1),
+    });
     changed.worker = Set(None);
     changed.lease_until = Set(None);
     changed.dispatched_at = Set(None);

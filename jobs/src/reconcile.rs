@@ -130,7 +130,7 @@ async fn look_at(
     let done = custody::keeping(
         services,
         custody,
-        under_lock(services, engine, custody, look),
+        Box::pin(under_lock(services, engine, custody, look)),
     )
     .await;
     if !matches!(done, Ok(true)) {
@@ -165,7 +165,8 @@ async fn under_lock(
         (false, false, false) if look == Look::Periodic && !may_come(services, row.id).await? => {
             conclude(services, custody, Fate::Gone).await
         }
-        (true, false, false) if row.brought => match remove(services, engine, &row).await {
+        (true, false, false) if row.brought => match Box::pin(remove(services, engine, &row)).await
+        {
             Ok(fate) => {
                 tracing::info!(image = %row.image_id, "removed an image that nobody holds");
                 conclude(services, custody, fate).await

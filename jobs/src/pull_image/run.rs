@@ -26,7 +26,7 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
         let arrived = tokio::select! {
             biased;
             outcome = run.interrupted() => return Ok(outcome),
-            arrived = tokio::time::timeout_at(deadline, fetch(run)) => arrived.unwrap_or_else(|_| {
+            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run))) => arrived.unwrap_or_else(|_| {
                 let message = format!("the pull took longer than {}", humantime::format_duration(timeout));
                 Err(JobFailure::retry(JobErrorCode::TimedOut, message).into())
             })?,
@@ -85,7 +85,7 @@ async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
         )
     })?;
     let manifest = timed("resolve", resolve(run, &reference)).await?;
-    timed("record", record_and_hold(run, &manifest)).await?;
+    timed("record", Box::pin(record_and_hold(run, &manifest))).await?;
     timed("transfer", transfer(run, &reference, &manifest)).await?;
     timed("inspect", inspect(run, &reference, &manifest)).await
 }

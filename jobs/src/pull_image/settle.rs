@@ -12,7 +12,7 @@ use crate::custody;
 use crate::db::in_transaction;
 use crate::engine::EngineImage;
 use crate::error::ServiceError;
-use crate::frame::ProgressFrame;
+use crate::frame::{ProgressFrame, beyond};
 use crate::holdings;
 use crate::outcome;
 use crate::services::Services;
@@ -150,7 +150,7 @@ async fn settle_in(
     done.state = Set(JobState::Succeeded);
     done.image_id = Set(Some(image.id));
     done.engine_image_id = Set(Some(row.id));
-    done.sequence = Set(arrived.frame.sequence.max(job.sequence).saturating_add(1));
+    done.sequence = Set(beyond(arrived.frame.sequence.max(job.sequence)));
     done.progress = Set(serde_json::to_value(arrived.frame).ok());
     done.worker = Set(None);
     done.lease_until = Set(None);

@@ -45,12 +45,13 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
             return Ok(other.map(|_| Outcome::Cancelled));
         }
     }
-    let settled = match custody::keeping(services, custody, on_engine(run, &holding)).await {
-        Ok(fate) => settle::settle(services, &run.lease, custody, fate)
-            .await
-            .map_err(RunError::from),
-        Err(error) => Err(error),
-    };
+    let settled =
+        match custody::keeping(services, custody, Box::pin(on_engine(run, &holding))).await {
+            Ok(fate) => settle::settle(services, &run.lease, custody, fate)
+                .await
+                .map_err(RunError::from),
+            Err(error) => Err(error),
+        };
     match &settled {
         Ok(true) => {}
         // The engine may go on deleting without being heard: the lock is left to run out.

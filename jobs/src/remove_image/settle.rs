@@ -8,6 +8,7 @@ use crate::credits::{Account, Purpose};
 use crate::custody::{self, Custody, Fate};
 use crate::db::{for_update, in_transaction};
 use crate::error::ServiceError;
+use crate::frame::beyond;
 use crate::holdings;
 use crate::outcome;
 use crate::services::Services;
@@ -81,7 +82,7 @@ pub(crate) async fn settle(
         }
         custody::conclude(&tx, row, fate).await?;
         outcome::finish_attempt(&tx, &job, None, now).await?;
-        let sequence = job.sequence.saturating_add(1);
+        let sequence = beyond(job.sequence);
         let mut done: job::ActiveModel = job.into_active_model();
         done.state = Set(JobState::Succeeded);
         done.sequence = Set(sequence);

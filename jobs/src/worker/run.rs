@@ -216,8 +216,8 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
         let outcome = {
             let middle = async {
                 match run.job.kind {
-                    JobKind::PullImage => pull_image::run::run(&run).await,
-                    JobKind::RemoveImage => remove_image::run::run(&run).await,
+                    JobKind::PullImage => Box::pin(pull_image::run::run(&run)).await,
+                    JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
                 }
             };
             tokio::select! {
@@ -225,7 +225,7 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
                 () = run.keep_lease() => unreachable!("the lease is kept until the attempt ends"),
             }
         };
-        record(&run, outcome).await;
+        Box::pin(record(&run, outcome)).await;
     }
     .instrument(span)
     .await;
@@ -275,7 +275,7 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
         tracing::warn!(%error, "could not put a tag back before the end of a job: trying again after it");
     }
     match end(run, outcome).await {
-        Ok(Some(job)) if job.state.is_final() => tidy(run, &job).await,
+        Ok(Some(job)) if job.state.is_final() => Box::pin(tidy(run, &job)).await,
         Ok(_) => {}
         Err(error) => {
             tracing::error!(%error, "could not record the end of an attempt: its lease will run out");
@@ -317,9 +317,9 @@ async fn tidy(run: &JobRun, job: &job::Model) {
     };
     let tidied = async {
         if job.kind == JobKind::PullImage && job.state != JobState::Succeeded {
-            put_back(services, engine, job).await?;
+            Box::pin(put_back(services, engine, job)).await?;
         }
-        reconcile::one(services, engine, engine_image_id).await
+        Box::pin(reconcile::one(services, engine, engine_image_id)).await
     };
     if let Err(error) = tidied.await {
         tracing::warn!(%error, "could not tidy up after the job: the reconciler will");
