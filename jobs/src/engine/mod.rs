@@ -76,6 +76,10 @@ impl Engine {
         match self.connection.call(LOOK, inspect).await {
             Ok(image) => EngineImage::describe(image).map(Some),
             Err(EngineError::NotFound(_)) => Ok(None),
+            // What moby's layer store says of an image that is being deleted at this moment (`layer/layer.go`).
+            Err(EngineError::Other { message, .. }) if message == "layer does not exist" => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
