@@ -17,7 +17,7 @@ pub async fn list(db: &Db, page: &PageArgs) -> Result<Page<host::Model>, ListErr
         id: column(host::Column::Id),
         descending: false,
     };
-    let query = request.apply(host::Entity::find(), &ordering)?;
+    let query = request.restrict(host::Entity::find(), &ordering)?;
     Ok(request.cut(query.all(db.read()).await?, |host| {
         Position::text(host.name.clone(), host.id)
     }))

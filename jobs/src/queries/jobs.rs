@@ -37,7 +37,7 @@ pub async fn list(
         id: Expr::col((job::Entity, job::Column::Id)),
         descending: true,
     };
-    let query = request.apply(
+    let query = request.restrict(
         job::Entity::find().filter(matching(viewer, filter)),
         &ordering,
     )?;

@@ -23,7 +23,7 @@ pub async fn list(
         descending: true,
     };
     let entries = ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(user_id));
-    let query = request.apply(entries, &ordering)?;
+    let query = request.restrict(entries, &ordering)?;
     Ok(request.cut(query.all(db.read()).await?, |entry| {
         Position::number(entry.number, entry.id)
     }))

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sea_orm::sea_query::{Expr, Order, SimpleExpr, Value};
-use sea_orm::{Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{Condition, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -157,15 +157,6 @@ impl PageArgs {
 
 impl PageRequest {
     /// Restricts and orders a query to this page, and one item more to know whether there is another page.
-    pub(crate) fn apply<E: EntityTrait>(
-        &self,
-        query: Select<E>,
-        ordering: &Ordering,
-    ) -> Result<Select<E>, PageError> {
-        self.restrict(query, ordering)
-    }
-
-    /// The same for any query.
     pub(crate) fn restrict<Q: QueryFilter + QueryOrder + QuerySelect>(
         &self,
         query: Q,
