@@ -163,14 +163,24 @@ fn first_id_at(instant: Timestamp) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
+/// A place in the fair order of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Lower ones come first.
+    pub(crate) turn: i64,
+    /// Whether nobody waits for this host, and this user has nothing on it that goes first: the job can be handed out at
+    /// once.
+    pub(crate) next: bool,
+}
+
 /// The place of a new job in the fair order of its host: one after the user's last one, but never before the turn that
 /// is being served, so that somebody who comes late neither waits for another's thousand jobs nor overtakes those who
 /// have waited (start-time fair queueing with every job of the same length).
-pub(crate) async fn next_turn(
+pub(crate) async fn place(
     tx: &impl ConnectionTrait,
     user_id: Uuid,
     host_id: Uuid,
-) -> Result<i64, DbErr> {
+) -> Result<Place, DbErr> {
     let own: Option<i64> = job::Entity::find()
         .select_only()
         .expr(Func::max(Expr::col(job::Column::Turn)))
@@ -191,7 +201,10 @@ pub(crate) async fn next_turn(
         .one(tx)
         .await?
         .flatten();
-    Ok(own.map_or(0, |turn| turn + 1).max(served.unwrap_or(0)))
+    Ok(Place {
+        turn: own.map_or(0, |turn| turn + 1).max(served.unwrap_or(0)),
+        next: own.is_none() && served.is_none(),
+    })
 }
 
 /// A job that waits for its first try and holds nothing yet. The caller adds what is particular to its kind.
@@ -202,10 +215,11 @@ pub(crate) async fn draft(
     kind: JobKind,
     host_id: Uuid,
     reference: String,
-) -> Result<job::ActiveModel, DbErr> {
+) -> Result<(job::ActiveModel, Place), DbErr> {
     let user_id = account.user().id;
     let now = account.now();
-    Ok(job::ActiveModel {
+    let place = place(tx, user_id, host_id).await?;
+    let job = job::ActiveModel {
         id: Set(Uuid::now_v7()),
         kind: Set(kind),
         state: Set(JobState::Queued),
@@ -220,7 +234,7 @@ pub(crate) async fn draft(
         attempt: Set(0),
         max_attempts: Set(services.settings.retry.attempts()),
         ordinal: Set(account.next_ordinal()),
-        turn: Set(next_turn(tx, user_id, host_id).await?),
+        turn: Set(place.turn),
         run_after: Set(now),
         dispatched_at: Set(None),
         worker: Set(None),
@@ -240,5 +254,6 @@ pub(crate) async fn draft(
         discarded_at: Set(None),
         live: Set(Some(1)),
         removal_of: Set(None),
-    })
+    };
+    Ok((job, place))
 }

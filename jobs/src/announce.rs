@@ -23,6 +23,9 @@ pub struct Change {
     pub state: JobState,
     /// Whether its worker is to stop it.
     pub cancel_requested: bool,
+    /// Whether the queue has it already: there is nothing to dispatch.
+    #[serde(default)]
+    pub handed_out: bool,
 }
 
 impl Change {
@@ -35,6 +38,7 @@ impl Change {
             kind: job.kind,
             state: job.state,
             cancel_requested: job.cancel_requested,
+            handed_out: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use sea_orm::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{JobState, Timestamp, host, job};
+use wharfinger_entity::{JobKind, JobState, Timestamp, host, job};
 
 use crate::announce::Change;
 use crate::events::{Event, Topic};
@@ -34,10 +34,36 @@ const DELIVERY_TIME: Duration = Duration::from_secs(2);
 /// that a dispatch takes, and no more, since whoever comes now waits for all of them.
 const AHEAD: u64 = 1;
 
+/// What the queue is told of a job, and when it last was.
 #[derive(Debug, FromQueryResult)]
 struct Waiting {
     id: Uuid,
+    kind: JobKind,
+    reference: String,
     traceparent: Option<String>,
+    dispatched_at: Option<Timestamp>,
+}
+
+impl Waiting {
+    const COLUMNS: [job::Column; 5] = [
+        job::Column::Id,
+        job::Column::Kind,
+        job::Column::Reference,
+        job::Column::Traceparent,
+        job::Column::DispatchedAt,
+    ];
+}
+
+impl From<&job::Model> for Waiting {
+    fn from(job: &job::Model) -> Self {
+        Self {
+            id: job.id,
+            kind: job.kind,
+            reference: job.reference.clone(),
+            traceparent: job.traceparent.clone(),
+            dispatched_at: job.dispatched_at,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +116,7 @@ async fn listen(services: &Services) {
             Event::Gap => true,
             // A job that begins to run makes no work; one that waits is work, and one that ended makes room.
             Event::Message(payload) => serde_json::from_slice::<Change>(&payload)
-                .is_ok_and(|change| change.state != JobState::Running),
+                .is_ok_and(|change| change.state != JobState::Running && !change.handed_out),
         };
         if may_be_work {
             services.wake.notify_one();
@@ -136,32 +162,42 @@ async fn dispatch_host(
     if look_for_lost {
         let late: Vec<Uuid> = out
             .iter()
-            .filter(|(_, at, _)| at.is_some_and(|at| now.since(at) > DELIVERY_TIME))
-            .map(|(id, ..)| *id)
+            .filter(|job| {
+                job.dispatched_at
+                    .is_some_and(|at| now.since(at) > DELIVERY_TIME)
+            })
+            .map(|job| job.id)
             .collect();
         if !late.is_empty() {
             let kept: HashSet<Uuid> = services.queue.holds(&host.name, &late).await?;
-            for (id, _, traceparent) in out
+            for job in out
                 .iter()
-                .filter(|(id, ..)| late.contains(id) && !kept.contains(id))
+                .filter(|job| late.contains(&job.id) && !kept.contains(&job.id))
             {
-                tracing::info!(job.id = %id, "the queue lost a job: handing it out again");
-                push(
-                    services,
-                    host,
-                    &[Waiting {
-                        id: *id,
-                        traceparent: traceparent.clone(),
-                    }],
-                    now,
-                )
-                .await?;
+                tracing::info!(job.id = %job.id, "the queue lost a job: handing it out again");
+                push(services, host, job, now).await?;
             }
         }
     }
     let room = usize::try_from(most).unwrap_or(usize::MAX);
     next.truncate(room.saturating_sub(out.len()));
-    push(services, host, &next, now).await
+    for job in &next {
+        push(services, host, job, now).await?;
+    }
+    Ok(())
+}
+
+/// Hands out a job that was accepted for a host where nobody waits: it is next, whoever looks, and need not wait for a
+/// dispatcher to look. Returns at once; what fails here, the next pass does.
+pub(crate) fn hand_out(services: &Services, host: host::Model, job: &job::Model) {
+    let (services, job) = (services.clone(), Waiting::from(job));
+    tokio::spawn(async move {
+        let now = services.clock.now();
+        if let Err(error) = push(&services, &host, &job, now).await {
+            tracing::debug!(%error, job.id = %job.id, "could not hand a job out at once");
+            services.wake.notify_one();
+        }
+    });
 }
 
 /// The jobs of a host that the queue was given and no worker has claimed.
@@ -169,18 +205,14 @@ async fn handed_out(
     services: &Services,
     host_id: Uuid,
     now: Timestamp,
-) -> Result<Vec<(Uuid, Option<Timestamp>, Option<String>)>, DbErr> {
+) -> Result<Vec<Waiting>, DbErr> {
     job::Entity::find()
         .select_only()
-        .columns([
-            job::Column::Id,
-            job::Column::DispatchedAt,
-            job::Column::Traceparent,
-        ])
+        .columns(Waiting::COLUMNS)
         .filter(waiting_on(host_id))
         .filter(job::Column::DispatchedAt.is_not_null())
         .filter(job::Column::RunAfter.lte(now))
-        .into_tuple()
+        .into_model()
         .all(services.db.read())
         .await
 }
@@ -206,7 +238,7 @@ async fn next_in_turn(
         .to_owned();
     job::Entity::find()
         .select_only()
-        .columns([job::Column::Id, job::Column::Traceparent])
+        .columns(Waiting::COLUMNS)
         .filter(waiting_on(host_id))
         .filter(job::Column::DispatchedAt.is_null())
         .filter(job::Column::RunAfter.lte(now))
@@ -231,26 +263,25 @@ fn waiting_on(host_id: Uuid) -> Condition {
 async fn push(
     services: &Services,
     host: &host::Model,
-    jobs: &[Waiting],
+    job: &Waiting,
     now: Timestamp,
 ) -> Result<(), DispatchError> {
-    for job in jobs {
-        let dispatch = Dispatch {
-            job_id: job.id,
-            traceparent: job.traceparent.clone(),
-        };
-        services.queue.push(&host.name, &dispatch).await?;
-        // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
-        job::Entity::update_many()
-            .set(job::ActiveModel {
-                dispatched_at: Set(Some(now)),
-                ..Default::default()
-            })
-            .filter(job::Column::Id.eq(job.id))
-            .filter(job::Column::RunAfter.lte(now))
-            .filter(waiting_on(host.id))
-            .exec(services.db.relaxed())
-            .await?;
-    }
+    let dispatch = Dispatch {
+        job_id: job.id,
+        pulls: (job.kind == JobKind::PullImage).then(|| job.reference.clone()),
+        traceparent: job.traceparent.clone(),
+    };
+    services.queue.push(&host.name, &dispatch).await?;
+    // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
+    job::Entity::update_many()
+        .set(job::ActiveModel {
+            dispatched_at: Set(Some(now)),
+            ..Default::default()
+        })
+        .filter(job::Column::Id.eq(job.id))
+        .filter(job::Column::RunAfter.lte(now))
+        .filter(waiting_on(host.id))
+        .exec(services.db.relaxed())
+        .await?;
     Ok(())
 }

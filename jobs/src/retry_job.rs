@@ -6,7 +6,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
 
-use crate::accept::{Key, next_turn, within_limits};
+use crate::accept::{Key, place, within_limits};
 use crate::cancel_job::find;
 use crate::credits::Account;
 use crate::db::in_transaction;
@@ -82,7 +82,7 @@ pub async fn retry_job(
             }
         }
         let turn = match job.host_id {
-            Some(host_id) => next_turn(&tx, job.user_id, host_id).await?,
+            Some(host_id) => place(&tx, job.user_id, host_id).await?.turn,
             None => 0,
         };
         again.state = Set(JobState::Queued);

@@ -58,11 +58,24 @@ impl Services {
     /// Tells whoever watches that a job changed, and the dispatcher where there may be work: not where one began to run.
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
-        announce::job_changed(&self.events, &Change::of(job), balance.is_some());
-        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
+        self.tell(job, &Change::of(job), balance);
         if job.state != JobState::Running {
             self.wake.notify_one();
         }
+    }
+
+    /// The same of a new job that is on its way to the queue: no dispatcher needs to look.
+    pub(crate) fn announce_handed_out(&self, job: &job::Model, balance: Option<Balance>) {
+        let change = Change {
+            handed_out: true,
+            ..Change::of(job)
+        };
+        self.tell(job, &change, balance);
+    }
+
+    fn tell(&self, job: &job::Model, change: &Change, balance: Option<Balance>) {
+        announce::job_changed(&self.events, change, balance.is_some());
+        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
     }
 
     /// Whether the database answers.

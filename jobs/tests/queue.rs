@@ -98,6 +98,7 @@ async fn push(queue: &JobQueue) -> Uuid {
 async fn push_id(queue: &JobQueue, job_id: Uuid) {
     let dispatch = Dispatch {
         job_id,
+        pulls: None,
         traceparent: None,
     };
     queue.push(HOST, &dispatch).await.unwrap();
@@ -118,6 +119,7 @@ async fn until_let_go(queue: &JobQueue, ids: &[Uuid]) {
 async fn push_in_the_end(queue: &JobQueue) -> Uuid {
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
+        pulls: None,
         traceparent: None,
     };
     until("a push is taken", || async {
@@ -160,6 +162,7 @@ async fn hosts_are_apart(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
     let elsewhere = Dispatch {
         job_id: Uuid::now_v7(),
+        pulls: None,
         traceparent: None,
     };
     queue.push("host-2", &elsewhere).await.unwrap();
@@ -239,6 +242,7 @@ async fn a_panic_ends_only_its_handler(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
     let panics = Dispatch {
         job_id: Uuid::now_v7(),
+        pulls: None,
         traceparent: Some("panic".to_owned()),
     };
     queue.push(HOST, &panics).await.unwrap();
@@ -394,6 +398,7 @@ async fn redis_restarted_runs_new_pushes_beside_old_handlers() {
         let start = Instant::now();
         let down = Dispatch {
             job_id: Uuid::now_v7(),
+            pulls: None,
             traceparent: None,
         };
         assert!(queue.push(HOST, &down).await.is_err());
@@ -417,6 +422,7 @@ async fn redis_may_be_down_at_the_start() {
     let mut worker = Worker::open(&queue, "w", 1);
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
+        pulls: None,
         traceparent: None,
     };
     let start = Instant::now();

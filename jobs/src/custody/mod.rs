@@ -10,4 +10,4 @@ mod record;
 pub(crate) use lock::{
     Custody, Fate, conclude, fenced, keeping, lock, settled_version, try_lock, unlock,
 };
-pub(crate) use record::{Observation, is_meant, locked_or_new, record};
+pub(crate) use record::{Observation, is_meant, last_meant, locked_or_new, record};

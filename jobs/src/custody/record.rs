@@ -3,7 +3,7 @@
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter,
+    IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
 };
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag, job};
@@ -21,6 +21,27 @@ pub(crate) async fn find(
     engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
         .filter(engine_image::Column::ImageId.eq(image_id))
+        .one(services.db.write())
+        .await
+}
+
+/// The image that a reference meant when it was last recorded, with its row's version: a guess at what it means now. None
+/// while somebody changes the image.
+pub(crate) async fn last_meant(
+    services: &Services,
+    host_id: Uuid,
+    reference: &str,
+) -> Result<Option<(String, i64)>, DbErr> {
+    engine_image::Entity::find()
+        .select_only()
+        .columns([engine_image::Column::ImageId, engine_image::Column::Version])
+        .join_rev(JoinType::InnerJoin, engine_tag::Relation::EngineImage.def())
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_image::Column::Status.eq(EngineImageStatus::Present))
+        .filter(engine_image::Column::LockUntil.is_null())
+        .order_by_desc(engine_tag::Column::Id)
+        .into_tuple()
         .one(services.db.write())
         .await
 }

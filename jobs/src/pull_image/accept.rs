@@ -3,14 +3,14 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
-use wharfinger_entity::{Credits, ImageVisibility, JobKind, JobState, image, job};
+use wharfinger_entity::{Credits, ImageVisibility, JobKind, JobState, host, image, job};
 
 use crate::accept::{Key, draft, within_limits};
 use crate::credits::{Account, Balance};
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::hosts;
 use crate::services::Services;
+use crate::{dispatch, hosts};
 
 /// Longest fully qualified reference that is stored, in characters.
 const MAX_REFERENCE_LENGTH: usize = 512;
@@ -47,11 +47,11 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {
-            Ok::<_, ServiceError>((job, Balance::from(account.user()), false))
+            Ok::<_, ServiceError>((job, Balance::from(account.user()), New::No))
         } else {
             let host = hosts::place(&tx, services, request.user_id, request.host, &stored).await?;
             within_limits(&tx, request.user_id, &services.settings.limits, now).await?;
-            let mut job = draft(
+            let (mut job, place) = draft(
                 &tx,
                 services,
                 &mut account,
@@ -85,13 +85,33 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
-            Ok::<_, ServiceError>((job, account.save().await?, true))
+            let new = if place.next && job.state == JobState::Queued {
+                New::Next(host)
+            } else {
+                New::Yes
+            };
+            Ok::<_, ServiceError>((job, account.save().await?, new))
         }
     })?;
-    if new {
-        services.announce(&job, Some(balance));
+    match new {
+        New::No => {}
+        New::Yes => services.announce(&job, Some(balance)),
+        New::Next(host) => {
+            dispatch::hand_out(services, host, &job);
+            services.announce_handed_out(&job, Some(balance));
+        }
     }
     Ok(job)
+}
+
+/// Whether a job came of the request.
+enum New {
+    /// The one of an earlier call with the same key.
+    No,
+    /// A new one.
+    Yes,
+    /// A new one, and nobody waits for its host.
+    Next(host::Model),
 }
 
 /// The image that everyone may use under this reference on a host, if there is one: it costs nothing and is there already.

@@ -3,6 +3,7 @@
 //! [`accept`] records the request and holds its credits; `run` is what a worker does with it.
 
 mod accept;
+pub(crate) mod ahead;
 pub(crate) mod put_back;
 mod record;
 pub(crate) mod resolve;

@@ -3,10 +3,13 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use wharfinger_entity::{Credits, JobErrorCode, engine_image, job};
 
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ahead::{Look, look};
 use super::settle::is_public;
 use crate::claim;
 use crate::credits::Account;
-use crate::custody::{self, Observation};
+use crate::custody;
 use crate::db::in_transaction;
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
@@ -21,32 +24,31 @@ const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
 
 /// Records what the engine has before it is asked for anything, and moves the hold to the expected charge: one
 /// transaction, looked at again as long as the image's row changes in between.
-pub(super) async fn record_and_hold(run: &JobRun, manifest: &Manifest) -> Result<(), RunError> {
+/// `ahead` is a look at the engine that is under way.
+pub(super) async fn record_and_hold(
+    run: &JobRun,
+    manifest: &Manifest,
+    ahead: Option<AbortOnDropHandle<Option<Look>>>,
+) -> Result<(), RunError> {
     let services = &run.parts.services;
-    let engine = &run.parts.engine;
+    let image_id = &manifest.config_digest;
+    let mut looked = match ahead {
+        // A look that panicked is done again.
+        Some(look) => look.await.ok().flatten(),
+        None => None,
+    };
     loop {
-        let version =
-            custody::settled_version(services, run.host_id, &manifest.config_digest).await?;
-        let (image, tag) = tokio::try_join!(
-            engine.inspect(&manifest.config_digest),
-            engine.inspect(&run.job.reference)
-        )?;
-        let seen = Observation {
-            version,
-            present: image.is_some(),
-            tag_means: tag.map(|image| image.id),
+        let seen = match looked.take().filter(|look| look.image_id == *image_id) {
+            Some(look) => look.seen,
+            None => {
+                let version = custody::settled_version(services, run.host_id, image_id).await?;
+                look(&run.parts, image_id, &run.job.reference, version).await?
+            }
         };
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
-            let row = custody::record(
-                &tx,
-                run.host_id,
-                &manifest.config_digest,
-                &run.job.reference,
-                &seen,
-                now,
-            )
-            .await?;
+            let row =
+                custody::record(&tx, run.host_id, image_id, &run.job.reference, &seen, now).await?;
             let Some(row) = row else {
                 return Ok::<_, ServiceError>(Recorded::LookAgain);
             };

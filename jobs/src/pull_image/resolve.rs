@@ -1,6 +1,5 @@
 //! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
@@ -15,28 +14,17 @@ use crate::worker::run::{JobRun, RunError};
 /// The longest that a registry's Retry-After is heeded.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// A read that was begun while the job was being claimed: the claim waits for the database, the read for the registry.
-pub(crate) type Reading = AbortOnDropHandle<Result<Manifest, RegistryError>>;
-
-/// Begins to read the manifest of a job that is about to be claimed; none if its reference cannot be read.
-pub(crate) fn begin(parts: &Arc<Parts>, reference: &str) -> Option<Reading> {
-    let reference: ImageReference = reference.parse().ok()?;
-    let parts = Arc::clone(parts);
-    Some(AbortOnDropHandle::new(tokio::spawn(async move {
-        read(&parts, &reference).await
-    })))
-}
-
-/// What the reference means now, for the engine's platform.
+/// What the reference means now, for the engine's platform. `begun` is a read that is under way.
 pub(super) async fn resolve(
     run: &JobRun,
     reference: &ImageReference,
+    begun: Option<AbortOnDropHandle<Result<Manifest, RegistryError>>>,
 ) -> Result<Manifest, RunError> {
     run.report(PullSnapshot {
         phase: PullPhase::Resolving,
         ..PullSnapshot::default()
     });
-    let begun = match run.begun_reading() {
+    let begun = match begun {
         // A read that panicked is done again.
         Some(reading) => reading.await.ok(),
         None => None,
@@ -48,7 +36,11 @@ pub(super) async fn resolve(
     manifest.map_err(|error| registry_failure(&error).into())
 }
 
-async fn read(parts: &Parts, reference: &ImageReference) -> Result<Manifest, RegistryError> {
+/// Asks the registry.
+pub(super) async fn read(
+    parts: &Parts,
+    reference: &ImageReference,
+) -> Result<Manifest, RegistryError> {
     let platform = parts.info.borrow().as_ref().map_or_else(
         || Platform::new("linux", std::env::consts::ARCH, None),
         |info| Platform::new(&info.os, &info.architecture, info.variant.as_deref()),

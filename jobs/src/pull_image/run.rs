@@ -84,8 +84,12 @@ async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
-    let manifest = timed("resolve", resolve(run, &reference)).await?;
-    timed("record", Box::pin(record_and_hold(run, &manifest))).await?;
+    let (reading, look) = run
+        .take_ahead()
+        .map(|ahead| (ahead.manifest, ahead.look))
+        .unzip();
+    let manifest = timed("resolve", resolve(run, &reference, reading)).await?;
+    timed("record", Box::pin(record_and_hold(run, &manifest, look))).await?;
     timed("transfer", transfer(run, &reference, &manifest)).await?;
     timed("inspect", inspect(run, &reference, &manifest)).await
 }

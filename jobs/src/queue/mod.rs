@@ -28,6 +28,10 @@ pub use self::redis::RedisQueue;
 pub struct Dispatch {
     /// The job to claim.
     pub job_id: Uuid,
+    /// The reference of a pull, whose manifest can be read while the job is claimed; none for a removal. Only a hint: the
+    /// claimed job says what is done.
+    #[serde(default)]
+    pub pulls: Option<String>,
     /// W3C trace context of the request that was accepted, so that one trace spans request and work.
     pub traceparent: Option<String>,
 }

@@ -51,7 +51,7 @@ pub async fn accept(
             job
         } else {
             let reference = image.reference.clone();
-            let mut job = draft(
+            let (mut job, _) = draft(
                 &tx,
                 services,
                 &mut account,

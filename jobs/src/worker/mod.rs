@@ -158,7 +158,7 @@ impl Worker {
                         () = stop.cancelled() => return,
                         answering = answers.wait_for(|answers| *answers) => if answering.is_err() { return },
                     }
-                    Box::pin(run::run(&parts, host_id, dispatch.job_id)).await;
+                    Box::pin(run::run(&parts, host_id, dispatch)).await;
                     parts.services.wake.notify_one();
                 }
             }

@@ -17,8 +17,9 @@ use crate::error::{JobFailure, ServiceError, Then};
 use crate::frame::ProgressFrame;
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
+use crate::pull_image::ahead::Ahead;
 use crate::pull_image::put_back::put_back;
-use crate::pull_image::resolve::{self, Reading};
+use crate::queue::Dispatch;
 use crate::reconcile::ReconcileError;
 use crate::worker::Parts;
 use crate::{pull_image, reconcile, remove_image};
@@ -89,7 +90,7 @@ pub(crate) struct JobRun {
     lost: CancellationToken,
     sequence: AtomicI32,
     snapshot: Mutex<PullSnapshot>,
-    reading: Mutex<Option<Reading>>,
+    ahead: Mutex<Option<Ahead>>,
 }
 
 impl JobRun {
@@ -98,7 +99,7 @@ impl JobRun {
         host_id: Uuid,
         job: job::Model,
         lease: Lease,
-        reading: Option<Reading>,
+        ahead: Option<Ahead>,
     ) -> Self {
         let frame = ProgressFrame::of(&job);
         Self {
@@ -110,7 +111,7 @@ impl JobRun {
             lost: CancellationToken::new(),
             sequence: AtomicI32::new(job.sequence),
             snapshot: Mutex::new(frame.snapshot),
-            reading: Mutex::new(reading),
+            ahead: Mutex::new(ahead.filter(|ahead| ahead.reference == job.reference)),
             job,
         }
     }
@@ -130,9 +131,9 @@ impl JobRun {
         }
     }
 
-    /// The read of the manifest that was begun with the claim, once.
-    pub(crate) fn begun_reading(&self) -> Option<Reading> {
-        self.reading
+    /// What was begun to be read with the claim, once.
+    pub(crate) fn take_ahead(&self) -> Option<Ahead> {
+        self.ahead
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -190,9 +191,13 @@ impl JobRun {
 }
 
 /// Claims the job and runs one attempt of it. Returns when there is nothing left to do here.
-pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
+pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let services = &parts.services;
-    let reading = begin_reading(parts, job_id).await;
+    let job_id = dispatch.job_id;
+    // Whoever loses the claim drops what is being read.
+    let ahead = dispatch
+        .pulls
+        .and_then(|reference| Ahead::begin(parts, host_id, reference));
     let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
@@ -209,7 +214,7 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
             tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt)
         }
     };
-    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease, reading));
+    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease, ahead));
     let _registered = parts.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");
@@ -229,19 +234,6 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, job_id: Uuid) {
     }
     .instrument(span)
     .await;
-}
-
-/// Begins to read the manifest of a pull that waits. Whoever loses the claim drops the read.
-async fn begin_reading(parts: &Arc<Parts>, job_id: Uuid) -> Option<Reading> {
-    let job = job::Entity::find_by_id(job_id)
-        .one(parts.services.db.read())
-        .await
-        .ok()??;
-    let waits = matches!(job.state, JobState::Queued | JobState::Retrying);
-    if !waits || job.kind != JobKind::PullImage {
-        return None;
-    }
-    resolve::begin(parts, &job.reference)
 }
 
 /// Records how the attempt ended, unless it settled itself.

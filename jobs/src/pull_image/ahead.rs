@@ -1,0 +1,74 @@
+//! What a pull needs to know and nobody has to be the job's worker for, read while the job is being claimed: the claim
+//! waits for the database, these for the registry and the engine.
+
+use std::sync::Arc;
+
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+use wharfinger_entity::ImageReference;
+
+use super::resolve;
+use crate::custody::{self, Observation};
+use crate::engine::EngineError;
+use crate::registry::{Manifest, RegistryError};
+use crate::worker::Parts;
+
+/// Reads that are under way. Dropped, they stop.
+pub(crate) struct Ahead {
+    /// As the queue told it: what was read is worth nothing for a job of another reference.
+    pub(crate) reference: String,
+    /// What the reference means upstream.
+    pub(super) manifest: AbortOnDropHandle<Result<Manifest, RegistryError>>,
+    /// What the engine has.
+    pub(super) look: AbortOnDropHandle<Option<Look>>,
+}
+
+/// What the engine had of the image that the reference meant last time.
+pub(super) struct Look {
+    pub(super) image_id: String,
+    pub(super) seen: Observation,
+}
+
+impl Ahead {
+    /// Begins to read for a pull of `reference` on a host; none if it cannot be read.
+    pub(crate) fn begin(parts: &Arc<Parts>, host_id: Uuid, reference: String) -> Option<Self> {
+        let parsed: ImageReference = reference.parse().ok()?;
+        let manifest = {
+            let parts = Arc::clone(parts);
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { resolve::read(&parts, &parsed).await },
+            ))
+        };
+        let look = {
+            let (parts, reference) = (Arc::clone(parts), reference.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let (image_id, version) = custody::last_meant(&parts.services, host_id, &reference)
+                    .await
+                    .ok()??;
+                let seen = look(&parts, &image_id, &reference, version).await.ok()?;
+                Some(Look { image_id, seen })
+            }))
+        };
+        Some(Self {
+            reference,
+            manifest,
+            look,
+        })
+    }
+}
+
+/// What the engine has now; `version` was read before.
+pub(super) async fn look(
+    parts: &Parts,
+    image_id: &str,
+    reference: &str,
+    version: i64,
+) -> Result<Observation, EngineError> {
+    let engine = &parts.engine;
+    let (image, tag) = tokio::try_join!(engine.inspect(image_id), engine.inspect(reference))?;
+    Ok(Observation {
+        version,
+        present: image.is_some(),
+        tag_means: tag.map(|image| image.id),
+    })
+}
