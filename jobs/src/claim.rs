@@ -3,14 +3,16 @@
 //! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
 //! the newest.
 
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QuerySelect, Select, TryIntoModel,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, job_attempt};
+use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job};
 
 use crate::db::{for_update, in_transaction};
+use crate::dispatch;
 use crate::error::{JobFailure, ServiceError};
 use crate::frame::{ProgressFrame, beyond};
 use crate::outcome::{self, Outcome};
@@ -26,57 +28,53 @@ pub(crate) struct Lease {
 
 /// Takes a job of this host for a new attempt. None when there is nothing to take: it ended, somebody else has it, it
 /// is not due, or an earlier job of its user on the same reference has not ended.
+///
+/// One statement takes it, if it is as it was when it was read: no transaction, because a pull waits for this.
 pub(crate) async fn claim(
     services: &Services,
     host_id: Uuid,
     worker: &str,
     job_id: Uuid,
 ) -> Result<Option<(job::Model, Lease)>, ServiceError> {
-    // A claim that is forgotten in a crash leaves the job to be claimed again: nothing was done for it yet, as what is
-    // recorded before the engine is asked waits for the disk, and the claim with it.
-    let claimed: Result<Option<job::Model>, ServiceError> = in_transaction!(on services.db.relaxed(), |tx| {
-        let now = services.clock.now();
-        let Some(job) = for_update(&tx, job::Entity::find_by_id(job_id))
-            .one(&tx)
-            .await?
-        else {
-            return Ok(None);
-        };
-        let waits =
-            matches!(job.state, JobState::Queued | JobState::Retrying) && job.run_after <= now;
-        if !waits || job.host_id != Some(host_id) || has_predecessor(&tx, &job).await? {
-            return Ok(None);
-        }
-        let number = job.attempt + 1;
-        job_attempt::Entity::insert(job_attempt::ActiveModel {
-            id: Set(Uuid::now_v7()),
-            job_id: Set(job.id),
-            number: Set(number),
-            worker: Set(worker.to_owned()),
-            started_at: Set(now),
-            finished_at: Set(None),
-            error_code: Set(None),
-            error_message: Set(None),
-            error_retryable: Set(None),
-        })
-        .exec_without_returning(&tx)
+    let now = services.clock.now();
+    let Some(job) = claimable(host_id, job_id, now)
+        .one(services.db.write())
+        .await?
+    else {
+        return Ok(None);
+    };
+    let (attempt, sequence) = (job.attempt, job.sequence);
+    let number = attempt + 1;
+    let (max_attempts, started_at) = (job.max_attempts, job.started_at);
+    let mut claimed = job.into_active_model();
+    claimed.state = Set(JobState::Running);
+    claimed.attempt = Set(number);
+    claimed.max_attempts = Set(max_attempts.max(number));
+    claimed.worker = Set(Some(worker.to_owned()));
+    claimed.lease_until = Set(Some(now.after(services.settings.worker.lease)));
+    claimed.dispatched_at = Set(None);
+    claimed.started_at = Set(started_at.or(Some(now)));
+    claimed.sequence = Set(beyond(sequence));
+    claimed.progress = Set(None);
+    claimed.error_code = Set(None);
+    claimed.error_message = Set(None);
+    claimed.error_retryable = Set(None);
+    let job = claimed.clone().try_into_model()?;
+    // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
+    // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
+    let taken = job::Entity::update_many()
+        .set(claimed)
+        .filter(waits(host_id, job_id, now))
+        .filter(job::Column::Attempt.eq(attempt))
+        .filter(job::Column::Sequence.eq(sequence))
+        .exec(services.db.relaxed())
         .await?;
-        let mut claimed = job.clone().into_active_model();
-        claimed.state = Set(JobState::Running);
-        claimed.attempt = Set(number);
-        claimed.max_attempts = Set(job.max_attempts.max(number));
-        claimed.worker = Set(Some(worker.to_owned()));
-        claimed.lease_until = Set(Some(now.after(services.settings.worker.lease)));
-        claimed.dispatched_at = Set(None);
-        claimed.started_at = Set(job.started_at.or(Some(now)));
-        claimed.sequence = Set(beyond(job.sequence));
-        claimed.progress = Set(None);
-        claimed.error_code = Set(None);
-        claimed.error_message = Set(None);
-        claimed.error_retryable = Set(None);
-        Ok(Some(claimed.update(&tx).await?))
-    });
-    let Some(job) = claimed? else { return Ok(None) };
+    if taken.rows_affected == 0 {
+        return Ok(None);
+    }
+    if let Err(error) = outcome::begin_attempt(services.db.relaxed(), &job, now).await {
+        tracing::warn!(job.id = %job.id, %error, "could not note an attempt: its end notes it");
+    }
     services.announce(&job, None);
     let lease = Lease {
         job_id: job.id,
@@ -86,17 +84,35 @@ pub(crate) async fn claim(
     Ok(Some((job, lease)))
 }
 
-/// Whether an earlier job of the same user on the same (host, reference) has not ended: they run in order.
-async fn has_predecessor(tx: &DatabaseTransaction, job: &job::Model) -> Result<bool, DbErr> {
-    let earlier = job::Entity::find()
-        .filter(job::Column::UserId.eq(job.user_id))
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::HostId.eq(job.host_id))
-        .filter(job::Column::Reference.eq(&job.reference))
-        .filter(job::Column::Ordinal.lt(job.ordinal))
-        .count(tx)
+/// That a job waits on this host and is due.
+fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
+    Condition::all()
+        .add(job::Column::Id.eq(job_id))
+        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
+        .add(job::Column::RunAfter.lte(now))
+        .add(job::Column::HostId.eq(host_id))
+}
+
+/// The job, if it waits and no earlier job of its user on the same reference is to end before it. Such a one can go away
+/// after this, but not come: who is accepted later comes later.
+fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity> {
+    job::Entity::find()
+        .filter(waits(host_id, job_id, now))
+        .filter(Expr::not_exists(dispatch::predecessor()))
+}
+
+/// Stores the changes of a job whose row is locked. Returns it as it is then, without reading it again.
+pub(crate) async fn save(
+    tx: &DatabaseTransaction,
+    changed: job::ActiveModel,
+) -> Result<job::Model, DbErr> {
+    let job = changed.clone().try_into_model()?;
+    job::Entity::update_many()
+        .set(changed)
+        .filter(job::Column::Id.eq(job.id))
+        .exec(tx)
         .await?;
-    Ok(earlier > 0)
+    Ok(job)
 }
 
 /// Locks the job of a lease; none when the lease was lost.

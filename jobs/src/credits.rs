@@ -236,16 +236,17 @@ impl<'t> Account<'t> {
     /// Stores the totals. Everything before is undone unless this is called and the transaction commits.
     pub(crate) async fn save(self) -> Result<Balance, LedgerError> {
         let balance = Balance::from(&self.user);
-        user::Entity::update(user::ActiveModel {
-            id: Set(self.user.id),
-            total: Set(self.user.total),
-            held: Set(self.user.held),
-            ledger_entries: Set(self.user.ledger_entries),
-            accepted_jobs: Set(self.user.accepted_jobs),
-            ..Default::default()
-        })
-        .exec(self.tx)
-        .await?;
+        user::Entity::update_many()
+            .set(user::ActiveModel {
+                total: Set(self.user.total),
+                held: Set(self.user.held),
+                ledger_entries: Set(self.user.ledger_entries),
+                accepted_jobs: Set(self.user.accepted_jobs),
+                ..Default::default()
+            })
+            .filter(user::Column::Id.eq(self.user.id))
+            .exec(self.tx)
+            .await?;
         Ok(balance)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult,
     QueryFilter, QueryOrder, QuerySelect,
@@ -217,17 +217,34 @@ async fn handed_out(
         .await
 }
 
-/// The next jobs of a host in fair order. A job waits for earlier ones of its user on the same reference.
+/// The next jobs of a host in fair order.
 async fn next_in_turn(
     services: &Services,
     host_id: Uuid,
     now: Timestamp,
     room: u64,
 ) -> Result<Vec<Waiting>, DbErr> {
+    job::Entity::find()
+        .select_only()
+        .columns(Waiting::COLUMNS)
+        .filter(waiting_on(host_id))
+        .filter(job::Column::DispatchedAt.is_null())
+        .filter(job::Column::RunAfter.lte(now))
+        .filter(Expr::not_exists(predecessor()))
+        .order_by_asc(job::Column::Turn)
+        .order_by_asc(job::Column::Id)
+        .limit(room)
+        .into_model()
+        .all(services.db.read())
+        .await
+}
+
+/// Selects the earlier jobs of a job's user on the same (host, reference) that have not ended: they run in order.
+pub(crate) fn predecessor() -> SelectStatement {
     let earlier = Alias::new("earlier");
     let column = |column: job::Column| (earlier.clone(), column);
     let own = |column: job::Column| (job::Entity, column);
-    let predecessor = Query::select()
+    Query::select()
         .expr(Expr::value(1))
         .from_as(job::Entity, earlier.clone())
         .and_where(Expr::col(column(job::Column::UserId)).equals(own(job::Column::UserId)))
@@ -235,20 +252,7 @@ async fn next_in_turn(
         .and_where(Expr::col(column(job::Column::HostId)).equals(own(job::Column::HostId)))
         .and_where(Expr::col(column(job::Column::Reference)).equals(own(job::Column::Reference)))
         .and_where(Expr::col(column(job::Column::Ordinal)).lt(Expr::col(own(job::Column::Ordinal))))
-        .to_owned();
-    job::Entity::find()
-        .select_only()
-        .columns(Waiting::COLUMNS)
-        .filter(waiting_on(host_id))
-        .filter(job::Column::DispatchedAt.is_null())
-        .filter(job::Column::RunAfter.lte(now))
-        .filter(Expr::not_exists(predecessor))
-        .order_by_asc(job::Column::Turn)
-        .order_by_asc(job::Column::Id)
-        .limit(room)
-        .into_model()
-        .all(services.db.read())
-        .await
+        .to_owned()
 }
 
 fn waiting_on(host_id: Uuid) -> Condition {
@@ -272,6 +276,7 @@ async fn push(
         traceparent: job.traceparent.clone(),
     };
     services.queue.push(&host.name, &dispatch).await?;
+    tracing::debug!(job.id = %job.id, host = host.name, "handed a job out");
     // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
     job::Entity::update_many()
         .set(job::ActiveModel {

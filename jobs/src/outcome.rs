@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, QueryFilter,
 };
+use uuid::Uuid;
 use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_attempt};
 
 use crate::credits::{Account, Balance};
@@ -141,25 +142,52 @@ fn after_failure(
     }
 }
 
+/// Notes that the attempt that the job is at began.
+pub(crate) async fn begin_attempt(
+    db: &impl ConnectionTrait,
+    job: &job::Model,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    job_attempt::Entity::insert(job_attempt::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        job_id: Set(job.id),
+        number: Set(job.attempt),
+        worker: Set(job.worker.clone().unwrap_or_default()),
+        started_at: Set(now),
+        finished_at: Set(None),
+        error_code: Set(None),
+        error_message: Set(None),
+        error_retryable: Set(None),
+    })
+    .exec_without_returning(db)
+    .await?;
+    Ok(())
+}
+
 /// Closes the attempt that runs.
 pub(crate) async fn finish_attempt(
     tx: &DatabaseTransaction,
     job: &job::Model,
     error: Option<&JobFailure>,
     now: Timestamp,
-) -> Result<(), sea_orm::DbErr> {
-    job_attempt::Entity::update_many()
-        .set(job_attempt::ActiveModel {
-            finished_at: Set(Some(now)),
-            error_code: Set(error.map(|error| error.code)),
-            error_message: Set(error.map(|error| error.message.clone())),
-            error_retryable: Set(error.map(JobFailure::is_retryable)),
-            ..Default::default()
-        })
-        .filter(job_attempt::Column::JobId.eq(job.id))
-        .filter(job_attempt::Column::Number.eq(job.attempt))
-        .exec(tx)
-        .await?;
+) -> Result<(), DbErr> {
+    let finish = || {
+        job_attempt::Entity::update_many()
+            .set(job_attempt::ActiveModel {
+                finished_at: Set(Some(now)),
+                error_code: Set(error.map(|error| error.code)),
+                error_message: Set(error.map(|error| error.message.clone())),
+                error_retryable: Set(error.map(JobFailure::is_retryable)),
+                ..Default::default()
+            })
+            .filter(job_attempt::Column::JobId.eq(job.id))
+            .filter(job_attempt::Column::Number.eq(job.attempt))
+    };
+    if finish().exec(tx).await?.rows_affected == 0 {
+        // Its worker vanished between taking the job and noting that it did.
+        begin_attempt(tx, job, now).await?;
+        finish().exec(tx).await?;
+    }
     Ok(())
 }
 

@@ -47,7 +47,10 @@ impl Installation {
             ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
             ("WHARFINGER_CREDITS__INITIAL", "1000000"),
             ("WHARFINGER_HOST_NAME", "bench"),
-            ("WHARFINGER_LOG", "warn"),
+            (
+                "WHARFINGER_LOG",
+                &std::env::var("LOG").unwrap_or_else(|_| "warn".into()),
+            ),
             ("DOCKER_HOST", engine),
         ] {
             installation.set(name, value);

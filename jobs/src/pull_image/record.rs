@@ -1,6 +1,6 @@
 //! Before the engine is asked for anything: what it has already is recorded, and the hold becomes the expected charge.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
+use sea_orm::{ActiveValue::Set, IntoActiveModel};
 use wharfinger_entity::{Credits, JobErrorCode, engine_image, job};
 
 use tokio_util::task::AbortOnDropHandle;
@@ -71,7 +71,7 @@ pub(super) async fn record_and_hold(
             if job.tag_before.is_none() {
                 changed.tag_before = Set(Some(seen.tag_means.clone().unwrap_or_default()));
             }
-            changed.update(&tx).await?;
+            claim::save(&tx, changed).await?;
             account.save().await?;
             Ok(Recorded::Yes)
         })?;

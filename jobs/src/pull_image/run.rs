@@ -64,8 +64,9 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
 async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
     let began = Instant::now();
     let done = work.await;
-    histogram!("wharfinger_pull_phase_seconds", "phase" => phase)
-        .record(began.elapsed().as_secs_f64());
+    let took = began.elapsed();
+    tracing::debug!(phase, ?took, "a phase of the pull ended");
+    histogram!("wharfinger_pull_phase_seconds", "phase" => phase).record(took.as_secs_f64());
     done
 }
 

@@ -194,6 +194,7 @@ impl JobRun {
 pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let services = &parts.services;
     let job_id = dispatch.job_id;
+    tracing::debug!(job.id = %job_id, "the queue gave a job");
     // Whoever loses the claim drops what is being read.
     let ahead = dispatch
         .pulls
