@@ -234,3 +234,48 @@ impl JobErrorCode {
         }
     }
 }
+
+/// An administrative act.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(64))")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AuditAction {
+    /// A user was made.
+    #[sea_orm(string_value = "CREATE_USER")]
+    CreateUser,
+    /// A user's role, status or password was changed.
+    #[sea_orm(string_value = "UPDATE_USER")]
+    UpdateUser,
+    /// Credits were given or taken back.
+    #[sea_orm(string_value = "GRANT_CREDITS")]
+    GrantCredits,
+    /// An image was published.
+    #[sea_orm(string_value = "SET_IMAGE_VISIBILITY")]
+    SetImageVisibility,
+    /// A public image was to be removed.
+    #[sea_orm(string_value = "REMOVE_PUBLIC_IMAGE")]
+    RemovePublicImage,
+    /// New jobs were kept from a host, or let onto it again.
+    #[sea_orm(string_value = "SET_HOST_SCHEDULABLE")]
+    SetHostSchedulable,
+    /// A queue was paused or resumed.
+    #[sea_orm(string_value = "SET_QUEUE_PAUSED")]
+    SetQueuePaused,
+    /// Another user's job was run again.
+    #[sea_orm(string_value = "RETRY_JOB")]
+    RetryJob,
+    /// Dead letters were run again.
+    #[sea_orm(string_value = "RETRY_DEAD_JOBS")]
+    RetryDeadJobs,
+    /// A dead letter was taken off the list.
+    #[sea_orm(string_value = "DISCARD_JOB")]
+    DiscardJob,
+    /// Another user's job was stopped.
+    #[sea_orm(string_value = "CANCEL_JOB")]
+    CancelJob,
+    /// Private images not in use were to be removed.
+    #[sea_orm(string_value = "SWEEP_IMAGES")]
+    SweepImages,
+}

@@ -5,6 +5,7 @@
 //! Uniqueness among the living (one live holding, one live payment) uses a nullable `live` column in a unique key,
 //! because rows whose `live` is NULL never collide on any of the three databases.
 pub mod api_token;
+pub mod audit_entry;
 pub mod credits;
 pub mod digest;
 pub mod engine_image;
@@ -25,7 +26,7 @@ pub mod user;
 pub use credits::{Credits, CreditsError};
 pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use enums::{
-    EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState,
+    AuditAction, EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState,
     LedgerEntryKind, Role, UserStatus,
 };
 pub use reference::{ImageReference, ReferenceError};

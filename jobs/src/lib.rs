@@ -7,6 +7,7 @@
 mod accept;
 pub mod accounts;
 pub mod announce;
+pub mod audit;
 pub mod cancel_job;
 mod claim;
 pub mod clock;

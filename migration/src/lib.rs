@@ -12,6 +12,7 @@ mod m20261123_000001_accounts;
 mod m20261123_000002_images;
 mod m20261123_000003_jobs;
 mod m20261123_000004_ledger;
+mod m20261124_000005_audit;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_images::Migration),
             Box::new(m20261123_000003_jobs::Migration),
             Box::new(m20261123_000004_ledger::Migration),
+            Box::new(m20261124_000005_audit::Migration),
         ]
     }
 }

@@ -219,3 +219,33 @@ pub(crate) enum UserErrorCode {
     /// Something else about the input.
     InvalidInput,
 }
+
+/// An administrative act.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "wharfinger_entity::AuditAction")]
+pub(crate) enum AuditAction {
+    /// A user was made.
+    CreateUser,
+    /// A user's role, status or password was changed.
+    UpdateUser,
+    /// Credits were given or taken back.
+    GrantCredits,
+    /// An image was published.
+    SetImageVisibility,
+    /// A public image was to be removed.
+    RemovePublicImage,
+    /// New jobs were kept from a host, or let onto it again.
+    SetHostSchedulable,
+    /// A queue was paused or resumed.
+    SetQueuePaused,
+    /// Another user's job was run again.
+    RetryJob,
+    /// Dead letters were run again.
+    RetryDeadJobs,
+    /// A dead letter was taken off the list.
+    DiscardJob,
+    /// Another user's job was stopped.
+    CancelJob,
+    /// Private images not in use were to be removed.
+    SweepImages,
+}

@@ -11,15 +11,17 @@ pub(crate) enum Kind {
     Job,
     Host,
     LedgerEntry,
+    AuditEntry,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::User,
         Self::Image,
         Self::Job,
         Self::Host,
         Self::LedgerEntry,
+        Self::AuditEntry,
     ];
 
     fn prefix(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Job => "job",
             Self::Host => "host",
             Self::LedgerEntry => "entry",
+            Self::AuditEntry => "audit",
         }
     }
 

@@ -59,5 +59,6 @@ pub fn sdl() -> String {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    GraphQlSchema::build(Query, Mutation, Subscription).register_output_type::<types::Node>()
+    GraphQlSchema::build(Query::default(), Mutation::default(), Subscription)
+        .register_output_type::<types::Node>()
 }

@@ -1,6 +1,7 @@
 //! What the API reads. Every function answers for a [`Viewer`] and never with what that viewer may not see; every list is
 //! paged by keys, so that pages stay right while rows come and go.
 
+pub mod audit;
 pub mod hosts;
 pub mod images;
 pub mod jobs;

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use wharfinger_jobs::db::DbErr;
 use wharfinger_jobs::queries::page::Page;
 
-use super::{Host, Image, Job, LedgerEntry};
+use super::{AuditEntry, Host, Image, Job, LedgerEntry};
 use crate::graphql::context::database;
 
 /// Where a page lies in its list.
@@ -106,4 +106,11 @@ connection!(
     LedgerEntry,
     "a ledger",
     "A movement of credits"
+);
+connection!(
+    AuditEntryConnection,
+    AuditEntryEdge,
+    AuditEntry,
+    "the audit log",
+    "An administrative act"
 );

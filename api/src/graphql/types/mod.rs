@@ -1,5 +1,6 @@
 //! The contract's object types: thin faces of what the jobs crate reads. A field that needs another row asks a loader.
 
+mod audit;
 mod balance;
 mod connection;
 mod host;
@@ -9,9 +10,10 @@ mod ledger;
 mod progress;
 mod user;
 
+pub(crate) use audit::{AuditEntry, AuditFilter};
 pub(crate) use balance::Balance;
 pub(crate) use connection::{
-    HostConnection, ImageConnection, JobConnection, LedgerEntryConnection,
+    AuditEntryConnection, HostConnection, ImageConnection, JobConnection, LedgerEntryConnection,
 };
 pub(crate) use host::Host;
 pub(crate) use image::{Image, ImageFilter};
@@ -43,6 +45,8 @@ pub(crate) enum Node {
     Host(Host),
     /// A movement of credits.
     LedgerEntry(LedgerEntry),
+    /// An administrative act.
+    AuditEntry(AuditEntry),
 }
 
 /// A problem that the caller can mend. Nothing changed for the item at fault.

@@ -1,28 +1,30 @@
-//! What can be asked.
+//! What every user asks: about themselves, their images and jobs, and the hosts.
 
 use async_graphql::{Context, ID, Object, Result};
 use wharfinger_jobs::queries;
 use wharfinger_jobs::queries::page::PageArgs;
 
-use super::context::{administrator, caller, coded, internal, list, loaders, services, viewer};
-use super::enums::ImageOrder;
-use super::ids::{self, Kind};
-use super::loaders::{HostId, ImageId, JobId, LedgerEntryId, UserId};
-use super::types::{
-    Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job, JobConnection,
-    JobFilter, LedgerEntry, Node, User, jobs,
+use crate::graphql::context::{
+    administrator, caller, coded, internal, list, loaders, services, viewer,
+};
+use crate::graphql::enums::ImageOrder;
+use crate::graphql::ids::{self, Kind};
+use crate::graphql::loaders::{AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, UserId};
+use crate::graphql::types::{
+    AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
+    JobConnection, JobFilter, LedgerEntry, Node, User, jobs,
 };
 use crate::http::ErrorCode;
 
 /// Ids that `nodes` takes at most.
 const MAX_NODES: usize = 100;
 
-/// What can be asked.
-pub struct Query;
+/// What every user asks.
+#[derive(Default)]
+pub struct UserQuery;
 
-/// What can be asked.
 #[Object]
-impl Query {
+impl UserQuery {
     /// The signed-in user.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
         Ok(User(caller(ctx)?.user.clone()))
@@ -211,6 +213,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .load_one(LedgerEntryId(id))
             .await
             .map(|entry| entry.map(|entry| Node::LedgerEntry(LedgerEntry(entry)))),
+        Kind::AuditEntry => loaders
+            .load_one(AuditEntryId(id))
+            .await
+            .map(|entry| entry.map(|entry| Node::AuditEntry(AuditEntry(entry)))),
     };
     node.map_err(|error| internal(&*error))
 }

@@ -1,4 +1,4 @@
-//! What can be done. The services do it; here is only who may, and what is answered.
+//! Jobs: asked for, stopped, run again.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::job;
@@ -7,13 +7,14 @@ use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::retry_job::retry_job;
 use wharfinger_jobs::{error, pull_image, remove_image};
 
-use super::context::{caller, mendable, owner, services};
-use super::ids::Kind;
-use super::types::{Job, UserError};
+use crate::graphql::context::{caller, mendable, owner, services};
+use crate::graphql::ids::Kind;
+use crate::graphql::types::{Job, UserError};
 use crate::measure;
 
-/// What can be done.
-pub struct Mutation;
+/// Jobs: asked for, stopped, run again.
+#[derive(Default)]
+pub struct JobMutation;
 
 /// An image to be pulled.
 #[derive(InputObject)]
@@ -101,9 +102,8 @@ job_payload!(
     "The job, QUEUED again; null if it cannot be."
 );
 
-/// What can be done.
 #[Object]
-impl Mutation {
+impl JobMutation {
     /// Ask for an image on a host. Returns as soon as the request is durably recorded and its credits are held.
     async fn pull_image(
         &self,

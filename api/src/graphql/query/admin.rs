@@ -1,0 +1,44 @@
+//! What administrators ask.
+
+use async_graphql::{Context, Object, Result};
+use wharfinger_jobs::queries;
+use wharfinger_jobs::queries::page::PageArgs;
+
+use crate::graphql::context::{administrator, list, services};
+use crate::graphql::types::{AuditEntryConnection, AuditFilter};
+
+/// What administrators ask.
+#[derive(Default)]
+pub struct AdminQuery;
+
+#[Object]
+impl AdminQuery {
+    /// Administrators only: who did what administrative act, when, on whom; newest first.
+    async fn audit_log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which entries.")] filter: Option<AuditFilter>,
+    ) -> Result<AuditEntryConnection> {
+        administrator(ctx)?;
+        let db = services(ctx).db.clone();
+        let filter = filter.unwrap_or_default().into();
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let entries = queries::audit::list(&db, &filter, &page)
+            .await
+            .map_err(list)?;
+        Ok(AuditEntryConnection::new(entries, move || {
+            let (db, filter) = (db.clone(), filter.clone());
+            Box::pin(async move { queries::audit::count(&db, &filter).await })
+        }))
+    }
+}

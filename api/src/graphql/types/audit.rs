@@ -1,0 +1,81 @@
+//! The audit log.
+
+use async_graphql::{ID, InputObject, Object};
+use wharfinger_entity::audit_entry;
+use wharfinger_jobs::queries::audit;
+
+use crate::graphql::enums::AuditAction;
+use crate::graphql::ids::{self, Kind};
+use crate::graphql::scalars::DateTime;
+
+/// An administrative act. Append-only; it outlives what it is about, so what is gone is named and not linked.
+#[derive(Clone)]
+pub(crate) struct AuditEntry(pub(crate) audit_entry::Model);
+
+impl From<audit_entry::Model> for AuditEntry {
+    fn from(entry: audit_entry::Model) -> Self {
+        Self(entry)
+    }
+}
+
+/// An administrative act. Append-only; it outlives what it is about, so what is gone is named and not linked.
+#[Object]
+impl AuditEntry {
+    /// Its id.
+    pub(crate) async fn id(&self) -> ID {
+        Kind::AuditEntry.id(self.0.id)
+    }
+
+    /// Who did it, by the name of the time: a user, or the part of Wharfinger that acts by itself (command line, schedule).
+    async fn actor(&self) -> &str {
+        &self.0.actor
+    }
+
+    /// What was done.
+    async fn action(&self) -> AuditAction {
+        self.0.action.into()
+    }
+
+    /// What it was done to, by the name, reference or id of the time.
+    async fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// What was asked for, as a JSON object, without secrets.
+    async fn details(&self) -> String {
+        self.0.details.to_string()
+    }
+
+    /// When.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+}
+
+/// Which entries of the audit log to list.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct AuditFilter {
+    /// Only what this user did.
+    actor_id: Option<ID>,
+    /// Only what was done to this user, image, host or job.
+    subject_id: Option<ID>,
+    /// Only these acts.
+    actions: Option<Vec<AuditAction>>,
+}
+
+impl From<AuditFilter> for audit::AuditFilter {
+    fn from(filter: AuditFilter) -> Self {
+        Self {
+            // The id of something else is the id of no user and of no subject: nothing is there.
+            actor_id: filter
+                .actor_id
+                .map(|id| Kind::User.parse(&id).unwrap_or_default()),
+            subject_id: filter
+                .subject_id
+                .map(|id| ids::parse(&id).map(|(_, id)| id).unwrap_or_default()),
+            actions: filter
+                .actions
+                .map(|actions| actions.into_iter().map(Into::into).collect()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Who did what administrative act, when, on whom. Append-only: nothing here or elsewhere changes or deletes an entry.
+
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
+use serde_json::Value;
+use uuid::Uuid;
+use wharfinger_entity::{AuditAction, Timestamp, audit_entry, user};
+
+/// Longest subject that is kept, in characters.
+const MAX_SUBJECT: usize = 512;
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A user, by id and by the name that they have now.
+    User(Uuid, String),
+    /// The program itself: its command line, its settings, its schedule.
+    Program(&'static str),
+}
+
+impl Actor {
+    /// The user's id, if it is one.
+    pub fn user_id(&self) -> Option<Uuid> {
+        match self {
+            Self::User(id, _) => Some(*id),
+            Self::Program(_) => None,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::User(_, name) => name,
+            Self::Program(name) => name,
+        }
+    }
+}
+
+impl From<&user::Model> for Actor {
+    fn from(user: &user::Model) -> Self {
+        Self::User(user.id, user.name.clone())
+    }
+}
+
+/// What an act was done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// The user, image, host or job, if it is one.
+    pub(crate) id: Option<Uuid>,
+    /// Its name, reference or id.
+    pub(crate) name: String,
+}
+
+impl Subject {
+    /// One thing.
+    pub(crate) fn one(id: Uuid, name: impl Into<String>) -> Self {
+        Self {
+            id: Some(id),
+            name: name.into(),
+        }
+    }
+}
+
+/// Enters an act into the log, in the transaction that does it: what was undone is not in the log, and what is done is.
+/// `details` must hold no secrets.
+pub(crate) async fn enter(
+    tx: &impl ConnectionTrait,
+    actor: &Actor,
+    action: AuditAction,
+    subject: Subject,
+    details: Value,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    audit_entry::Entity::insert(audit_entry::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        actor_id: Set(actor.user_id()),
+        actor: Set(actor.name().to_owned()),
+        action: Set(action),
+        subject_id: Set(subject.id),
+        subject: Set(subject.name.chars().take(MAX_SUBJECT).collect()),
+        details: Set(details),
+        created_at: Set(now),
+    })
+    .exec_without_returning(tx)
+    .await?;
+    tracing::info!(
+        actor = actor.name(),
+        ?action,
+        subject = subject.name,
+        "an administrative act"
+    );
+    Ok(())
+}

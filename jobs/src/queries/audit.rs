@@ -1,0 +1,75 @@
+//! The audit log. Administrators only: callers check.
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
+use uuid::Uuid;
+use wharfinger_entity::{AuditAction, audit_entry};
+
+use super::Viewer;
+use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use crate::db::Db;
+
+/// Which entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only what this user did.
+    pub actor_id: Option<Uuid>,
+    /// Only what was done to this thing.
+    pub subject_id: Option<Uuid>,
+    /// Only these acts.
+    pub actions: Option<Vec<AuditAction>>,
+}
+
+impl AuditFilter {
+    fn select(&self) -> Select<audit_entry::Entity> {
+        use audit_entry::Column;
+        let mut query = audit_entry::Entity::find();
+        if let Some(actor) = self.actor_id {
+            query = query.filter(Column::ActorId.eq(actor));
+        }
+        if let Some(subject) = self.subject_id {
+            query = query.filter(Column::SubjectId.eq(subject));
+        }
+        if let Some(actions) = &self.actions {
+            query = query.filter(Column::Action.is_in(actions.iter().copied()));
+        }
+        query
+    }
+}
+
+/// A page of the log, newest first.
+pub async fn list(
+    db: &Db,
+    filter: &AuditFilter,
+    page: &PageArgs,
+) -> Result<Page<audit_entry::Model>, ListError> {
+    let request = page.check()?;
+    let id = Expr::col((audit_entry::Entity, audit_entry::Column::Id));
+    let ordering = Ordering {
+        by: By::Id,
+        id,
+        descending: true,
+    };
+    let query = request.restrict(filter.select(), &ordering)?;
+    Ok(request.cut(query.all(db.read()).await?, |entry| Position::id(entry.id)))
+}
+
+/// How many entries there are.
+pub async fn count(db: &Db, filter: &AuditFilter) -> Result<u64, DbErr> {
+    filter.select().count(db.read()).await
+}
+
+/// Those of these entries that the viewer may see: none but for an administrator.
+pub async fn by_ids(
+    db: &Db,
+    viewer: Viewer,
+    ids: &[Uuid],
+) -> Result<Vec<audit_entry::Model>, DbErr> {
+    if !viewer.admin {
+        return Ok(Vec::new());
+    }
+    audit_entry::Entity::find()
+        .filter(audit_entry::Column::Id.is_in(ids.iter().copied()))
+        .all(db.read())
+        .await
+}
