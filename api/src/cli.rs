@@ -11,7 +11,8 @@ use wharfinger_entity::Credits;
 
 use crate::client::{self, ClientCommand};
 use crate::config::Config;
-use crate::{graphql, parts, serve, telemetry, user_create};
+use crate::telemetry::{self, Role};
+use crate::{graphql, parts, serve, user_create};
 
 /// Pulls container images onto a fleet of shared Docker hosts, metered per user, through one GraphQL endpoint.
 #[derive(Debug, Parser)]
@@ -169,19 +170,23 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
     let config = Config::load(file.as_deref(), &Serialized::defaults(&flags))?;
     match command {
         Command::Serve(args) => {
-            telemetry::start(&config.log)?;
-            serve::serve(
-                config,
-                serve::Parts {
-                    worker: !args.no_worker,
-                    migrate: !args.no_migrate,
-                },
-            )
-            .await
+            let parts = serve::Parts {
+                worker: !args.no_worker,
+                migrate: !args.no_migrate,
+            };
+            let role = Role::Gateway {
+                worker: parts.worker,
+            };
+            let telemetry = telemetry::start(&config, role)?;
+            let served = serve::serve(config, parts).await;
+            telemetry.stop().await;
+            served
         }
         Command::Worker(_) => {
-            telemetry::start(&config.log)?;
-            serve::work(config, true).await
+            let telemetry = telemetry::start(&config, Role::Worker)?;
+            let worked = serve::work(config, true).await;
+            telemetry.stop().await;
+            worked
         }
         Command::Migrate => parts::database(&config, true).await.map(|_| ()),
         Command::User(UserCommand::Create {

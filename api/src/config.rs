@@ -81,6 +81,58 @@ pub struct Config {
     pub limits: LimitSettings,
     /// Patience with WebSocket clients.
     pub websocket: WebSocketSettings,
+    /// Where traces go.
+    pub traces: TraceSettings,
+    /// What is counted.
+    pub metrics: MetricSettings,
+    /// What a worker keeps of its log.
+    pub log_files: LogFileSettings,
+}
+
+/// `traces`: the OpenTelemetry pipeline, which is built only where it has an endpoint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceSettings {
+    /// The collector's base URL; `None` sends no traces. Hidden, because it may have a password in it.
+    #[serde(deserialize_with = "optional")]
+    pub endpoint: Option<Secret>,
+    /// `service.name` of what is sent; `None` names it after the command.
+    #[serde(deserialize_with = "optional")]
+    pub service_name: Option<String>,
+}
+
+/// `metrics`: labels of requests that tell users and images apart.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricSettings {
+    /// Whether requests are counted by user.
+    pub per_user: bool,
+    /// Whether requests are counted by image.
+    pub per_image: bool,
+    /// Values of either label before the rest counts as `other`.
+    pub most_values: usize,
+}
+
+/// `log_files`: the rolling files beside standard error.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogFileSettings {
+    /// When a new file begins.
+    pub rotation: Rotation,
+    /// Files that are kept.
+    pub keep: usize,
+}
+
+/// When a new log file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rotation {
+    /// There are no files.
+    Never,
+    /// At midnight, UTC.
+    Daily,
+    /// With each hour.
+    Hourly,
 }
 
 /// `board`: the listener of apalis-board.

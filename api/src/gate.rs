@@ -7,12 +7,10 @@ use axum::http::{HeaderMap, header, request::Parts};
 use serde_json::{Map, Value};
 use wharfinger_jobs::accounts::authenticate;
 use wharfinger_jobs::services::Services;
+use wharfinger_jobs::trace::TraceContext;
 
 use crate::graphql::{Caller, Loaders};
-use crate::http::{ErrorCode, Gate, Refusal, Session};
-
-/// Longest `traceparent` that is passed on: the W3C's version 00 has 55 characters.
-const MAX_TRACEPARENT: usize = 64;
+use crate::http::{ErrorCode, Gate, Refusal, Session, spans};
 
 /// Lets requests in by their bearer token. A request without one gets in as nobody, who may see nothing.
 #[derive(Clone)]
@@ -34,7 +32,7 @@ impl TokenGate {
         match authenticate(&self.services.db, token, now).await {
             Ok(Some(user)) => Ok(Caller {
                 user,
-                traceparent: headers.and_then(traceparent),
+                traceparent: Some(place(headers.and_then(spans::caller))),
             }),
             Ok(None) => Err(Refusal::new(
                 ErrorCode::Unauthenticated,
@@ -103,7 +101,11 @@ impl Gate for TokenGate {
         let Some(Token(token)) = token else {
             return Ok(request);
         };
-        let caller = self.caller(token, None).await?;
+        let mut caller = self.caller(token, None).await?;
+        let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
+        if let Some(sent) = sent.and_then(|sent| sent.downcast_ref::<TraceContext>()) {
+            caller.traceparent = Some(place(Some(sent.clone())));
+        }
         Ok(request
             .data(Loaders::new(&self.services, &caller))
             .data(caller))
@@ -124,9 +126,13 @@ fn malformed() -> Refusal {
     )
 }
 
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    (value.len() <= MAX_TRACEPARENT).then(|| value.to_owned())
+/// Where in a trace what the caller asks for is: at the request's span; where nobody records traces, where the caller said
+/// (`sent`), or in a trace of its own.
+fn place(sent: Option<TraceContext>) -> String {
+    TraceContext::current()
+        .or(sent)
+        .unwrap_or_else(TraceContext::unrecorded)
+        .to_string()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use wharfinger_jobs::services::Services;
 
-use crate::measure;
+use crate::measure::Gauges;
 
 /// How long a part may take to answer before it is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +26,7 @@ pub(crate) struct Health {
     /// Whether a silent engine makes the process unready: it does a worker, not a gateway, which can still accept.
     pub(crate) engine_required: bool,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 /// The routes.
@@ -37,7 +39,8 @@ pub(crate) fn router(health: Health) -> Router {
 }
 
 async fn metrics(health: Health) -> impl IntoResponse {
-    measure::look(&health.services).await;
+    let gauges = &health.gauges;
+    gauges.look(&health.services, health.engine.as_ref()).await;
     (
         [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
         health.metrics.render(),

@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -31,7 +32,7 @@ pub(crate) struct Parts {
 
 /// Serves until a signal to stop.
 pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
-    let metrics = measure::start()?;
+    let metrics = measure::start(config.metrics)?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::services(&config, run.migrate).await?;
     let worker = if run.worker {
@@ -48,6 +49,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
             .map(wharfinger_jobs::worker::Worker::engine_answers),
         engine_required: false,
         metrics,
+        gauges: Arc::default(),
     };
     let gateway = http::router(
         graphql::schema(services.clone()),
@@ -87,7 +89,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         config.redis_url.is_some(),
         "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
     );
-    let metrics = measure::start()?;
+    let metrics = measure::start(config.metrics)?;
     let services = parts::services(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
     let stop = signals::stop();
@@ -99,6 +101,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
             engine: Some(worker.engine_answers()),
             engine_required: true,
             metrics,
+            gauges: Arc::default(),
         };
         let app = health::router(health);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);

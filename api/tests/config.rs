@@ -12,7 +12,7 @@ use figment::{
     value::{Dict, Value},
 };
 use tempfile::TempDir;
-use wharfinger::config::{Config, ConfigError, DEFAULTS};
+use wharfinger::config::{Config, ConfigError, DEFAULTS, Rotation};
 
 fn no_flags() -> impl Provider {
     Serialized::defaults(Dict::new())
@@ -407,4 +407,46 @@ fn secrets_never_print() {
         text.starts_with("bad value of secret_key in /") && !text.contains("hunter2"),
         "{text}"
     );
+}
+
+#[test]
+fn traces_metrics_and_log_files_are_off_or_bounded_by_default() {
+    let config = with_environment(&[]).unwrap();
+    assert!(config.traces.endpoint.is_none() && config.traces.service_name.is_none());
+    assert!(!config.metrics.per_user && !config.metrics.per_image);
+    assert_eq!(config.metrics.most_values, 100);
+    assert_eq!(config.log_files.keep, 7);
+    assert_eq!(config.log_files.rotation, Rotation::Daily);
+
+    let config = with_environment(&[
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://me:hunter2@collector:4318/",
+        ),
+        ("OTEL_SERVICE_NAME", "wharf"),
+        ("WHARFINGER_METRICS__PER_USER", "true"),
+        ("WHARFINGER_LOG_FILES__ROTATION", "never"),
+    ])
+    .unwrap();
+    assert!(config.metrics.per_user);
+    assert_eq!(config.traces.service_name.as_deref(), Some("wharf"));
+    assert_eq!(config.log_files.rotation, Rotation::Never);
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_password_is_repeated_in_no_error_whichever_setting_it_is_in() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://me:hunter2@collector"),
+        ("DOCKER_HOST", "ssh://me:hunter2@host"),
+        ("WHARFINGER_REGISTRIES__ALLOW", "me:hunter2@registry"),
+        ("WHARFINGER_LISTEN", "me:hunter2@127.0.0.1:80"),
+    ] {
+        let text = said(with_environment(&[(name, value)]));
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for keep in ["0", "1", "-1"] {
+        let text = said(with_environment(&[("WHARFINGER_LOG_FILES__KEEP", keep)]));
+        assert!(text.contains("log_files.keep"), "{text}");
+    }
 }

@@ -18,6 +18,7 @@ package_of() {
     docker) echo "docker.io: to compare with docker pull" ;;
     dockerd | containerd) echo "docker.io: a private Docker engine" ;;
     chromium) echo "chromium: to see the playground as a browser does" ;;
+    promtool) echo "prometheus: to check the alert rules" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
     *) return 1 ;;
   esac

@@ -95,7 +95,7 @@ trap 'interrupted 130' INT
 trap 'interrupted 143' TERM
 trap 'interrupted 129' HUP
 
-step "packages" "$here/packages.sh" cc curl chromium
+step "packages" "$here/packages.sh" cc curl chromium promtool
 step "checkers" checkers
 step "format" cargo fmt --all --check
 step "shell scripts" shell_scripts

@@ -17,6 +17,7 @@ use crate::error::{JobFailure, ServiceError};
 use crate::frame::{ProgressFrame, beyond};
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
+use crate::{measure, trace};
 
 /// A worker's right to run one attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,8 @@ pub(crate) async fn claim(
         return Ok(None);
     }
     if let Err(error) = outcome::begin_attempt(services.db.relaxed(), &job, now).await {
-        tracing::warn!(job.id = %job.id, %error, "could not note an attempt: its end notes it");
+        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+        tracing::warn!(job.id = %job.id, job.attempt, trace_id, %error, "could not note an attempt: its end notes it");
     }
     services.announce(&job, None);
     let lease = Lease {
@@ -257,7 +259,9 @@ async fn take_over_one(
     let Some((job, balance)) = ended else {
         return Ok(false);
     };
-    tracing::warn!(job.id = %job.id, state = ?job.state, "took a job over from a vanished worker");
+    let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+    tracing::warn!(job.id = %job.id, job.attempt, trace_id, state = ?job.state, "took a job over from a vanished worker");
+    measure::taken_over(&job);
     services.announce(&job, balance);
     Ok(true)
 }

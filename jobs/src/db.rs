@@ -1,5 +1,7 @@
 //! The database: connecting, and transactions that survive a deadlock.
 
+mod pools;
+
 use std::time::Duration;
 
 pub use sea_orm::DbErr;
@@ -10,6 +12,8 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 use wharfinger_migration::{Migrator, MigratorTrait};
+
+pub use pools::PoolState;
 
 /// How often a transaction that lost a deadlock is run again.
 pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;

@@ -14,6 +14,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Timestamp, host, job};
 
@@ -22,6 +23,7 @@ use crate::events::{Event, Topic};
 use crate::housekeeping::Housekeeping;
 use crate::queue::Dispatch;
 use crate::services::Services;
+use crate::trace;
 
 /// How often the whole is looked at, whatever was announced: bounds how late a due retry, a lost message or a vanished
 /// worker is noticed.
@@ -174,7 +176,8 @@ async fn dispatch_host(
                 .iter()
                 .filter(|job| late.contains(&job.id) && !kept.contains(&job.id))
             {
-                tracing::info!(job.id = %job.id, "the queue lost a job: handing it out again");
+                let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+                tracing::info!(job.id = %job.id, trace_id, "the queue lost a job: handing it out again");
                 push(services, host, job, now).await?;
             }
         }
@@ -194,7 +197,8 @@ pub(crate) fn hand_out(services: &Services, host: host::Model, job: &job::Model)
     tokio::spawn(async move {
         let now = services.clock.now();
         if let Err(error) = push(&services, &host, &job, now).await {
-            tracing::debug!(%error, job.id = %job.id, "could not hand a job out at once");
+            let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+            tracing::debug!(%error, job.id = %job.id, trace_id, "could not hand a job out at once");
             services.wake.notify_one();
         }
     });
@@ -275,8 +279,12 @@ async fn push(
         pulls: (job.kind == JobKind::PullImage).then(|| job.reference.clone()),
         traceparent: job.traceparent.clone(),
     };
-    services.queue.push(&host.name, &dispatch).await?;
-    tracing::debug!(job.id = %job.id, host = host.name, "handed a job out");
+    let traceparent = job.traceparent.as_deref();
+    let span = trace::dispatch(&host.name, job.id, traceparent);
+    let pushing = services.queue.push(&host.name, &dispatch);
+    let pushed = pushing.instrument(span.clone()).await;
+    pushed.inspect_err(|_| trace::failed(&span, "queue"))?;
+    tracing::debug!(job.id = %job.id, trace_id = trace::id_of(traceparent, job.id), host = host.name, "handed a job out");
     // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
     job::Entity::update_many()
         .set(job::ActiveModel {

@@ -22,6 +22,7 @@ pub mod frame;
 mod holdings;
 pub mod hosts;
 mod housekeeping;
+pub mod measure;
 mod outcome;
 pub mod progress;
 pub mod pull_image;
@@ -37,5 +38,6 @@ pub mod services;
 pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 pub mod watch;
 pub mod worker;

@@ -13,6 +13,7 @@ use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::outcome;
 use crate::services::Services;
+use crate::trace::TraceContext;
 
 /// Runs a FAILED, DEAD or CANCELLED job again, holding its credits anew. Attempt numbers continue, and as many more
 /// attempts are allowed as a new job has. `owner` limits it to that user's jobs; none is for administrators.
@@ -103,6 +104,13 @@ pub async fn retry_job(
         again.error_code = Set(None);
         again.error_message = Set(None);
         again.error_retryable = Set(None);
+        // A new acceptance by a new request: what follows is in its trace, which the span of the request links to the first.
+        if let Some(place) = TraceContext::current() {
+            if let Some(first) = job.traceparent.as_deref().and_then(TraceContext::parse) {
+                first.link(&tracing::Span::current());
+            }
+            again.traceparent = Set(Some(place.to_string()));
+        }
         let job = again.update(&tx).await?;
         if let Some(key) = &key {
             key.remember(&tx, caller, job.id, now).await?;

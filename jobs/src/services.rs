@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::credits::Balance;
 use crate::db::Db;
 use crate::events::Events;
+use crate::measure;
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
@@ -74,6 +75,7 @@ impl Services {
     }
 
     fn tell(&self, job: &job::Model, change: &Change, balance: Option<Balance>) {
+        measure::job_changed(job);
         announce::job_changed(&self.events, change, balance.is_some());
         announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
     }

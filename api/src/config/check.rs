@@ -12,6 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
+const COLLECTORS: &[&str] = &["http", "https"];
 const ENGINES: &[&str] = &["unix", "tcp", "http", "npipe"];
 
 /// Refuses values that can be read but cannot work.
@@ -34,6 +35,8 @@ impl Check<'_> {
         let redis = config.redis_url.as_ref().map(Secret::expose);
         self.url("database_url", database, DATABASES)?;
         self.url("redis_url", redis, REDIS)?;
+        let collector = config.traces.endpoint.as_ref().map(Secret::expose);
+        self.url("traces.endpoint", collector, COLLECTORS)?;
         self.url("docker_host", config.docker_host.as_deref(), ENGINES)
     }
 
@@ -57,6 +60,9 @@ impl Check<'_> {
         self.positive("retry.max_attempts", config.retry.max_attempts)?;
         self.positive("worker.concurrency", config.worker.concurrency)?;
         self.positive("limits.request_body", limits.request_body)?;
+        // With one, a restart would begin by removing today's.
+        let keep = config.log_files.keep;
+        self.require(keep >= 2, "log_files.keep", keep, "at least 2")?;
         self.positive("limits.operations_per_socket", limits.operations_per_socket)
     }
 

@@ -77,7 +77,7 @@ pub enum ConfigError {
 }
 
 /// Settings whose values must not be printed.
-const SECRET: [&str; 3] = ["secret_key", "database_url", "redis_url"];
+const SECRET: [&str; 4] = ["secret_key", "database_url", "redis_url", "traces.endpoint"];
 
 impl ConfigError {
     /// A value that can be read but makes no sense.
@@ -87,10 +87,12 @@ impl ConfigError {
         found: impl fmt::Display,
         expected: &str,
     ) -> Self {
-        let found = if SECRET.contains(&key) {
+        let found = found.to_string();
+        // What stands before an @ may be a password, whichever setting it was put into.
+        let found = if SECRET.contains(&key) || found.contains('@') {
             "what is set".to_owned()
         } else {
-            found.to_string()
+            found
         };
         Self::Invalid {
             key: key.to_owned(),

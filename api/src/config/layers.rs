@@ -22,10 +22,12 @@ const PREFIX: &str = "WHARFINGER_";
 const NOT_SETTINGS: [&str; 3] = ["WHARFINGER_CONFIG", "WHARFINGER_URL", "WHARFINGER_TOKEN"];
 const TEST_PREFIX: &str = "WHARFINGER_TEST_";
 /// Settings that have a name of their own in the environment.
-const USUAL_NAMES: [(&str, &str); 3] = [
+const USUAL_NAMES: [(&str, &str); 5] = [
     ("DATABASE_URL", "database_url"),
     ("REDIS_URL", "redis_url"),
     ("DOCKER_HOST", "docker_host"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
+    ("OTEL_SERVICE_NAME", "traces.service_name"),
 ];
 
 /// What was set where; later layers win.

@@ -11,6 +11,7 @@ use axum::{
     response::Response,
 };
 use futures::StreamExt;
+use tracing::Instrument as _;
 
 use super::{
     Transport,
@@ -18,6 +19,7 @@ use super::{
     error::{ErrorCode, Refusal, give_codes, is_request_error},
     gate::Gate,
     parameters::{BadParameters, Parameters},
+    spans,
 };
 
 /// What the endpoint understands, for `Allow`.
@@ -98,11 +100,15 @@ async fn execute<E: Executor, G: Gate>(
             Some(other) => return Err(Rejection::NotAQuery(other)),
         }
     }
-    Ok(transport.executor.execute(request).await)
+    let span = spans::operation(&mut request);
+    Ok(transport.executor.execute(request).instrument(span).await)
 }
 
 /// The kind of the operation that would run; `None` where the executor will say that there is no such one.
-fn operation_type(document: &ExecutableDocument, name: Option<&str>) -> Option<OperationType> {
+pub(super) fn operation_type(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+) -> Option<OperationType> {
     let mut operations = document.operations.iter();
     let found = match name {
         Some(name) => operations.find(|(known, _)| known.is_some_and(|known| known == name)),

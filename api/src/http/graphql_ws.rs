@@ -14,12 +14,16 @@ use axum::{
 };
 use futures::{FutureExt, StreamExt, future, stream};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
+use wharfinger_jobs::trace::TraceContext;
+
+use crate::measure::Open;
 
 use super::{
     Transport,
     error::{ErrorCode, Refusal, give_codes, is_request_error},
     gate::{Gate, Session},
     operations::{Operations, Outcome},
+    spans::{self, InSpan},
     ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage},
 };
 
@@ -76,6 +80,7 @@ async fn serve<E: Executor, G: Gate>(
     parts: Parts,
     socket: &mut WebSocket,
 ) -> End {
+    let place = spans::caller(&parts.headers);
     // Boxed, so that what only the beginning needs is not carried by the task for the socket's whole life.
     let opened = {
         let opening = Box::pin(open(transport, parts, socket));
@@ -93,6 +98,8 @@ async fn serve<E: Executor, G: Gate>(
         socket,
         session: Arc::new(session.data),
         operations: Operations::default(),
+        place,
+        _open: Open::new("wharfinger_websocket_connections"),
     };
     tokio::select! {
         biased;
@@ -144,6 +151,9 @@ struct Connection<'a, E, G> {
     socket: &'a mut WebSocket,
     session: Arc<Data>,
     operations: Operations,
+    /// Where the request that opened it is in a trace.
+    place: Option<TraceContext>,
+    _open: Open,
 }
 
 impl<E: Executor, G: Gate> Connection<'_, E, G> {
@@ -198,7 +208,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         Ok(())
     }
 
-    async fn start(&mut self, id: String, request: Request) -> Result<(), End> {
+    async fn start(&mut self, id: String, mut request: Request) -> Result<(), End> {
         let limit = self.transport.settings.max_operations;
         if self.operations.len() >= limit {
             let message = format!("at most {limit} operations can run on one connection");
@@ -209,14 +219,15 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         let executor = self.transport.executor.clone();
         let gate = self.transport.gate.clone();
         let session = Arc::clone(&self.session);
+        let span = spans::socket_operation(&mut request, self.place.as_ref());
         let responses = async move {
             match gate.operation(&session, request).await {
                 Ok(request) => executor.execute_stream(request, Some(session)),
                 Err(refusal) => stream::once(future::ready(refusal.into_response())).boxed(),
             }
         };
-        self.operations
-            .insert(id, responses.flatten_stream().boxed());
+        let responses = InSpan::over(responses.flatten_stream().boxed(), span);
+        self.operations.insert(id, responses);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod headers;
 mod operations;
 mod parameters;
 mod playground;
+pub(crate) mod spans;
 mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use axum::{
     routing::any,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use self::{
     error::{ErrorCode, Refusal},
@@ -98,6 +100,10 @@ async fn endpoint<E: Executor, G: Gate>(
     if is_upgrade {
         graphql_ws::upgrade(transport, request.into_parts().0).await
     } else {
-        graphql_http::answer(&transport, request).await
+        let span = spans::request(request.method(), request.headers());
+        let answering = graphql_http::answer(&transport, request);
+        let answer = answering.instrument(span.clone()).await;
+        spans::answered(&span, answer.status());
+        answer
     }
 }

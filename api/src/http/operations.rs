@@ -9,6 +9,8 @@ use std::{
 use async_graphql::Response;
 use futures::{StreamExt, stream::BoxStream};
 
+use crate::measure::Open;
+
 /// What an operation has to say next.
 pub(super) enum Outcome {
     /// A result.
@@ -21,6 +23,7 @@ struct Operation {
     id: String,
     stream: BoxStream<'static, Response>,
     ready: Option<Outcome>,
+    _open: Open,
 }
 
 /// Runs operations on the task of their socket and hands out their responses in turn.
@@ -51,6 +54,7 @@ impl Operations {
             id,
             stream,
             ready: None,
+            _open: Open::new("wharfinger_websocket_operations"),
         });
     }
 

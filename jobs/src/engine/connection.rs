@@ -23,7 +23,7 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 /// An engine's address, and the client for it once a version is agreed on.
 #[derive(Clone)]
 pub(super) struct Connection {
-    host: Arc<str>,
+    pub(super) host: Arc<str>,
     client: Arc<Mutex<Option<Docker>>>,
     answered: Arc<Mutex<Option<Instant>>>,
 }
@@ -150,12 +150,19 @@ fn is_version_refused(error: &Error) -> bool {
 }
 
 fn normalize(docker_host: &str) -> Result<String, EngineError> {
-    let invalid = || EngineError::Other {
-        message: format!(
-            "not the address of a Docker engine: {docker_host:?}; \
-             it would be unix:///path/to/docker.sock or tcp://host:port"
-        ),
-        source: None,
+    let invalid = || {
+        // What stands before an @ may be a password.
+        let shown = match docker_host.rsplit_once('@') {
+            Some((_, host)) => format!("{host:?} with a login"),
+            None => format!("{docker_host:?}"),
+        };
+        EngineError::Other {
+            message: format!(
+                "not the address of a Docker engine: {shown}; \
+                 it would be unix:///path/to/docker.sock or tcp://host:port"
+            ),
+            source: None,
+        }
     };
     if let Some(path) = docker_host.strip_prefix("unix://") {
         return if path.starts_with('/') {
@@ -207,8 +214,10 @@ mod tests {
             "tcp://",
             "tcp://host/path",
             "fd://",
+            "tcp://ada:hunter2@host:2375",
         ] {
             let error = normalize(wrong).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
             assert!(error.to_string().contains("unix:///"), "{wrong}: {error}");
         }
     }

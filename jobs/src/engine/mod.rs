@@ -10,6 +10,7 @@ mod image;
 mod info;
 mod names;
 mod pull;
+mod span;
 
 use std::time::Duration;
 
@@ -52,7 +53,11 @@ impl Engine {
     /// Whether the engine answers.
     pub async fn ping(&self) -> Result<(), EngineError> {
         let ping = |docker: bollard::Docker| async move { docker.ping().await };
-        self.connection.call(PING, ping).await.map(|_| ())
+        let asking = self.connection.call(PING, ping);
+        self.connection
+            .traced("GET", "/_ping", asking)
+            .await
+            .map(|_| ())
     }
 
     /// What the engine is, and how full the file system of its images.
@@ -60,7 +65,8 @@ impl Engine {
         let ask = |docker: bollard::Docker| async move {
             tokio::try_join!(docker.version(), docker.info())
         };
-        let (version, info) = self.connection.call(LOOK, ask).await?;
+        let asking = self.connection.call(LOOK, ask);
+        let (version, info) = self.connection.traced("GET", "/info", asking).await?;
         let mut info = EngineInfo::describe(version, info);
         if self.connection.is_socket() {
             info.measure_storage(LOOK).await;
@@ -73,7 +79,12 @@ impl Engine {
         names::check(id_or_reference)?;
         let inspect =
             |docker: bollard::Docker| async move { docker.inspect_image(id_or_reference).await };
-        match self.connection.call(LOOK, inspect).await {
+        let looking = self.connection.call(LOOK, inspect);
+        match self
+            .connection
+            .traced("GET", "/images/{name}/json", looking)
+            .await
+        {
             Ok(image) => EngineImage::describe(image).map(Some),
             Err(EngineError::NotFound(_)) => Ok(None),
             // What moby's layer store says of an image that is being deleted at this moment (`layer/layer.go`).
@@ -90,7 +101,11 @@ impl Engine {
             let options = ListImagesOptionsBuilder::new().all(true).build();
             docker.list_images(Some(options)).await
         };
-        let images = self.connection.call(LOOK, list).await?;
+        let looking = self.connection.call(LOOK, list);
+        let images = self
+            .connection
+            .traced("GET", "/images/json", looking)
+            .await?;
         Ok(images
             .into_iter()
             .map(EngineImageSummary::describe)
@@ -104,7 +119,11 @@ impl Engine {
             let options = ListContainersOptionsBuilder::new().all(true).build();
             docker.list_containers(Some(options)).await
         };
-        let containers = self.connection.call(LOOK, list).await?;
+        let looking = self.connection.call(LOOK, list);
+        let containers = self
+            .connection
+            .traced("GET", "/containers/json", looking)
+            .await?;
         Ok(containers
             .into_iter()
             .filter(|container| container.image_id.as_deref() == Some(image_id))
@@ -141,7 +160,12 @@ impl Engine {
                 .remove_image(id_or_reference, Some(options), None)
                 .await
         };
-        match self.connection.call(REMOVE, remove).await {
+        let removing = self.connection.call(REMOVE, remove);
+        match self
+            .connection
+            .traced("DELETE", "/images/{name}", removing)
+            .await
+        {
             Ok(items) => Ok(Removed::of(&items)),
             Err(EngineError::NotFound(_)) => Ok(Removed::AlreadyGone),
             Err(error) => Err(error),
@@ -163,6 +187,9 @@ impl Engine {
                 .build();
             docker.tag_image(image_id, Some(options)).await
         };
-        self.connection.call(LOOK, set).await
+        let setting = self.connection.call(LOOK, set);
+        self.connection
+            .traced("POST", "/images/{name}/tag", setting)
+            .await
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use uuid::Uuid;
 use wharfinger_entity::ImageReference;
 
@@ -36,18 +37,19 @@ impl Ahead {
         let manifest = {
             let parts = Arc::clone(parts);
             AbortOnDropHandle::new(tokio::spawn(
-                async move { resolve::read(&parts, &parsed).await },
+                async move { resolve::read(&parts, &parsed).await }.in_current_span(),
             ))
         };
         let look = {
             let (parts, reference) = (Arc::clone(parts), reference.clone());
-            AbortOnDropHandle::new(tokio::spawn(async move {
+            let looking = async move {
                 let (image_id, version) = custody::last_meant(&parts.services, host_id, &reference)
                     .await
                     .ok()??;
                 let seen = look(&parts, &image_id, &reference, version).await.ok()?;
                 Some(Look { image_id, seen })
-            }))
+            };
+            AbortOnDropHandle::new(tokio::spawn(looking.in_current_span()))
         };
         Some(Self {
             reference,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::{counter, histogram};
+use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::record::record_and_hold;
@@ -16,6 +17,7 @@ use crate::error::JobFailure;
 use crate::outcome::Outcome;
 use crate::progress::PullPhase;
 use crate::registry::Manifest;
+use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
 /// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
@@ -63,7 +65,7 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
 /// Measures how long a phase of a pull takes, whatever comes of it.
 async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
     let began = Instant::now();
-    let done = work.await;
+    let done = work.instrument(trace::phase(phase)).await;
     let took = began.elapsed();
     tracing::debug!(phase, ?took, "a phase of the pull ended");
     histogram!("wharfinger_pull_phase_seconds", "phase" => phase).record(took.as_secs_f64());

@@ -31,7 +31,11 @@ pub(super) async fn transfer(
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);
+        if let Some(place) = transfer.place() {
+            place.link(&tracing::Span::current());
+        }
     }
+    tracing::Span::current().record("wharfinger.transfer.joined", joined);
     let stall = run.parts.services.settings.worker.stall_timeout;
     let mut state = transfer.state();
     loop {

@@ -25,6 +25,10 @@ pub struct QueueDepth {
     pub dead: i64,
     /// How long the oldest job has waited for its first try.
     pub oldest_queued: Option<Duration>,
+    /// How long ago the job that runs and was accepted first was accepted.
+    pub oldest_running: Option<Duration>,
+    /// How long ago the job that waits for another try and was accepted first was accepted.
+    pub oldest_retrying: Option<Duration>,
 }
 
 /// Every queue, by host, at the instant `now`.
@@ -58,12 +62,15 @@ pub async fn depths(db: &Db, now: Timestamp) -> Result<Vec<QueueDepth>, DbErr> {
         .map(|host| {
             let of = |state| counted.get(&(host.id, state)).copied();
             let count = |state| of(state).map_or(0, |(count, _)| count);
+            let age = |state| of(state).map(|(_, oldest)| now.since(oldest));
             QueueDepth {
                 queued: count(JobState::Queued),
                 running: count(JobState::Running),
                 retrying: count(JobState::Retrying),
                 dead: count(JobState::Dead),
-                oldest_queued: of(JobState::Queued).map(|(_, oldest)| now.since(oldest)),
+                oldest_queued: age(JobState::Queued),
+                oldest_running: age(JobState::Running),
+                oldest_retrying: age(JobState::Retrying),
                 host: host.name,
             }
         })

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::Dispatch;
+use crate::trace;
 
 /// At most `concurrency` handlers at a time, however many apalis workers come and go meanwhile.
 pub(super) struct Pool<H> {
@@ -111,10 +112,11 @@ where
     fn call(&mut self, task: Task<Dispatch>) -> Self::Future {
         let slot = self.slot.take();
         let job_id = task.args.job_id;
+        let trace_id = trace::id_of(task.args.traceparent.as_deref(), job_id);
         let handled = AssertUnwindSafe((self.handler)(task.args)).catch_unwind();
         let work = async move {
             if handled.await.is_err() {
-                tracing::error!(%job_id, "the handler of a job panicked");
+                tracing::error!(job.id = %job_id, trace_id, "the handler of a job panicked");
             }
             drop(slot);
         };
@@ -125,7 +127,7 @@ where
         let ended = self.ended.clone();
         async move {
             if let Err(error) = running.await {
-                tracing::error!(%job_id, %error, "the handler of a job was cut short");
+                tracing::error!(job.id = %job_id, %error, "the handler of a job was cut short");
             }
             ended.store(true, Ordering::Release);
             Ok(())

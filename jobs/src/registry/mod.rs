@@ -19,6 +19,7 @@ mod retry_after;
 mod rules;
 #[cfg(test)]
 mod rules_tests;
+mod span;
 mod transport;
 
 pub use auth::Login;

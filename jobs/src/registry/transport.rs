@@ -14,6 +14,7 @@ use super::cache::Bounded;
 use super::endpoint::canonical_host;
 use super::error::InvalidAnswer;
 use super::rules::{NotAllowed, RegistryRules};
+use super::span;
 
 /// The limit that registries themselves put on a manifest (OCI distribution-spec, "Pushing Manifests").
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -82,7 +83,9 @@ impl Transport {
             if let Some(value) = &authorization {
                 request = request.header(AUTHORIZATION, value.clone());
             }
-            let response = request.send().await.map_err(TransportError::from)?;
+            let response = span::send(request, &url)
+                .await
+                .map_err(TransportError::from)?;
             match next_hop(&url, &response)? {
                 Some(next) => url = next,
                 None => return read(response, elsewhere).await,

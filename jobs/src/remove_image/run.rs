@@ -1,6 +1,7 @@
 //! What a worker does with a removal.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
 use crate::custody::{self, Fate};
@@ -9,6 +10,7 @@ use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::remove_image::settle;
+use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
 /// Removes the image from the engine if nobody else holds it and Wharfinger brought it, and settles. Returns what is
@@ -45,13 +47,16 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
             return Ok(other.map(|_| Outcome::Cancelled));
         }
     }
-    let settled =
-        match custody::keeping(services, custody, Box::pin(on_engine(run, &holding))).await {
-            Ok(fate) => settle::settle(services, &run.lease, custody, fate)
-                .await
-                .map_err(RunError::from),
-            Err(error) => Err(error),
-        };
+    let settled = match custody::keeping(services, custody, Box::pin(on_engine(run, &holding)))
+        .instrument(trace::phase("remove"))
+        .await
+    {
+        Ok(fate) => settle::settle(services, &run.lease, custody, fate)
+            .instrument(trace::phase("settle"))
+            .await
+            .map_err(RunError::from),
+        Err(error) => Err(error),
+    };
     match &settled {
         Ok(true) => {}
         // The engine may go on deleting without being heard: the lock is left to run out.

@@ -21,6 +21,7 @@ use crate::pull_image::ahead::Ahead;
 use crate::pull_image::put_back::put_back;
 use crate::queue::Dispatch;
 use crate::reconcile::ReconcileError;
+use crate::trace;
 use crate::worker::Parts;
 use crate::{pull_image, reconcile, remove_image};
 
@@ -194,27 +195,22 @@ impl JobRun {
 pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let services = &parts.services;
     let job_id = dispatch.job_id;
-    tracing::debug!(job.id = %job_id, "the queue gave a job");
+    let trace_id = trace::id_of(dispatch.traceparent.as_deref(), job_id);
+    tracing::debug!(job.id = %job_id, trace_id, "the queue gave a job");
     // Whoever loses the claim drops what is being read.
-    let ahead = dispatch
-        .pulls
-        .and_then(|reference| Ahead::begin(parts, host_id, reference));
+    let ahead = dispatch.pulls.and_then(|reference| {
+        let span = trace::ahead(job_id, dispatch.traceparent.as_deref());
+        span.in_scope(|| Ahead::begin(parts, host_id, reference))
+    });
     let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(error) => {
-            tracing::error!(job.id = %job_id, %error, "could not claim a job");
+            tracing::error!(job.id = %job_id, trace_id, %error, "could not claim a job");
             return;
         }
     };
-    let span = match job.kind {
-        JobKind::PullImage => {
-            tracing::info_span!("job.pull_image", job.id = %job.id, job.attempt = lease.attempt)
-        }
-        JobKind::RemoveImage => {
-            tracing::info_span!("job.remove_image", job.id = %job.id, job.attempt = lease.attempt)
-        }
-    };
+    let span = trace::attempt(&job, &parts.host);
     let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease, ahead));
     let _registered = parts.running.register(&run);
     async {
@@ -246,7 +242,8 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
         }
         Ok(Some(outcome)) => outcome,
         Err(RunError::Failed(failure)) => {
-            tracing::warn!(code = failure.code.as_str(), message = %failure.message, "attempt failed");
+            tracing::warn!(code = failure.code.as_str(), reason = %failure.message, "attempt failed");
+            trace::failed(&tracing::Span::current(), failure.code.as_str());
             if failure.code == JobErrorCode::EngineUnavailable {
                 run.parts.engine_answers.send_replace(false);
             }

@@ -10,9 +10,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use crate::engine::{Engine, EngineError, PullName};
 use crate::progress::{Coalescer, ProgressTracker, PullSnapshot};
+use crate::trace::{self, TraceContext};
 
 /// Where a transfer is.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct TransferState {
 /// A running transfer. Dropping the last one cancels the engine's pull.
 pub(crate) struct Transfer {
     state: watch::Receiver<TransferState>,
+    /// Where the engine's pull is in the trace of the job that began it.
+    place: Option<TraceContext>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -33,6 +37,11 @@ impl Transfer {
     /// Follows it.
     pub(crate) fn state(&self) -> watch::Receiver<TransferState> {
         self.state.clone()
+    }
+
+    /// Where the engine's pull is in the trace of the job that began it; none where nobody records traces.
+    pub(crate) fn place(&self) -> Option<&TraceContext> {
+        self.place.as_ref()
     }
 }
 
@@ -61,9 +70,13 @@ impl Transfers {
             ended: None,
         };
         let (sender, state) = watch::channel(first);
-        let task = tokio::spawn(follow(engine.clone(), name.clone(), tracker, sender));
+        let span = engine.pull_span();
+        let place = TraceContext::of(&span);
+        let following = follow(engine.clone(), name.clone(), tracker, sender);
+        let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,
+            place,
             _task: AbortOnDropHandle::new(task),
         });
         transfers.insert(reference.to_owned(), Arc::downgrade(&transfer));
@@ -106,6 +119,7 @@ async fn follow(
                 }
             }
             Some(Err(error)) => {
+                trace::failed(&Span::current(), error.kind());
                 state.send_modify(|state| {
                     state.snapshot = tracker.snapshot(now());
                     state.ended = Some(Err(Arc::new(error)));

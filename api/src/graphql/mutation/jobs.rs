@@ -126,7 +126,13 @@ impl JobMutation {
             traceparent: caller.traceparent.clone(),
         };
         PullImagePayload::of(
-            measure::request("pull_image", pull_image::accept(services(ctx), &request)).await,
+            measure::request(
+                "pull_image",
+                &caller.user.name,
+                pull_image::accept(services(ctx), &request),
+                measure::reference,
+            )
+            .await,
         )
     }
 
@@ -146,7 +152,9 @@ impl JobMutation {
         RemoveImagePayload::of(
             measure::request(
                 "remove_image",
+                &caller.user.name,
                 remove_image::accept(services(ctx), &request),
+                measure::reference,
             )
             .await,
         )
@@ -159,7 +167,11 @@ impl JobMutation {
         #[graphql(desc = "What to stop.")] input: CancelJobInput,
     ) -> Result<CancelJobPayload> {
         let job_id = Kind::Job.parse(&input.job_id);
-        CancelJobPayload::of(cancel_job(services(ctx), owner(ctx)?, job_id).await)
+        let cancelling = cancel_job(services(ctx), owner(ctx)?, job_id);
+        let user = &caller(ctx)?.user.name;
+        CancelJobPayload::of(
+            measure::request("cancel_job", user, cancelling, measure::reference).await,
+        )
     }
 
     /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
@@ -168,10 +180,13 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to run again.")] input: RetryJobInput,
     ) -> Result<RetryJobPayload> {
-        let caller_id = caller(ctx)?.user.id;
+        let user = &caller(ctx)?.user;
         let job_id = Kind::Job.parse(&input.job_id);
         let key = input.idempotency_key.as_deref();
-        RetryJobPayload::of(retry_job(services(ctx), caller_id, owner(ctx)?, job_id, key).await)
+        let retrying = retry_job(services(ctx), user.id, owner(ctx)?, job_id, key);
+        RetryJobPayload::of(
+            measure::request("retry_job", &user.name, retrying, measure::reference).await,
+        )
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Client {
     /// `127.0.0.1:port`
     pub(crate) address: String,
     pub(crate) token: Option<String>,
+    /// The trace that this client's requests are part of, as a W3C header.
+    pub(crate) traceparent: Option<String>,
 }
 
 impl Client {
@@ -31,6 +33,15 @@ impl Client {
             http: builder.build().unwrap(),
             address: address.to_owned(),
             token: token.map(ToOwned::to_owned),
+            traceparent: None,
+        }
+    }
+
+    /// The same client with its requests in a trace.
+    pub(crate) fn in_trace(&self, traceparent: &str) -> Self {
+        Self {
+            traceparent: Some(traceparent.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -43,6 +54,9 @@ impl Client {
             .json(&json!({"query": query, "variables": variables}));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
         }
         let answer = request.send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())

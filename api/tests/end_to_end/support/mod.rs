@@ -1,6 +1,7 @@
 //! What the tests stand on: processes, servers and clients. Everything here panics where it cannot do what it says.
 
 pub(crate) mod books;
+pub(crate) mod collector;
 pub(crate) mod engine_proxy;
 pub(crate) mod graphql;
 pub(crate) mod postgres_proxy;

@@ -1,7 +1,8 @@
 //! A `wharfinger` process that a test started, and that ends with it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
@@ -26,18 +27,14 @@ impl Process {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = watch::channel(Vec::new());
-        // Reads to the end, so that the process never blocks on its log.
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                sender.send_modify(|log| log.push(line));
-            }
-        });
+        let sender = Arc::new(sender);
+        read_on(child.stderr.take().unwrap(), Arc::clone(&sender));
+        read_on(child.stdout.take().unwrap(), sender);
         let mut process = Self {
             child,
             address: String::new(),
@@ -62,6 +59,11 @@ impl Process {
         line.unwrap().clone()
     }
 
+    /// Everything that it has said so far, on standard output and standard error.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.log.borrow().clone()
+    }
+
     /// kill -9: nothing of the process runs after this.
     pub(crate) fn crash(&mut self) {
         self.child.kill().unwrap();
@@ -79,6 +81,15 @@ impl Process {
         let what = format!("{} ends", self.what);
         until(&what, async || self.child.try_wait().unwrap()).await
     }
+}
+
+/// Reads to the end, so that the process never blocks on its log.
+fn read_on(from: impl Read + Send + 'static, log: Arc<watch::Sender<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            log.send_modify(|log| log.push(line));
+        }
+    });
 }
 
 impl Drop for Process {

@@ -24,25 +24,42 @@ const PROGRESS: &str = "subscription($id: ID!) {
 }";
 
 impl Subscription {
+    /// Whether the server closes the socket instead of acknowledging the client's token.
+    pub(crate) async fn is_refused(client: &Client) -> bool {
+        let mut subscription = Self::open(client).await;
+        let message = soon("an answer on the socket", subscription.socket.next()).await;
+        matches!(message, None | Some(Ok(Message::Close(_))))
+    }
+
     /// Subscribes.
     pub(crate) async fn start(client: &Client, query: &str, variables: Value) -> Self {
+        let mut subscription = Self::open(client).await;
+        let acknowledged = subscription.receive().await;
+        assert_eq!(acknowledged["type"], "connection_ack", "{acknowledged}");
+        let payload = json!({"query": query, "variables": variables});
+        subscription
+            .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
+            .await;
+        subscription
+    }
+
+    /// Opens a socket and says who is calling.
+    async fn open(client: &Client) -> Self {
         let url = format!("ws://{}/graphql", client.address);
         let mut request = url.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
+        if let Some(traceparent) = &client.traceparent {
+            let traceparent = traceparent.parse().unwrap();
+            request.headers_mut().insert("traceparent", traceparent);
+        }
         let (socket, _) = connect_async(request).await.unwrap();
         let mut subscription = Self { socket };
         let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
         subscription
             .send(json!({"type": "connection_init", "payload": {"authorization": authorization}}))
-            .await;
-        let acknowledged = subscription.receive().await;
-        assert_eq!(acknowledged["type"], "connection_ack", "{acknowledged}");
-        let payload = json!({"query": query, "variables": variables});
-        subscription
-            .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
             .await;
         subscription
     }

@@ -1,6 +1,7 @@
 //! One installation of Wharfinger for one test: its settings, database and data directory.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -70,6 +71,11 @@ impl World {
         self.settings
             .get("DATABASE_URL")
             .map_or_else(|| format!("sqlite://{}", file.display()), ToOwned::to_owned)
+    }
+
+    /// Where the processes keep their files.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     /// The program with these arguments and nothing but this world's settings in its environment.

@@ -1,0 +1,152 @@
+//! Spans of requests and operations: where a trace begins, or goes on from the caller's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_graphql::{Request, Response};
+use axum::http::{HeaderMap, Method};
+use futures::Stream;
+use futures::stream::{BoxStream, StreamExt as _};
+use tracing::field::Empty;
+use tracing::{Span, debug_span};
+use wharfinger_jobs::trace::TraceContext;
+
+use super::graphql_http::operation_type;
+
+/// Longest name of an operation that is told: clients write it.
+const MAX_NAME: usize = 100;
+
+/// The caller's place in a trace, if they sent one. Two are none (W3C Trace Context, 3.2).
+pub(crate) fn caller(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut values = headers.get_all("traceparent").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    TraceContext::parse(value.to_str().ok()?)
+}
+
+/// The span of an HTTP request to the endpoint, after OpenTelemetry's conventions for HTTP servers.
+pub(super) fn request(method: &Method, headers: &HeaderMap) -> Span {
+    let (name, method) = match method.as_str() {
+        "GET" => ("GET /graphql", "GET"),
+        "HEAD" => ("HEAD /graphql", "HEAD"),
+        "POST" => ("POST /graphql", "POST"),
+        _ => ("HTTP /graphql", "_OTHER"),
+    };
+    let span = debug_span!(
+        parent: None,
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = "/graphql",
+        url.path = "/graphql",
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+    );
+    if let Some(place) = caller(headers) {
+        place.adopt(&span);
+    }
+    span
+}
+
+/// Notes the answer's status on the span of its request.
+pub(super) fn answered(span: &Span, status: axum::http::StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The span of an operation in the current request. What it asks for is left out: inputs may be secrets.
+pub(super) fn operation(request: &mut Request) -> Span {
+    let span = debug_span!(
+        "operation",
+        otel.name = Empty,
+        graphql.operation.type = Empty,
+        graphql.operation.name = Empty,
+    );
+    describe(&span, request);
+    span
+}
+
+/// The span of an operation on a WebSocket, which lasts as long as it does. `parent` is the place of the request that
+/// opened the socket; a client may send another one with each operation, as `extensions.traceparent`.
+pub(super) fn socket_operation(request: &mut Request, parent: Option<&TraceContext>) -> Span {
+    let span = debug_span!(
+        parent: None,
+        "operation",
+        otel.name = Empty,
+        otel.kind = "server",
+        network.protocol.name = "websocket",
+        graphql.operation.type = Empty,
+        graphql.operation.name = Empty,
+    );
+    let place = socket_caller(request).or_else(|| parent.cloned());
+    if let Some(place) = &place {
+        place.adopt(&span);
+        request.data.insert(place.clone());
+    }
+    describe(&span, request);
+    span
+}
+
+fn socket_caller(request: &Request) -> Option<TraceContext> {
+    match request.extensions.0.get("traceparent")? {
+        async_graphql::Value::String(text) => TraceContext::parse(text),
+        _ => None,
+    }
+}
+
+fn describe(span: &Span, request: &mut Request) {
+    if span.is_disabled() {
+        return;
+    }
+    let mut name = request.operation_name.clone();
+    let mut kind = None;
+    // What cannot be parsed is answered by the executor.
+    if let Ok(document) = request.parsed_query() {
+        kind = operation_type(document, name.as_deref()).map(|kind| kind.to_string());
+        if name.is_none() {
+            let only = document.operations.iter().next();
+            name = only.and_then(|(name, _)| name.map(ToString::to_string));
+        }
+    }
+    let kind = kind.as_deref().unwrap_or("graphql");
+    span.record("otel.name", kind);
+    span.record("graphql.operation.type", kind);
+    if let Some(name) = &name {
+        let end = name.floor_char_boundary(MAX_NAME);
+        span.record("graphql.operation.name", &name[..end]);
+    }
+}
+
+/// A stream whose every step is taken in a span.
+pub(super) struct InSpan {
+    stream: BoxStream<'static, Response>,
+    span: Span,
+}
+
+impl InSpan {
+    /// The stream as it is where the span is disabled.
+    pub(super) fn over(
+        stream: BoxStream<'static, Response>,
+        span: Span,
+    ) -> BoxStream<'static, Response> {
+        if span.is_disabled() {
+            stream
+        } else {
+            Self { stream, span }.boxed()
+        }
+    }
+}
+
+impl Stream for InSpan {
+    type Item = Response;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
+        let Self { stream, span } = &mut *self;
+        let _entered = span.enter();
+        stream.poll_next_unpin(cx)
+    }
+}

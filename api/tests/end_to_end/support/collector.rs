@@ -1,0 +1,140 @@
+//! A receiver of OpenTelemetry traces: OTLP over HTTP, as a collector has it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Outcome;
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::world::World;
+
+/// A span as it was received.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) kind: SpanKind,
+    pub(crate) trace_id: String,
+    pub(crate) id: String,
+    /// Empty where it has none.
+    pub(crate) parent: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// The spans that it is linked to.
+    pub(crate) links: Vec<String>,
+    pub(crate) failed: bool,
+}
+
+/// A running receiver. It ends when this is dropped.
+pub(crate) struct Collector {
+    address: String,
+    received: watch::Receiver<Vec<Span>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Collector {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, received) = watch::channel(Vec::new());
+        let sender = Arc::new(sender);
+        let receive = move |headers: HeaderMap, body: Bytes| {
+            assert_eq!(headers["content-type"], "application/x-protobuf");
+            let request = ExportTraceServiceRequest::decode(body).unwrap();
+            sender.send_modify(|spans| spans.extend(read(request)));
+            let answer = ExportTraceServiceResponse::default().encode_to_vec();
+            let media = [("content-type", "application/x-protobuf")];
+            std::future::ready((StatusCode::OK, media, answer))
+        };
+        let app = Router::new().route("/v1/traces", post(receive));
+        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            address,
+            received,
+            _serving: AbortOnDropHandle::new(serving),
+        }
+    }
+
+    /// Lets the processes that start from now on send their traces here.
+    pub(crate) fn receive_from(&self, world: &mut World) {
+        world.set(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("http://{}", self.address),
+        );
+        world.set("OTEL_BSP_SCHEDULE_DELAY", "100");
+    }
+
+    /// What has come of one trace so far.
+    pub(crate) fn trace(&self, id: &str) -> Vec<Span> {
+        let all = self.received.borrow();
+        all.iter()
+            .filter(|span| span.trace_id == id)
+            .cloned()
+            .collect()
+    }
+
+    /// How many spans have come.
+    pub(crate) fn count(&self) -> usize {
+        self.received.borrow().len()
+    }
+}
+
+fn read(request: ExportTraceServiceRequest) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for resource in request.resource_spans {
+        let of_resource = attributes(resource.resource.unwrap_or_default().attributes);
+        let service = &of_resource["service.name"];
+        for span in resource
+            .scope_spans
+            .into_iter()
+            .flat_map(|scope| scope.spans)
+        {
+            let links = span.links.iter().map(|link| hex(&link.span_id)).collect();
+            spans.push(Span {
+                service: service.clone(),
+                kind: span.kind(),
+                trace_id: hex(&span.trace_id),
+                id: hex(&span.span_id),
+                parent: hex(&span.parent_span_id),
+                links,
+                failed: span
+                    .status
+                    .is_some_and(|status| status.code() == Outcome::Error),
+                name: span.name,
+                attributes: attributes(span.attributes),
+            });
+        }
+    }
+    spans
+}
+
+fn attributes(list: Vec<KeyValue>) -> BTreeMap<String, String> {
+    list.into_iter()
+        .map(|KeyValue { key, value, .. }| (key, value.map_or_else(String::new, text)))
+        .collect()
+}
+
+fn text(value: AnyValue) -> String {
+    match value.value {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(flag)) => flag.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,71 @@
+//! Spans of the calls of an engine.
+
+use tracing::{Instrument as _, Span};
+
+use super::connection::Connection;
+use super::{Engine, EngineError};
+use crate::trace;
+
+impl Connection {
+    /// Makes a call under a span of its own, where it is part of a trace. What merely is not there is no failure of the call.
+    pub(super) async fn traced<T>(
+        &self,
+        method: &'static str,
+        template: &'static str,
+        call: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let span = self.described(trace::call(method, template));
+        let answer = call.instrument(span.clone()).await;
+        if let Err(error) = &answer
+            && !matches!(error, EngineError::NotFound(_))
+        {
+            trace::failed(&span, error.kind());
+        }
+        answer
+    }
+
+    fn described(&self, span: Span) -> Span {
+        if span.is_disabled() {
+            return span;
+        }
+        if let Some(path) = self.host.strip_prefix("unix://") {
+            span.record("server.address", path);
+            span.record("network.transport", "unix");
+        } else if let Some((host, port)) = self
+            .host
+            .strip_prefix("tcp://")
+            .and_then(|address| address.rsplit_once(':'))
+        {
+            span.record("server.address", host);
+            if let Ok(port) = port.parse::<u16>() {
+                span.record("server.port", port);
+            }
+        }
+        span
+    }
+}
+
+impl Engine {
+    /// The span of a pull, whose events come for as long as it lasts.
+    pub(crate) fn pull_span(&self) -> Span {
+        let span = trace::call_apart("POST", "/images/create");
+        self.connection.described(span)
+    }
+}
+
+impl EngineError {
+    /// The kind of error, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::Denied(_) => "denied",
+            Self::RegistryUnavailable(_) => "registry_unavailable",
+            Self::RateLimited(_) => "rate_limited",
+            Self::DiskFull(_) => "disk_full",
+            Self::Unavailable { .. } => "unavailable",
+            Self::InUse(_) => "in_use",
+            Self::Conflict(_) => "conflict",
+            Self::Other { .. } => "other",
+        }
+    }
+}
