@@ -10,6 +10,7 @@ mod health;
 pub mod http;
 mod measure;
 mod parts;
+mod secret_key;
 mod serve;
 mod signals;
 mod telemetry;

@@ -9,11 +9,13 @@ use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::events::Events;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue, RedisQueue};
 use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
+use wharfinger_jobs::registry_credentials::check_keys;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
 use wharfinger_jobs::worker::Worker;
 
 use crate::config::Config;
+use crate::secret_key;
 
 /// What Redis keys and channels begin with.
 const REDIS_PREFIX: &str = "wharfinger";
@@ -57,14 +59,20 @@ pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<S
         reconcile: config.reconcile.clone(),
         limits: config.limits.clone(),
     };
-    Ok(Services::new(
+    let keys = secret_key::load(config)?.map(Arc::new);
+    let services = Services::new(
         db,
         queue,
         events,
         Arc::new(settings),
         Arc::new(rules(config)?),
         Clock::system(),
-    ))
+    )
+    .with_keys(keys);
+    check_keys(&services)
+        .await
+        .context("cannot use the stored logins at registries")?;
+    Ok(services)
 }
 
 fn rules(config: &Config) -> anyhow::Result<RegistryRules> {

@@ -184,6 +184,7 @@ fn everything_can_come_from_the_environment() {
         "secret_key_file" => "",
         "registries.allow" | "registries.deny" => "127.0.0.1:*, ghcr.io,",
         "sweep.schedule" => "30 23 * * *",
+        "worker.labels" => "disk=ssd,room=b12",
         "credits.initial" | "credits.minimum_to_pull" => "12.5",
         "retry.max_attempts" | "worker.concurrency" => "7",
         key if key.starts_with("limits.") => "9",

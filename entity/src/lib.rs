@@ -17,9 +17,11 @@ pub mod idempotency_key;
 pub mod image;
 pub mod job;
 pub mod job_attempt;
+pub mod job_retry;
 pub mod ledger_entry;
 pub mod payment;
 pub mod reference;
+pub mod registry_credential;
 pub mod timestamp;
 pub mod user;
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, Func};
+use sea_orm::sea_query::{Expr, Func, UnionType};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, job};
+use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, job, job_retry};
 
 use crate::credits::Account;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -18,6 +18,9 @@ use crate::settings::LimitSettings;
 
 /// Longest idempotency key, in characters.
 const MAX_KEY_LENGTH: usize = 255;
+
+/// What `limits.pulls_per_hour_per_user` looks back.
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A mutation's idempotency key with a fingerprint of its input.
 pub(crate) struct Key {
@@ -123,34 +126,68 @@ pub(crate) async fn within_limits(
             .await?;
         if live >= u64::from(limits.live_jobs_per_user) {
             return Err(too_many(format!(
-                "you have {live} jobs that have not ended, and {} is the limit: try again when one has ended",
+                "you have {live} jobs that have not ended, and {} is the limit: try again when one has ended, or cancel one",
                 limits.live_jobs_per_user
             ))
             .into());
         }
     }
     if limits.pulls_per_hour_per_user > 0 {
-        let hour = Duration::from_hours(1);
-        let recent: Vec<Timestamp> = job::Entity::find()
-            .select_only()
-            .column(job::Column::CreatedAt)
-            .filter(job::Column::UserId.eq(user_id))
-            .filter(job::Column::Id.gte(first_id_at(now.before(hour))))
-            .filter(job::Column::Kind.eq(JobKind::PullImage))
-            .filter(job::Column::CreatedAt.gt(now.before(hour)))
-            .into_tuple()
-            .all(tx)
-            .await?;
-        if recent.len() as u64 >= u64::from(limits.pulls_per_hour_per_user) {
-            let oldest = recent.into_iter().min().unwrap_or(now);
-            let wait = oldest.after(hour).since(now).as_secs() + 1;
+        let most = limits.pulls_per_hour_per_user as usize;
+        let mut recent = accepted_since(tx, user_id, now.before(HOUR)).await?;
+        if recent.len() >= most {
+            recent.sort_unstable();
+            // There may be more than the limit, if it was lowered: there is room again when all but the last few count no
+            // more.
+            let makes_room = recent[recent.len() - most];
+            let wait = makes_room.after(HOUR).since(now).as_secs() + 1;
             return Err(too_many(format!(
-                "{} pulls an hour is the limit: try again in {wait} s",
-                limits.pulls_per_hour_per_user
+                "{most} pulls an hour, retries among them, is the limit: try again in {wait} s"
             ))
             .into());
         }
     }
+    Ok(())
+}
+
+/// When this user's pulls were accepted, and accepted again, since an instant.
+async fn accepted_since(
+    tx: &DatabaseTransaction,
+    user_id: Uuid,
+    since: Timestamp,
+) -> Result<Vec<Timestamp>, DbErr> {
+    let retried = job_retry::Entity::find()
+        .select_only()
+        .column(job_retry::Column::CreatedAt)
+        .filter(job_retry::Column::UserId.eq(user_id))
+        .filter(job_retry::Column::CreatedAt.gt(since));
+    let mut accepted = job::Entity::find()
+        .select_only()
+        .column(job::Column::CreatedAt)
+        .filter(job::Column::UserId.eq(user_id))
+        .filter(job::Column::Id.gte(first_id_at(since)))
+        .filter(job::Column::Kind.eq(JobKind::PullImage))
+        .filter(job::Column::CreatedAt.gt(since));
+    // One statement for both.
+    QuerySelect::query(&mut accepted).union(UnionType::All, retried.into_query());
+    accepted.into_tuple().all(tx).await
+}
+
+/// Records that a pull was accepted again, so that it counts as a new one would.
+pub(crate) async fn count_retry(
+    tx: &DatabaseTransaction,
+    user_id: Uuid,
+    job_id: Uuid,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    job_retry::Entity::insert(job_retry::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        user_id: Set(user_id),
+        job_id: Set(job_id),
+        created_at: Set(now),
+    })
+    .exec_without_returning(tx)
+    .await?;
     Ok(())
 }
 

@@ -30,6 +30,9 @@ pub enum ServiceError {
     /// An account did not add up; nothing was changed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Not possible here as things stand; says what an administrator has to do.
+    #[error("{0}")]
+    Unavailable(&'static str),
 }
 
 impl Transient for ServiceError {
@@ -38,7 +41,7 @@ impl Transient for ServiceError {
             Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
                 crate::db::is_transient(error)
             }
-            Self::Rejected(_) | Self::Ledger(_) => false,
+            Self::Rejected(_) | Self::Ledger(_) | Self::Unavailable(_) => false,
         }
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{
-    JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job,
+    JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job, job_retry,
 };
 
 use crate::announce;
 use crate::claim;
+use crate::clock_skew::ClockCheck;
 use crate::db::{for_update, in_transaction};
 use crate::error::{JobFailure, ServiceError};
+use crate::hosts::Moving;
 use crate::outcome::{self, Outcome};
 use crate::reconcile;
 use crate::services::Services;
@@ -20,13 +22,18 @@ use crate::services::Services;
 /// How long an idempotency key is remembered: the contract promises a day.
 const KEY_TIME: Duration = Duration::from_hours(48);
 
-/// How often old keys are forgotten.
+/// How long a retry is remembered: limits look back an hour.
+const RETRY_TIME: Duration = Duration::from_hours(2);
+
+/// How often old keys and retries are forgotten.
 const FORGET_PERIOD: Duration = Duration::from_mins(10);
 
 /// When the rarer chores were last done.
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeping {
     forgot_keys: Option<Timestamp>,
+    moving: Moving,
+    clocks: ClockCheck,
 }
 
 impl Housekeeping {
@@ -37,9 +44,18 @@ impl Housekeeping {
             Ok(_) => services.wake.notify_one(),
             Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
         }
+        // Before what is on lost hosts is given up.
+        match self.moving.pass(services).await {
+            Ok(0) => {}
+            Ok(_) => services.wake.notify_one(),
+            Err(error) => {
+                tracing::warn!(%error, "could not look for hosts that pulls have to leave")
+            }
+        }
         if let Err(error) = give_up_lost_hosts(services).await {
             tracing::warn!(%error, "could not look for lost hosts");
         }
+        self.clocks.tick(services).await;
         let now = services.clock.now();
         if self
             .forgot_keys
@@ -52,6 +68,13 @@ impl Housekeeping {
                 .await;
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "could not forget old idempotency keys");
+            }
+            let forgotten = job_retry::Entity::delete_many()
+                .filter(job_retry::Column::CreatedAt.lt(now.before(RETRY_TIME)))
+                .exec(services.db.write())
+                .await;
+            if let Err(error) = forgotten {
+                tracing::warn!(%error, "could not forget old retries");
             }
         }
     }

@@ -6,7 +6,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
 
-use crate::accept::{Key, place, within_limits};
+use crate::accept::{Key, count_retry, place, within_limits};
 use crate::cancel_job::find;
 use crate::credits::Account;
 use crate::db::in_transaction;
@@ -59,6 +59,7 @@ pub async fn retry_job(
                     ))?;
                 }
                 within_limits(&tx, job.user_id, &services.settings.limits, now).await?;
+                count_retry(&tx, job.user_id, job.id, now).await?;
                 account.set_hold(&mut again, Credits::ZERO, minimum)?;
             }
             JobKind::RemoveImage => {

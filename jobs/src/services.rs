@@ -12,6 +12,7 @@ use crate::credits::Balance;
 use crate::db::Db;
 use crate::events::Events;
 use crate::measure;
+use crate::keyring::Keyring;
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Services {
     pub rules: Arc<RegistryRules>,
     /// The time.
     pub clock: Clock,
+    /// What stored logins are encrypted with, if there is anything.
+    pub(crate) keys: Option<Arc<Keyring>>,
     /// Wakes this process's dispatcher.
     pub(crate) wake: Arc<Notify>,
 }
@@ -52,8 +55,16 @@ impl Services {
             settings,
             rules,
             clock,
+            keys: None,
             wake: Arc::new(Notify::new()),
         }
+    }
+
+    /// The same with keys for stored logins. Without, no logins can be saved or used.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Tells whoever watches that a job changed, and the dispatcher where there may be work: not where one began to run.

@@ -5,12 +5,12 @@
 
 mod values;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 use wharfinger_entity::Credits;
 
-pub use values::{Secret, credits, duration, list, optional, parsed};
+pub use values::{Secret, credits, duration, labels, list, optional, parsed};
 
 /// `registries`: where images may come from.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,6 +72,9 @@ pub struct WorkerSettings {
     /// How long running jobs may go on after a request to stop before they are handed back.
     #[serde(deserialize_with = "duration")]
     pub grace: Duration,
+    /// What the operator says of this Docker host, by name.
+    #[serde(deserialize_with = "labels")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `host`: when a silent Docker host counts as gone.

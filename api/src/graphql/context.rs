@@ -153,6 +153,7 @@ pub(crate) fn mendable<T>(result: Result<T, ServiceError>) -> Result<Result<T, U
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(ServiceError::Rejected(error)) => Ok(Err(error)),
+        Err(ServiceError::Unavailable(message)) => Err(coded(ErrorCode::Unavailable, message)),
         Err(error) => Err(internal(&error)),
     }
 }

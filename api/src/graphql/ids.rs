@@ -12,16 +12,18 @@ pub(crate) enum Kind {
     Host,
     LedgerEntry,
     AuditEntry,
+    RegistryCredential,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::User,
         Self::Image,
         Self::Job,
         Self::Host,
         Self::LedgerEntry,
         Self::AuditEntry,
+        Self::RegistryCredential,
     ];
 
     fn prefix(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Host => "host",
             Self::LedgerEntry => "entry",
             Self::AuditEntry => "audit",
+            Self::RegistryCredential => "login",
         }
     }
 

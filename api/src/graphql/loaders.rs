@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader as Load;
 use uuid::Uuid;
-use wharfinger_entity::{JobState, audit_entry, host, job, job_attempt, ledger_entry, user};
+use wharfinger_entity::{
+    JobState, audit_entry, host, job, job_attempt, ledger_entry, registry_credential, user,
+};
 use wharfinger_jobs::db::{Db, DbErr};
 use wharfinger_jobs::queries::images::ImageView;
 use wharfinger_jobs::queries::{self, Viewer};
@@ -67,6 +69,11 @@ load_by_id!(
 load_by_id!(
     /// An entry of the audit log.
     AuditEntryId => audit_entry::Model, |loader, ids| queries::audit::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+);
+
+load_by_id!(
+    /// A login at a registry.
+    RegistryCredentialId => registry_credential::Model, |loader, ids| queries::registry_credentials::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
 );
 
 /// The attempts of a job.

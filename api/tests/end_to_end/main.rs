@@ -6,6 +6,7 @@ mod command_line;
 mod contract;
 mod crashes;
 mod endpoints;
+mod fleet;
 mod lists;
 mod log_files;
 mod metrics;

@@ -8,6 +8,8 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
+use zeroize::Zeroizing;
+
 use super::{Engine, EngineError, PING, PullName};
 
 /// Something that happened in a pull.
@@ -56,7 +58,8 @@ pub enum LayerStep {
     Exists,
 }
 
-/// A login that the engine shows to the registry. Never prints its secret.
+/// A login that the engine shows to the registry. Never prints its secret, and leaves none in memory (bollard, which sends
+/// it, does).
 #[derive(Clone, PartialEq, Eq)]
 pub struct EngineLogin {
     /// The registry's host, with its port: `ghcr.io`.
@@ -64,7 +67,7 @@ pub struct EngineLogin {
     /// User name.
     pub username: String,
     /// Password or access token.
-    pub secret: String,
+    pub secret: Zeroizing<String>,
 }
 
 impl fmt::Debug for EngineLogin {
@@ -92,7 +95,7 @@ impl Engine {
             .build();
         let login = login.map(|login| DockerCredentials {
             username: Some(login.username.clone()),
-            password: Some(login.secret.clone()),
+            password: Some(login.secret.to_string()),
             serveraddress: Some(login.registry.clone()),
             ..Default::default()
         });
@@ -285,7 +288,7 @@ mod tests {
         let login = EngineLogin {
             registry: "ghcr.io".into(),
             username: "ada".into(),
-            secret: "hunter2".into(),
+            secret: "hunter2".to_owned().into(),
         };
         assert!(!format!("{login:?}").contains("hunter2"));
     }

@@ -115,7 +115,7 @@ enum New {
 }
 
 /// The image that everyone may use under this reference on a host, if there is one: it costs nothing and is there already.
-async fn public_image(
+pub(crate) async fn public_image(
     tx: &impl sea_orm::ConnectionTrait,
     host_id: Uuid,
     reference: &str,

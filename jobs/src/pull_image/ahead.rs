@@ -18,7 +18,7 @@ use crate::worker::Parts;
 pub(crate) struct Ahead {
     /// As the queue told it: what was read is worth nothing for a job of another reference.
     pub(crate) reference: String,
-    /// What the reference means upstream.
+    /// What the reference means upstream, asked as nobody: whose job it is, and with which login, the claim tells.
     pub(super) manifest: AbortOnDropHandle<Result<Manifest, RegistryError>>,
     /// What the engine has.
     pub(super) look: AbortOnDropHandle<Option<Look>>,
@@ -37,7 +37,7 @@ impl Ahead {
         let manifest = {
             let parts = Arc::clone(parts);
             AbortOnDropHandle::new(tokio::spawn(
-                async move { resolve::read(&parts, &parsed).await }.in_current_span(),
+                async move { resolve::read(&parts, &parsed, None).await }.in_current_span(),
             ))
         };
         let look = {

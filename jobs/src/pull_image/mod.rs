@@ -11,4 +11,5 @@ pub(crate) mod run;
 mod settle;
 mod transfer;
 
+pub(crate) use accept::public_image;
 pub use accept::{PullImage, accept};

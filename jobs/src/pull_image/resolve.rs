@@ -5,21 +5,35 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
-use crate::error::JobFailure;
+use crate::error::{JobFailure, ServiceError};
 use crate::progress::{PullPhase, PullSnapshot};
-use crate::registry::{Manifest, Platform, RegistryError};
+use crate::registry::{Login, Manifest, Platform, RegistryError};
+use crate::registry_credentials::{LoginError, login_for};
 use crate::worker::Parts;
 use crate::worker::run::{JobRun, RunError};
 
 /// The longest that a registry's Retry-After is heeded.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// What the reference means now, for the engine's platform. `begun` is a read that is under way.
+/// What a reference means.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    /// As the registry gave it.
+    pub(super) manifest: Manifest,
+    /// It gave it to this user's login, and would not to everybody.
+    pub(super) with_login: bool,
+}
+
+/// What the reference means now, for the engine's platform. `begun` is a read as nobody that is under way.
+///
+/// The registry is asked as nobody at first, and with the login that this user has saved for this very registry only if it
+/// refused: a pull of what everybody may have carries no login. A registry that has nothing for nobody, or lets nobody ask
+/// as often as we do, may have it for somebody.
 pub(super) async fn resolve(
     run: &JobRun,
     reference: &ImageReference,
     begun: Option<AbortOnDropHandle<Result<Manifest, RegistryError>>>,
-) -> Result<Manifest, RunError> {
+) -> Result<Resolved, RunError> {
     run.report(PullSnapshot {
         phase: PullPhase::Resolving,
         ..PullSnapshot::default()
@@ -29,17 +43,60 @@ pub(super) async fn resolve(
         Some(reading) => reading.await.ok(),
         None => None,
     };
-    let manifest = match begun {
-        Some(manifest) => manifest,
-        None => read(&run.parts, reference).await,
+    let as_nobody = match begun {
+        Some(answer) => answer,
+        None => read(&run.parts, reference, None).await,
     };
-    manifest.map_err(|error| registry_failure(&error).into())
+    let refused = match as_nobody {
+        Ok(manifest) => {
+            return Ok(Resolved {
+                manifest,
+                with_login: false,
+            });
+        }
+        Err(error) => error,
+    };
+    let worth_a_login = matches!(
+        refused,
+        RegistryError::Denied { .. }
+            | RegistryError::NotFound { .. }
+            | RegistryError::RateLimited { .. }
+    );
+    let login = if worth_a_login {
+        login_for(&run.parts.services, run.job.user_id, reference.registry())
+            .await
+            .map_err(login_failure)?
+    } else {
+        None
+    };
+    let Some(login) = login else {
+        return Err(registry_failure(&refused).into());
+    };
+    match read(&run.parts, reference, Some(&login)).await {
+        Ok(manifest) => Ok(Resolved {
+            manifest,
+            with_login: true,
+        }),
+        Err(error) => Err(registry_failure(&error).into()),
+    }
 }
 
-/// Asks the registry.
+/// What it means for a job that a saved login cannot be used: somebody has to act, and may have by the next attempt.
+pub(super) fn login_failure(error: LoginError) -> RunError {
+    match error {
+        LoginError::Database(error) => ServiceError::from(error).into(),
+        LoginError::NoKey(_) => JobFailure::retry(JobErrorCode::Internal, error.to_string()).into(),
+        LoginError::Unreadable(..) => {
+            JobFailure::fail(JobErrorCode::RegistryDenied, error.to_string()).into()
+        }
+    }
+}
+
+/// Asks the registry, with a login or as nobody.
 pub(super) async fn read(
     parts: &Parts,
     reference: &ImageReference,
+    login: Option<&Login>,
 ) -> Result<Manifest, RegistryError> {
     let platform = parts.info.borrow().as_ref().map_or_else(
         || Platform::new("linux", std::env::consts::ARCH, None),
@@ -52,11 +109,11 @@ pub(super) async fn read(
     let (registry, repository) = (reference.registry(), reference.repository());
     parts
         .registry
-        .manifest(registry, repository, wanted, None, &platform)
+        .manifest(registry, repository, wanted, login, &platform)
         .await
 }
 
-fn registry_failure(error: &RegistryError) -> JobFailure {
+pub(super) fn registry_failure(error: &RegistryError) -> JobFailure {
     use JobErrorCode as Code;
     let message = error.to_string();
     let again = |code, message: String| match error.retry_after() {

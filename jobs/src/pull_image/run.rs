@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::record::record_and_hold;
-use super::resolve::resolve;
+use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
 use crate::custody;
@@ -91,9 +91,14 @@ async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
         .take_ahead()
         .map(|ahead| (ahead.manifest, ahead.look))
         .unzip();
-    let manifest = timed("resolve", resolve(run, &reference, reading)).await?;
+    let resolved = timed("resolve", resolve(run, &reference, reading)).await?;
+    let Resolved {
+        manifest,
+        with_login,
+    } = resolved;
     timed("record", Box::pin(record_and_hold(run, &manifest, look))).await?;
-    timed("transfer", transfer(run, &reference, &manifest)).await?;
+    let transferred = transfer(run, &reference, &manifest, with_login);
+    timed("transfer", transferred).await?;
     timed("inspect", inspect(run, &reference, &manifest)).await
 }
 

@@ -2,11 +2,13 @@
 
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
+use super::resolve::{login_failure, registry_failure};
 use super::run::pinned;
-use crate::engine::PullName;
+use crate::engine::{EngineLogin, PullName};
 use crate::error::JobFailure;
 use crate::progress::ProgressTracker;
 use crate::registry::Manifest;
+use crate::registry_credentials::login_for;
 use crate::worker::run::{ENGINE_PAUSE, JobRun, RunError, engine_failure};
 
 /// Lets the engine pull, or joins the pull of another job, and reports what arrives.
@@ -14,7 +16,9 @@ pub(super) async fn transfer(
     run: &JobRun,
     reference: &ImageReference,
     manifest: &Manifest,
+    with_login: bool,
 ) -> Result<(), RunError> {
+    let login = prepare(run, reference, with_login).await?;
     // By digest: the tag may mean another image by now, of which nothing was recorded.
     let name = PullName::new(&reference.name(), None, Some(&manifest.digest));
     let pinned = pinned(reference, manifest);
@@ -24,10 +28,10 @@ pub(super) async fn transfer(
         .map(|layer| (layer.digest.clone(), layer.size))
         .collect();
     let tracker = ProgressTracker::new(layers);
-    let (transfer, joined) = run
-        .parts
-        .transfers
-        .join(&run.parts.engine, &pinned, &name, tracker);
+    let (transfer, joined) =
+        run.parts
+            .transfers
+            .join(&run.parts.engine, &pinned, &name, login, tracker);
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);
@@ -75,4 +79,25 @@ pub(super) async fn transfer(
             }
         }
     }
+}
+
+/// What is looked at before the engine connects by itself: that it can only get to addresses that the rules permit, and
+/// that the login, where the registry gave the manifest to it alone, is still saved. Returns the login.
+async fn prepare(
+    run: &JobRun,
+    reference: &ImageReference,
+    with_login: bool,
+) -> Result<Option<EngineLogin>, RunError> {
+    let registry = reference.registry();
+    let vetted = run.parts.registry.vet(registry).await;
+    vetted.map_err(|error| registry_failure(&error))?;
+    if !with_login {
+        return Ok(None);
+    }
+    let login = login_for(&run.parts.services, run.job.user_id, registry).await;
+    let Some(login) = login.map_err(login_failure)? else {
+        let message = format!("the login for {registry} was deleted in the middle of the pull");
+        return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
+    };
+    Ok(Some(login.for_engine(registry)))
 }

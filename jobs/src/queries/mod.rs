@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod page;
 pub mod queues;
+pub mod registry_credentials;
 pub mod users;
 
 use uuid::Uuid;

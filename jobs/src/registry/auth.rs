@@ -10,15 +10,17 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::endpoint::Target;
 use super::error::InvalidAnswer;
+use crate::engine::EngineLogin;
 
-/// A user's login at a registry. Never prints its secret.
+/// A user's login at a registry. Never prints its secret, and leaves none in memory.
 #[derive(Clone)]
 pub struct Login {
     username: String,
-    secret: String,
+    secret: Zeroizing<String>,
 }
 
 impl Login {
@@ -26,12 +28,22 @@ impl Login {
     pub fn new(username: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             username: username.into(),
-            secret: secret.into(),
+            secret: Zeroizing::new(secret.into()),
+        }
+    }
+
+    /// The same for the engine, to pull from this registry with.
+    pub fn for_engine(&self, registry: &str) -> EngineLogin {
+        EngineLogin {
+            registry: registry.to_owned(),
+            username: self.username.clone(),
+            secret: self.secret.clone(),
         }
     }
 
     pub(super) fn basic(&self) -> HeaderValue {
-        let pair = STANDARD.encode(format!("{}:{}", self.username, self.secret));
+        let pair = Zeroizing::new(format!("{}:{}", self.username, *self.secret));
+        let pair = Zeroizing::new(STANDARD.encode(&*pair));
         sensitive("Basic ", &pair).expect("base64 is valid in a header")
     }
 }
@@ -61,7 +73,7 @@ impl Grant {
             let mut hash = Sha256::new();
             hash.update(login.username.len().to_be_bytes());
             hash.update(&login.username);
-            hash.update(&login.secret);
+            hash.update(login.secret.as_bytes());
             hash.finalize().into()
         };
         Self {

@@ -18,7 +18,7 @@ use super::manifest::{ACCEPT, Document, Manifest, PlatformManifest, read, verifi
 use super::platform::Platform;
 use super::question::Question;
 use super::rules::RegistryRules;
-use super::transport::{Reply, SystemResolver, Transport, TransportError};
+use super::transport::{Reply, SystemResolver, Transport, TransportError, VetError};
 
 const MAX_TOKENS: usize = 4096;
 const MAX_MANIFESTS: usize = 512;
@@ -102,6 +102,29 @@ impl RegistryClient {
         let total = self.shared.timeouts.total;
         match tokio::time::timeout(total, self.shared.read(&question, platform)).await {
             Ok(answer) => answer,
+            Err(_) => Err(question.unavailable(UnavailableCause::TimedOut(total), None)),
+        }
+    }
+
+    /// Whether every address that a registry's name leads to at this moment may be connected to. Whoever connects there by
+    /// themselves, as an engine does, takes any of them.
+    pub async fn vet(&self, registry: &str) -> Result<(), RegistryError> {
+        let question = Question {
+            registry,
+            repository: "",
+            reference: "",
+            login: None,
+        };
+        self.shared.rules.permits_name(registry)?;
+        let host =
+            RegistryHost::parse(registry).ok_or_else(|| question.invalid(InvalidAnswer::Name))?;
+        let total = self.shared.timeouts.connect;
+        match tokio::time::timeout(total, self.shared.transport.vet(&host)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(VetError::NotAllowed(refused))) => Err(refused.into()),
+            Ok(Err(VetError::LookUp(error))) => {
+                Err(question.unavailable(UnavailableCause::LookUp(error), None))
+            }
             Err(_) => Err(question.unavailable(UnavailableCause::TimedOut(total), None)),
         }
     }

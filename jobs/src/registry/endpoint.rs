@@ -57,6 +57,14 @@ impl RegistryHost {
         }
     }
 
+    /// The name to look up: where the registry's API is served.
+    pub(super) fn api_host(&self) -> String {
+        match &self.host {
+            Host::Domain(name) if name == DOCKER_HUB => DOCKER_HUB_API.to_owned(),
+            host => host.to_string(),
+        }
+    }
+
     pub(super) fn port(&self) -> u16 {
         let default = if self.is_loopback() { 80 } else { 443 };
         self.explicit_port.unwrap_or(default)
@@ -70,6 +78,12 @@ impl fmt::Display for RegistryHost {
             None => write!(f, "{}", self.host),
         }
     }
+}
+
+/// The one name of a registry (`host[:port]`), whatever it was called: in lower case, Docker Hub as `docker.io`. `None` for
+/// what is no registry's name.
+pub fn canonical_name(registry: &str) -> Option<String> {
+    RegistryHost::parse(registry).map(|host| host.to_string())
 }
 
 /// The form of a URL's host that rules compare: no dot at the end, one name for Docker Hub. `None` for no host name.
@@ -128,10 +142,7 @@ impl Target {
             return None;
         }
         let scheme = if self.plain_http { "http" } else { "https" };
-        let host = match &self.host.host {
-            Host::Domain(name) if name == DOCKER_HUB => DOCKER_HUB_API.to_owned(),
-            host => host.to_string(),
-        };
+        let host = self.host.api_host();
         let mut url = Url::parse(&format!("{scheme}://{host}/")).ok()?;
         url.set_port(self.host.explicit_port).ok()?;
         url.set_path(&format!("v2/{}/manifests/{reference}", self.repository));
@@ -141,4 +152,48 @@ impl Target {
 
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical_name;
+
+    #[test]
+    fn a_registry_has_one_name() {
+        for (called, name) in [
+            ("docker.io", "docker.io"),
+            ("index.docker.io", "docker.io"),
+            ("registry-1.docker.io", "docker.io"),
+            ("Registry.Docker.IO", "docker.io"),
+            ("GHCR.io", "ghcr.io"),
+            ("ghcr.io.", "ghcr.io"),
+            ("registry.example:5000", "registry.example:5000"),
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(canonical_name(called).as_deref(), Some(name), "{called}");
+        }
+        for other in [
+            "",
+            "https://index.docker.io/v1/",
+            "a/b",
+            "user@host",
+            "host:0",
+        ] {
+            assert_eq!(canonical_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_that_only_look_alike_are_apart() {
+        let name = |registry| canonical_name(registry).unwrap();
+        for (one, other) in [
+            ("docker.io", "docker.io.evil.example"),
+            ("docker.io", "evil-docker.io"),
+            ("ghcr.io", "ghcr.io:5000"),
+            ("127.0.0.1:5000", "localhost:5000"),
+        ] {
+            assert_ne!(name(one), name(other));
+        }
+    }
 }

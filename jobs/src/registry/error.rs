@@ -105,6 +105,9 @@ pub enum UnavailableCause {
     /// No whole answer in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
+    /// Its name leads nowhere.
+    #[error("its name could not be looked up: {0}")]
+    LookUp(String),
     /// DNS, TCP, TLS or HTTP failed.
     #[error("{}", root_cause(.0))]
     Http(#[source] reqwest::Error),

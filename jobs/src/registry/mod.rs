@@ -24,6 +24,7 @@ mod transport;
 
 pub use auth::Login;
 pub use client::{RegistryClient, Timeouts};
+pub use endpoint::canonical_name;
 pub use error::{InvalidAnswer, RegistryError, UnavailableCause};
 pub use manifest::{Layer, Manifest};
 pub use platform::Platform;

@@ -11,7 +11,7 @@ use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
 
 use super::cache::Bounded;
-use super::endpoint::canonical_host;
+use super::endpoint::{RegistryHost, canonical_host};
 use super::error::InvalidAnswer;
 use super::rules::{NotAllowed, RegistryRules};
 use super::span;
@@ -36,6 +36,13 @@ pub(super) enum TransportError {
     NotAllowed(NotAllowed),
     Http(reqwest::Error),
     Invalid(InvalidAnswer),
+}
+
+/// Why a registry's name is not to be connected to.
+#[derive(Debug)]
+pub(super) enum VetError {
+    NotAllowed(NotAllowed),
+    LookUp(String),
 }
 
 /// Keeps one HTTP client for each (TLS, port). A resolver is told a name but not the port, and the rules speak of
@@ -92,6 +99,26 @@ impl Transport {
             }
         }
         Err(InvalidAnswer::Redirect("too often").into())
+    }
+
+    /// Looks a registry's name up, as whoever connects to it would, and judges every address that comes of it.
+    pub(super) async fn vet(&self, registry: &RegistryHost) -> Result<(), VetError> {
+        let name = match &registry.host {
+            // Judged with the name; `localhost` means the loopback whatever a resolver says (RFC 6761, 6.3).
+            _ if registry.is_loopback() => return Ok(()),
+            Host::Ipv4(_) | Host::Ipv6(_) => return Ok(()),
+            Host::Domain(_) => registry.api_host(),
+        };
+        let failed = |error: &dyn StdError| VetError::LookUp(error.to_string());
+        let name = name.parse().map_err(|_| failed(&InvalidAnswer::Name))?;
+        let found = self.resolver.resolve(name).await;
+        for address in found.map_err(|error| failed(&*error))? {
+            let address = SocketAddr::new(address.ip(), registry.port());
+            self.rules
+                .permits_connection(&registry.host, address)
+                .map_err(VetError::NotAllowed)?;
+        }
+        Ok(())
     }
 
     fn client_for(&self, url: &Url) -> Result<Client, TransportError> {

@@ -1,21 +1,22 @@
 //! How single values are read. Text is understood everywhere, because the environment has nothing else.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Unexpected, Visitor},
 };
 use wharfinger_entity::Credits;
+use zeroize::Zeroizing;
 
-/// A text that never prints: `Debug` hides it, and there is no `Display`.
+/// A text that never prints (`Debug` hides it, and there is no `Display`), and that leaves nothing in memory.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Hides the text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The text itself, for the one place that needs it.
@@ -118,6 +119,38 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
         .map(|entry| entry.trim().to_owned())
         .filter(|entry| !entry.is_empty())
         .collect())
+}
+
+/// Longest name of a label, in characters.
+const MAX_LABEL_NAME: usize = 63;
+/// Longest value of a label, in characters.
+const MAX_LABEL_VALUE: usize = 255;
+/// Labels of one host.
+const MAX_LABELS: usize = 64;
+
+/// Reads a list of `name=value`.
+pub fn labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    const WHAT: &str =
+        "a label such as disk=ssd, with letters, digits, ., _, - or / in a name that no other has";
+    let mut labels = BTreeMap::new();
+    for entry in list(deserializer)? {
+        let label = entry.split_once('=').and_then(|(name, value)| {
+            let (name, value) = (name.trim(), value.trim());
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+            let good = (1..=MAX_LABEL_NAME).contains(&name.len())
+                && name.chars().all(plain)
+                && value.chars().count() <= MAX_LABEL_VALUE
+                && !value.chars().any(char::is_control);
+            good.then(|| (name.to_owned(), value.to_owned()))
+        });
+        let fresh = label.is_some_and(|(name, value)| labels.insert(name, value).is_none());
+        if !fresh || labels.len() > MAX_LABELS {
+            return Err(D::Error::invalid_value(Unexpected::Str(&entry), &WHAT));
+        }
+    }
+    Ok(labels)
 }
 
 /// Takes a text, or a number as its text: `admin.name = 7` and `credits.initial = 1000` mean what they look like.

@@ -31,11 +31,10 @@ impl Worker {
         let services = &parts.services;
         match parts.engine.info().await {
             Ok(info) => {
-                let concurrency = services.settings.worker.concurrency as usize;
                 if let Err(error) = hosts::heartbeat(
                     &services.db,
                     self.host_id,
-                    concurrency,
+                    &services.settings.worker,
                     &info,
                     services.clock.now(),
                 )

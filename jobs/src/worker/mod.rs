@@ -60,8 +60,8 @@ impl Worker {
         registry: RegistryClient,
         host: &str,
     ) -> Result<Self, ServiceError> {
-        let concurrency = services.settings.worker.concurrency as usize;
-        let record = hosts::join(&services.db, host, concurrency, services.clock.now()).await?;
+        let settings = &services.settings.worker;
+        let record = hosts::join(&services.db, host, settings, services.clock.now()).await?;
         let (info, latest) = watch::channel(None);
         let worker = Self {
             parts: Arc::new(Parts {

@@ -278,7 +278,9 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
     let job = job::Entity::find_by_id(run.job.id)
         .one(services.db.read())
         .await?;
-    match job.filter(|job| job.kind == JobKind::PullImage) {
+    // A worker that was cut off may come too late: the job may be another host's by now.
+    let ours = |job: &job::Model| job.host_id == Some(run.host_id);
+    match job.filter(|job| job.kind == JobKind::PullImage && ours(job)) {
         Some(job) => put_back(services, engine, &job).await,
         None => Ok(()),
     }

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
-use crate::engine::{Engine, EngineError, PullName};
+use crate::engine::{Engine, EngineError, EngineLogin, PullEvent, PullName};
 use crate::progress::{Coalescer, ProgressTracker, PullSnapshot};
 use crate::trace::{self, TraceContext};
 
@@ -50,12 +50,15 @@ impl Transfer {
 pub(crate) struct Transfers(Mutex<HashMap<String, Weak<Transfer>>>);
 
 impl Transfers {
-    /// Joins the transfer of a reference, or starts it with what `tracker` knows of the layers. Says whether it joined.
+    /// Joins the transfer of a reference, or starts it with this login, if any, and what `tracker` knows of the layers.
+    /// Says whether it joined. Whoever comes here was given the manifest by the registry, with their own login: to join a
+    /// transfer that began with another's gives them nothing that they could not have fetched themselves.
     pub(crate) fn join(
         &self,
         engine: &Engine,
         reference: &str,
         name: &PullName,
+        login: Option<EngineLogin>,
         tracker: ProgressTracker,
     ) -> (Arc<Transfer>, bool) {
         let mut transfers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +75,7 @@ impl Transfers {
         let (sender, state) = watch::channel(first);
         let span = engine.pull_span();
         let place = TraceContext::of(&span);
-        let following = follow(engine.clone(), name.clone(), tracker, sender);
+        let following = follow(engine.pull(name, login.as_ref()), tracker, sender);
         let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,
@@ -86,12 +89,11 @@ impl Transfers {
 
 /// Reads the engine's events into the channel, at most ten times a second.
 async fn follow(
-    engine: Engine,
-    name: PullName,
+    events: impl Stream<Item = Result<PullEvent, EngineError>> + Send,
     mut tracker: ProgressTracker,
     state: watch::Sender<TransferState>,
 ) {
-    let mut events = std::pin::pin!(engine.pull(&name, None));
+    let mut events = std::pin::pin!(events);
     let mut coalescer = Coalescer::default();
     let mut pending = false;
     loop {

@@ -130,7 +130,7 @@ async fn a_login_is_shown_to_the_registry() {
     let login = |secret: &str| EngineLogin {
         registry: registry.clone(),
         username: "ada".to_owned(),
-        secret: secret.to_owned(),
+        secret: secret.to_owned().into(),
     };
     let (_, error) = all(engine().pull(&name, Some(&login("byron")))).await;
     assert!(matches!(error, Some(EngineError::Denied(_))), "{error:?}");

@@ -3,11 +3,18 @@
 
 mod basics;
 mod chaos;
+mod clocks;
+mod credentials;
+mod drains;
 mod engines;
 mod errors;
 mod faults;
+mod limits;
+mod moves;
 mod order;
+mod placement;
 mod queue_loss;
 mod requests;
 mod sharing;
+mod stored_credentials;
 mod support;

@@ -5,6 +5,7 @@ mod fake;
 mod hostile;
 mod inside;
 mod real;
+mod rebinding;
 mod tokens;
 
 use std::time::Duration;

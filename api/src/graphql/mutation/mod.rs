@@ -1,11 +1,15 @@
 //! What can be done. The services do it; here is only who may, and what is answered. One file for each subject.
 
+mod hosts;
 mod jobs;
+mod registry_credentials;
 
 use async_graphql::MergedObject;
 
+use hosts::HostMutation;
 use jobs::JobMutation;
+use registry_credentials::RegistryCredentialMutation;
 
 /// What can be done.
 #[derive(MergedObject, Default)]
-pub struct Mutation(JobMutation);
+pub struct Mutation(JobMutation, HostMutation, RegistryCredentialMutation);

@@ -9,10 +9,12 @@ use crate::graphql::context::{
 };
 use crate::graphql::enums::ImageOrder;
 use crate::graphql::ids::{self, Kind};
-use crate::graphql::loaders::{AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, UserId};
+use crate::graphql::loaders::{
+    AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, RegistryCredentialId, UserId,
+};
 use crate::graphql::types::{
     AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
-    JobConnection, JobFilter, LedgerEntry, Node, User, jobs,
+    JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, jobs,
 };
 use crate::http::ErrorCode;
 
@@ -217,6 +219,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .load_one(AuditEntryId(id))
             .await
             .map(|entry| entry.map(|entry| Node::AuditEntry(AuditEntry(entry)))),
+        Kind::RegistryCredential => loaders
+            .load_one(RegistryCredentialId(id))
+            .await
+            .map(|login| login.map(|login| Node::RegistryCredential(RegistryCredential(login)))),
     };
     node.map_err(|error| internal(&*error))
 }

@@ -72,13 +72,16 @@ impl Host {
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned)
         };
-        labels
+        let mut labels: Vec<_> = labels
             .iter()
             .map(|(name, value)| HostLabel {
                 name: name.clone(),
                 value: text(value),
             })
-            .collect()
+            .collect();
+        // Databases keep the members of an object in orders of their own.
+        labels.sort_by(|a, b| a.name.cmp(&b.name));
+        labels
     }
 
     /// When a worker there last reported that the engine answers.

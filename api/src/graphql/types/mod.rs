@@ -8,6 +8,7 @@ mod image;
 mod job;
 mod ledger;
 mod progress;
+mod registry_credential;
 mod user;
 
 pub(crate) use audit::{AuditEntry, AuditFilter};
@@ -20,6 +21,7 @@ pub(crate) use image::{Image, ImageFilter};
 pub(crate) use job::{Job, JobFilter};
 pub(crate) use ledger::LedgerEntry;
 pub(crate) use progress::PullProgress;
+pub(crate) use registry_credential::RegistryCredential;
 pub(crate) use user::{User, jobs};
 
 use async_graphql::{ID, Interface, SimpleObject};
@@ -47,6 +49,8 @@ pub(crate) enum Node {
     LedgerEntry(LedgerEntry),
     /// An administrative act.
     AuditEntry(AuditEntry),
+    /// A login at a registry.
+    RegistryCredential(RegistryCredential),
 }
 
 /// A problem that the caller can mend. Nothing changed for the item at fault.

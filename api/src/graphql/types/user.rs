@@ -8,8 +8,8 @@ use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
-use super::{Balance, ImageConnection, JobConnection, LedgerEntryConnection};
-use crate::graphql::context::{list, services, viewer};
+use super::{Balance, ImageConnection, JobConnection, LedgerEntryConnection, RegistryCredential};
+use crate::graphql::context::{database, list, services, viewer};
 use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
 use crate::graphql::scalars::DateTime;
@@ -126,6 +126,14 @@ impl User {
             let db = db.clone();
             Box::pin(async move { queries::ledger::count(&db, user_id).await })
         }))
+    }
+
+    /// Their logins at private registries, by registry. No secret of any is ever shown.
+    async fn registry_credentials(&self, ctx: &Context<'_>) -> Result<Vec<RegistryCredential>> {
+        let db = &services(ctx).db;
+        let logins = queries::registry_credentials::of_user(db, viewer(ctx)?, self.0.id).await;
+        let logins = logins.map_err(|error| database(&error))?;
+        Ok(logins.into_iter().map(RegistryCredential).collect())
     }
 
     /// When they were made.

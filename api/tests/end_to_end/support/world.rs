@@ -65,6 +65,11 @@ impl World {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Where its processes keep their files.
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
         let file = self.directory.path().join("data/wharfinger.db");

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, JobState, Role, Timestamp, engine_image, image, job, job_attempt, user,
+    Credits, JobState, Role, Timestamp, engine_image, host, image, job, job_attempt, user,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::dispatch;
@@ -46,7 +46,7 @@ pub(crate) struct Fleet {
 }
 
 /// Short ones.
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let ms = Duration::from_millis;
     Settings {
         credits: CreditSettings {
@@ -65,6 +65,7 @@ fn settings() -> Settings {
             stall_timeout: ms(20_000),
             pull_timeout: ms(60_000),
             grace: ms(200),
+            labels: std::collections::BTreeMap::new(),
         },
         host: HostSettings {
             offline_after: ms(30_000),
@@ -89,6 +90,13 @@ impl Fleet {
 
     /// The same with other settings.
     pub(crate) async fn with(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut fleet = Self::idle(shape, change).await;
+        fleet.start_worker().await;
+        fleet
+    }
+
+    /// A dispatcher and no worker yet.
+    pub(crate) async fn idle(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
         let link = match shape {
             Shape::Embedded => Link::memory(),
             _ => Link::Redis {
@@ -96,9 +104,7 @@ impl Fleet {
                 prefix: format!("life:{}", Uuid::new_v4().simple()),
             },
         };
-        let mut fleet = Self::without_worker(shape, link, change).await;
-        fleet.start_worker().await;
-        fleet
+        Self::without_worker(shape, link, change).await
     }
 
     /// The same with a Redis of the test's own.
@@ -147,10 +153,26 @@ impl Fleet {
 
     /// Adds a worker that reaches its engine at another address.
     pub(crate) async fn start_worker_at(&mut self, engine: &str) {
+        let host = self.host.clone();
+        self.start_worker_on(&host, engine).await;
+    }
+
+    /// Adds a worker of a host. Returns the host's id.
+    pub(crate) async fn start_worker_on(&mut self, host: &str, engine: &str) -> Uuid {
         let (database, link) = (&self.database.url, &self.link);
         let settings = &self.settings;
-        let worker = WorkerProcess::start(database, link, settings, &self.host, engine).await;
+        let worker = WorkerProcess::start(database, link, settings, host, engine).await;
         self.workers.push(worker);
+        let row = host::Entity::find()
+            .filter(host::Column::Name.eq(host))
+            .one(self.services.db.read());
+        row.await.unwrap().unwrap().id
+    }
+
+    /// A host's row.
+    pub(crate) async fn host(&self, id: Uuid) -> host::Model {
+        let found = host::Entity::find_by_id(id).one(self.services.db.read());
+        found.await.unwrap().unwrap()
     }
 
     /// Kills the oldest worker. In the embedded shape all is one process: what its queue and events knew goes too.
@@ -200,10 +222,20 @@ impl Fleet {
         user: Uuid,
         reference: &str,
     ) -> Result<job::Model, UserError> {
+        self.try_pull_onto(None, user, reference).await
+    }
+
+    /// Asks for an image on a host.
+    pub(crate) async fn try_pull_onto(
+        &self,
+        host: Option<Uuid>,
+        user: Uuid,
+        reference: &str,
+    ) -> Result<job::Model, UserError> {
         let request = PullImage {
             user_id: user,
             reference: reference.to_owned(),
-            host: None,
+            host,
             idempotency_key: None,
             traceparent: None,
         };

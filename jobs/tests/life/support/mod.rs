@@ -1,19 +1,21 @@
 //! Real parts, short settings, and ways to wait that end.
 
+pub(crate) mod bare;
 pub(crate) mod database;
 pub(crate) mod engine;
 pub(crate) mod engine_gate;
 mod fleet;
 pub(crate) mod images;
 pub(crate) mod invariants;
-mod process;
+pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod recorder;
 pub(crate) mod redis;
 
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, settings};
 
 /// How long anything may take before its test fails.
 const DEADLINE: Duration = Duration::from_mins(1);

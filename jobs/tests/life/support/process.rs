@@ -11,11 +11,15 @@ use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::events::Events;
+use wharfinger_jobs::keyring::Keyring;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue, RedisQueue};
 use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
 use wharfinger_jobs::worker::Worker;
+
+/// What every process of the tests encrypts logins with.
+pub(crate) const KEY: &str = "6b1f0d35d1b54c2d8d5b5ad3a1a8c6c3d0fd2b7c6b2f5be0a0d6c65f6f6e1a11";
 
 /// How processes reach each other.
 #[derive(Clone)]
@@ -58,6 +62,7 @@ pub(crate) async fn services(database: &str, link: &Link, settings: &Settings) -
         Arc::new(rules()),
         Clock::system(),
     )
+    .with_keys(Some(Arc::new(Keyring::parse(KEY).unwrap())))
 }
 
 /// A running worker.

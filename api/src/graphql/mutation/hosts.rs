@@ -1,0 +1,58 @@
+//! Hosts: drained, and let back in.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
+
+use crate::graphql::context::{administrator, caller, mendable, services};
+use crate::graphql::ids::Kind;
+use crate::graphql::types::{Host, UserError};
+
+/// Hosts: drained, and let back in.
+#[derive(Default)]
+pub struct HostMutation;
+
+/// Whether new jobs may be placed on a host.
+#[derive(InputObject)]
+pub(crate) struct SetHostSchedulableInput {
+    /// The host.
+    host_id: ID,
+    /// False drains it, true lets new jobs onto it again.
+    schedulable: bool,
+}
+
+/// What came of `setHostSchedulable`.
+#[derive(SimpleObject)]
+pub(crate) struct SetHostSchedulablePayload {
+    /// The host as it is now; null if there is none.
+    host: Option<Host>,
+    /// What the caller can mend; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+#[Object]
+impl HostMutation {
+    /// Stop (or resume) placing new jobs on a host. Administrators only. On a host that takes no new jobs the running ones
+    /// end, and so do removals, pulls whose user named the host, and pulls that its engine has begun; other waiting pulls
+    /// move to another host, if one takes jobs.
+    async fn set_host_schedulable(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which host, and whether.")] input: SetHostSchedulableInput,
+    ) -> Result<SetHostSchedulablePayload> {
+        administrator(ctx)?;
+        let actor = Actor::from(&caller(ctx)?.user);
+        let host_id = Kind::Host.parse(&input.host_id);
+        let host = set_host_schedulable(services(ctx), &actor, host_id, input.schedulable).await;
+        Ok(match mendable(host)? {
+            Ok(host) => SetHostSchedulablePayload {
+                host: Some(host.into()),
+                user_errors: Vec::new(),
+            },
+            Err(error) => SetHostSchedulablePayload {
+                host: None,
+                user_errors: vec![error.into()],
+            },
+        })
+    }
+}

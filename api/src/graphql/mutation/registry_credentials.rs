@@ -1,0 +1,97 @@
+//! Logins at private registries: saved and deleted by their users.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_jobs::registry_credentials::{
+    SaveRegistryCredential, delete_registry_credential, save_registry_credential,
+};
+use wharfinger_jobs::settings::Secret;
+
+use crate::graphql::context::{caller, mendable, services};
+use crate::graphql::ids::Kind;
+use crate::graphql::types::{RegistryCredential, UserError};
+
+/// Logins at private registries: saved and deleted by their users.
+#[derive(Default)]
+pub struct RegistryCredentialMutation;
+
+/// A login to be kept.
+#[derive(InputObject)]
+pub(crate) struct SaveRegistryCredentialInput {
+    /// The registry's host as in references, with its port if it has one: ghcr.io, registry.example:5000; docker.io for Docker Hub.
+    registry: String,
+    /// The user name there.
+    username: String,
+    /// The password or access token. Never readable again.
+    #[graphql(secret)]
+    secret: String,
+}
+
+/// What came of `saveRegistryCredential`.
+#[derive(SimpleObject)]
+pub(crate) struct SaveRegistryCredentialPayload {
+    /// The login, without its secret; null if it was not saved.
+    registry_credential: Option<RegistryCredential>,
+    /// What the caller can mend; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A login to be deleted.
+#[derive(InputObject)]
+pub(crate) struct DeleteRegistryCredentialInput {
+    /// The login.
+    registry_credential_id: ID,
+}
+
+/// What came of `deleteRegistryCredential`.
+#[derive(SimpleObject)]
+pub(crate) struct DeleteRegistryCredentialPayload {
+    /// What the caller can mend; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+#[Object]
+impl RegistryCredentialMutation {
+    /// Store a login for a private registry, encrypted. The secret is never readable again. It takes the place of the
+    /// viewer's earlier login there, and is shown to that registry only, for the viewer's own pulls of what it does not
+    /// give to everybody. UNAVAILABLE where the operator has set no key to encrypt with.
+    async fn save_registry_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Where, who, and the secret.")] input: SaveRegistryCredentialInput,
+    ) -> Result<SaveRegistryCredentialPayload> {
+        let request = SaveRegistryCredential {
+            user_id: caller(ctx)?.user.id,
+            registry: input.registry,
+            username: input.username,
+            secret: Secret::new(input.secret),
+        };
+        let saved = save_registry_credential(services(ctx), &request).await;
+        Ok(match mendable(saved)? {
+            Ok(login) => SaveRegistryCredentialPayload {
+                registry_credential: Some(login.into()),
+                user_errors: Vec::new(),
+            },
+            Err(error) => SaveRegistryCredentialPayload {
+                registry_credential: None,
+                user_errors: vec![error.into()],
+            },
+        })
+    }
+
+    /// Delete a login of the viewer's. Attempts that begin from now on do without it.
+    async fn delete_registry_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which login.")] input: DeleteRegistryCredentialInput,
+    ) -> Result<DeleteRegistryCredentialPayload> {
+        let user_id = caller(ctx)?.user.id;
+        let id = Kind::RegistryCredential.parse(&input.registry_credential_id);
+        let deleted = delete_registry_credential(services(ctx), user_id, id).await;
+        Ok(DeleteRegistryCredentialPayload {
+            user_errors: match mendable(deleted)? {
+                Ok(()) => Vec::new(),
+                Err(error) => vec![error.into()],
+            },
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Pulls leave hosts that are gone, and hosts that an administrator drains.
+//!
+//! A pull whose user named its host stays with it, and so does every removal. A waiting pull of another kind is placed
+//! anew, as if it were asked for now, in one transaction that locks the job: a worker of the old host either has claimed
+//! it before, and keeps it, or finds that it is another host's. Its hold stays; it stands where a new job of its user on
+//! the new host would stand, and jobs of one user that move together keep their order.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+use wharfinger_entity::{JobKind, JobState, Timestamp, host, job};
+
+use super::{is_online, place};
+use crate::accept;
+use crate::credits::{Account, Balance};
+use crate::db::{for_update, in_transaction};
+use crate::error::ServiceError;
+use crate::outcome::{self, Outcome};
+use crate::pull_image::public_image;
+use crate::services::Services;
+
+/// Jobs of one host that are moved in one pass.
+const BATCH: u64 = 100;
+
+/// Why a host's pulls leave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Nothing was heard of it for too long.
+    Silent,
+    /// It works, and is to take no new jobs.
+    Drained,
+}
+
+/// Moves pulls off hosts, and remembers since when which hosts are silent.
+#[derive(Debug, Default)]
+pub(crate) struct Moving {
+    silent_since: HashMap<Uuid, Timestamp>,
+}
+
+impl Moving {
+    /// Moves what is to be moved now. Returns how many jobs did.
+    pub(crate) async fn pass(&mut self, services: &Services) -> Result<usize, ServiceError> {
+        let now = services.clock.now();
+        let settings = &services.settings.host;
+        let hosts = host::Entity::find().all(services.db.read()).await?;
+        let online = |host: &host::Model| is_online(host, settings, now);
+        self.silent_since
+            .retain(|id, _| hosts.iter().any(|host| host.id == *id && !online(host)));
+        let mut moved = 0;
+        for host in &hosts {
+            let why = if online(host) {
+                (!host.schedulable).then_some(Why::Drained)
+            } else {
+                // When the database comes back after a while, every host looks silent until its next heartbeat: a silent
+                // host is watched for two of them.
+                let since = *self.silent_since.entry(host.id).or_insert(now);
+                (now.since(since) >= settings.offline_after / 3).then_some(Why::Silent)
+            };
+            let others =
+                |other: &host::Model| other.id != host.id && other.schedulable && online(other);
+            if let Some(why) = why
+                && hosts.iter().any(others)
+            {
+                moved += move_off(services, host, why).await?;
+            }
+        }
+        Ok(moved)
+    }
+}
+
+async fn move_off(
+    services: &Services,
+    host: &host::Model,
+    why: Why,
+) -> Result<usize, ServiceError> {
+    // In the order of their turns, so that they keep it.
+    let waiting: Vec<Uuid> = job::Entity::find()
+        .select_only()
+        .column(job::Column::Id)
+        .filter(movable(host.id, why))
+        .order_by_asc(job::Column::Turn)
+        .order_by_asc(job::Column::Id)
+        .limit(BATCH)
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    let mut moved = 0;
+    for job_id in waiting {
+        match move_one(services, host.id, why, job_id).await {
+            Ok(None) => {}
+            Ok(Some((job, to, balance))) => {
+                tracing::info!(job.id = %job.id, from = host.name, to, "moved a pull to another host");
+                services.announce(&job, balance);
+                moved += 1;
+            }
+            // One that cannot be moved is not to keep the others waiting.
+            Err(error) => tracing::error!(job.id = %job_id, %error, "could not move a pull"),
+        }
+    }
+    Ok(moved)
+}
+
+/// The jobs that leave a host: waiting pulls, placed there by Wharfinger.
+///
+/// Of a silent host, those that may have moved a tag stay, because the tag has to be put back where it was once the host
+/// is there. A drained host works: what has begun on its engine is finished or tidied up there.
+fn movable(host_id: Uuid, why: Why) -> Condition {
+    let waiting = Condition::all()
+        .add(job::Column::HostId.eq(host_id))
+        .add(job::Column::Live.eq(1))
+        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
+        .add(job::Column::Kind.eq(JobKind::PullImage))
+        .add(job::Column::HostNamed.eq(false));
+    waiting.add(match why {
+        Why::Silent => Condition::any()
+            .add(job::Column::TagBefore.is_null())
+            .add(job::Column::TagBefore.eq("")),
+        Why::Drained => Condition::all().add(job::Column::EngineImageId.is_null()),
+    })
+}
+
+type Moved = (job::Model, String, Option<Balance>);
+
+async fn move_one(
+    services: &Services,
+    from: Uuid,
+    why: Why,
+    job_id: Uuid,
+) -> Result<Option<Moved>, ServiceError> {
+    in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let select = job::Entity::find_by_id(job_id).filter(movable(from, why));
+        // Claimed, cancelled or moved by somebody else since it was looked for.
+        let Some(job) = for_update(&tx, select).one(&tx).await? else {
+            return Ok::<_, ServiceError>(None);
+        };
+        if !still(&tx, services, from, why).await? {
+            return Ok(None);
+        }
+        let Some(to) = place::elsewhere(&tx, services, job.user_id, &job.reference, from).await?
+        else {
+            return Ok(None);
+        };
+        let public = public_image(&tx, to.id, &job.reference).await?;
+        let mut account = Account::lock(&tx, job.user_id, now).await?;
+        let mut moved = job.clone().into_active_model();
+        moved.host_id = Set(Some(to.id));
+        // Behind what its user has on the new host already: of one reference there, one job runs at a time.
+        moved.ordinal = Set(account.next_ordinal());
+        moved.turn = Set(accept::place(&tx, job.user_id, to.id).await?.turn);
+        moved.dispatched_at = Set(None);
+        moved.sequence = Set(job.sequence.saturating_add(1));
+        // What is known of the old host's engine says nothing of the new one's.
+        moved.engine_image_id = Set(public.as_ref().map(|image| image.engine_image_id));
+        moved.image_id = Set(public.as_ref().map(|image| image.id));
+        moved.tag_before = Set(None);
+        let moved = moved.update(&tx).await?;
+        account.save().await?;
+        let (moved, balance) = match public {
+            // What everyone may use there is there.
+            Some(_) => outcome::end(&tx, services, moved, Outcome::NothingToDo).await?,
+            None => (moved, None),
+        };
+        Ok(Some((moved, to.name, balance)))
+    })
+}
+
+/// Whether the host is still as it was: it may have come back, or take jobs again.
+async fn still(
+    tx: &sea_orm::DatabaseTransaction,
+    services: &Services,
+    host_id: Uuid,
+    why: Why,
+) -> Result<bool, DbErr> {
+    let host = host::Entity::find_by_id(host_id).one(tx).await?;
+    let now = services.clock.now();
+    Ok(host.is_some_and(|host| match why {
+        Why::Silent => !is_online(&host, &services.settings.host, now),
+        Why::Drained => !host.schedulable,
+    }))
+}
