@@ -254,6 +254,9 @@ pub enum AuditAction {
     /// An image was published.
     #[sea_orm(string_value = "SET_IMAGE_VISIBILITY")]
     SetImageVisibility,
+    /// A public image was to be pulled anew.
+    #[sea_orm(string_value = "REFRESH_PUBLIC_IMAGE")]
+    RefreshPublicImage,
     /// A public image was to be removed.
     #[sea_orm(string_value = "REMOVE_PUBLIC_IMAGE")]
     RemovePublicImage,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{
-    JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job, job_retry,
+    ImageState, JobErrorCode, JobKind, JobState, Timestamp, host, idempotency_key, image, job,
+    job_retry,
 };
 
 use crate::announce;
@@ -161,7 +162,7 @@ async fn lose_holdings(services: &Services, host_id: Uuid, name: &str) -> Result
             .all(&tx)
             .await?;
         let reason = format!("host {name} has been gone for too long");
-        reconcile::end_all(&tx, services, holdings, &reason).await
+        reconcile::end_all(&tx, services, holdings, ImageState::Lost, &reason).await
     })?;
     for user in users {
         announce::balance_changed(&services.events, user);

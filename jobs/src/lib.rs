@@ -27,6 +27,7 @@ pub mod measure;
 pub mod keyring;
 mod outcome;
 pub mod progress;
+mod public;
 pub mod pull_image;
 pub mod queries;
 pub mod queue;
@@ -39,6 +40,7 @@ mod retry;
 pub mod retry_job;
 pub mod services;
 pub mod set_host_schedulable;
+pub mod set_image_visibility;
 pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -80,12 +80,12 @@ pub(crate) async fn host(
         .all(services.db.read())
         .await?;
     for row in known {
-        let there = on_engine.contains(&row.image_id);
-        let held = held.contains(&row.id);
-        let as_it_should_be = there && (held || !row.brought);
-        // A pull that is under way changes the image by itself.
-        let under_way = !held && meant.contains(&row.id);
-        if as_it_should_be || under_way {
+        let known = Known {
+            there: on_engine.contains(&row.image_id),
+            held: held.contains(&row.id),
+            meant: meant.contains(&row.id),
+        };
+        if known.is_as_it_should_be(&row) {
             continue;
         }
         if let Err(error) = look_at(services, engine, row.id, Look::Periodic).await {
@@ -108,24 +108,69 @@ enum Look {
 /// waits for its pull any more.
 const LATE_ARRIVAL: Duration = Duration::from_mins(1);
 
+/// Looks at an image that the engine said something of. One that Wharfinger does not know is none of its business, and
+/// one that is as it should be, or that a pull is about to change, is left alone without its lock being touched: a lock
+/// makes everybody look again who is about to settle. False when somebody else had the lock.
+pub(crate) async fn heard_of(
+    services: &Services,
+    engine: &Engine,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<bool, ReconcileError> {
+    let Some(row) = custody::find(services, host_id, image_id).await? else {
+        return Ok(true);
+    };
+    let there = engine.inspect(image_id).await?.is_some();
+    let db = services.db.write();
+    let held = !holdings::of_engine_image(db, row.id).await?.is_empty();
+    let known = Known {
+        there,
+        held,
+        meant: !held && custody::is_meant(db, row.id, None).await?,
+    };
+    if known.is_as_it_should_be(&row) {
+        return Ok(true);
+    }
+    look_at(services, engine, row.id, Look::Periodic).await
+}
+
+/// What is known of an image before anybody takes its lock.
+struct Known {
+    there: bool,
+    held: bool,
+    meant: bool,
+}
+
+impl Known {
+    fn is_as_it_should_be(&self, row: &engine_image::Model) -> bool {
+        // A pull that is under way changes the image by itself.
+        let under_way = !self.held && self.meant;
+        let there = self.there && (self.held || !row.brought);
+        let gone = !self.there && !self.held && row.status == EngineImageStatus::Absent;
+        under_way || there || gone
+    }
+}
+
 /// Looks at one image after a job that was about it has ended.
 pub(crate) async fn one(
     services: &Services,
     engine: &Engine,
     engine_image_id: Uuid,
 ) -> Result<(), ReconcileError> {
-    look_at(services, engine, engine_image_id, Look::AfterJob).await
+    look_at(services, engine, engine_image_id, Look::AfterJob)
+        .await
+        .map(drop)
 }
 
-/// Looks at one image, under its lock. Does nothing when somebody else has the lock: they change it anyway.
+/// Looks at one image, under its lock. Does nothing when somebody else has the lock, and says so: they change it anyway.
 async fn look_at(
     services: &Services,
     engine: &Engine,
     engine_image_id: Uuid,
     look: Look,
-) -> Result<(), ReconcileError> {
+) -> Result<bool, ReconcileError> {
     let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
-        return Ok(());
+        return Ok(false);
     };
     let done = custody::keeping(
         services,
@@ -136,7 +181,7 @@ async fn look_at(
     if !matches!(done, Ok(true)) {
         custody::unlock(services, custody).await?;
     }
-    done.map(|_| ())
+    done.map(|_| true)
 }
 
 /// Returns whether the lock was given back with a change.
@@ -214,7 +259,8 @@ async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usiz
         };
         let holdings = holdings::of_engine_image(&tx, row.id).await?;
         let count = holdings.len();
-        let users = end_all(&tx, services, holdings, "the image vanished from its host").await?;
+        let reason = "the engine lost the image";
+        let users = end_all(&tx, services, holdings, ImageState::Lost, reason).await?;
         let fate = if meant { Fate::Awaited } else { Fate::Gone };
         custody::conclude(&tx, row, fate).await?;
         Ok((users, count))
@@ -225,12 +271,13 @@ async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usiz
     Ok(count)
 }
 
-/// Ends holdings as LOST, with their refunds, user by user in the order of their ids, in which accounts are locked
-/// everywhere. Returns the users.
+/// Ends holdings, with their refunds, user by user in the order of their ids, in which accounts are locked everywhere.
+/// Returns the users.
 pub(crate) async fn end_all(
     tx: &sea_orm::DatabaseTransaction,
     services: &Services,
     holdings: Vec<image::Model>,
+    state: ImageState,
     reason: &str,
 ) -> Result<Vec<Uuid>, ServiceError> {
     let now = services.clock.now();
@@ -250,15 +297,7 @@ pub(crate) async fn end_all(
                 reference: Some(holding.reference.clone()),
                 reason: Some(reason.to_owned()),
             };
-            holdings::end(
-                tx,
-                account.as_mut(),
-                holding,
-                ImageState::Lost,
-                purpose,
-                now,
-            )
-            .await?;
+            holdings::end(tx, account.as_mut(), holding, state, purpose, now).await?;
         }
         if let Some(account) = account {
             account.save().await?;

@@ -1,7 +1,8 @@
 //! `retryJob`: a new acceptance of a job that ended badly.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobKind, JobState, image, job};
@@ -12,6 +13,7 @@ use crate::credits::Account;
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::outcome;
+use crate::public;
 use crate::services::Services;
 use crate::trace::TraceContext;
 
@@ -47,6 +49,10 @@ pub async fn retry_job(
         }
         let mut again = job.clone().into_active_model();
         match job.kind {
+            // It costs nothing: there is nothing to hold.
+            JobKind::PullImage if is_public(&tx, &job).await? => {
+                within_limits(&tx, job.user_id, &services.settings.limits, now).await?;
+            }
             JobKind::PullImage => {
                 let minimum = services.settings.credits.minimum_to_pull;
                 if account.available() < minimum {
@@ -123,6 +129,16 @@ pub async fn retry_job(
         services.announce(&job, balance);
     }
     Ok(job)
+}
+
+/// Whether everyone may use what the job is to pull.
+async fn is_public(tx: &DatabaseTransaction, job: &job::Model) -> Result<bool, DbErr> {
+    match job.host_id {
+        Some(host_id) => Ok(public::of_reference(tx, host_id, &job.reference)
+            .await?
+            .is_some()),
+        None => Ok(false),
+    }
 }
 
 fn not_retryable(message: String) -> UserError {

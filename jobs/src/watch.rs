@@ -60,19 +60,6 @@ impl Watches {
         })
     }
 
-    /// How many jobs are watched.
-    pub fn len(&self) -> usize {
-        self.lock()
-            .values()
-            .filter(|watch| watch.strong_count() > 0)
-            .count()
-    }
-
-    /// Whether nobody watches anything.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn watch(&self, services: &Services, job_id: Uuid) -> Arc<Watch> {
         let mut watches = self.lock();
         // A watch that saw the job end is over, also when the job was retried since.

@@ -14,6 +14,7 @@ mod m20261123_000003_jobs;
 mod m20261123_000004_ledger;
 mod m20261124_000005_audit;
 mod m20261124_000007_fleet;
+mod m20261124_000008_reference_order;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_ledger::Migration),
             Box::new(m20261124_000005_audit::Migration),
             Box::new(m20261124_000007_fleet::Migration),
+            Box::new(m20261124_000008_reference_order::Migration),
         ]
     }
 }

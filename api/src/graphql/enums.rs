@@ -232,6 +232,8 @@ pub(crate) enum AuditAction {
     GrantCredits,
     /// An image was published.
     SetImageVisibility,
+    /// A public image was to be pulled anew.
+    RefreshPublicImage,
     /// A public image was to be removed.
     RemovePublicImage,
     /// New jobs were kept from a host, or let onto it again.

@@ -11,6 +11,7 @@ mod lists;
 mod log_files;
 mod metrics;
 mod observability;
+mod publishing;
 mod pulls;
 mod redis_gone;
 mod refusals;

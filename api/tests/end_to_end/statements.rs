@@ -79,3 +79,32 @@ async fn statements(client: &Client, proxy: &PostgresProxy, first: usize) -> usi
     }
     fewest
 }
+
+/// The rows of a list are counted when the count is asked for, and not otherwise.
+#[tokio::test]
+async fn a_list_is_counted_only_when_it_is_asked_how_long_it_is() {
+    let mut world = World::fleet(Server::Postgres).await;
+    let token = world.user("ada", &[]);
+    let proxy = PostgresProxy::start(&world.database_url()).await;
+    world.set("DATABASE_URL", &proxy.url);
+    let gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    for list in ["images", "jobs", "hosts"] {
+        let page = "nodes { id } edges { cursor } pageInfo { hasNextPage endCursor }";
+        let plain = fewest(&client, &proxy, &format!("{{ {list} {{ {page} }} }}")).await;
+        let counted = format!("{{ {list} {{ totalCount {page} }} }}");
+        let counted = fewest(&client, &proxy, &counted).await;
+        assert_eq!(counted, plain + 1, "{list}");
+    }
+}
+
+/// The statements of a query, without those of other tasks of the gateway.
+async fn fewest(client: &Client, proxy: &PostgresProxy, query: &str) -> usize {
+    let mut fewest = usize::MAX;
+    for _ in 0..MEASUREMENTS {
+        let before = proxy.executed();
+        client.ask(query, json!({})).await;
+        fewest = fewest.min(proxy.executed() - before);
+    }
+    fewest
+}

@@ -36,6 +36,11 @@ fn unlocked(now: Timestamp) -> Condition {
         .add(engine_image::Column::LockUntil.lt(now))
 }
 
+/// Whether nobody changes the image at this moment.
+pub(crate) fn is_at_rest(row: &engine_image::Model, now: Timestamp) -> bool {
+    row.lock_until.is_none_or(|until| until < now)
+}
+
 /// Takes the lock if it is free.
 pub(crate) async fn try_lock(
     services: &Services,

@@ -5,6 +5,7 @@
 //! deadline, except [`Engine::pull`], whose caller watches for stalls.
 
 mod connection;
+mod departures;
 mod error;
 mod image;
 mod info;

@@ -12,7 +12,7 @@ use sea_orm::{
     IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, Timestamp, host, job};
+use wharfinger_entity::{JobKind, JobState, Role, Timestamp, host, job};
 
 use super::{is_online, place};
 use crate::accept;
@@ -20,7 +20,7 @@ use crate::credits::{Account, Balance};
 use crate::db::{for_update, in_transaction};
 use crate::error::ServiceError;
 use crate::outcome::{self, Outcome};
-use crate::pull_image::public_image;
+use crate::public;
 use crate::services::Services;
 
 /// Jobs of one host that are moved in one pass.
@@ -145,8 +145,11 @@ async fn move_one(
         else {
             return Ok(None);
         };
-        let public = public_image(&tx, to.id, &job.reference).await?;
         let mut account = Account::lock(&tx, job.user_id, now).await?;
+        // An administrator's pull of a public reference refreshes it.
+        let public = public::of_reference(&tx, to.id, &job.reference)
+            .await?
+            .filter(|_| account.user().role != Role::Admin);
         let mut moved = job.clone().into_active_model();
         moved.host_id = Set(Some(to.id));
         // Behind what its user has on the new host already: of one reference there, one job runs at a time.

@@ -1,16 +1,21 @@
 //! Accepting a pull: one transaction, then the answer.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, DbErr};
+use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
-use wharfinger_entity::{Credits, ImageVisibility, JobKind, JobState, host, image, job};
+use wharfinger_entity::{
+    AuditAction, Credits, ImageState, JobKind, JobState, Role, Timestamp, host, image, job, user,
+};
 
 use crate::accept::{Key, draft, within_limits};
-use crate::credits::{Account, Balance};
+use crate::audit::{self, Actor, Subject};
+use crate::credits::{Account, Balance, Purpose};
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::holdings;
 use crate::services::Services;
-use crate::{dispatch, hosts};
+use crate::{dispatch, hosts, public};
 
 /// Longest fully qualified reference that is stored, in characters.
 const MAX_REFERENCE_LENGTH: usize = 512;
@@ -62,24 +67,17 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             .await?;
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
-            if let Some(image) = public_image(&tx, host.id, &stored).await? {
-                job.state = Set(JobState::Succeeded);
-                job.engine_image_id = Set(Some(image.engine_image_id));
-                job.image_id = Set(Some(image.id));
-                job.finished_at = Set(Some(now));
-                job.live = Set(None);
-            } else {
-                let minimum = services.settings.credits.minimum_to_pull;
-                if account.available() < minimum {
-                    Err(UserError::whole(
-                        UserErrorCode::InsufficientCredits,
-                        format!(
-                            "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
-                            account.available()
-                        ),
-                    ))?;
+            let id = job.id.clone().take().unwrap_or_default();
+            match public::of_reference(&tx, host.id, &stored).await? {
+                Some(image) if account.user().role == Role::Admin => {
+                    refresh(&tx, account.user(), id, &image, now).await?;
                 }
-                account.set_hold(&mut job, Credits::ZERO, minimum)?;
+                Some(image) => succeed_at_once(&tx, &mut account, &mut job, image).await?,
+                None => {
+                    let minimum = services.settings.credits.minimum_to_pull;
+                    affords(&account, minimum)?;
+                    account.set_hold(&mut job, Credits::ZERO, minimum)?;
+                }
             }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {
@@ -114,20 +112,67 @@ enum New {
     Next(host::Model),
 }
 
-/// The image that everyone may use under this reference on a host, if there is one: it costs nothing and is there already.
-pub(crate) async fn public_image(
-    tx: &impl sea_orm::ConnectionTrait,
-    host_id: Uuid,
-    reference: &str,
-) -> Result<Option<image::Model>, sea_orm::DbErr> {
-    image::Entity::find()
-        .filter(image::Column::Holder.eq(Uuid::nil()))
-        .filter(image::Column::HostId.eq(host_id))
-        .filter(image::Column::Reference.eq(reference))
-        .filter(image::Column::Live.eq(1))
-        .filter(image::Column::Visibility.eq(ImageVisibility::Public))
-        .one(tx)
-        .await
+/// Refuses a pull that its user cannot pay for.
+fn affords(account: &Account<'_>, minimum: Credits) -> Result<(), UserError> {
+    if account.available() >= minimum {
+        return Ok(());
+    }
+    Err(UserError::whole(
+        UserErrorCode::InsufficientCredits,
+        format!(
+            "a pull needs {minimum} credits, and {} are available: remove an image, or ask an administrator for more",
+            account.available()
+        ),
+    ))
+}
+
+/// Everyone may use what the reference means on this host, and it is there: the job is done. What its user held by the
+/// same reference from before it meant this image is let go of, as by any pull that finds a tag moved.
+async fn succeed_at_once(
+    tx: &DatabaseTransaction,
+    account: &mut Account<'_>,
+    job: &mut job::ActiveModel,
+    image: image::Model,
+) -> Result<(), ServiceError> {
+    let user_id = account.user().id;
+    let (host_id, reference) = (image.host_id, image.reference);
+    let held = holdings::of_reference(tx, user_id, host_id, &reference).await?;
+    if let Some(old) = held {
+        let purpose = Purpose {
+            job_id: None,
+            reference: Some(reference),
+            reason: Some("the tag moved to another image".to_owned()),
+        };
+        let now = account.now();
+        let state = ImageState::Released;
+        holdings::end(tx, Some(&mut *account), old, state, purpose, now).await?;
+    }
+    job.state = Set(JobState::Succeeded);
+    job.engine_image_id = Set(Some(image.engine_image_id));
+    job.image_id = Set(Some(image.id));
+    job.finished_at = Set(Some(account.now()));
+    job.live = Set(None);
+    Ok(())
+}
+
+/// An administrator pulls a public reference again: everyone gets what it means then, and nobody pays, so it holds
+/// nothing either.
+async fn refresh(
+    tx: &DatabaseTransaction,
+    administrator: &user::Model,
+    job_id: Uuid,
+    image: &image::Model,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    audit::enter(
+        tx,
+        &Actor::from(administrator),
+        AuditAction::RefreshPublicImage,
+        Subject::one(image.id, &image.reference),
+        json!({ "host": image.host_id, "job": job_id }),
+        now,
+    )
+    .await
 }
 
 fn parse(services: &Services, written: &str) -> Result<ImageReference, UserError> {

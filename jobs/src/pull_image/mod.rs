@@ -4,6 +4,7 @@
 
 mod accept;
 pub(crate) mod ahead;
+mod public;
 pub(crate) mod put_back;
 mod record;
 pub(crate) mod resolve;
@@ -11,5 +12,4 @@ pub(crate) mod run;
 mod settle;
 mod transfer;
 
-pub(crate) use accept::public_image;
 pub use accept::{PullImage, accept};

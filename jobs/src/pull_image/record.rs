@@ -6,13 +6,13 @@ use wharfinger_entity::{Credits, JobErrorCode, engine_image, job};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{Look, look};
-use super::settle::is_public;
 use crate::claim;
 use crate::credits::Account;
 use crate::custody;
 use crate::db::in_transaction;
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
+use crate::public::Matches;
 use crate::registry::Manifest;
 use crate::worker::run::{JobRun, RunError};
 
@@ -38,12 +38,11 @@ pub(super) async fn record_and_hold(
         None => None,
     };
     loop {
-        let seen = match looked.take().filter(|look| look.image_id == *image_id) {
-            Some(look) => look.seen,
-            None => {
-                let version = custody::settled_version(services, run.host_id, image_id).await?;
-                look(&run.parts, image_id, &run.job.reference, version).await?
-            }
+        let seen = if let Some(look) = looked.take().filter(|look| look.image_id == *image_id) {
+            look.seen
+        } else {
+            let version = custody::settled_version(services, run.host_id, image_id).await?;
+            look(&run.parts, image_id, &run.job.reference, version).await?
         };
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
@@ -115,8 +114,10 @@ async fn expect_cost(
     row: &engine_image::Model,
     manifest: &Manifest,
 ) -> Result<Cost, ServiceError> {
-    // What everyone may use costs nothing, and what is paid for is not paid again.
-    if account.payment_for(row.id).await?.is_some() || is_public(tx, row.id).await? {
+    // What everyone may use costs nothing, or will be for everyone, and what is paid for is not paid again.
+    let public = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
+    let free = public.of_image.is_some() || public.refreshed_by(tx, job.user_id).await?.is_some();
+    if free || account.payment_for(row.id).await?.is_some() {
         return Ok(Cost {
             expected: 0,
             least: 0,

@@ -7,6 +7,7 @@ use metrics::{counter, histogram};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
+use super::public::settle_public;
 use super::record::record_and_hold;
 use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
@@ -24,6 +25,9 @@ use crate::worker::run::{JobRun, RunError};
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
     let timeout = run.parts.services.settings.worker.pull_timeout;
     let deadline = tokio::time::Instant::now() + timeout;
+    if settle_public(run).await? {
+        return Ok(None);
+    }
     loop {
         let arrived = tokio::select! {
             biased;
@@ -144,10 +148,12 @@ async fn inspect(
     }
 }
 
-/// Removes what the user let go of when the tag moved, unless somebody else holds it.
-async fn tidy(run: &JobRun, let_go: Option<uuid::Uuid>) {
-    let Some(id) = let_go else { return };
-    if let Err(error) = crate::reconcile::one(&run.parts.services, &run.parts.engine, id).await {
-        tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
+/// Removes what was let go of when the tag moved, unless somebody else holds it.
+async fn tidy(run: &JobRun, let_go: Vec<uuid::Uuid>) {
+    let parts = &run.parts;
+    for id in let_go {
+        if let Err(error) = crate::reconcile::one(&parts.services, &parts.engine, id).await {
+            tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
+        }
     }
 }

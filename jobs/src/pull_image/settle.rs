@@ -15,6 +15,7 @@ use crate::error::ServiceError;
 use crate::frame::{ProgressFrame, beyond};
 use crate::holdings;
 use crate::outcome;
+use crate::public::{Matches, Publication, Published, publish};
 use crate::services::Services;
 
 /// What a worker brings to the settle.
@@ -33,8 +34,8 @@ pub(crate) struct Arrived<'a> {
 
 /// What came of it.
 pub(crate) enum Settled {
-    /// The job SUCCEEDED. With the engine's image that its user let go of, if the tag had moved.
-    Done { let_go: Option<Uuid> },
+    /// The job SUCCEEDED. With the engine's images that were let go of because the tag had moved.
+    Done { let_go: Vec<Uuid> },
     /// The image's row changed since the engine was looked at: look again.
     LookAgain,
     /// The lease was lost: somebody else settles.
@@ -66,9 +67,14 @@ pub(crate) async fn settle(
         Ok(Ok(settle_in(&tx, services, job, row, arrived).await?))
     });
     match settled {
-        Ok(Ok((job, let_go, balance))) => {
-            services.announce(&job, Some(balance));
-            Ok(Settled::Done { let_go })
+        Ok(Ok(done)) => {
+            services.announce(&done.job, Some(done.balance));
+            if let Some(published) = &done.published {
+                published.announce(services);
+            }
+            Ok(Settled::Done {
+                let_go: done.let_go,
+            })
         }
         Ok(Err(otherwise)) => Ok(otherwise),
         Err(ServiceError::Ledger(LedgerError::Insufficient { needed, available })) => {
@@ -78,71 +84,49 @@ pub(crate) async fn settle(
     }
 }
 
+/// What a settle did.
+struct Done {
+    job: job::Model,
+    balance: Balance,
+    let_go: Vec<Uuid>,
+    published: Option<Published>,
+}
+
 async fn settle_in(
     tx: &DatabaseTransaction,
     services: &Services,
     job: job::Model,
     row: engine_image::Model,
     arrived: &Arrived<'_>,
-) -> Result<(job::Model, Option<Uuid>, Balance), ServiceError> {
+) -> Result<Done, ServiceError> {
     let now = services.clock.now();
+    let row = describe(tx, row, arrived.image).await?;
+    // Before the account is locked: publishing moves credits of every holder, and they may be the same user.
+    let found = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
+    let (public, published) = match found.refreshed_by(tx, job.user_id).await? {
+        Some(old) => refresh(tx, services, &row, &job, old.clone(), arrived).await?,
+        None => (found.of_image, None),
+    };
+    let mut let_go: Vec<Uuid> = published.iter().filter_map(|new| new.replaced).collect();
+
     let mut account = Account::lock(tx, job.user_id, now).await?;
     let mut done = job.clone().into_active_model();
     account.set_hold(&mut done, job.held, Credits::ZERO)?;
-
-    let row = describe(tx, row, arrived.image).await?;
-    let purpose = |reason: Option<&str>| Purpose {
-        job_id: Some(job.id),
-        reference: Some(job.reference.clone()),
-        reason: reason.map(ToOwned::to_owned),
-    };
     let held = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
-    let mut let_go = None;
-    let image = match held {
-        Some(held) if held.engine_image_id == row.id => {
+    let image = match (public, held) {
+        (None, Some(held)) if held.engine_image_id == row.id => {
             note_digest(tx, held, arrived.digest.clone()).await?
         }
-        held => {
+        (public, held) => {
             if let Some(old) = held {
-                let_go = Some(old.engine_image_id);
-                let reason = purpose(Some("the tag moved to another image"));
-                holdings::end(
-                    tx,
-                    Some(&mut account),
-                    old,
-                    ImageState::Released,
-                    reason,
-                    now,
-                )
-                .await?;
+                let_go.push(old.engine_image_id);
+                let_go_of_moved(tx, &mut account, old, &job).await?;
             }
-            let pays =
-                !is_public(tx, row.id).await? && account.payment_for(row.id).await?.is_none();
-            let charge = if pays {
-                Credits::from_micro(row.size)
-            } else {
-                Credits::ZERO
-            };
-            if pays {
-                account.charge(row.id, charge, purpose(None)).await?;
+            match public {
+                // Everyone may use it: there is nothing to hold, and nothing to pay.
+                Some(public) => public,
+                None => hold(tx, &mut account, &row, &job, arrived.digest.clone()).await?,
             }
-            image::ActiveModel {
-                id: Set(Uuid::now_v7()),
-                user_id: Set(Some(job.user_id)),
-                holder: Set(job.user_id),
-                host_id: Set(row.host_id),
-                engine_image_id: Set(row.id),
-                reference: Set(job.reference.clone()),
-                digest: Set(arrived.digest.clone()),
-                visibility: Set(ImageVisibility::Private),
-                state: Set(ImageState::Held),
-                charge: Set(charge),
-                pulled_at: Set(now),
-                released_at: Set(None),
-                live: Set(Some(1)),
-            }
-            .insert(tx)
-            .await?
         }
     };
 
@@ -156,8 +140,87 @@ async fn settle_in(
     done.lease_until = Set(None);
     done.finished_at = Set(Some(now));
     done.live = Set(None);
-    let done = done.update(tx).await?;
-    Ok((done, let_go, account.save().await?))
+    Ok(Done {
+        job: done.update(tx).await?,
+        balance: account.save().await?,
+        let_go,
+        published,
+    })
+}
+
+/// An administrator pulled a public reference again: what it means now is public from now on, by that reference.
+async fn refresh(
+    tx: &DatabaseTransaction,
+    services: &Services,
+    row: &engine_image::Model,
+    job: &job::Model,
+    old: image::Model,
+    arrived: &Arrived<'_>,
+) -> Result<(Option<image::Model>, Option<Published>), ServiceError> {
+    let digest = arrived.digest.clone();
+    if old.engine_image_id == row.id {
+        return Ok((Some(note_digest(tx, old, digest).await?), None));
+    }
+    let publication = Publication {
+        reference: job.reference.clone(),
+        digest,
+        pulled_at: services.clock.now(),
+    };
+    let published = publish(tx, services, row, publication).await?;
+    Ok((Some(published.image.clone()), Some(published)))
+}
+
+/// Ends the holding that a user had of a reference which means another image now.
+pub(super) async fn let_go_of_moved(
+    tx: &DatabaseTransaction,
+    account: &mut Account<'_>,
+    old: image::Model,
+    job: &job::Model,
+) -> Result<(), ServiceError> {
+    let purpose = Purpose {
+        job_id: Some(job.id),
+        reference: Some(job.reference.clone()),
+        reason: Some("the tag moved to another image".to_owned()),
+    };
+    let now = account.now();
+    holdings::end(tx, Some(account), old, ImageState::Released, purpose, now).await?;
+    Ok(())
+}
+
+/// Makes the holding, and charges for the image unless its holder pays for it already.
+async fn hold(
+    tx: &DatabaseTransaction,
+    account: &mut Account<'_>,
+    row: &engine_image::Model,
+    job: &job::Model,
+    digest: Option<String>,
+) -> Result<image::Model, ServiceError> {
+    let mut charge = Credits::ZERO;
+    if account.payment_for(row.id).await?.is_none() {
+        charge = Credits::from_micro(row.size);
+        let purpose = Purpose {
+            job_id: Some(job.id),
+            reference: Some(job.reference.clone()),
+            reason: None,
+        };
+        account.charge(row.id, charge, purpose).await?;
+    }
+    let holding = image::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        user_id: Set(Some(job.user_id)),
+        holder: Set(job.user_id),
+        host_id: Set(row.host_id),
+        engine_image_id: Set(row.id),
+        reference: Set(job.reference.clone()),
+        digest: Set(digest),
+        visibility: Set(ImageVisibility::Private),
+        state: Set(ImageState::Held),
+        charge: Set(charge),
+        pulled_at: Set(account.now()),
+        released_at: Set(None),
+        live: Set(Some(1)),
+    };
+    Ok(holding.insert(tx).await?)
 }
 
 /// Stores what the engine says of the image, and that it is there.
@@ -196,15 +259,4 @@ async fn note_digest(
     let mut held = held.into_active_model();
     held.digest = Set(digest);
     Ok(held.update(tx).await?)
-}
-
-/// Whether everyone may use the image on this host: then nobody pays for it.
-pub(super) async fn is_public(
-    tx: &DatabaseTransaction,
-    engine_image_id: Uuid,
-) -> Result<bool, ServiceError> {
-    Ok(holdings::of_engine_image(tx, engine_image_id)
-        .await?
-        .iter()
-        .any(|holding| holding.visibility == ImageVisibility::Public))
 }

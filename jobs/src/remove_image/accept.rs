@@ -1,10 +1,14 @@
 //! Accepting a removal.
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use serde_json::json;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, JobKind, Role, image, job, user};
+use wharfinger_entity::{
+    AuditAction, ImageState, ImageVisibility, JobKind, Role, image, job, user,
+};
 
 use crate::accept::{Key, draft};
+use crate::audit::{self, Actor, Subject};
 use crate::credits::Account;
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -64,7 +68,19 @@ pub async fn accept(
             job.engine_image_id = Set(Some(image.engine_image_id));
             job.removal_of = Set(Some(image.id));
             job.traceparent = Set(request.traceparent.clone());
-            job.insert(&tx).await?
+            let job = job.insert(&tx).await?;
+            if image.visibility == ImageVisibility::Public {
+                audit::enter(
+                    &tx,
+                    &Actor::from(account.user()),
+                    AuditAction::RemovePublicImage,
+                    Subject::one(image.id, &image.reference),
+                    json!({ "host": image.host_id, "job": job.id }),
+                    now,
+                )
+                .await?;
+            }
+            job
         };
         if let Some(key) = &key {
             key.remember(&tx, request.user_id, job.id, now).await?;

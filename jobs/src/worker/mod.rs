@@ -4,6 +4,7 @@
 //! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
 
 mod heartbeat;
+mod reconciling;
 pub(crate) mod run;
 mod running;
 pub(crate) mod transfers;
@@ -20,9 +21,9 @@ use crate::announce::{Ask, Change};
 use crate::engine::{Engine, EngineInfo};
 use crate::error::ServiceError;
 use crate::events::{Event, Topic};
+use crate::hosts;
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use crate::{hosts, reconcile};
 use running::Running;
 use transfers::Transfers;
 
@@ -172,23 +173,6 @@ impl Worker {
             .await
         {
             tracing::error!(%error, "the worker left the queue");
-        }
-    }
-
-    async fn keep_reconciling(&self) {
-        let parts = &self.parts;
-        let mut ticks = tokio::time::interval(parts.services.settings.reconcile.interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut answers = parts.engine_answers.subscribe();
-        loop {
-            ticks.tick().await;
-            if answers.wait_for(|answers| *answers).await.is_err() {
-                return;
-            }
-            if let Err(error) = reconcile::host(&parts.services, &parts.engine, self.host_id).await
-            {
-                tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
-            }
         }
     }
 

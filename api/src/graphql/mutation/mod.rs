@@ -1,15 +1,22 @@
 //! What can be done. The services do it; here is only who may, and what is answered. One file for each subject.
 
 mod hosts;
+mod images;
 mod jobs;
 mod registry_credentials;
 
 use async_graphql::MergedObject;
 
 use hosts::HostMutation;
+use images::ImageMutation;
 use jobs::JobMutation;
 use registry_credentials::RegistryCredentialMutation;
 
 /// What can be done.
 #[derive(MergedObject, Default)]
-pub struct Mutation(JobMutation, HostMutation, RegistryCredentialMutation);
+pub struct Mutation(
+    JobMutation,
+    ImageMutation,
+    HostMutation,
+    RegistryCredentialMutation,
+);

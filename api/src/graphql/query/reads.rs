@@ -14,7 +14,7 @@ use crate::graphql::loaders::{
 };
 use crate::graphql::types::{
     AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
-    JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, jobs,
+    JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, images, jobs,
 };
 use crate::http::ErrorCode;
 
@@ -70,8 +70,6 @@ impl UserQuery {
         )]
         order_by: Option<ImageOrder>,
     ) -> Result<ImageConnection> {
-        let user_id = caller(ctx)?.user.id;
-        let db = services(ctx).db.clone();
         let filter = filter.unwrap_or_default().into();
         let order = order_by.map_or_else(Default::default, Into::into);
         let page = PageArgs {
@@ -80,13 +78,7 @@ impl UserQuery {
             last,
             before,
         };
-        let images = queries::images::list(&db, user_id, &filter, order, &page)
-            .await
-            .map_err(list)?;
-        Ok(ImageConnection::new(images, move || {
-            let (db, filter) = (db.clone(), filter.clone());
-            Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
-        }))
+        images(ctx, caller(ctx)?.user.id, filter, order, page).await
     }
 
     /// One job of the viewer, or, for an administrator, any. Null for any other.

@@ -22,7 +22,7 @@ pub(crate) use job::{Job, JobFilter};
 pub(crate) use ledger::LedgerEntry;
 pub(crate) use progress::PullProgress;
 pub(crate) use registry_credential::RegistryCredential;
-pub(crate) use user::{User, jobs};
+pub(crate) use user::{User, images, jobs};
 
 use async_graphql::{ID, Interface, SimpleObject};
 use wharfinger_jobs::error;

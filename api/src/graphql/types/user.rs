@@ -1,6 +1,7 @@
 //! A user.
 
 use async_graphql::{Context, ID, Object, Result};
+use uuid::Uuid;
 use wharfinger_entity::user;
 use wharfinger_jobs::credits;
 use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder};
@@ -56,21 +57,14 @@ impl User {
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<ImageConnection> {
-        let (db, user_id) = (services(ctx).db.clone(), self.0.id);
         let page = PageArgs {
             first,
             after,
             last,
             before,
         };
-        let filter = ImageFilter::default();
-        let images = queries::images::list(&db, user_id, &filter, ImageOrder::default(), &page)
-            .await
-            .map_err(list)?;
-        Ok(ImageConnection::new(images, move || {
-            let (db, filter) = (db.clone(), filter.clone());
-            Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
-        }))
+        let (filter, order) = (ImageFilter::default(), ImageOrder::default());
+        images(ctx, self.0.id, filter, order, page).await
     }
 
     /// Their jobs, newest first.
@@ -140,6 +134,24 @@ impl User {
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
+}
+
+/// A page of a user's private images and every public one.
+pub(crate) async fn images(
+    ctx: &Context<'_>,
+    user_id: Uuid,
+    filter: ImageFilter,
+    order: ImageOrder,
+    page: PageArgs,
+) -> Result<ImageConnection> {
+    let db = services(ctx).db.clone();
+    let images = queries::images::list(&db, user_id, &filter, order, &page)
+        .await
+        .map_err(list)?;
+    Ok(ImageConnection::new(images, move || {
+        let (db, filter) = (db.clone(), filter.clone());
+        Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
+    }))
 }
 
 /// A page of jobs.

@@ -16,6 +16,19 @@ pub(crate) struct TestDatabase {
 impl TestDatabase {
     /// Makes one, without any table.
     pub(crate) async fn create(shape: Shape) -> Self {
+        Self::create_with(shape, "").await
+    }
+
+    /// The same; where the database sorts text by the rules of a language if it can, as most people's do.
+    pub(crate) async fn create_sorting_as_people_do(shape: Shape) -> Self {
+        let options = match shape {
+            Shape::Postgres => "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'",
+            Shape::Embedded | Shape::MariaDb => "",
+        };
+        Self::create_with(shape, options).await
+    }
+
+    async fn create_with(shape: Shape, options: &str) -> Self {
         let variable = match shape {
             Shape::Embedded => {
                 let directory = TempDir::new().unwrap();
@@ -31,7 +44,7 @@ impl TestDatabase {
         let name = format!("life_{}", Uuid::new_v4().simple());
         let server = Database::connect(&variable).await.unwrap();
         server
-            .execute_unprepared(&format!("CREATE DATABASE {name}"))
+            .execute_unprepared(&format!("CREATE DATABASE {name} {options}"))
             .await
             .unwrap();
         server.close().await.unwrap();

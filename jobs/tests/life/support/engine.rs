@@ -3,8 +3,8 @@
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, RemoveContainerOptions, RemoveImageOptions,
-    TagImageOptions,
+    CreateContainerOptions, CreateImageOptions, PushImageOptions, RemoveContainerOptions,
+    RemoveImageOptions, TagImageOptions,
 };
 use futures::TryStreamExt as _;
 use wharfinger_jobs::engine::EngineImage;
@@ -64,6 +64,31 @@ impl TestEngine {
         events.try_collect::<Vec<_>>().await.unwrap();
     }
 
+    /// `docker import`: makes an image of one file, by hand.
+    pub(crate) async fn import(&self, root: Vec<u8>, repository: &str, tag: &str) {
+        let options = CreateImageOptions {
+            from_src: Some("-".to_owned()),
+            repo: Some(repository.to_owned()),
+            tag: Some(tag.to_owned()),
+            ..Default::default()
+        };
+        let docker = self.docker().await;
+        let events =
+            docker.create_image(Some(options), Some(bollard::body_full(root.into())), None);
+        events.try_collect::<Vec<_>>().await.unwrap();
+    }
+
+    /// `docker push`
+    pub(crate) async fn push(&self, repository: &str, tag: &str) {
+        let options = PushImageOptions {
+            tag: Some(tag.to_owned()),
+            ..Default::default()
+        };
+        let docker = self.docker().await;
+        let events = docker.push_image(repository, Some(options), None);
+        events.try_collect::<Vec<_>>().await.unwrap();
+    }
+
     /// `docker tag`
     pub(crate) async fn tag(&self, image: &str, repository: &str, tag: &str) {
         let options = TagImageOptions {
@@ -85,6 +110,16 @@ impl TestEngine {
             .remove_image(image, Some(options), None)
             .await
             .unwrap();
+    }
+
+    /// `docker rmi -f` of what may not be there, or be going at this moment.
+    pub(crate) async fn try_remove(&self, image: &str) {
+        let options = RemoveImageOptions {
+            force: true,
+            ..Default::default()
+        };
+        let docker = self.docker().await;
+        let _ = docker.remove_image(image, Some(options), None).await;
     }
 
     /// `docker create`

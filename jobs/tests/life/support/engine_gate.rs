@@ -1,4 +1,4 @@
-//! A way to the engine on which deletions can be held up, and which can be cut.
+//! A way to the engine on which deletions or pulls can be held up, and which can be cut.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -10,7 +10,21 @@ use tokio_util::task::AbortOnDropHandle;
 enum Mode {
     Open,
     HoldDeletions,
+    HoldPulls,
     Cut,
+}
+
+impl Mode {
+    /// Whether a request that begins like this does not pass.
+    fn holds(self, request: &[u8]) -> bool {
+        let line = request.split(|byte| *byte == b'\r').next();
+        let line = String::from_utf8_lossy(line.unwrap_or_default());
+        match self {
+            Self::HoldDeletions => line.starts_with("DELETE "),
+            Self::HoldPulls => line.starts_with("POST ") && line.contains("/images/create?"),
+            Self::Open | Self::Cut => false,
+        }
+    }
 }
 
 /// Listens on the loopback until dropped.
@@ -59,9 +73,23 @@ impl EngineGate {
 
     /// Waits until a deletion is held up.
     pub(crate) async fn holds_a_deletion(&self) {
+        self.holds("a deletion").await;
+    }
+
+    /// Pulls do not reach the engine.
+    pub(crate) fn hold_pulls(&self) {
+        self.mode.send_replace(Mode::HoldPulls);
+    }
+
+    /// Waits until a pull is held up: what the engine had before is recorded, and the hold is the expected charge.
+    pub(crate) async fn holds_a_pull(&self) {
+        self.holds("a pull").await;
+    }
+
+    async fn holds(&self, what: &str) {
         let mut held = self.held.clone();
         let waiting = async { held.wait_for(|held| *held > 0).await.map(drop) };
-        super::in_time("a deletion", waiting).await.unwrap();
+        super::in_time(what, waiting).await.unwrap();
     }
 
     /// The engine does not answer any more.
@@ -91,14 +119,16 @@ async fn pass(
             if read == 0 {
                 return Ok(());
             }
-            if buffer.starts_with(b"DELETE ") && *modes.borrow() == Mode::HoldDeletions {
+            let holds = modes.borrow().holds(&buffer[..read]);
+            if holds {
                 held.send_modify(|held| *held += 1);
                 let opened = modes.wait_for(|mode| *mode == Mode::Open);
-                // A client that is gone does not delete any more.
+                // A client that is gone asks for nothing any more.
                 tokio::select! {
                     _ = opened => {}
                     _ = from_client.readable() => return Ok(()),
                 }
+                held.send_modify(|held| *held -= 1);
             }
             to_engine.write_all(&buffer[..read]).await?;
         }

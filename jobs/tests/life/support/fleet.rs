@@ -3,19 +3,24 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, JobState, Role, Timestamp, engine_image, host, image, job, job_attempt, user,
+    Credits, ImageState, ImageVisibility, JobState, Role, Timestamp, engine_image, host, image, job,
+    job_attempt, ledger_entry, user,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
+use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::error::{ServiceError, UserError};
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::remove_image::{self, RemoveImage};
 use wharfinger_jobs::services::Services;
+use wharfinger_jobs::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::settings::{
     CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, Settings,
     WorkerSettings,
@@ -200,9 +205,18 @@ impl Fleet {
 
     /// A new user with this many credits.
     pub(crate) async fn user(&self, credits: &str) -> Uuid {
+        self.new_user(Role::User, credits).await
+    }
+
+    /// A new administrator, without any credits.
+    pub(crate) async fn admin(&self) -> Uuid {
+        self.new_user(Role::Admin, "0").await
+    }
+
+    async fn new_user(&self, role: Role, credits: &str) -> Uuid {
         let new = NewUser {
             name: format!("u{}", Uuid::new_v4().simple()),
-            role: Role::User,
+            role,
             password_hash: None,
             credits: credits.parse().unwrap(),
         };
@@ -276,6 +290,41 @@ impl Fleet {
         let job = self.ended(job.id).await;
         assert_eq!(job.state, JobState::Succeeded, "{job:?}");
         job
+    }
+
+    /// Publishes an image, or would make it private again.
+    pub(crate) async fn set_visibility(
+        &self,
+        admin: Uuid,
+        image: Uuid,
+        visibility: ImageVisibility,
+    ) -> Result<image::Model, UserError> {
+        let actor = Actor::from(&self.account(admin).await);
+        let set = set_image_visibility(&self.services, &actor, Some(image), visibility);
+        rejected(set.await)
+    }
+
+    /// Publishes an image.
+    pub(crate) async fn published(&self, admin: Uuid, image: Uuid) -> image::Model {
+        let public = self.set_visibility(admin, image, ImageVisibility::Public);
+        public.await.unwrap()
+    }
+
+    /// A user's ledger, oldest entry first.
+    pub(crate) async fn ledger(&self, user: Uuid) -> Vec<ledger_entry::Model> {
+        let entries = ledger_entry::Entity::find()
+            .filter(ledger_entry::Column::UserId.eq(user))
+            .order_by_asc(ledger_entry::Column::Number);
+        entries.all(self.services.db.read()).await.unwrap()
+    }
+
+    /// What a user holds now; with the nil id, what is public.
+    pub(crate) async fn holdings(&self, holder: Uuid) -> Vec<image::Model> {
+        let held = image::Entity::find()
+            .filter(image::Column::Holder.eq(holder))
+            .filter(image::Column::Live.eq(1))
+            .order_by_asc(image::Column::Id);
+        held.all(self.services.db.read()).await.unwrap()
     }
 
     /// A job's row.
@@ -382,6 +431,14 @@ impl Fleet {
     pub(crate) async fn reaches(&self, id: Uuid, state: JobState) -> job::Model {
         eventually(&format!("job {id} is {state:?}"), || async {
             Some(self.job(id).await).filter(|job| job.state == state)
+        })
+        .await
+    }
+
+    /// Waits until a holding is in a state.
+    pub(crate) async fn becomes(&self, image: Uuid, state: ImageState) -> image::Model {
+        eventually(&format!("image {image} is {state:?}"), || async {
+            Some(self.image(image).await).filter(|image| image.state == state)
         })
         .await
     }

@@ -120,6 +120,15 @@ impl Snapshot {
         if live && holding.visibility == ImageVisibility::Private {
             let of = (holding.holder, holding.engine_image_id);
             assert_eq!(self.live_payments().get(&of), Some(&1), "{holding:?}");
+            let everyones = (Uuid::nil(), holding.engine_image_id);
+            assert!(
+                !self.live_holdings().contains(&everyones),
+                "held by one, and public: {holding:?}"
+            );
+        }
+        if holding.visibility == ImageVisibility::Public {
+            assert_eq!((holding.user_id, holding.holder), (None, Uuid::nil()));
+            assert_eq!(holding.charge, Credits::ZERO, "{holding:?}");
         }
     }
 

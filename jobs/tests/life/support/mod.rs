@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
 pub(crate) mod redis;
+pub(crate) mod schedule;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,77 @@
+//! A pull of a reference that is public on its host: done at once, without the engine or the registry, and for nothing.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
+use wharfinger_entity::{Credits, JobState};
+
+use super::settle::let_go_of_moved;
+use crate::claim;
+use crate::credits::Account;
+use crate::db::in_transaction;
+use crate::error::ServiceError;
+use crate::frame::beyond;
+use crate::holdings;
+use crate::outcome;
+use crate::public;
+use crate::worker::run::{JobRun, RunError};
+
+/// Settles a pull whose reference became public after it was accepted. False where it is not public, or is to be pulled
+/// anew because an administrator asks.
+pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
+    let services = &run.parts.services;
+    let (host_id, reference) = (run.host_id, &run.job.reference);
+    let db = services.db.read();
+    // Hardly ever: one look, before anything is locked for it.
+    if public::of_reference(db, host_id, reference)
+        .await?
+        .is_none()
+        || public::is_administrator(db, run.job.user_id).await?
+    {
+        return Ok(false);
+    }
+    let settled = in_transaction!(services.db, |tx| {
+        let Some(job) = claim::fenced(&tx, &run.lease).await? else {
+            // Somebody else has the job: there is nothing left to do here.
+            return Ok::<_, ServiceError>(Settled::NotOurs);
+        };
+        let mut account = Account::lock(&tx, job.user_id, services.clock.now()).await?;
+        let Some(image) = public::of_reference(&tx, host_id, reference).await? else {
+            return Ok(Settled::NotPublic);
+        };
+        if job.cancel_requested {
+            return Ok(Settled::NotPublic);
+        }
+        let mut done = job.clone().into_active_model();
+        account.set_hold(&mut done, job.held, Credits::ZERO)?;
+        let held = holdings::of_reference(&tx, job.user_id, host_id, reference).await?;
+        if let Some(old) = held {
+            let_go_of_moved(&tx, &mut account, old, &job).await?;
+        }
+        let now = account.now();
+        outcome::finish_attempt(&tx, &job, None, now).await?;
+        done.state = Set(JobState::Succeeded);
+        done.image_id = Set(Some(image.id));
+        done.engine_image_id = Set(Some(image.engine_image_id));
+        done.sequence = Set(beyond(job.sequence));
+        done.worker = Set(None);
+        done.lease_until = Set(None);
+        done.finished_at = Set(Some(now));
+        done.live = Set(None);
+        let job = done.update(&tx).await?;
+        Ok(Settled::Done(Box::new((job, account.save().await?))))
+    })?;
+    match settled {
+        Settled::Done(done) => {
+            let (job, balance) = *done;
+            services.announce(&job, Some(balance));
+            Ok(true)
+        }
+        Settled::NotOurs => Ok(true),
+        Settled::NotPublic => Ok(false),
+    }
+}
+
+enum Settled {
+    Done(Box<(wharfinger_entity::job::Model, crate::credits::Balance)>),
+    NotOurs,
+    NotPublic,
+}

@@ -1,0 +1,148 @@
+//! Keeping the database's images and the engine's the same: all of them from time to time, and one at once when the
+//! engine says that it went.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Worker;
+use crate::reconcile;
+
+/// Images that went and were not yet looked at, at most; beyond that all are looked at.
+const BACKLOG: usize = 1024;
+
+/// How soon it is listened again after the engine stopped telling, at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// And at last.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long an engine must have told for its next silence to count as the first.
+const LASTING: Duration = Duration::from_mins(1);
+
+/// How often an image is looked at again that somebody else is changing; after that it is left to the next pass.
+const LOOKS: u32 = 20;
+
+/// How soon.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What was heard of the engine's images.
+struct Heard {
+    images: mpsc::Sender<String>,
+    /// Something may have been missed: look at all of them.
+    missed: Notify,
+}
+
+impl Worker {
+    /// Reconciles until dropped.
+    pub(super) async fn keep_reconciling(&self) {
+        let (images, gone) = mpsc::channel(BACKLOG);
+        let heard = Heard {
+            images,
+            missed: Notify::new(),
+        };
+        tokio::join!(self.listen_to_engine(&heard), self.look_after(&heard, gone));
+    }
+
+    /// Looks at every image when it is time to, and at those that the engine said went.
+    async fn look_after(&self, heard: &Heard, mut gone: mpsc::Receiver<String>) {
+        let parts = &self.parts;
+        let interval = parts.services.settings.reconcile.interval;
+        // The first time is when it begins to listen.
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answers = parts.engine_answers.subscribe();
+        loop {
+            let mut ids = Vec::new();
+            let all = tokio::select! {
+                _ = ticks.tick() => true,
+                () = heard.missed.notified() => true,
+                _ = gone.recv_many(&mut ids, BACKLOG) => false,
+            };
+            if answers.wait_for(|answers| *answers).await.is_err() {
+                return;
+            }
+            if all {
+                let done = reconcile::host(&parts.services, &parts.engine, self.host_id).await;
+                if let Err(error) = done {
+                    tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
+                }
+            } else {
+                self.look_at(ids.into_iter().collect()).await;
+            }
+        }
+    }
+
+    /// Looks at images of which the engine said something.
+    async fn look_at(&self, mut ids: HashSet<String>) {
+        let parts = &self.parts;
+        for look in 1..=LOOKS {
+            let mut busy = HashSet::new();
+            for id in ids {
+                let (services, engine) = (&parts.services, &parts.engine);
+                match reconcile::heard_of(services, engine, self.host_id, &id).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        busy.insert(id);
+                    }
+                    Err(error) => {
+                        tracing::warn!(image = id, %error, "could not reconcile an image: trying again at the next interval");
+                    }
+                }
+            }
+            if busy.is_empty() || look == LOOKS {
+                return;
+            }
+            ids = busy;
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Listens to the engine, and again when it fell silent: a little later each time, and what went meanwhile is found
+    /// by looking at all images.
+    async fn listen_to_engine(&self, heard: &Heard) {
+        let mut answers = self.parts.engine_answers.subscribe();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if answers.wait_for(|answers| *answers).await.is_err() {
+                return;
+            }
+            heard.missed.notify_one();
+            let began = Instant::now();
+            tokio::select! {
+                () = self.pass_on(heard) => {}
+                silent = answers.wait_for(|answers| !*answers) => if silent.is_err() { return },
+            }
+            if began.elapsed() >= LASTING {
+                pause = FIRST_PAUSE;
+            }
+            tracing::debug!(
+                ?pause,
+                "the engine does not tell of its images any more: listening again"
+            );
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Passes on what the engine tells, until it does not any more. Never waits: an engine drops what is not taken.
+    async fn pass_on(&self, heard: &Heard) {
+        let mut departures = self.parts.engine.departures();
+        while let Some(told) = departures.next().await {
+            match told {
+                Ok(id) => {
+                    if heard.images.try_send(id).is_err() {
+                        heard.missed.notify_one();
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "lost the engine's events");
+                    return;
+                }
+            }
+        }
+    }
+}
