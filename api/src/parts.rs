@@ -12,6 +12,7 @@ use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::registry_credentials::check_keys;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
+use wharfinger_jobs::sweep_images::Schedule;
 use wharfinger_jobs::worker::Worker;
 
 use crate::config::Config;
@@ -78,6 +79,17 @@ pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<S
 fn rules(config: &Config) -> anyhow::Result<RegistryRules> {
     RegistryRules::parse(&config.registries.allow, &config.registries.deny)
         .context("registries.allow or registries.deny")
+}
+
+/// The clean-up, if it is to happen by itself.
+pub(crate) fn sweeps(config: &Config) -> anyhow::Result<Option<Schedule>> {
+    let Some(text) = &config.sweep.schedule else {
+        return Ok(None);
+    };
+    Ok(Some(Schedule {
+        schedule: text.parse().context("sweep.schedule")?,
+        catch_up: config.sweep.catch_up,
+    }))
 }
 
 /// A worker for the local engine.

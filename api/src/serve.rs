@@ -12,13 +12,14 @@ use axum::{Router, serve::ListenerExt as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wharfinger_jobs::dispatch;
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::{dispatch, sweep_images};
 
 use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
 use crate::http::{self, SecurityHeaders, playground};
-use crate::{graphql, measure, parts, signals};
+use crate::{board, graphql, measure, parts, signals};
 
 /// How long requests that are under way may take to end after a request to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -72,6 +73,13 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     );
 
     let tasks = TaskTracker::new();
+    if let Some(address) = config.board.listen {
+        open_board(&tasks, address, &services, &stop).await?;
+    }
+    if let Some(schedule) = parts::sweeps(&config)? {
+        let keeping = sweep_images::keep(services.clone(), schedule, stop.clone());
+        tasks.spawn(keeping);
+    }
     tasks.spawn(dispatch::run(services, None, stop.clone()));
     if let Some(worker) = worker {
         tasks.spawn(worker.run(stop.clone()));
@@ -120,6 +128,38 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
     worker.run(stop).await;
     tasks.close();
     tasks.wait().await;
+    Ok(())
+}
+
+/// Serves the board beside the gateway. The gateway does not depend on it: where something else has its port, such as
+/// another gateway on this machine, it goes without.
+async fn open_board(
+    tasks: &TaskTracker,
+    address: SocketAddr,
+    services: &Services,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(
+                "no board: something else listens on {address}. Set board.listen (WHARFINGER_BOARD__LISTEN) to another address, or to nothing"
+            );
+            return Ok(());
+        }
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("cannot listen on {address}: set board.listen (WHARFINGER_BOARD__LISTEN) to another address")
+            });
+        }
+    };
+    tracing::info!("the board listens on http://{}", listener.local_addr()?);
+    let (app, stop) = (board::router(services, stop.clone()), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = drain(listener, app, stop).await {
+            tracing::error!(%error, "the board ended");
+        }
+    });
     Ok(())
 }
 

@@ -15,13 +15,16 @@ mod excerpt;
 pub mod host;
 pub mod idempotency_key;
 pub mod image;
+pub mod image_in_use;
 pub mod job;
 pub mod job_attempt;
 pub mod job_retry;
 pub mod ledger_entry;
+pub mod paused_queue;
 pub mod payment;
 pub mod reference;
 pub mod registry_credential;
+pub mod sweep_run;
 pub mod timestamp;
 pub mod user;
 

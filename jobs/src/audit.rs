@@ -1,9 +1,9 @@
 //! Who did what administrative act, when, on whom. Append-only: nothing here or elsewhere changes or deletes an entry.
 
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, Timestamp, audit_entry, user};
+use wharfinger_entity::{AuditAction, Timestamp, audit_entry, job, user};
 
 /// Longest subject that is kept, in characters.
 const MAX_SUBJECT: usize = 512;
@@ -88,4 +88,24 @@ pub(crate) async fn enter(
         "an administrative act"
     );
     Ok(())
+}
+
+/// Enters an act on a job, with whose it is and what it is about.
+pub(crate) async fn enter_job(
+    tx: &impl ConnectionTrait,
+    actor: &Actor,
+    action: AuditAction,
+    job: &job::Model,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let owner = user::Entity::find_by_id(job.user_id).one(tx).await?;
+    let details = json!({
+        "user": owner.map(|owner| owner.name),
+        "kind": job.kind,
+        "reference": job.reference,
+        "state": job.state,
+        "errorCode": job.error_code,
+    });
+    let subject = Subject::one(job.id, job.reference.clone());
+    enter(tx, actor, action, subject, details, now).await
 }

@@ -2,8 +2,9 @@
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, job};
+use wharfinger_entity::{AuditAction, JobKind, JobState, job};
 
+use crate::audit::{self, Actor};
 use crate::db::{for_update, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::outcome::{self, Outcome};
@@ -16,7 +17,26 @@ pub async fn cancel_job(
     owner: Option<Uuid>,
     job_id: Option<Uuid>,
 ) -> Result<job::Model, ServiceError> {
+    cancel(services, owner, None, job_id).await
+}
+
+/// The same for any job, by an administrator: another user's enters the audit log.
+pub async fn cancel_any_job(
+    services: &Services,
+    administrator: &Actor,
+    job_id: Option<Uuid>,
+) -> Result<job::Model, ServiceError> {
+    cancel(services, None, Some(administrator), job_id).await
+}
+
+async fn cancel(
+    services: &Services,
+    owner: Option<Uuid>,
+    administrator: Option<&Actor>,
+    job_id: Option<Uuid>,
+) -> Result<job::Model, ServiceError> {
     let (job, balance) = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
         let job = find(&tx, owner, job_id).await?;
         if job.state.is_final() {
             Err(not_cancellable(format!(
@@ -28,6 +48,11 @@ pub async fn cancel_job(
             Err(not_cancellable(
                 "the removal has begun on the engine and can only be finished".into(),
             ))?;
+        }
+        if let Some(administrator) = administrator
+            && administrator.user_id() != Some(job.user_id)
+        {
+            audit::enter_job(&tx, administrator, AuditAction::CancelJob, &job, now).await?;
         }
         if job.state == JobState::Running {
             let mut job = job.into_active_model();

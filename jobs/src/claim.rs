@@ -28,7 +28,7 @@ pub(crate) struct Lease {
 }
 
 /// Takes a job of this host for a new attempt. None when there is nothing to take: it ended, somebody else has it, it
-/// is not due, or an earlier job of its user on the same reference has not ended.
+/// is not due, an earlier job of its user on the same reference has not ended, or its queue is paused.
 ///
 /// One statement takes it, if it is as it was when it was read: no transaction, because a pull waits for this.
 pub(crate) async fn claim(
@@ -95,12 +95,13 @@ fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
         .add(job::Column::HostId.eq(host_id))
 }
 
-/// The job, if it waits and no earlier job of its user on the same reference is to end before it. Such a one can go away
-/// after this, but not come: who is accepted later comes later.
+/// The job, if it waits, its queue is not paused and no earlier job of its user on the same reference is to end before it. Such
+/// a job can go away after this, but not come: who is accepted later comes later.
 fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity> {
     job::Entity::find()
         .filter(waits(host_id, job_id, now))
         .filter(Expr::not_exists(dispatch::predecessor()))
+        .filter(Expr::not_exists(dispatch::paused(host_id)))
 }
 
 /// Stores the changes of a job whose row is locked. Returns it as it is then, without reading it again.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
+    FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, Timestamp, host, job};
+use wharfinger_entity::{JobKind, JobState, Timestamp, host, job, paused_queue};
 
 use crate::announce::Change;
 use crate::events::{Event, Topic};
@@ -141,8 +141,13 @@ async fn pass(
     if let Some(host_id) = only {
         waiting.and_where(Expr::col(job::Column::HostId).eq(host_id));
     }
+    let paused = Query::select()
+        .column(paused_queue::Column::Id)
+        .from(paused_queue::Entity)
+        .to_owned();
     let hosts = host::Entity::find()
         .filter(host::Column::Id.in_subquery(waiting))
+        .filter(host::Column::Id.not_in_subquery(paused))
         .all(services.db.read())
         .await?;
     for host in hosts {
@@ -257,6 +262,20 @@ pub(crate) fn predecessor() -> SelectStatement {
         .and_where(Expr::col(column(job::Column::Reference)).equals(own(job::Column::Reference)))
         .and_where(Expr::col(column(job::Column::Ordinal)).lt(Expr::col(own(job::Column::Ordinal))))
         .to_owned()
+}
+
+/// Selects the pause of a host's queue.
+pub(crate) fn paused(host_id: Uuid) -> SelectStatement {
+    Query::select()
+        .expr(Expr::value(1))
+        .from(paused_queue::Entity)
+        .and_where(Expr::col((paused_queue::Entity, paused_queue::Column::Id)).eq(host_id))
+        .to_owned()
+}
+
+/// Whether the queue of a host is paused.
+pub(crate) async fn is_paused(db: &impl ConnectionTrait, host_id: Uuid) -> Result<bool, DbErr> {
+    Ok(db.query_one(&paused(host_id)).await?.is_some())
 }
 
 fn waiting_on(host_id: Uuid) -> Condition {

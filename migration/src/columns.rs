@@ -151,12 +151,21 @@ pub(crate) async fn create(
 ) -> Result<(), DbErr> {
     manager.create_table(table.to_owned()).await?;
     for index in indexes {
-        // MySQL has no CREATE INDEX IF NOT EXISTS.
-        if !manager.has_index(index.table, &index.name).await? {
-            manager.create_index(index.statement).await?;
-        }
+        create_index(manager, index).await?;
     }
     Ok(())
+}
+
+/// Creates an index that is not there.
+pub(crate) async fn create_index(
+    manager: &SchemaManager<'_>,
+    index: NamedIndex,
+) -> Result<(), DbErr> {
+    // MySQL has no CREATE INDEX IF NOT EXISTS.
+    if manager.has_index(index.table, &index.name).await? {
+        return Ok(());
+    }
+    manager.create_index(index.statement).await
 }
 
 /// Drops tables, in the order given.

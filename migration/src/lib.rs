@@ -15,6 +15,7 @@ mod m20261123_000004_ledger;
 mod m20261124_000005_audit;
 mod m20261124_000007_fleet;
 mod m20261124_000008_reference_order;
+mod m20261124_000009_administration;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000005_audit::Migration),
             Box::new(m20261124_000007_fleet::Migration),
             Box::new(m20261124_000008_reference_order::Migration),
+            Box::new(m20261124_000009_administration::Migration),
         ]
     }
 }

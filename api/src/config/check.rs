@@ -4,6 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use url::Url;
 use wharfinger_jobs::settings::Secret;
+use wharfinger_jobs::sweep_images::SweepSchedule;
 
 use super::{Config, ConfigError, layers::Layers};
 
@@ -101,7 +102,7 @@ impl Check<'_> {
             return Ok(());
         };
         self.require(
-            schedule.split_whitespace().count() == 5,
+            schedule.parse::<SweepSchedule>().is_ok(),
             "sweep.schedule",
             format!("{schedule:?}"),
             "a cron expression of five fields such as 30 23 * * *",

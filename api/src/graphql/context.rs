@@ -9,6 +9,7 @@ use async_graphql::{Context, Error, ErrorExtensions as _};
 use futures::future::BoxFuture;
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
+use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::error::{ServiceError, UserError};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::ListError;
@@ -110,6 +111,12 @@ pub(crate) fn administrator(ctx: &Context<'_>) -> Result<(), Error> {
             "only an administrator may do this",
         )),
     }
+}
+
+/// The administrator who is calling, as the audit log names them; an error unless one is.
+pub(crate) fn actor(ctx: &Context<'_>) -> Result<Actor, Error> {
+    administrator(ctx)?;
+    Ok(Actor::from(&caller(ctx)?.user))
 }
 
 fn unauthenticated() -> Error {

@@ -30,6 +30,7 @@ use wharfinger_jobs::watch::Watches;
 
 use context::Gateway;
 pub(crate) use context::{Caller, Loaders};
+pub(crate) use ids::Kind;
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;

@@ -2,6 +2,11 @@
 //! WebSocket, with real engines, registries, databases and Redis. `make test` starts these.
 #![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
+mod administration;
+mod board;
+#[path = "../playground/browser.rs"]
+#[expect(dead_code, reason = "the playground's tests use the rest")]
+mod browser;
 mod command_line;
 mod contract;
 mod crashes;

@@ -19,7 +19,12 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::{QUERY_EDITOR, RESULT};
+/// The query editor, as GraphiQL made it.
+pub(crate) const QUERY_EDITOR: &str =
+    "document.querySelector('.graphiql-query-editor .CodeMirror')?.CodeMirror";
+/// The text of the result.
+pub(crate) const RESULT: &str =
+    "document.querySelector('.result-window .CodeMirror').CodeMirror.getValue()";
 
 /// Longer than anything takes on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -77,6 +82,11 @@ impl Look {
 impl Browser {
     /// Starts Chromium and loads a page.
     pub(crate) async fn open(url: &str) -> Self {
+        Self::open_with(url, &[]).await
+    }
+
+    /// The same with a cookie, or with a header of every request.
+    pub(crate) async fn open_with(url: &str, before: &[(&str, Value)]) -> Self {
         let profile = TempDir::new().unwrap();
         let mut process = Command::new("chromium")
             // The sandbox needs more rights than a container gives; the only page is our own.
@@ -127,8 +137,16 @@ impl Browser {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
         browser.look(Look::light(1280, 800)).await;
-        browser.call("Page.navigate", json!({"url": url})).await;
+        for (method, params) in before {
+            browser.call(method, params.clone()).await;
+        }
+        browser.go(url).await;
         browser
+    }
+
+    /// Loads another page.
+    pub(crate) async fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({"url": url})).await;
     }
 
     /// Waits until an expression holds in the page.

@@ -7,7 +7,7 @@
 mod browser;
 mod gateway;
 
-use browser::{Browser, Look};
+use browser::{Browser, Look, QUERY_EDITOR, RESULT};
 use gateway::Gateway;
 use serde_json::json;
 
@@ -77,9 +77,3 @@ async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     }
     assert_eq!(page.complaints, Vec::<String>::new());
 }
-
-/// The query editor, as GraphiQL made it.
-const QUERY_EDITOR: &str =
-    "document.querySelector('.graphiql-query-editor .CodeMirror')?.CodeMirror";
-/// The text of the result.
-const RESULT: &str = "document.querySelector('.result-window .CodeMirror').CodeMirror.getValue()";

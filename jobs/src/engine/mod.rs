@@ -13,6 +13,7 @@ mod names;
 mod pull;
 mod span;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -134,6 +135,19 @@ impl Engine {
                     .or(container.id)
                     .unwrap_or_default()
             })
+            .collect())
+    }
+
+    /// The ids of the images that containers, running or not, were made of.
+    pub async fn images_in_use(&self) -> Result<HashSet<String>, EngineError> {
+        let list = |docker: bollard::Docker| async move {
+            let options = ListContainersOptionsBuilder::new().all(true).build();
+            docker.list_containers(Some(options)).await
+        };
+        let containers = self.connection.call(LOOK, list).await?;
+        Ok(containers
+            .into_iter()
+            .filter_map(|container| container.image_id)
             .collect())
     }
 

@@ -83,7 +83,8 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
-            let new = if place.next && job.state == JobState::Queued {
+            let waits = place.next && job.state == JobState::Queued;
+            let new = if waits && !dispatch::is_paused(&tx, host.id).await? {
                 New::Next(host)
             } else {
                 New::Yes

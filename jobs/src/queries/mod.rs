@@ -2,6 +2,7 @@
 //! paged by keys, so that pages stay right while rows come and go.
 
 pub mod audit;
+pub mod board;
 pub mod hosts;
 pub mod images;
 pub mod jobs;

@@ -1,12 +1,12 @@
 //! The queues, one for each host, as the jobs table knows them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{JobState, Timestamp, host, job};
+use wharfinger_entity::{JobState, Timestamp, host, job, paused_queue};
 
 use crate::db::Db;
 
@@ -15,6 +15,10 @@ use crate::db::Db;
 pub struct QueueDepth {
     /// The host, after which the queue is named.
     pub host: String,
+    /// The host's id.
+    pub host_id: Uuid,
+    /// Whether its jobs are kept from starting.
+    pub paused: bool,
     /// Jobs that wait for their first try.
     pub queued: i64,
     /// Jobs that a worker has.
@@ -33,12 +37,64 @@ pub struct QueueDepth {
 
 /// Every queue, by host, at the instant `now`.
 pub async fn depths(db: &Db, now: Timestamp) -> Result<Vec<QueueDepth>, DbErr> {
-    let hosts = host::Entity::find().all(db.read()).await?;
-    let shown = Condition::any().add(job::Column::Live.eq(1)).add(
+    read(db, None, now).await
+}
+
+/// The queue of one host.
+pub async fn depth(db: &Db, host_id: Uuid, now: Timestamp) -> Result<Option<QueueDepth>, DbErr> {
+    Ok(read(db, Some(host_id), now).await?.pop())
+}
+
+async fn read(db: &Db, only: Option<Uuid>, now: Timestamp) -> Result<Vec<QueueDepth>, DbErr> {
+    let mut hosts = host::Entity::find().order_by_asc(host::Column::Name);
+    if let Some(host_id) = only {
+        hosts = hosts.filter(host::Column::Id.eq(host_id));
+    }
+    let hosts = hosts.all(db.read()).await?;
+    let paused: HashSet<Uuid> = paused_queue::Entity::find()
+        .all(db.read())
+        .await?
+        .into_iter()
+        .map(|queue| queue.id)
+        .collect();
+    let counted = counted(db, only).await?;
+    Ok(hosts
+        .into_iter()
+        .map(|host| {
+            let of = |state| counted.get(&(host.id, state)).copied();
+            let count = |state| of(state).map_or(0, |(count, _)| count);
+            let age = |state| of(state).map(|(_, oldest)| now.since(oldest));
+            QueueDepth {
+                host_id: host.id,
+                paused: paused.contains(&host.id),
+                queued: count(JobState::Queued),
+                running: count(JobState::Running),
+                retrying: count(JobState::Retrying),
+                dead: count(JobState::Dead),
+                oldest_queued: age(JobState::Queued),
+                oldest_running: age(JobState::Running),
+                oldest_retrying: age(JobState::Retrying),
+                host: host.name,
+            }
+        })
+        .collect())
+}
+
+/// How many jobs there are of each host and state, and when the oldest of them was accepted.
+async fn counted(
+    db: &Db,
+    only: Option<Uuid>,
+) -> Result<HashMap<(Uuid, JobState), (i64, Timestamp)>, DbErr> {
+    let mut shown = Condition::any().add(job::Column::Live.eq(1)).add(
         Condition::all()
             .add(job::Column::State.eq(JobState::Dead))
             .add(job::Column::DiscardedAt.is_null()),
     );
+    if let Some(host_id) = only {
+        shown = Condition::all()
+            .add(job::Column::HostId.eq(host_id))
+            .add(shown);
+    }
     let counted: Vec<(Option<Uuid>, JobState, i64, Timestamp)> = job::Entity::find()
         .select_only()
         .column(job::Column::HostId)
@@ -51,28 +107,10 @@ pub async fn depths(db: &Db, now: Timestamp) -> Result<Vec<QueueDepth>, DbErr> {
         .into_tuple()
         .all(db.read())
         .await?;
-    let counted: HashMap<(Uuid, JobState), (i64, Timestamp)> = counted
+    Ok(counted
         .into_iter()
         .filter_map(|(host, state, count, oldest)| {
             host.map(|host| ((host, state), (count, oldest)))
-        })
-        .collect();
-    Ok(hosts
-        .into_iter()
-        .map(|host| {
-            let of = |state| counted.get(&(host.id, state)).copied();
-            let count = |state| of(state).map_or(0, |(count, _)| count);
-            let age = |state| of(state).map(|(_, oldest)| now.since(oldest));
-            QueueDepth {
-                queued: count(JobState::Queued),
-                running: count(JobState::Running),
-                retrying: count(JobState::Retrying),
-                dead: count(JobState::Dead),
-                oldest_queued: age(JobState::Queued),
-                oldest_running: age(JobState::Running),
-                oldest_retrying: age(JobState::Retrying),
-                host: host.name,
-            }
         })
         .collect())
 }

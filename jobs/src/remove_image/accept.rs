@@ -46,42 +46,25 @@ pub async fn accept(
             return Ok::<_, ServiceError>((job, false));
         }
         let image = removable(&tx, account.user(), request.image_id).await?;
-        let live = job::Entity::find()
-            .filter(job::Column::RemovalOf.eq(image.id))
-            .one(&tx)
-            .await?;
-        let new = live.is_none();
-        let job = if let Some(job) = live {
-            job
-        } else {
-            let reference = image.reference.clone();
-            let (mut job, _) = draft(
+        let (job, new) = removal(
+            &tx,
+            services,
+            &mut account,
+            &image,
+            request.traceparent.clone(),
+        )
+        .await?;
+        if new && image.visibility == ImageVisibility::Public {
+            audit::enter(
                 &tx,
-                services,
-                &mut account,
-                JobKind::RemoveImage,
-                image.host_id,
-                reference,
+                &Actor::from(account.user()),
+                AuditAction::RemovePublicImage,
+                Subject::one(image.id, &image.reference),
+                json!({ "host": image.host_id, "job": job.id }),
+                now,
             )
             .await?;
-            job.image_id = Set(Some(image.id));
-            job.engine_image_id = Set(Some(image.engine_image_id));
-            job.removal_of = Set(Some(image.id));
-            job.traceparent = Set(request.traceparent.clone());
-            let job = job.insert(&tx).await?;
-            if image.visibility == ImageVisibility::Public {
-                audit::enter(
-                    &tx,
-                    &Actor::from(account.user()),
-                    AuditAction::RemovePublicImage,
-                    Subject::one(image.id, &image.reference),
-                    json!({ "host": image.host_id, "job": job.id }),
-                    now,
-                )
-                .await?;
-            }
-            job
-        };
+        }
         if let Some(key) = &key {
             key.remember(&tx, request.user_id, job.id, now).await?;
         }
@@ -92,6 +75,30 @@ pub async fn accept(
         services.announce(&job, None);
     }
     Ok(job)
+}
+
+/// The live removal of a holding, made if there is none, and whether it was. `account` is that of whoever it belongs to.
+pub(crate) async fn removal(
+    tx: &sea_orm::DatabaseTransaction,
+    services: &Services,
+    account: &mut Account<'_>,
+    image: &image::Model,
+    traceparent: Option<String>,
+) -> Result<(job::Model, bool), ServiceError> {
+    let live = job::Entity::find()
+        .filter(job::Column::RemovalOf.eq(image.id))
+        .one(tx)
+        .await?;
+    if let Some(job) = live {
+        return Ok((job, false));
+    }
+    let (kind, reference) = (JobKind::RemoveImage, image.reference.clone());
+    let (mut job, _) = draft(tx, services, account, kind, image.host_id, reference).await?;
+    job.image_id = Set(Some(image.id));
+    job.engine_image_id = Set(Some(image.engine_image_id));
+    job.removal_of = Set(Some(image.id));
+    job.traceparent = Set(traceparent);
+    Ok((job.insert(tx).await?, true))
 }
 
 /// The image, if this user may let go of it. An image of somebody else is answered as one that does not exist.

@@ -4,4 +4,5 @@ mod accept;
 pub(crate) mod run;
 pub(crate) mod settle;
 
+pub(crate) use accept::removal;
 pub use accept::{RemoveImage, accept};

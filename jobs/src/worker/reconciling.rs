@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Worker;
 use crate::reconcile;
+use crate::sweep_images::in_use;
 
 /// Images that went and were not yet looked at, at most; beyond that all are looked at.
 const BACKLOG: usize = 1024;
@@ -69,6 +70,10 @@ impl Worker {
                 let done = reconcile::host(&parts.services, &parts.engine, self.host_id).await;
                 if let Err(error) = done {
                     tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
+                }
+                let used = in_use::record(&parts.services, &parts.engine, self.host_id).await;
+                if let Err(error) = used {
+                    tracing::warn!(%error, "could not record which images are in use: trying again at the next interval");
                 }
             } else {
                 self.look_at(ids.into_iter().collect()).await;

@@ -1,6 +1,7 @@
 //! The life of a job, over real databases, queues, engines and a registry. Needs the servers of `make test`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod administration;
 mod basics;
 mod chaos;
 mod clocks;
@@ -24,3 +25,4 @@ mod sentences;
 mod sharing;
 mod stored_credentials;
 mod support;
+mod sweeps;

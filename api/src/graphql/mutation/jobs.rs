@@ -2,9 +2,10 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::job;
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::cancel_job::{cancel_any_job, cancel_job};
 use wharfinger_jobs::error::ServiceError;
-use wharfinger_jobs::retry_job::retry_job;
+use wharfinger_jobs::retry_job::{retry_any_job, retry_job};
 use wharfinger_jobs::{error, pull_image, remove_image};
 
 use crate::graphql::context::{caller, mendable, owner, services};
@@ -167,10 +168,15 @@ impl JobMutation {
         #[graphql(desc = "What to stop.")] input: CancelJobInput,
     ) -> Result<CancelJobPayload> {
         let job_id = Kind::Job.parse(&input.job_id);
-        let cancelling = cancel_job(services(ctx), owner(ctx)?, job_id);
-        let user = &caller(ctx)?.user.name;
+        let (user, owner) = (&caller(ctx)?.user, owner(ctx)?);
+        let cancelling = async {
+            match owner {
+                None => cancel_any_job(services(ctx), &Actor::from(user), job_id).await,
+                owner => cancel_job(services(ctx), owner, job_id).await,
+            }
+        };
         CancelJobPayload::of(
-            measure::request("cancel_job", user, cancelling, measure::reference).await,
+            measure::request("cancel_job", &user.name, cancelling, measure::reference).await,
         )
     }
 
@@ -183,7 +189,13 @@ impl JobMutation {
         let user = &caller(ctx)?.user;
         let job_id = Kind::Job.parse(&input.job_id);
         let key = input.idempotency_key.as_deref();
-        let retrying = retry_job(services(ctx), user.id, owner(ctx)?, job_id, key);
+        let owner = owner(ctx)?;
+        let retrying = async {
+            match owner {
+                None => retry_any_job(services(ctx), user.id, &user.into(), job_id, key).await,
+                owner => retry_job(services(ctx), user.id, owner, job_id, key).await,
+            }
+        };
         RetryJobPayload::of(
             measure::request("retry_job", &user.name, retrying, measure::reference).await,
         )

@@ -3,6 +3,7 @@
 mod hosts;
 mod images;
 mod jobs;
+mod queues;
 mod registry_credentials;
 
 use async_graphql::MergedObject;
@@ -10,6 +11,7 @@ use async_graphql::MergedObject;
 use hosts::HostMutation;
 use images::ImageMutation;
 use jobs::JobMutation;
+use queues::QueueMutation;
 use registry_credentials::RegistryCredentialMutation;
 
 /// What can be done.
@@ -18,5 +20,6 @@ pub struct Mutation(
     JobMutation,
     ImageMutation,
     HostMutation,
+    QueueMutation,
     RegistryCredentialMutation,
 );

@@ -4,8 +4,8 @@ use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
 use wharfinger_jobs::queries::page::PageArgs;
 
-use crate::graphql::context::{administrator, list, services};
-use crate::graphql::types::{AuditEntryConnection, AuditFilter};
+use crate::graphql::context::{administrator, database, list, services};
+use crate::graphql::types::{AuditEntryConnection, AuditFilter, Queue};
 
 /// What administrators ask.
 #[derive(Default)]
@@ -13,6 +13,16 @@ pub struct AdminQuery;
 
 #[Object]
 impl AdminQuery {
+    /// Administrators only: every queue with its depth, age of its oldest job, and dead letters; by name.
+    async fn queues(&self, ctx: &Context<'_>) -> Result<Vec<Queue>> {
+        administrator(ctx)?;
+        let services = services(ctx);
+        let depths = queries::queues::depths(&services.db, services.clock.now())
+            .await
+            .map_err(|error| database(&error))?;
+        Ok(depths.into_iter().map(Queue::from).collect())
+    }
+
     /// Administrators only: who did what administrative act, when, on whom; newest first.
     async fn audit_log(
         &self,

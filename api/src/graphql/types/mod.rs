@@ -8,6 +8,7 @@ mod image;
 mod job;
 mod ledger;
 mod progress;
+mod queue;
 mod registry_credential;
 mod user;
 
@@ -21,6 +22,7 @@ pub(crate) use image::{Image, ImageFilter};
 pub(crate) use job::{Job, JobFilter};
 pub(crate) use ledger::LedgerEntry;
 pub(crate) use progress::PullProgress;
+pub(crate) use queue::Queue;
 pub(crate) use registry_credential::RegistryCredential;
 pub(crate) use user::{User, images, jobs};
 
@@ -62,6 +64,17 @@ pub(crate) struct UserError {
     message: String,
     /// Path of the input field at fault: ["input", "reference"]
     field: Option<Vec<String>>,
+}
+
+impl UserError {
+    /// A problem with one of several jobs, which the message names.
+    pub(crate) fn of_job(id: &ID, error: error::UserError) -> Self {
+        Self {
+            code: error.code.into(),
+            message: format!("{}: {}", id.as_str(), error.message),
+            field: None,
+        }
+    }
 }
 
 impl From<error::UserError> for UserError {

@@ -41,11 +41,16 @@ impl Process {
             log,
             what,
         };
-        let line = process.logged(announcement).await;
+        process.address = process.announced(announcement).await;
+        process
+    }
+
+    /// The address that follows an announcement in the log.
+    pub(crate) async fn announced(&self, announcement: &str) -> String {
+        let line = self.logged(announcement).await;
         let (_, after) = line.split_once(announcement).unwrap();
         let end = after.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
-        after[..end.unwrap_or(after.len())].clone_into(&mut process.address);
-        process
+        after[..end.unwrap_or(after.len())].to_owned()
     }
 
     /// The first line of the log that has `text` in it, once it is there.

@@ -10,14 +10,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, ImageState, ImageVisibility, JobState, Role, Timestamp, engine_image, host, image, job,
-    job_attempt, ledger_entry, user,
+    Credits, ImageState, ImageVisibility, JobState, Role, Timestamp, engine_image, host, image,
+    job, job_attempt, ledger_entry, user,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::error::{ServiceError, UserError};
 use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::queries::queues::{QueueDepth, depths};
 use wharfinger_jobs::remove_image::{self, RemoveImage};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::set_image_visibility::set_image_visibility;
@@ -196,6 +198,21 @@ impl Fleet {
     /// Stops the oldest worker in an orderly way.
     pub(crate) async fn stop_worker(&mut self) {
         self.workers.remove(0).stop().await;
+    }
+
+    /// The parts of one more process, with connections of its own and this clock.
+    pub(crate) async fn process(&self, clock: Clock) -> Services {
+        let mut process = services(&self.database.url, &self.link, &self.settings).await;
+        process.clock = clock;
+        process
+    }
+
+    /// The host's queue as administrators see it.
+    pub(crate) async fn queue(&self) -> QueueDepth {
+        let now = self.services.clock.now();
+        let queues = depths(&self.services.db, now).await.unwrap();
+        let own = queues.into_iter().find(|queue| queue.host == self.host);
+        own.unwrap()
     }
 
     /// An unused repository of the registry.

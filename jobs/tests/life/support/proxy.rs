@@ -73,6 +73,20 @@ impl Proxy {
         super::in_time("a stuck transfer", waiting).await.unwrap();
     }
 
+    /// Waits until no connection is stuck any more: whoever pulled has hung up.
+    pub(crate) async fn given_up(&self) {
+        let mut stuck = self.stuck.clone();
+        let waiting = async { stuck.wait_for(|stuck| *stuck == 0).await.map(drop) };
+        super::in_time("the end of a stuck transfer", waiting)
+            .await
+            .unwrap();
+    }
+
+    /// Whether a connection is stuck.
+    pub(crate) fn is_stuck(&self) -> bool {
+        *self.stuck.borrow() > 0
+    }
+
     /// How many connections have carried more than first bytes: transfers of layers.
     pub(crate) fn layers(&self) -> usize {
         self.layers.load(Ordering::SeqCst)

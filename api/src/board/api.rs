@@ -1,0 +1,87 @@
+//! apalis-board's own routes, made for each request: hosts come and go, and it knows only queues that it was told of when
+//! it was built. Whatever a host is called, its queue goes by one name inside.
+
+use apalis_board_api::framework::{ApiBuilder, RegisterRoute};
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+use tower::ServiceExt as _;
+use wharfinger_entity::host;
+use wharfinger_jobs::queries::board;
+use wharfinger_jobs::services::Services;
+
+use super::backend::Backend;
+
+/// The name of the queue that is asked for, inside.
+const ASKED_FOR: &str = "asked-for";
+
+/// What is asked of every queue.
+pub(super) async fn of_all(
+    State(services): State<Services>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    answer(services, None, &format!("/{path}"), request).await
+}
+
+/// What is asked of one.
+pub(super) async fn of_queue(
+    State(services): State<Services>,
+    Path((queue, rest)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    match board::host(&services.db, &queue).await {
+        Ok(Some(host)) => {
+            let path = format!("/queues/{ASKED_FOR}/{rest}");
+            answer(services, Some(host), &path, request).await
+        }
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "could not look for a queue");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+async fn answer(
+    services: Services,
+    host: Option<host::Model>,
+    path: &str,
+    mut request: Request,
+) -> Response {
+    let query = meant(request.uri().query().unwrap_or_default());
+    let Ok(uri) = Uri::try_from(format!("{path}?{query}")) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    *request.uri_mut() = uri;
+    let (builder, backend) = (ApiBuilder::new(Router::new()), Backend::new(services, host));
+    let builder = RegisterRoute::<Backend, Value>::register(builder, ASKED_FOR, backend);
+    let routes: Router = builder.build();
+    let mut answer = match routes.oneshot(request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    };
+    let fresh = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(header::CACHE_CONTROL, fresh);
+    answer
+}
+
+/// The query as the page means it: without what it leaves empty, which apalis-board's API would refuse.
+fn meant(query: &str) -> String {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.ends_with('='))
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_left_empty_is_left_out() {
+        let query = "&page=1&page_size=15&queue=&status=";
+        assert_eq!(super::meant(query), "page=1&page_size=15");
+    }
+}

@@ -1,0 +1,188 @@
+//! What a sweep does: a removal for each holding.
+
+use sea_orm::sea_query::Query;
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use serde_json::json;
+use uuid::Uuid;
+use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, host, image, image_in_use, job};
+
+use crate::audit::{self, Actor, Subject};
+use crate::credits::Account;
+use crate::db::in_transaction;
+use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::remove_image::removal;
+use crate::services::Services;
+
+/// How many holdings are read at a time.
+const PAGE: u64 = 100;
+
+/// An administrator wants hosts cleaned up.
+#[derive(Clone, Debug)]
+pub struct SweepImages {
+    /// Who asks.
+    pub actor: Actor,
+    /// On these hosts; on every host without. None in it is an id of something else.
+    pub hosts: Option<Vec<Option<Uuid>>>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// Asks for the removal of every private image on these hosts that no container used when their workers last looked, and
+/// returns the removals: live ones that were there already, and new ones. Each belongs to the image's holder, who gets
+/// the refund; as the holder did not ask, no limit refuses it. Nothing is swept when one of the hosts is unknown.
+pub async fn sweep_images(
+    services: &Services,
+    request: &SweepImages,
+) -> Result<Vec<job::Model>, ServiceError> {
+    let hosts = chosen(services, request.hosts.as_deref()).await?;
+    enter(services, &request.actor, &hosts).await?;
+    let mut jobs = Vec::new();
+    for host in &hosts {
+        let mut last = None;
+        loop {
+            let page = sweep_page(services, host.id, last, request.traceparent.as_deref()).await?;
+            jobs.extend(page.jobs);
+            last = page.last;
+            if last.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Every host, or those asked for.
+pub(super) async fn chosen(
+    services: &Services,
+    ids: Option<&[Option<Uuid>]>,
+) -> Result<Vec<host::Model>, ServiceError> {
+    let mut hosts = host::Entity::find().order_by_asc(host::Column::Name);
+    if let Some(ids) = ids {
+        hosts = hosts.filter(host::Column::Id.is_in(ids.iter().copied().flatten()));
+    }
+    let hosts = hosts.all(services.db.read()).await?;
+    let known = |id: &Option<Uuid>| id.is_some_and(|id| hosts.iter().any(|host| host.id == id));
+    if ids.is_some_and(|ids| !ids.iter().all(known)) {
+        return Err(UserError::new(
+            UserErrorCode::HostNotFound,
+            "hostIds",
+            "one of these hosts does not exist: `hosts` lists them, and without hostIds every host is swept",
+        )
+        .into());
+    }
+    Ok(hosts)
+}
+
+/// Enters the sweep into the audit log, for each host.
+pub(super) async fn enter(
+    services: &Services,
+    actor: &Actor,
+    hosts: &[host::Model],
+) -> Result<(), ServiceError> {
+    in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        for host in hosts {
+            let images = image::Entity::find()
+                .filter(to_sweep(host.id))
+                .count(&tx)
+                .await?;
+            let subject = Subject::one(host.id, host.name.clone());
+            let details = json!({ "images": images });
+            audit::enter(&tx, actor, AuditAction::SweepImages, subject, details, now).await?;
+        }
+        Ok::<_, ServiceError>(())
+    })
+}
+
+/// The private images of a host that are not in use.
+fn to_sweep(host_id: Uuid) -> Condition {
+    let in_use = Query::select()
+        .column(image_in_use::Column::Id)
+        .from(image_in_use::Entity)
+        .to_owned();
+    Condition::all()
+        .add(image::Column::HostId.eq(host_id))
+        .add(image::Column::Live.eq(1))
+        .add(image::Column::Visibility.eq(ImageVisibility::Private))
+        .add(image::Column::EngineImageId.not_in_subquery(in_use))
+}
+
+/// A part of a sweep.
+pub(super) struct SweptPage {
+    /// The removals.
+    pub(super) jobs: Vec<job::Model>,
+    /// The last holding that was looked at; none when there are no more.
+    pub(super) last: Option<Uuid>,
+}
+
+/// Asks for the removal of some holdings of a host, after those up to `last`.
+pub(super) async fn sweep_page(
+    services: &Services,
+    host_id: Uuid,
+    last: Option<Uuid>,
+    traceparent: Option<&str>,
+) -> Result<SweptPage, ServiceError> {
+    let holdings = page(services, host_id, last).await?;
+    let mut jobs = Vec::with_capacity(holdings.len());
+    for holding in &holdings {
+        let Some((job, new)) = sweep_one(services, holding, traceparent).await? else {
+            continue;
+        };
+        if new {
+            services.announce(&job, None);
+        }
+        jobs.push(job);
+    }
+    Ok(SweptPage {
+        jobs,
+        last: holdings.last().map(|holding| holding.id),
+    })
+}
+
+async fn page(
+    services: &Services,
+    host_id: Uuid,
+    last: Option<Uuid>,
+) -> Result<Vec<image::Model>, DbErr> {
+    let mut holdings = image::Entity::find().filter(to_sweep(host_id));
+    if let Some(last) = last {
+        holdings = holdings.filter(image::Column::Id.gt(last));
+    }
+    holdings
+        .order_by_asc(image::Column::Id)
+        .limit(PAGE)
+        .all(services.db.read())
+        .await
+}
+
+/// The removal of one holding, and whether it is new; none when it is not held or not private any more.
+async fn sweep_one(
+    services: &Services,
+    holding: &image::Model,
+    traceparent: Option<&str>,
+) -> Result<Option<(job::Model, bool)>, ServiceError> {
+    let Some(holder) = holding.user_id else {
+        return Ok(None);
+    };
+    in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        let mut account = Account::lock(&tx, holder, now).await?;
+        // What the account's holder has does not change while it is locked.
+        let image = image::Entity::find_by_id(holding.id)
+            .one(&tx)
+            .await?
+            .filter(|image| {
+                image.state == ImageState::Held && image.visibility == ImageVisibility::Private
+            });
+        let Some(image) = image else {
+            return Ok::<_, ServiceError>(None);
+        };
+        let traceparent = traceparent.map(str::to_owned);
+        let removal = removal(&tx, services, &mut account, &image, traceparent).await?;
+        account.save().await?;
+        Ok(Some(removal))
+    })
+}

@@ -1,0 +1,292 @@
+//! Scheduled sweeps: each once in the whole fleet, and a missed one made up for.
+//!
+//! Every gateway wakes at every instant of the schedule, and once when it starts. Whoever inserts the instant's row runs
+//! the sweep; the others wait until it is over, and take it over if its runner vanished. A sweep that is run twice asks for
+//! nothing twice: a live removal is found again.
+
+use std::time::Duration;
+
+use apalis_cron::{CronScheduler, Tick};
+use futures::StreamExt as _;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, SqlErr,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_entity::{Timestamp, sweep_run};
+
+use super::holdings::{chosen, enter, sweep_page};
+use super::schedule::{ByClock, SweepSchedule};
+use crate::audit::Actor;
+use crate::error::ServiceError;
+use crate::services::Services;
+
+/// How long a runner is trusted without a sign of life: it gives one after every page of holdings.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// How soon it is tried again when the database failed.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// How long runs are remembered; the audit log has them for ever.
+const KEPT: Duration = Duration::from_hours(24 * 400);
+
+/// The clean-up as the settings want it.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// When.
+    pub schedule: SweepSchedule,
+    /// How late a sweep may still be run.
+    pub catch_up: Duration,
+}
+
+/// What there was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: the newest instant's sweep is over, too late, or was never meant.
+    Nothing,
+    /// Somebody else is at it, and is trusted until then.
+    Elsewhere(Timestamp),
+    /// This call did it, and asked for so many removals.
+    Swept(usize),
+}
+
+/// Runs what is due until `stop`.
+pub async fn keep(services: Services, schedule: Schedule, stop: CancellationToken) {
+    let runner = Uuid::now_v7();
+    let ticks = || {
+        let (schedule, clock) = (schedule.schedule.clone(), services.clock.clone());
+        CronScheduler::new(ByClock { schedule, clock }).into_stream()
+    };
+    let keeping = async {
+        // What was missed while nobody was there.
+        see_to(&services, &schedule, runner, services.clock.now()).await;
+        let mut coming = ticks();
+        loop {
+            let at = match coming.next().await {
+                Some(Ok(tick)) => instant(tick),
+                // The next instant came while the last one's sweep went on. Asked again, it would say so for ever.
+                Some(Err(apalis_cron::Error::OutOfRange { .. })) => {
+                    coming = ticks();
+                    services.clock.now()
+                }
+                None => std::future::pending().await,
+            };
+            // The timer may be early by the clock, and then the instant has not come yet.
+            let at = at.max(services.clock.now());
+            see_to(&services, &schedule, runner, at).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keeping => {}
+    }
+}
+
+fn instant(tick: Tick) -> Timestamp {
+    let seconds = Duration::from_secs(tick.get_timestamp());
+    Timestamp::from_micros(0).after(seconds)
+}
+
+/// Sees to it that what was due at an instant is done, by whomever.
+async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, at: Timestamp) {
+    let mut at = at;
+    loop {
+        let pause = match due(services, schedule, runner, at).await {
+            Ok(Due::Nothing) => return,
+            Ok(Due::Swept(jobs)) => {
+                tracing::info!(jobs, "the scheduled clean-up is done");
+                return;
+            }
+            Ok(Due::Elsewhere(until)) => until.since(services.clock.now()),
+            Err(error) => {
+                tracing::warn!(%error, "the scheduled clean-up failed: trying again");
+                PAUSE
+            }
+        };
+        tokio::time::sleep(pause.max(Duration::from_secs(1))).await;
+        at = at.max(services.clock.now());
+    }
+}
+
+/// Runs the sweep of the newest instant of the schedule that is not after `at`, unless it is over, too late, or another
+/// runner is at it. A schedule that was never seen before only begins: its last instant was not missed.
+pub async fn due(
+    services: &Services,
+    schedule: &Schedule,
+    runner: Uuid,
+    at: Timestamp,
+) -> Result<Due, ServiceError> {
+    let Some(instant) = schedule.schedule.latest(at) else {
+        return Ok(Due::Nothing);
+    };
+    let now = services.clock.now();
+    let run = loop {
+        match of(services, instant).await? {
+            Some(run) => match take_over(services, &run, schedule, runner, now).await? {
+                Take::Taken => break run.id,
+                Take::Over => return Ok(Due::Nothing),
+                Take::Elsewhere(until) => return Ok(Due::Elsewhere(until)),
+            },
+            None => {
+                let known = is_known(services, &schedule.schedule).await?;
+                if known && now.since(instant) > schedule.catch_up {
+                    tracing::warn!(
+                        "the last scheduled clean-up was missed, and it is too late for it"
+                    );
+                    return Ok(Due::Nothing);
+                }
+                match begin(services, schedule, instant, known.then_some(runner), now).await? {
+                    Some(id) if known => break id,
+                    Some(_) => return Ok(Due::Nothing),
+                    // Somebody was quicker: look at theirs.
+                    None => {}
+                }
+            }
+        }
+    };
+    sweep(services, run, runner).await
+}
+
+async fn of(services: &Services, instant: Timestamp) -> Result<Option<sweep_run::Model>, DbErr> {
+    sweep_run::Entity::find()
+        .filter(sweep_run::Column::ScheduledAt.eq(instant))
+        .one(services.db.write())
+        .await
+}
+
+async fn is_known(services: &Services, schedule: &SweepSchedule) -> Result<bool, DbErr> {
+    let seen = sweep_run::Entity::find()
+        .filter(sweep_run::Column::Schedule.eq(schedule.text()))
+        .count(services.db.write())
+        .await?;
+    Ok(seen > 0)
+}
+
+/// Makes the row of an instant; none when there is one. Without a runner it is only noted.
+async fn begin(
+    services: &Services,
+    schedule: &Schedule,
+    instant: Timestamp,
+    runner: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Option<Uuid>, DbErr> {
+    let id = Uuid::now_v7();
+    let inserted = sweep_run::Entity::insert(sweep_run::ActiveModel {
+        id: Set(id),
+        scheduled_at: Set(instant),
+        schedule: Set(schedule.schedule.text().to_owned()),
+        runner: Set(runner),
+        lease_until: Set(runner.map(|_| now.after(LEASE))),
+        started_at: Set(now),
+        finished_at: Set(runner.is_none().then_some(now)),
+        jobs: Set(0),
+    })
+    .exec_without_returning(services.db.write())
+    .await;
+    match inserted {
+        Ok(_) => Ok(Some(id)),
+        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+enum Take {
+    Taken,
+    Over,
+    Elsewhere(Timestamp),
+}
+
+/// Takes a run over from a runner that vanished.
+async fn take_over(
+    services: &Services,
+    run: &sweep_run::Model,
+    schedule: &Schedule,
+    runner: Uuid,
+    now: Timestamp,
+) -> Result<Take, DbErr> {
+    let Some(until) = run.lease_until.filter(|_| run.finished_at.is_none()) else {
+        return Ok(Take::Over);
+    };
+    if until > now {
+        return Ok(Take::Elsewhere(until));
+    }
+    if now.since(run.scheduled_at) > schedule.catch_up {
+        return Ok(Take::Over);
+    }
+    let lease = now.after(LEASE);
+    let taken = sweep_run::Entity::update_many()
+        .set(sweep_run::ActiveModel {
+            runner: Set(Some(runner)),
+            lease_until: Set(Some(lease)),
+            ..Default::default()
+        })
+        .filter(sweep_run::Column::Id.eq(run.id))
+        .filter(sweep_run::Column::LeaseUntil.eq(until))
+        .filter(sweep_run::Column::FinishedAt.is_null())
+        .exec(services.db.write())
+        .await?;
+    Ok(if taken.rows_affected == 1 {
+        tracing::warn!("took a scheduled clean-up over from a process that vanished");
+        Take::Taken
+    } else {
+        Take::Elsewhere(lease)
+    })
+}
+
+/// Sweeps every host, as long as the run is this runner's.
+async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, ServiceError> {
+    let hosts = chosen(services, None).await?;
+    enter(services, &Actor::Program("sweep.schedule"), &hosts).await?;
+    let mut jobs = 0;
+    for host in hosts {
+        let mut last = None;
+        loop {
+            let page = sweep_page(services, host.id, last, None).await?;
+            jobs += page.jobs.len();
+            last = page.last;
+            if last.is_none() {
+                break;
+            }
+            let until = services.clock.now().after(LEASE);
+            let renewed = sweep_run::ActiveModel {
+                lease_until: Set(Some(until)),
+                ..Default::default()
+            };
+            if !change(services, run, runner, renewed).await? {
+                return Ok(Due::Elsewhere(until));
+            }
+        }
+    }
+    let over = sweep_run::ActiveModel {
+        lease_until: Set(None),
+        finished_at: Set(Some(services.clock.now())),
+        jobs: Set(i64::try_from(jobs).unwrap_or(i64::MAX)),
+        ..Default::default()
+    };
+    change(services, run, runner, over).await?;
+    sweep_run::Entity::delete_many()
+        .filter(sweep_run::Column::ScheduledAt.lt(services.clock.now().before(KEPT)))
+        .filter(sweep_run::Column::Id.ne(run))
+        .exec(services.db.write())
+        .await?;
+    Ok(Due::Swept(jobs))
+}
+
+/// Changes a run; false when it is somebody else's by now.
+async fn change(
+    services: &Services,
+    run: Uuid,
+    runner: Uuid,
+    changes: sweep_run::ActiveModel,
+) -> Result<bool, DbErr> {
+    let changed = sweep_run::Entity::update_many()
+        .set(changes)
+        .filter(sweep_run::Column::Id.eq(run))
+        .filter(sweep_run::Column::Runner.eq(runner))
+        .filter(sweep_run::Column::FinishedAt.is_null())
+        .exec(services.db.write())
+        .await?;
+    Ok(changed.rows_affected == 1)
+}

@@ -1,0 +1,379 @@
+//! What administrators do to queues and to other people's jobs.
+
+use std::net::TcpListener;
+
+use sea_orm::{EntityTrait as _, QueryOrder as _};
+use uuid::Uuid;
+use wharfinger_entity::{
+    AuditAction, Credits, JobErrorCode, JobState, audit_entry, image_in_use, job,
+};
+use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::cancel_job::{cancel_any_job, cancel_job};
+use wharfinger_jobs::discard_job::discard_job;
+use wharfinger_jobs::error::{ServiceError, UserErrorCode};
+use wharfinger_jobs::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
+use wharfinger_jobs::retry_job::{retry_any_job, retry_job};
+use wharfinger_jobs::set_queue_paused::set_queue_paused;
+
+use crate::support::images::{Repository, random_image};
+use crate::support::proxy::Proxy;
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    a_paused_queue_starts_nothing,
+    dead_letters_are_redriven,
+    as_many_as_asked_for_are_redriven,
+    a_discarded_dead_letter_is_passed_by,
+    an_administrator_changes_anothers_job,
+    a_cancelled_pull_ends_on_the_engine,
+    a_cancelled_pull_goes_on_for_others,
+    containers_are_seen_and_forgotten,
+);
+
+pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
+    match answer {
+        Err(ServiceError::Rejected(error)) => error.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn eve() -> Actor {
+    Actor::User(Uuid::now_v7(), "eve".into())
+}
+
+/// What the audit log has, oldest first.
+pub(crate) async fn audited(fleet: &Fleet) -> Vec<audit_entry::Model> {
+    let log = audit_entry::Entity::find().order_by_asc(audit_entry::Column::Id);
+    log.all(fleet.services.db.read()).await.unwrap()
+}
+
+fn acts(log: &[audit_entry::Model]) -> Vec<(AuditAction, Option<Uuid>)> {
+    log.iter()
+        .map(|entry| (entry.action, entry.subject_id))
+        .collect()
+}
+
+/// Of the jobs that wait one was handed out before the pause and one not, and neither starts.
+async fn a_paused_queue_starts_nothing(shape: Shape) {
+    let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 1).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    for tag in ["1", "2", "3"] {
+        let image = random_image(400_000);
+        repository.push(&fleet.registry, tag, &image).await;
+    }
+    let user = fleet.user("100").await;
+    proxy.block();
+    let running = fleet.pull(user, &repository.tag("1")).await.id;
+    proxy.stuck().await;
+    let handed_out = fleet.pull(user, &repository.tag("2")).await.id;
+    fleet.handed_out(handed_out).await;
+
+    let queue = fleet.queue().await;
+    let (services, actor) = (&fleet.services, eve());
+    for _ in 0..2 {
+        set_queue_paused(services, &actor, &queue.host, true)
+            .await
+            .unwrap();
+    }
+    let accepted = fleet.pull(user, &repository.tag("3")).await.id;
+    proxy.open();
+    // What runs goes on.
+    assert_eq!(fleet.ended(running).await.state, JobState::Succeeded);
+    eventually("the worker turned the message away", || async {
+        let kept = services.queue.holds(&queue.host, &[handed_out]).await;
+        kept.unwrap().is_empty().then_some(())
+    })
+    .await;
+    for id in [handed_out, accepted] {
+        let job = fleet.job(id).await;
+        assert_eq!((job.state, job.attempt), (JobState::Queued, 0), "{job:?}");
+    }
+    assert_eq!(fleet.job(accepted).await.dispatched_at, None);
+    let queue = fleet.queue().await;
+    assert!(queue.paused && queue.oldest_queued.is_some(), "{queue:?}");
+    assert_eq!((queue.queued, queue.running), (2, 0), "{queue:?}");
+
+    for _ in 0..2 {
+        set_queue_paused(services, &actor, &queue.host, false)
+            .await
+            .unwrap();
+    }
+    for id in [handed_out, accepted] {
+        let job = fleet.ended(id).await;
+        assert_eq!(
+            (job.state, job.attempt),
+            (JobState::Succeeded, 1),
+            "{job:?}"
+        );
+    }
+    let queue = fleet.queue().await;
+    assert!(!queue.paused && queue.oldest_queued.is_none(), "{queue:?}");
+    // What changed nothing is not in the log.
+    let log = audited(&fleet).await;
+    let act = (AuditAction::SetQueuePaused, Some(queue.host_id));
+    assert_eq!(acts(&log), [act, act]);
+    assert_eq!(log[0].subject, queue.host);
+    assert_eq!(log[0].details, serde_json::json!({"paused": true}));
+    let unknown = set_queue_paused(services, &actor, "nowhere", true).await;
+    assert_eq!(code(unknown), UserErrorCode::NotFound);
+    fleet.finish().await;
+}
+
+/// A reference to a registry that is not there.
+fn nowhere() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    Repository::at(&free.local_addr().unwrap().to_string()).tag("1")
+}
+
+/// A pull that died.
+async fn dead(fleet: &Fleet, user: Uuid) -> job::Model {
+    let job = fleet.pull(user, &nowhere()).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Dead, "{job:?}");
+    job
+}
+
+fn ids(redriven: &Redriven) -> (Vec<Uuid>, Vec<Uuid>) {
+    let jobs = redriven.jobs.iter().map(|job| job.id).collect();
+    let refused = redriven.refused.iter().map(|(id, _)| *id).collect();
+    (jobs, refused)
+}
+
+async fn dead_letters_are_redriven(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 1).await;
+    let (rich, poor) = (fleet.user("100").await, fleet.user("1.5").await);
+    let first = dead(&fleet, rich).await;
+    let unaffordable = dead(&fleet, poor).await;
+    let second = dead(&fleet, rich).await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(600_000))
+        .await;
+    fleet.pulled(poor, &repository.tag("1")).await;
+    fleet.stop_worker().await;
+    let queue = fleet.queue().await;
+    assert_eq!(queue.dead, 3);
+
+    let (services, actor) = (&fleet.services, eve());
+    let which = |queue: Option<&str>, error_code, limit| DeadJobs {
+        queue: queue.map(str::to_owned),
+        error_code,
+        limit,
+    };
+    for limit in [-1, 0, 1001] {
+        let refused = retry_dead_jobs(services, &actor, &which(None, None, limit)).await;
+        assert_eq!(code(refused), UserErrorCode::InvalidInput);
+    }
+    let unknown = retry_dead_jobs(services, &actor, &which(Some("nowhere"), None, 1)).await;
+    assert_eq!(code(unknown), UserErrorCode::NotFound);
+    let others = which(Some(&queue.host), Some(JobErrorCode::Stalled), 100);
+    let none = retry_dead_jobs(services, &actor, &others).await.unwrap();
+    assert_eq!(none, Redriven::default());
+
+    let code = first.error_code;
+    assert_eq!(code, Some(JobErrorCode::RegistryUnavailable));
+    let all = which(Some(&queue.host), code, 100);
+    let redriven = retry_dead_jobs(services, &actor, &all).await.unwrap();
+    let refused = vec![unaffordable.id];
+    assert_eq!(ids(&redriven), (vec![first.id, second.id], refused.clone()));
+    let (_, error) = &redriven.refused[0];
+    assert_eq!(error.code, UserErrorCode::InsufficientCredits);
+    for job in &redriven.jobs {
+        assert_eq!(job.state, JobState::Queued);
+        assert_eq!((job.attempt, job.max_attempts), (3, 6), "{job:?}");
+    }
+    let held = fleet.account(rich).await.held;
+    assert_eq!(held, "2".parse::<Credits>().unwrap());
+    assert_eq!(fleet.account(poor).await.held, Credits::ZERO);
+    let act = AuditAction::RetryDeadJobs;
+    let log = audited(&fleet).await;
+    assert_eq!(
+        acts(&log),
+        [(act, Some(first.id)), (act, Some(second.id))],
+        "what was refused is not in the log"
+    );
+
+    let again = retry_dead_jobs(services, &actor, &all).await.unwrap();
+    assert_eq!(ids(&again), (vec![], refused));
+    assert_eq!(fleet.account(rich).await.held, held);
+    fleet.finish().await;
+}
+
+async fn as_many_as_asked_for_are_redriven(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let mut letters = Vec::new();
+    for _ in 0..3 {
+        letters.push(dead(&fleet, user).await.id);
+    }
+    fleet.stop_worker().await;
+    let two = DeadJobs {
+        limit: 2,
+        ..DeadJobs::default()
+    };
+    for expected in [&letters[..2], &letters[2..]] {
+        let redriven = retry_dead_jobs(&fleet.services, &eve(), &two)
+            .await
+            .unwrap();
+        assert_eq!(ids(&redriven), (expected.to_vec(), vec![]));
+    }
+    fleet.finish().await;
+}
+
+async fn a_discarded_dead_letter_is_passed_by(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let letter = dead(&fleet, user).await;
+    fleet.stop_worker().await;
+    let (services, actor) = (&fleet.services, eve());
+    let discarded = discard_job(services, &actor, Some(letter.id))
+        .await
+        .unwrap();
+    assert_eq!(discarded.state, JobState::Dead);
+    let again = discard_job(services, &actor, Some(letter.id))
+        .await
+        .unwrap();
+    assert!(again.discarded_at.is_some());
+    assert_eq!(again.discarded_at, discarded.discarded_at);
+    let act = (AuditAction::DiscardJob, Some(letter.id));
+    assert_eq!(acts(&audited(&fleet).await), [act]);
+    assert_eq!(fleet.queue().await.dead, 0);
+    let all = DeadJobs {
+        limit: 100,
+        ..DeadJobs::default()
+    };
+    let none = retry_dead_jobs(services, &actor, &all).await.unwrap();
+    assert_eq!(none, Redriven::default());
+
+    // Whoever names it brings it back.
+    let back = retry_job(services, user, Some(user), Some(letter.id), None).await;
+    let back = back.unwrap();
+    assert_eq!((back.state, back.discarded_at), (JobState::Queued, None));
+    let waiting = discard_job(services, &actor, Some(letter.id)).await;
+    assert_eq!(code(waiting), UserErrorCode::InvalidInput);
+    let unknown = discard_job(services, &actor, Some(Uuid::now_v7())).await;
+    assert_eq!(code(unknown), UserErrorCode::JobNotFound);
+    fleet.finish().await;
+}
+
+async fn an_administrator_changes_anothers_job(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 1).await;
+    fleet.stop_worker().await;
+    let (user, admin) = (fleet.user("100").await, fleet.user("100").await);
+    let actor = Actor::from(&fleet.account(admin).await);
+    let services = &fleet.services;
+    let job = fleet.pull(user, &fleet.repository().tag("1")).await.id;
+    let cancelled = cancel_any_job(services, &actor, Some(job)).await.unwrap();
+    assert_eq!(cancelled.state, JobState::Cancelled);
+    // The user's own job is at the limit, which an administrator is not bound by.
+    fleet.pull(user, &fleet.repository().tag("2")).await;
+    let refused = retry_job(services, user, Some(user), Some(job), None).await;
+    assert_eq!(code(refused), UserErrorCode::TooManyJobs);
+    let key = Some("once");
+    for _ in 0..2 {
+        let retried = retry_any_job(services, admin, &actor, Some(job), key).await;
+        assert_eq!(retried.unwrap().state, JobState::Queued);
+    }
+    let log = audited(&fleet).await;
+    assert_eq!(
+        acts(&log),
+        [
+            (AuditAction::CancelJob, Some(job)),
+            (AuditAction::RetryJob, Some(job)),
+        ]
+    );
+    let name = fleet.account(user).await.name;
+    assert!(log.iter().all(|entry| entry.details["user"] == name));
+    assert!(log.iter().all(|entry| entry.actor_id == Some(admin)));
+
+    // Their own are nobody else's business.
+    let own = fleet.pull(admin, &fleet.repository().tag("1")).await.id;
+    cancel_any_job(services, &actor, Some(own)).await.unwrap();
+    retry_any_job(services, admin, &actor, Some(own), None)
+        .await
+        .unwrap();
+    let refused = cancel_any_job(services, &actor, Some(Uuid::now_v7())).await;
+    assert_eq!(code(refused), UserErrorCode::JobNotFound);
+    // What came to nothing is not in the log, and what was is as it was.
+    let ended = cancel_job(services, Some(user), Some(job)).await.unwrap();
+    assert_eq!(ended.state, JobState::Cancelled);
+    let too_late = cancel_any_job(services, &actor, Some(job)).await;
+    assert_eq!(code(too_late), UserErrorCode::JobNotCancellable);
+    assert_eq!(audited(&fleet).await, log);
+    fleet.finish().await;
+}
+
+/// The registry's side tells: the engine hangs up.
+async fn a_cancelled_pull_ends_on_the_engine(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let user = fleet.user("100").await;
+    proxy.block();
+    let job = fleet.pull(user, &repository.tag("1")).await.id;
+    proxy.stuck().await;
+    let cancelled = cancel_any_job(&fleet.services, &eve(), Some(job)).await;
+    assert_eq!(cancelled.unwrap().state, JobState::Running);
+    proxy.given_up().await;
+    assert_eq!(fleet.ended(job).await.state, JobState::Cancelled);
+    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
+    assert_eq!(fleet.engine.inspect(&id).await, None);
+    fleet.finish().await;
+}
+
+async fn a_cancelled_pull_goes_on_for_others(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    let repository = Repository::at(&proxy.address);
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(400_000))
+        .await;
+    let (one, other) = (fleet.user("100").await, fleet.user("100").await);
+    proxy.block();
+    let cancelled = fleet.pull(one, &repository.tag("1")).await.id;
+    proxy.stuck().await;
+    let joined = fleet.pull(other, &repository.tag("1")).await.id;
+    fleet.downloads(joined).await;
+    cancel_any_job(&fleet.services, &eve(), Some(cancelled))
+        .await
+        .unwrap();
+    assert_eq!(fleet.ended(cancelled).await.state, JobState::Cancelled);
+    assert!(proxy.is_stuck());
+    proxy.open();
+    let joined = fleet.ended(joined).await;
+    assert_eq!(
+        (joined.state, joined.attempt),
+        (JobState::Succeeded, 1),
+        "{joined:?}"
+    );
+    assert_eq!(proxy.layers(), 1, "it was fetched once");
+    assert!(fleet.engine.inspect(&id).await.is_some());
+    fleet.finish().await;
+}
+
+async fn containers_are_seen_and_forgotten(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    let in_use = || async {
+        let seen = image_in_use::Entity::find_by_id(image.engine_image_id);
+        seen.one(fleet.services.db.read()).await.unwrap()
+    };
+    let container = fleet.engine.create_container(&id).await;
+    let seen = eventually("the container is seen", in_use).await;
+    assert_eq!(seen.host_id, image.host_id);
+    fleet.engine.remove_container(&container).await;
+    eventually("it is forgotten", || async {
+        in_use().await.is_none().then_some(())
+    })
+    .await;
+    fleet.finish().await;
+}

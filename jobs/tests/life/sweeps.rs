@@ -1,0 +1,259 @@
+//! The clean-up: asked for, and by its schedule.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+};
+use uuid::Uuid;
+use wharfinger_entity::{
+    AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, image_in_use, sweep_run,
+};
+use wharfinger_jobs::clock::Clock;
+use wharfinger_jobs::error::UserErrorCode;
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, sweep_images};
+
+use crate::administration::{audited, code, eve};
+use crate::support::images::random_image;
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    a_sweep_removes_and_refunds_what_is_not_in_use,
+    a_scheduled_sweep_runs_once_in_the_fleet,
+    a_missed_sweep_is_made_up_for_in_time,
+    a_vanished_runners_sweep_is_taken_over,
+);
+
+fn everything() -> SweepImages {
+    SweepImages {
+        actor: eve(),
+        hosts: None,
+        traceparent: None,
+    }
+}
+
+async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 1).await;
+    let repository = fleet.repository();
+    for tag in ["shared", "own"] {
+        let image = random_image(100_000);
+        repository.push(&fleet.registry, tag, &image).await;
+    }
+    let used = repository
+        .push(&fleet.registry, "used", &random_image(100_000))
+        .await;
+    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
+    let mut swept = vec![
+        fleet.pulled(ada, &repository.tag("shared")).await,
+        fleet.pulled(ada, &repository.tag("own")).await,
+        fleet.pulled(bob, &repository.tag("shared")).await,
+    ];
+    swept.sort_by_key(|image| image.id);
+    let kept = fleet.pulled(bob, &repository.tag("used")).await;
+    let container = fleet.engine.create_container(&used).await;
+    eventually("the container is seen", || async {
+        let seen = image_in_use::Entity::find_by_id(kept.engine_image_id);
+        seen.one(fleet.services.db.read()).await.unwrap()
+    })
+    .await;
+    fleet.stop_worker().await;
+
+    let services = &fleet.services;
+    let elsewhere = SweepImages {
+        hosts: Some(vec![Some(kept.host_id), Some(Uuid::now_v7())]),
+        ..everything()
+    };
+    let unknown = sweep_images(services, &elsewhere).await;
+    assert_eq!(code(unknown), UserErrorCode::HostNotFound);
+    let nowhere = SweepImages {
+        hosts: Some(vec![]),
+        ..everything()
+    };
+    let none = sweep_images(services, &nowhere).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    // One removal is under way already, of which there is no second.
+    let first = fleet
+        .try_remove(swept[0].user_id.unwrap(), swept[0].id)
+        .await;
+    let here = SweepImages {
+        hosts: Some(vec![Some(kept.host_id)]),
+        ..everything()
+    };
+    let jobs = sweep_images(services, &here).await.unwrap();
+    assert_eq!(jobs[0].id, first.unwrap().id);
+    assert_eq!(jobs.len(), swept.len());
+    for (job, image) in jobs.iter().zip(&swept) {
+        assert_eq!(job.kind, JobKind::RemoveImage);
+        assert_eq!(job.image_id, Some(image.id));
+        assert_eq!(Some(job.user_id), image.user_id);
+    }
+    let again = sweep_images(services, &everything()).await.unwrap();
+    let ids = |jobs: &[wharfinger_entity::job::Model]| -> Vec<Uuid> {
+        jobs.iter().map(|job| job.id).collect()
+    };
+    assert_eq!(ids(&again), ids(&jobs));
+    let log = audited(&fleet).await;
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert!(log.iter().all(|entry| {
+        entry.action == AuditAction::SweepImages && entry.subject_id == Some(kept.host_id)
+    }));
+    assert_eq!(log[0].details, serde_json::json!({"images": 3}));
+
+    fleet.start_worker().await;
+    for job in &jobs {
+        let job = fleet.ended(job.id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    }
+    for image in &swept {
+        assert_eq!(fleet.image(image.id).await.state, ImageState::Released);
+    }
+    assert_eq!(fleet.image(kept.id).await.state, ImageState::Held);
+    let total = fleet.account(ada).await.total;
+    assert_eq!(total, "100".parse::<Credits>().unwrap());
+    let total = fleet.account(bob).await.total;
+    assert_eq!(total.micro(), 100_000_000 - kept.charge.micro());
+    assert_eq!(fleet.engine.inspect(&repository.tag("own")).await, None);
+    fleet.engine.remove_container(&container).await;
+    fleet.finish().await;
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Every night, and for six hours after.
+fn nightly() -> Schedule {
+    Schedule {
+        schedule: "30 23 * * *".parse().unwrap(),
+        catch_up: 6 * HOUR,
+    }
+}
+
+/// Half past eleven in the evening ten days ago, so that what is accepted then is due for workers now.
+fn ten_days_ago() -> Timestamp {
+    let now = Clock::system().now().before(10 * DAY);
+    let schedule = nightly().schedule;
+    schedule.latest(now).unwrap()
+}
+
+/// Looks at what is due at the clock's instant.
+async fn look(services: &Services, runner: Uuid) -> Due {
+    let now = services.clock.now();
+    due(services, &nightly(), runner, now).await.unwrap()
+}
+
+async fn runs(fleet: &Fleet) -> u64 {
+    let run = sweep_run::Entity::find().filter(sweep_run::Column::Runner.is_not_null());
+    run.count(fleet.services.db.read()).await.unwrap()
+}
+
+async fn a_scheduled_sweep_runs_once_in_the_fleet(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    let clock = Clock::manual(ten_days_ago().after(HOUR));
+    let gateways = [
+        fleet.process(clock.clone()).await,
+        fleet.process(clock.clone()).await,
+    ];
+    let runners = [Uuid::now_v7(), Uuid::now_v7()];
+    let both = async || {
+        tokio::join!(
+            look(&gateways[0], runners[0]),
+            look(&gateways[1], runners[1])
+        )
+    };
+    // A schedule that is new has missed nothing.
+    assert_eq!(both().await, (Due::Nothing, Due::Nothing));
+    assert_eq!(runs(&fleet).await, 0);
+    for night in 1..=5 {
+        clock.advance(DAY - HOUR - Duration::from_micros(1));
+        assert_eq!(both().await, (Due::Nothing, Due::Nothing), "not yet");
+        clock.advance(Duration::from_micros(1));
+        let (one, other) = both().await;
+        let expected = Due::Swept(usize::from(night == 1));
+        let swept = [one, other].into_iter().filter(|due| *due == expected);
+        assert_eq!(swept.count(), 1, "{one:?} {other:?}");
+        let second = if one == expected { other } else { one };
+        assert!(
+            matches!(second, Due::Nothing | Due::Elsewhere(_)),
+            "{one:?} {other:?}"
+        );
+        assert_eq!(runs(&fleet).await, night);
+        let log = audited(&fleet).await;
+        assert_eq!(log.len() as u64, night, "{log:?}");
+        assert!(log.iter().all(|entry| entry.actor == "sweep.schedule"));
+        clock.advance(HOUR);
+        assert_eq!(both().await, (Due::Nothing, Due::Nothing), "it is over");
+        if night == 1 {
+            let gone = eventually("the image is let go of", || async {
+                Some(fleet.image(image.id).await).filter(|image| image.live.is_none())
+            });
+            assert_eq!(gone.await.state, ImageState::Released);
+        }
+    }
+    fleet.finish().await;
+}
+
+async fn a_missed_sweep_is_made_up_for_in_time(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let clock = Clock::manual(ten_days_ago().after(HOUR));
+    let gateway = fleet.process(clock.clone()).await;
+    let runner = Uuid::now_v7;
+    assert_eq!(look(&gateway, runner()).await, Due::Nothing);
+    // Down for two nights, and up again five hours after the second: one sweep is enough.
+    clock.advance(DAY + DAY + 4 * HOUR);
+    assert_eq!(look(&gateway, runner()).await, Due::Swept(0));
+    assert_eq!(look(&gateway, runner()).await, Due::Nothing);
+    assert_eq!(runs(&fleet).await, 1);
+    // Up again seven hours after the next: too late.
+    clock.advance(DAY + 2 * HOUR);
+    assert_eq!(look(&gateway, runner()).await, Due::Nothing);
+    assert_eq!(runs(&fleet).await, 1);
+    clock.advance(DAY - 7 * HOUR);
+    assert_eq!(look(&gateway, runner()).await, Due::Swept(0));
+    // Another schedule begins anew.
+    let other = Schedule {
+        schedule: "0 23 * * *".parse().unwrap(),
+        ..nightly()
+    };
+    let found = due(&gateway, &other, runner(), clock.now()).await.unwrap();
+    assert_eq!(found, Due::Nothing);
+    assert_eq!(runs(&fleet).await, 2);
+    fleet.finish().await;
+}
+
+async fn a_vanished_runners_sweep_is_taken_over(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let instant = ten_days_ago();
+    let clock = Clock::manual(instant);
+    let gateway = fleet.process(clock.clone()).await;
+    let until = instant.after(Duration::from_mins(1));
+    sweep_run::Entity::insert(sweep_run::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        scheduled_at: Set(instant),
+        schedule: Set(nightly().schedule.text().to_owned()),
+        runner: Set(Some(Uuid::now_v7())),
+        lease_until: Set(Some(until)),
+        started_at: Set(instant),
+        finished_at: Set(None),
+        jobs: Set(0),
+    })
+    .exec_without_returning(gateway.db.write())
+    .await
+    .unwrap();
+    let runner = Uuid::now_v7();
+    assert_eq!(look(&gateway, runner).await, Due::Elsewhere(until));
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(look(&gateway, runner).await, Due::Swept(0));
+    assert_eq!(look(&gateway, runner).await, Due::Nothing);
+    let run = sweep_run::Entity::find().one(gateway.db.read()).await;
+    let run = run.unwrap().unwrap();
+    assert_eq!(run.runner, Some(runner));
+    assert!(run.finished_at.is_some() && run.lease_until.is_none());
+    fleet.finish().await;
+}
