@@ -15,10 +15,12 @@ use std::{
 };
 
 use figment::{Figment, Profile, Provider, providers::Serialized};
+use ipnet::IpNet;
 use serde::Deserialize;
 use wharfinger_jobs::settings::{
     CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RegistrySettings,
-    RetrySettings, Secret, SweepSettings, WorkerSettings, duration, optional, parsed,
+    RetrySettings, Secret, SessionSettings, SweepSettings, WorkerSettings, duration, list,
+    optional, parsed,
 };
 
 pub use self::error::{ConfigError, Origin};
@@ -35,6 +37,9 @@ pub struct Config {
     /// Address and port of the gateway.
     #[serde(deserialize_with = "parsed")]
     pub listen: SocketAddr,
+    /// Reverse proxies that say in `X-Forwarded-For` for whom they ask.
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Vec<String>,
     /// Where files live. Never empty once loaded.
     #[serde(deserialize_with = "parsed")]
     pub data_dir: PathBuf,
@@ -77,6 +82,8 @@ pub struct Config {
     pub board: BoardSettings,
     /// The first administrator.
     pub admin: AdminSettings,
+    /// How long a sign-in lasts.
+    pub sessions: SessionSettings,
     /// How much may be asked for.
     pub limits: LimitSettings,
     /// Patience with WebSocket clients.
@@ -217,6 +224,12 @@ impl Config {
             let file = self.data_dir.join("wharfinger.db");
             Secret::new(format!("sqlite://{}?mode=rwc", file.display()))
         })
+    }
+
+    /// The reverse proxies that are believed.
+    pub fn trusted_proxies(&self) -> Vec<IpNet> {
+        let texts = self.trusted_proxies.iter();
+        texts.filter_map(|text| check::network(text)).collect()
     }
 
     /// The limits of the GraphQL transport.

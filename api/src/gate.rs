@@ -1,43 +1,84 @@
-//! Who is calling: tokens, checked in the database.
+//! Who is calling: tokens, in a header or in the console's cookie, checked in the database.
 
 use std::sync::Arc;
 
 use async_graphql::{Data, Request};
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, Method, header, request::Parts};
+use ipnet::IpNet;
 use serde_json::{Map, Value};
-use wharfinger_jobs::accounts::authenticate;
+use wharfinger_jobs::accounts::{Authenticated, OpenSession, Sessions, authenticate, note_use};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
-use crate::graphql::{Caller, Loaders};
-use crate::http::{ErrorCode, Gate, Refusal, Session, spans};
+use crate::client_address::client_address;
+use crate::cookie;
+use crate::graphql::{Browser, Caller, Loaders};
+use crate::http::{ErrorCode, Gate, Refusal, Session, same_origin, spans};
 
-/// Lets requests in by their bearer token. A request without one gets in as nobody, who may see nothing.
+/// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
 pub(crate) struct TokenGate {
     services: Services,
+    sessions: Sessions,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 /// The token that a WebSocket was opened with: looked up again for each operation, so that a revoked one stops working.
 struct Token(String);
 
 impl TokenGate {
-    /// A gate over these services.
-    pub(crate) fn new(services: Services) -> Self {
-        Self { services }
+    /// A gate over these services. Call it inside a Tokio runtime.
+    pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>) -> Self {
+        Self {
+            sessions: Sessions::start(&services),
+            services,
+            trusted_proxies: trusted_proxies.into(),
+        }
     }
 
-    async fn caller(&self, token: &str, headers: Option<&HeaderMap>) -> Result<Caller, Refusal> {
-        let now = self.services.clock.now();
-        match authenticate(&self.services.db, token, now).await {
-            Ok(Some(user)) => Ok(Caller {
-                user,
-                traceparent: Some(place(headers.and_then(spans::caller))),
-            }),
-            Ok(None) => Err(Refusal::new(
+    /// Who sent a request with these headers; none for nobody. A bearer token that is not good is refused. A cookie that
+    /// is not good is nobody's: it must not keep its browser from signing in again.
+    ///
+    /// A browser sends the cookie with other sites' requests too, as far as `SameSite=Lax` lets it: whoever changes
+    /// anything for such a request has to ask [`same_origin`] first.
+    pub(crate) async fn authenticated(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Caller>, Refusal> {
+        let (found, by_cookie) = if let Some(token) = bearer_of(headers)? {
+            (Some(self.good(token).await?), false)
+        } else if let Some(token) = cookie::session(headers) {
+            (self.look_up(token).await?, true)
+        } else {
+            (None, false)
+        };
+        Ok(found.map(|found| Caller {
+            user: found.user,
+            token: found.token,
+            by_cookie,
+            traceparent: Some(place(spans::caller(headers))),
+        }))
+    }
+
+    /// Whose token it is, or a refusal.
+    async fn good(&self, token: &str) -> Result<Authenticated, Refusal> {
+        self.look_up(token).await?.ok_or_else(|| {
+            Refusal::new(
                 ErrorCode::Unauthenticated,
                 "this token is not known, has expired or was revoked: sign in again",
-            )),
+            )
+        })
+    }
+
+    async fn look_up(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
+        let now = self.services.clock.now();
+        match authenticate(&self.services.db, token, now).await {
+            Ok(found) => {
+                if let Some(found) = &found {
+                    note_use(&self.services, &found.token);
+                }
+                Ok(found)
+            }
             Err(error) => {
                 tracing::error!(%error, "could not check a token");
                 Err(Refusal::new(
@@ -47,18 +88,41 @@ impl TokenGate {
             }
         }
     }
+
+    /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted.
+    async fn open(&self, token: &str) -> Result<OpenSession, Refusal> {
+        let mut found = self.good(token).await?;
+        loop {
+            let session = self.sessions.open(&found);
+            let role = found.user.role;
+            found = self.good(token).await?;
+            if found.user.role == role {
+                return Ok(session);
+            }
+        }
+    }
 }
 
 impl Gate for TokenGate {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Ok(Data::default());
-        };
-        let token = value.to_str().ok().and_then(bearer).ok_or_else(malformed)?;
-        let caller = self.caller(token, Some(&parts.headers)).await?;
         let mut data = Data::default();
-        data.insert(Loaders::new(&self.services, &caller));
-        data.insert(caller);
+        let headers = &parts.headers;
+        let own_page = same_origin(headers);
+        data.insert(Browser {
+            own_page,
+            over_tls: cookie::over_tls(headers),
+        });
+        if let Some(address) = client_address(&parts.extensions, headers, &self.trusted_proxies) {
+            data.insert(address);
+        }
+        let caller = self.authenticated(headers).await?;
+        // Another site's page cannot send JSON without asking first, and is not let in if it could. What only reads may
+        // come from anywhere: its answer reaches no other page.
+        let only_reads = matches!(parts.method, Method::GET | Method::HEAD);
+        if let Some(caller) = caller.filter(|caller| !caller.by_cookie || only_reads || own_page) {
+            data.insert(Loaders::new(&self.services, &caller));
+            data.insert(caller);
+        }
         Ok(data)
     }
 
@@ -70,27 +134,34 @@ impl Gate for TokenGate {
         let in_payload = payload
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let headers = &upgrade.headers;
         let token = if let Some((_, value)) = in_payload {
             value.as_str().and_then(bearer).ok_or_else(malformed)?
+        } else if let Some(token) = bearer_of(headers)? {
+            token
         } else {
-            let header = upgrade.headers.get(header::AUTHORIZATION).ok_or_else(|| {
-                Refusal::new(
-                    ErrorCode::Unauthenticated,
-                    "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
-                )
-            })?;
-            header
-                .to_str()
-                .ok()
-                .and_then(bearer)
-                .ok_or_else(malformed)?
+            // Browsers open sockets for other sites' pages, cookies and all, without asking first.
+            cookie::session(headers)
+                .filter(|_| same_origin(headers))
+                .ok_or_else(|| {
+                    Refusal::new(
+                        ErrorCode::Unauthenticated,
+                        "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
+                    )
+                })?
         };
-        self.caller(token, None).await?;
+        let session = self.open(token).await?;
+        let (ended, outdated) = (session.revoked.clone(), session.demoted.clone());
         let mut data = Data::default();
         data.insert(Token(token.to_owned()));
+        data.insert(session);
+        if let Some(address) = client_address(&upgrade.extensions, headers, &self.trusted_proxies) {
+            data.insert(address);
+        }
         Ok(Session {
             data,
-            ..Session::default()
+            ended,
+            outdated,
         })
     }
 
@@ -101,15 +172,28 @@ impl Gate for TokenGate {
         let Some(Token(token)) = token else {
             return Ok(request);
         };
-        let mut caller = self.caller(token, None).await?;
+        let found = self.good(token).await?;
         let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
-        if let Some(sent) = sent.and_then(|sent| sent.downcast_ref::<TraceContext>()) {
-            caller.traceparent = Some(place(Some(sent.clone())));
-        }
+        let sent = sent.and_then(|sent| sent.downcast_ref::<TraceContext>());
+        let caller = Caller {
+            user: found.user,
+            token: found.token,
+            by_cookie: false,
+            traceparent: Some(place(sent.cloned())),
+        };
         Ok(request
             .data(Loaders::new(&self.services, &caller))
             .data(caller))
     }
+}
+
+/// The bearer token of a request, if it has the header; another kind of authorization is refused.
+fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = value.to_str().ok().and_then(bearer);
+    token.map(Some).ok_or_else(malformed)
 }
 
 /// The token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).

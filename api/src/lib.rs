@@ -4,7 +4,10 @@
 mod board;
 pub mod cli;
 pub mod client;
+mod client_address;
 pub mod config;
+mod cookie;
+mod first_admin;
 mod gate;
 pub mod graphql;
 mod health;

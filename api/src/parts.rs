@@ -59,6 +59,7 @@ pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<S
         host: config.host.clone(),
         reconcile: config.reconcile.clone(),
         limits: config.limits.clone(),
+        sessions: config.sessions.clone(),
     };
     let keys = secret_key::load(config)?.map(Arc::new);
     let services = Services::new(

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
 use crate::http::{self, SecurityHeaders, playground};
-use crate::{board, graphql, measure, parts, signals};
+use crate::{board, first_admin, graphql, measure, parts, signals};
 
 /// How long requests that are under way may take to end after a request to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -36,6 +36,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let metrics = measure::start(config.metrics)?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::services(&config, run.migrate).await?;
+    first_admin::make(&config, &services).await?;
     let worker = if run.worker {
         Some(parts::worker(&config, &services).await?)
     } else {
@@ -54,7 +55,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     };
     let gateway = http::router(
         graphql::schema(services.clone()),
-        TokenGate::new(services.clone()),
+        TokenGate::new(services.clone(), config.trusted_proxies()),
         config.transport(),
         stop.clone(),
     );
@@ -177,7 +178,8 @@ async fn drain(listener: TcpListener, app: Router, stop: CancellationToken) -> a
             tracing::debug!(%error, "could not set TCP_NODELAY");
         }
     });
-    let serving = axum::serve(listener, app.into_make_service())
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, app)
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();
     at_most_after(&stop, serving)

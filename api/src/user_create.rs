@@ -3,9 +3,8 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, ensure};
-use argon2::{Argon2, PasswordHasher as _};
 use wharfinger_entity::{Credits, Role};
-use wharfinger_jobs::accounts::{NewUser, create_token, create_user};
+use wharfinger_jobs::accounts::{NewUser, Passwords, create_token, create_user, weakness};
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::ServiceError;
 
@@ -18,7 +17,8 @@ const MAX_PASSWORD: usize = 1024;
 /// Name of the token that the command prints.
 const TOKEN_NAME: &str = "made with the user";
 
-/// Makes the user and prints an API token, alone, on standard output.
+/// Makes the user and prints an API token, alone, on standard output. Whoever may write the database may choose a weak
+/// password, and is told that it is one.
 pub(crate) async fn run(
     config: &Config,
     name: String,
@@ -27,7 +27,12 @@ pub(crate) async fn run(
     password_stdin: bool,
 ) -> anyhow::Result<()> {
     let password_hash = if password_stdin {
-        Some(hash(&read_password()?)?)
+        let password = read_password()?;
+        if let Some(weakness) = weakness(&password, &name) {
+            eprintln!("wharfinger: warning: {weakness}");
+        }
+        let hash = Passwords::default().hash(&password).await;
+        Some(hash.context("cannot hash the password")?)
     } else {
         None
     };
@@ -66,11 +71,4 @@ fn read_password() -> anyhow::Result<String> {
         "the password is longer than {MAX_PASSWORD} bytes"
     );
     Ok(password.to_owned())
-}
-
-fn hash(password: &str) -> anyhow::Result<String> {
-    let hash = Argon2::default().hash_password(password.as_bytes());
-    Ok(hash
-        .map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?
-        .to_string())
 }

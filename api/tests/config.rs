@@ -91,6 +91,8 @@ fn the_defaults_are_those_of_the_design() {
         (seconds(30), seconds(86400))
     );
     assert_eq!(config.reconcile.interval, seconds(30));
+    assert_eq!(config.sessions.lifetime, seconds(30 * 86400));
+    assert!(config.trusted_proxies.is_empty());
     assert_eq!(config.board.listen.unwrap().to_string(), "127.0.0.1:8081");
     assert!(config.admin.name.is_none() && config.admin.password_file.is_none());
     assert_eq!(
@@ -183,6 +185,7 @@ fn everything_can_come_from_the_environment() {
         "docker_host" => "unix:///run/docker.sock",
         "secret_key_file" => "",
         "registries.allow" | "registries.deny" => "127.0.0.1:*, ghcr.io,",
+        "trusted_proxies" => "10.0.0.7, 2001:db8::/32",
         "sweep.schedule" => "30 23 * * *",
         "worker.labels" => "disk=ssd,room=b12",
         "credits.initial" | "credits.minimum_to_pull" => "12.5",

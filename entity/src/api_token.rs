@@ -23,6 +23,8 @@ pub struct Model {
     pub last_used_at: Option<Timestamp>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// Whether signing in made it, and not its user by name.
+    pub sign_in: bool,
 }
 
 /// What it refers to.

@@ -281,4 +281,7 @@ pub enum AuditAction {
     /// Private images not in use were to be removed.
     #[sea_orm(string_value = "SWEEP_IMAGES")]
     SweepImages,
+    /// Another user's token was revoked.
+    #[sea_orm(string_value = "REVOKE_API_TOKEN")]
+    RevokeApiToken,
 }

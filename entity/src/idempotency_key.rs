@@ -21,6 +21,8 @@ pub struct Model {
     pub input_hash: String,
     /// The job that came of it.
     pub job_id: Option<Uuid>,
+    /// What else came of it: which table it is in, the mutation says.
+    pub result_id: Option<Uuid>,
     /// When.
     pub created_at: Timestamp,
 }

@@ -24,6 +24,7 @@ pub mod paused_queue;
 pub mod payment;
 pub mod reference;
 pub mod registry_credential;
+pub mod sign_in_delay;
 pub mod sweep_run;
 pub mod timestamp;
 pub mod user;

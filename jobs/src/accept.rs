@@ -64,6 +64,28 @@ impl Key {
         tx: &DatabaseTransaction,
         user_id: Uuid,
     ) -> Result<Option<job::Model>, ServiceError> {
+        let first = self.find(tx, user_id).await?;
+        match first.and_then(|first| first.job_id) {
+            Some(id) => Ok(job::Entity::find_by_id(id).one(tx).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// What came of the first call with this key where that is not a job.
+    pub(crate) async fn earlier_result(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+    ) -> Result<Option<Uuid>, ServiceError> {
+        let first = self.find(tx, user_id).await?;
+        Ok(first.and_then(|first| first.result_id))
+    }
+
+    async fn find(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+    ) -> Result<Option<idempotency_key::Model>, ServiceError> {
         let Some(first) = idempotency_key::Entity::find()
             .filter(idempotency_key::Column::UserId.eq(user_id))
             .filter(idempotency_key::Column::Mutation.eq(self.mutation))
@@ -81,10 +103,7 @@ impl Key {
             )
             .into());
         }
-        match first.job_id {
-            Some(id) => Ok(job::Entity::find_by_id(id).one(tx).await?),
-            None => Ok(None),
-        }
+        Ok(Some(first))
     }
 
     /// Remembers the key with the job that came of it.
@@ -95,13 +114,36 @@ impl Key {
         job_id: Uuid,
         now: Timestamp,
     ) -> Result<(), DbErr> {
+        self.store(tx, user_id, Some(job_id), None, now).await
+    }
+
+    /// Remembers the key with what came of it where that is not a job.
+    pub(crate) async fn remember_result(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+        result_id: Uuid,
+        now: Timestamp,
+    ) -> Result<(), DbErr> {
+        self.store(tx, user_id, None, Some(result_id), now).await
+    }
+
+    async fn store(
+        &self,
+        tx: &DatabaseTransaction,
+        user_id: Uuid,
+        job_id: Option<Uuid>,
+        result_id: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<(), DbErr> {
         idempotency_key::ActiveModel {
             id: Set(Uuid::now_v7()),
             user_id: Set(user_id),
             mutation: Set(self.mutation.to_owned()),
             key: Set(self.text.clone()),
             input_hash: Set(self.input_hash.clone()),
-            job_id: Set(Some(job_id)),
+            job_id: Set(job_id),
+            result_id: Set(result_id),
             created_at: Set(now),
         }
         .insert(tx)

@@ -71,6 +71,11 @@ pub(crate) fn balance_changed(events: &Events, user_id: Uuid) {
     events.publish(Topic::Balance(user_id), encode(&()));
 }
 
+/// Announces that a user may do less than before, to every gateway that has connections of theirs.
+pub(crate) fn access_changed(events: &Events, user_id: Uuid) {
+    events.publish(Topic::Access, encode(&user_id));
+}
+
 /// Publishes one event of a job's progress.
 pub(crate) fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
     events.publish(Topic::Job(job_id), encode(frame));

@@ -174,6 +174,7 @@ impl<'t> Account<'t> {
             purpose,
         )
         .await
+        .map(drop)
     }
 
     /// Gives back exactly what was paid.
@@ -188,22 +189,27 @@ impl<'t> Account<'t> {
         payment.update(self.tx).await?;
         self.enter(LedgerEntryKind::Refund, amount, Some(id), purpose)
             .await
+            .map(drop)
     }
 
-    /// Gives credits (or takes them back, never more than are available).
+    /// Gives credits as a GRANT, or takes them back as an ADJUSTMENT, never more than are available.
     pub(crate) async fn grant(
         &mut self,
         amount: Credits,
         purpose: Purpose,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<ledger_entry::Model, LedgerError> {
         if add(self.available(), amount)?.is_negative() {
             return Err(LedgerError::Insufficient {
                 needed: sub(Credits::ZERO, amount)?,
                 available: self.available(),
             });
         }
-        self.enter(LedgerEntryKind::Grant, amount, None, purpose)
-            .await
+        let kind = if amount.is_negative() {
+            LedgerEntryKind::Adjustment
+        } else {
+            LedgerEntryKind::Grant
+        };
+        self.enter(kind, amount, None, purpose).await
     }
 
     async fn enter(
@@ -212,10 +218,10 @@ impl<'t> Account<'t> {
         amount: Credits,
         payment_id: Option<Uuid>,
         purpose: Purpose,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<ledger_entry::Model, LedgerError> {
         self.user.total = add(self.user.total, amount)?;
         self.user.ledger_entries += 1;
-        ledger_entry::ActiveModel {
+        let entry = ledger_entry::ActiveModel {
             id: Set(Uuid::now_v7()),
             user_id: Set(self.user.id),
             number: Set(self.user.ledger_entries),
@@ -227,10 +233,8 @@ impl<'t> Account<'t> {
             reference: Set(purpose.reference),
             reason: Set(purpose.reason),
             created_at: Set(self.now),
-        }
-        .insert(self.tx)
-        .await?;
-        Ok(())
+        };
+        Ok(entry.insert(self.tx).await?)
     }
 
     /// Stores the totals. Everything before is undone unless this is called and the transaction commits.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use wharfinger_entity::JobErrorCode;
 
+use crate::accounts::PasswordError;
 use crate::credits::LedgerError;
 
 /// Whether running the same transaction again may help.
@@ -33,6 +34,20 @@ pub enum ServiceError {
     /// Not possible here as things stand; says what an administrator has to do.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// The caller was let in, and may not do this any more.
+    #[error("{0}")]
+    NotAllowed(&'static str),
+    /// Too many wrong passwords: not before this long.
+    #[error("too many wrong passwords: try again in {} s", seconds(*.0))]
+    Throttled(Duration),
+    /// A password could not be hashed or checked.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+/// Whole seconds, rounded up: who comes back a moment early would be refused again.
+pub fn seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 impl Transient for ServiceError {
@@ -41,7 +56,7 @@ impl Transient for ServiceError {
             Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
                 crate::db::is_transient(error)
             }
-            Self::Rejected(_) | Self::Ledger(_) | Self::Unavailable(_) => false,
+            _ => false,
         }
     }
 }

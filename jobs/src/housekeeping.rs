@@ -10,6 +10,7 @@ use wharfinger_entity::{
     job_retry,
 };
 
+use crate::accounts::{forget_expired_sign_ins, forget_old_delays};
 use crate::announce;
 use crate::claim;
 use crate::clock_skew::ClockCheck;
@@ -76,6 +77,12 @@ impl Housekeeping {
                 .await;
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "could not forget old retries");
+            }
+            if let Err(error) = forget_old_delays(&services.db, now).await {
+                tracing::warn!(%error, "could not forget old wrong passwords");
+            }
+            if let Err(error) = forget_expired_sign_ins(&services.db, now).await {
+                tracing::warn!(%error, "could not forget expired sign-ins");
             }
         }
     }

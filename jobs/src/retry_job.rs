@@ -8,6 +8,7 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, ImageState, JobKind, JobState, image, job};
 
 use crate::accept::{Key, count_retry, place, within_limits};
+use crate::accounts::still_active;
 use crate::audit::{self, Actor};
 use crate::cancel_job::find;
 use crate::credits::{Account, Balance};
@@ -66,6 +67,9 @@ async fn retry(
         let job = find(&tx, owner, job_id).await?;
         // The key is the caller's, the credits are the owner's.
         let account = Account::lock(&tx, job.user_id, now).await?;
+        if caller == job.user_id {
+            still_active(account.user())?;
+        }
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, caller).await?
         {

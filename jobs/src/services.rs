@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 use tokio::sync::Notify;
 use wharfinger_entity::{JobState, job};
 
+use crate::accounts::{LastUse, Passwords};
 use crate::announce::{self, Change};
 use crate::clock::Clock;
 use crate::credits::Balance;
@@ -34,6 +35,10 @@ pub struct Services {
     pub clock: Clock,
     /// What stored logins are encrypted with, if there is anything.
     pub(crate) keys: Option<Arc<Keyring>>,
+    /// Hashes passwords, a bounded number at a time.
+    pub passwords: Passwords,
+    /// Notes when tokens were used.
+    pub(crate) last_use: LastUse,
     /// Wakes this process's dispatcher.
     pub(crate) wake: Arc<Notify>,
 }
@@ -56,6 +61,8 @@ impl Services {
             rules,
             clock,
             keys: None,
+            passwords: Passwords::default(),
+            last_use: LastUse::default(),
             wake: Arc::new(Notify::new()),
         }
     }

@@ -110,6 +110,15 @@ pub struct SweepSettings {
     pub catch_up: Duration,
 }
 
+/// `sessions`: people who signed in with a password.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSettings {
+    /// How long the token of a sign-in is good for.
+    #[serde(deserialize_with = "duration")]
+    pub lifetime: Duration,
+}
+
 /// `limits`: how much one user or client may ask for. 0 turns one off.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,4 +150,6 @@ pub struct Settings {
     pub reconcile: ReconcileSettings,
     /// How much a user may ask for.
     pub limits: LimitSettings,
+    /// How long a sign-in lasts.
+    pub sessions: SessionSettings,
 }

@@ -13,6 +13,7 @@ mod m20261123_000002_images;
 mod m20261123_000003_jobs;
 mod m20261123_000004_ledger;
 mod m20261124_000005_audit;
+mod m20261124_000006_sign_in;
 mod m20261124_000007_fleet;
 mod m20261124_000008_reference_order;
 mod m20261124_000009_administration;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000003_jobs::Migration),
             Box::new(m20261123_000004_ledger::Migration),
             Box::new(m20261124_000005_audit::Migration),
+            Box::new(m20261124_000006_sign_in::Migration),
             Box::new(m20261124_000007_fleet::Migration),
             Box::new(m20261124_000008_reference_order::Migration),
             Box::new(m20261124_000009_administration::Migration),

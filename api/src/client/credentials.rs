@@ -48,9 +48,12 @@ struct File {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
-    user: String,
-    token: String,
+pub(crate) struct Entry {
+    pub(crate) user: String,
+    pub(crate) token: String,
+    /// Whether signing in made the token, and not its user for some script.
+    #[serde(default)]
+    pub(crate) signed_in: bool,
 }
 
 /// The file, by its path; each call reads or writes it whole.
@@ -72,22 +75,30 @@ impl Credentials {
 
     /// The token for a gateway.
     pub(crate) fn token(&self, url: &Url) -> Result<Option<String>, CredentialsError> {
-        Ok(self
-            .read()?
-            .gateways
-            .remove(url.as_str())
-            .map(|entry| entry.token))
+        Ok(self.entry(url)?.map(|entry| entry.token))
+    }
+
+    /// What is kept for a gateway.
+    pub(crate) fn entry(&self, url: &Url) -> Result<Option<Entry>, CredentialsError> {
+        Ok(self.read()?.gateways.remove(url.as_str()))
     }
 
     /// Remembers the token for a gateway in place of an earlier one.
-    pub(crate) fn save(&self, url: &Url, user: &str, token: &str) -> Result<(), CredentialsError> {
+    pub(crate) fn save(&self, url: &Url, entry: Entry) -> Result<(), CredentialsError> {
         let mut file = self.read()?;
-        let entry = Entry {
-            user: user.to_owned(),
-            token: token.to_owned(),
-        };
         file.gateways.insert(url.to_string(), entry);
-        self.write(&file).map_err(|source| CredentialsError::Write {
+        self.replace(&file)
+    }
+
+    /// Forgets the token for a gateway.
+    pub(crate) fn remove(&self, url: &Url) -> Result<(), CredentialsError> {
+        let mut file = self.read()?;
+        file.gateways.remove(url.as_str());
+        self.replace(&file)
+    }
+
+    fn replace(&self, file: &File) -> Result<(), CredentialsError> {
+        self.write(file).map_err(|source| CredentialsError::Write {
             path: self.path.clone(),
             source,
         })

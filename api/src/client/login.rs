@@ -3,7 +3,7 @@
 use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
-use super::credentials::{Credentials, parse_token};
+use super::credentials::{Credentials, Entry, parse_token};
 use super::error::ClientError;
 use super::gateway::{Gateway, is_loopback};
 use super::operations::{Input, NoVariables, SignIn, SignInInput, ViewerQuery};
@@ -24,6 +24,9 @@ pub struct LoginArgs {
     /// The user's name; otherwise it is asked for
     #[arg(long, short, value_name = "NAME", conflicts_with = "with_token")]
     pub name: Option<String>,
+    /// Read the password on stdin instead of asking for it
+    #[arg(long, requires = "name", conflicts_with = "with_token")]
+    pub password_stdin: bool,
     /// Where to sign in.
     #[command(flatten)]
     pub connection: ConnectionArgs,
@@ -48,7 +51,12 @@ pub(super) async fn run(args: LoginArgs, context: &mut Context) -> Result<(), Cl
         .execute::<ViewerQuery>(&NoVariables {})
         .await?
         .viewer;
-    credentials.save(url, user.name.raw(), &token)?;
+    let entry = Entry {
+        user: user.name.raw().to_owned(),
+        token,
+        signed_in: !args.with_token,
+    };
+    credentials.save(url, entry)?;
     let done = context.terminal.paint(GOOD, "Signed in");
     context
         .terminal
@@ -67,16 +75,21 @@ pub(super) async fn run(args: LoginArgs, context: &mut Context) -> Result<(), Cl
 
 /// Exchanges a name and a password for a token.
 async fn sign_in(args: &LoginArgs, context: &mut Context) -> Result<String, ClientError> {
-    if !context.input.is_interactive() {
+    if !args.password_stdin && !context.input.is_interactive() {
         return Err(ClientError::Usage(
-            "there is no terminal to ask on: give a token on stdin with --with-token".to_owned(),
+            "there is no terminal to ask on: give a token on stdin with --with-token, or a password with --name and --password-stdin".to_owned(),
         ));
     }
     let name = match &args.name {
         Some(name) => name.clone(),
         None => context.input.line("Name: ")?.trim().to_owned(),
     };
-    let password = context.input.secret("Password: ")?;
+    let password = if args.password_stdin {
+        let text = context.input.all()?;
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        context.input.secret("Password: ")?
+    };
     let gateway = Gateway::new(args.connection.url.clone(), None, context.pace)?;
     let input = SignInInput { name, password };
     let payload = match gateway.execute::<SignIn>(&Input { input }).await {

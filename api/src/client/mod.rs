@@ -1,4 +1,5 @@
-//! The terminal client of the GraphQL API: `wharfinger login / pull / images / rm / jobs / balance`.
+//! The terminal client of the GraphQL API: `wharfinger login / logout / pull / images / rm / jobs / balance /
+//! statement`.
 //!
 //! A command is a clap `Args` and a `run(args, &mut Context)` in a file of its own. It finds the gateway
 //! and the token ([`connection`]), sends the documents of `documents/` ([`operations`], [`gateway`]),
@@ -16,6 +17,7 @@ mod images;
 mod jobs;
 mod jobs_render;
 mod login;
+mod logout;
 mod model;
 mod operations;
 mod progress;
@@ -24,6 +26,7 @@ mod pull;
 mod remove;
 mod resolve;
 mod socket;
+mod statement;
 mod table;
 mod terminal;
 #[cfg(test)]
@@ -38,8 +41,10 @@ pub use error::ClientError;
 pub use images::ImagesArgs;
 pub use jobs::JobsArgs;
 pub use login::LoginArgs;
+pub use logout::LogoutArgs;
 pub use pull::PullArgs;
 pub use remove::RemoveArgs;
+pub use statement::StatementArgs;
 pub use terminal::Terminal;
 
 use clap::Subcommand;
@@ -61,6 +66,8 @@ Exit codes:
 pub enum ClientCommand {
     /// Sign in to a gateway and remember the token
     Login(LoginArgs),
+    /// Revoke the token of a sign-in and forget it
+    Logout(LogoutArgs),
     /// Pull an image onto a host and watch it arrive
     Pull(PullArgs),
     /// List the images you hold and the public ones
@@ -72,17 +79,21 @@ pub enum ClientCommand {
     Jobs(JobsArgs),
     /// Show your credits
     Balance(BalanceArgs),
+    /// List every movement of your credits, oldest first
+    Statement(StatementArgs),
 }
 
 /// Runs one command and returns its result, for callers that capture the output.
 pub async fn execute(command: ClientCommand, context: &mut Context) -> Result<(), ClientError> {
     match command {
         ClientCommand::Login(args) => login::run(args, context).await,
+        ClientCommand::Logout(args) => logout::run(args, context).await,
         ClientCommand::Pull(args) => pull::run(args, context).await,
         ClientCommand::Images(args) => images::run(args, context).await,
         ClientCommand::Rm(args) => remove::run(args, context).await,
         ClientCommand::Jobs(args) => jobs::run(args, context).await,
         ClientCommand::Balance(args) => balance::run(args, context).await,
+        ClientCommand::Statement(args) => statement::run(args, context).await,
     }
 }
 

@@ -181,6 +181,47 @@ pub(crate) struct Page<T> {
     pub(crate) page_info: PageInfo,
 }
 
+/// One page of a connection that is read from its end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackwardPage<T> {
+    pub(crate) nodes: Vec<T>,
+    pub(crate) page_info: BackwardPageInfo,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackwardPageInfo {
+    pub(crate) has_previous_page: bool,
+    pub(crate) start_cursor: Option<String>,
+}
+
+/// A user in a list.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NamedUser {
+    pub(crate) id: Text,
+    pub(crate) name: Text,
+}
+
+/// One movement of credits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatementEntry {
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) kind: LedgerEntryKind,
+    pub(crate) amount: Text,
+    pub(crate) total_after: Text,
+    pub(crate) reference: Option<Text>,
+    pub(crate) reason: Option<Text>,
+    pub(crate) job: Option<EntryJob>,
+}
+
+/// The job that moved credits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EntryJob {
+    pub(crate) id: Text,
+}
+
 /// A problem that the caller can mend, as a mutation returned it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct UserError {
@@ -193,6 +234,12 @@ pub struct UserError {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobPayload {
     pub(crate) job: Option<Job>,
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SignOutPayload {
     pub(crate) user_errors: Vec<UserError>,
 }
 

@@ -3,7 +3,8 @@
 use super::error::ClientError;
 use super::gateway::Gateway;
 use super::model::{
-    Balance, Host, Image, Job, JobPayload, LedgerEntryKind, Page, PullProgress, SignInPayload, User,
+    BackwardPage, Balance, Host, Image, Job, JobPayload, LedgerEntryKind, NamedUser, Page,
+    PullProgress, SignInPayload, SignOutPayload, StatementEntry, User,
 };
 use super::text::Text;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,10 @@ operations! {
     JobQuery("job", true, IdVariables) -> JobData;
     JobsQuery("jobs", true, JobsVariables) -> JobsData;
     RefundQuery("refund", true, NoVariables) -> RefundData;
+    StatementQuery("statement", true, StatementVariables) -> StatementData;
+    UserStatementQuery("user_statement", true, UserStatementVariables) -> UserStatementData;
+    UsersQuery("users", true, UsersVariables) -> UsersData;
+    SignOut("sign_out", true, NoVariables) -> SignOutData;
     SignIn("sign_in", false, Input<SignInInput>) -> SignInData;
     PullImage("pull_image", true, Input<PullImageInput>) -> PullImageData;
     RemoveImage("remove_image", true, Input<RemoveImageInput>) -> RemoveImageData;
@@ -91,6 +96,9 @@ wire! { Serialize:
     JobFilter {
         #[serde(skip_serializing_if = "Option::is_none")] states: Option<Vec<&'static str>>,
     }
+    StatementVariables { before: Option<String> }
+    UserStatementVariables { id: String, before: Option<String> }
+    UsersVariables { search: String, after: Option<String> }
     SignInInput { name: String, password: String }
     PullImageInput { reference: String, host_id: Option<String>, idempotency_key: String }
     RemoveImageInput { image_id: String, idempotency_key: String }
@@ -106,6 +114,11 @@ wire! { Deserialize:
     ImagesData { images: Page<Image> }
     JobData { job: Option<Job> }
     JobsData { jobs: Page<Job> }
+    StatementData { viewer: Account }
+    UserStatementData { node: Option<Account> }
+    Account { ledger: BackwardPage<StatementEntry> }
+    UsersData { users: Page<NamedUser> }
+    SignOutData { sign_out: SignOutPayload }
     SignInData { sign_in: SignInPayload }
     PullImageData { pull_image: JobPayload }
     RemoveImageData { remove_image: JobPayload }
@@ -204,6 +217,29 @@ pub(crate) async fn jobs(
         );
         if after.is_none() || jobs.len() == limit {
             return Ok(jobs);
+        }
+    }
+}
+
+/// The user of this name, whatever the case. Administrators only.
+pub(crate) async fn user(gateway: &Gateway, name: &str) -> Result<NamedUser, ClientError> {
+    let mut variables = UsersVariables {
+        search: name.to_owned(),
+        after: None,
+    };
+    loop {
+        let page = gateway.execute::<UsersQuery>(&variables).await?.users;
+        let named = |user: &NamedUser| user.name.raw().eq_ignore_ascii_case(name);
+        if let Some(user) = page.nodes.into_iter().find(named) {
+            return Ok(user);
+        }
+        match next_page(
+            variables.after.as_ref(),
+            page.page_info.has_next_page,
+            page.page_info.end_cursor,
+        ) {
+            Some(cursor) => variables.after = Some(cursor),
+            None => return Err(ClientError::NotFound(format!("there is no user {name}"))),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use ipnet::IpNet;
 use url::Url;
 use wharfinger_jobs::settings::Secret;
 use wharfinger_jobs::sweep_images::SweepSchedule;
@@ -10,6 +11,7 @@ use super::{Config, ConfigError, layers::Layers};
 
 const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 
 const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
@@ -84,6 +86,7 @@ impl Check<'_> {
             ("host.offline_after", host.offline_after, SECOND),
             ("host.lost_after", host.lost_after, host.offline_after),
             ("reconcile.interval", config.reconcile.interval, MOMENT),
+            ("sessions.lifetime", config.sessions.lifetime, MINUTE),
             ("websocket.init_timeout", websocket.init_timeout, MOMENT),
             ("websocket.keep_alive", websocket.keep_alive, MOMENT),
             ("websocket.send_timeout", websocket.send_timeout, MOMENT),
@@ -98,6 +101,7 @@ impl Check<'_> {
     fn texts(&self, config: &Config) -> Result<(), ConfigError> {
         self.patterns("registries.allow", &config.registries.allow)?;
         self.patterns("registries.deny", &config.registries.deny)?;
+        self.networks("trusted_proxies", &config.trusted_proxies)?;
         let Some(schedule) = &config.sweep.schedule else {
             return Ok(());
         };
@@ -106,6 +110,16 @@ impl Check<'_> {
             "sweep.schedule",
             format!("{schedule:?}"),
             "a cron expression of five fields such as 30 23 * * *",
+        )
+    }
+
+    fn networks(&self, key: &str, networks: &[String]) -> Result<(), ConfigError> {
+        let bad = networks.iter().find(|text| network(text).is_none());
+        self.require(
+            bad.is_none(),
+            key,
+            format!("{:?}", bad.map_or("", String::as_str)),
+            "addresses or networks such as 10.0.0.7 or 10.0.0.0/8",
         )
     }
 
@@ -151,4 +165,14 @@ impl Check<'_> {
             Err(ConfigError::invalid(self.layers, key, found, expected))
         }
     }
+}
+
+/// An address or a network.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let address = || {
+        text.parse()
+            .ok()
+            .map(|address: std::net::IpAddr| address.into())
+    };
+    text.parse().ok().or_else(address)
 }

@@ -19,7 +19,12 @@ use super::{
 
 const PREFIX: &str = "WHARFINGER_";
 /// Variables with our prefix that are no settings: the client's, and those of the tests.
-const NOT_SETTINGS: [&str; 3] = ["WHARFINGER_CONFIG", "WHARFINGER_URL", "WHARFINGER_TOKEN"];
+const NOT_SETTINGS: [&str; 4] = [
+    "WHARFINGER_CONFIG",
+    "WHARFINGER_URL",
+    "WHARFINGER_TOKEN",
+    "WHARFINGER_TOKEN_FILE",
+];
 const TEST_PREFIX: &str = "WHARFINGER_TEST_";
 /// Settings that have a name of their own in the environment.
 const USUAL_NAMES: [(&str, &str); 5] = [

@@ -8,9 +8,10 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Error, ErrorExtensions as _};
 use futures::future::BoxFuture;
 use uuid::Uuid;
-use wharfinger_entity::{Role, user};
+use wharfinger_entity::{Role, api_token, user};
+use wharfinger_jobs::accounts::PasswordError;
 use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::error::{self, ServiceError, UserError};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::ListError;
 use wharfinger_jobs::services::Services;
@@ -31,8 +32,21 @@ pub(crate) struct Gateway {
 pub(crate) struct Caller {
     /// The user as the token was checked.
     pub(crate) user: user::Model,
+    /// The token that they called with.
+    pub(crate) token: api_token::Model,
+    /// Whether it was in the console's cookie.
+    pub(crate) by_cookie: bool,
     /// W3C trace context that came with the request.
     pub(crate) traceparent: Option<String>,
+}
+
+/// What is known of the browser that a request over HTTP may be from. A WebSocket has none: it cannot set a cookie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Browser {
+    /// No other site's page sent it.
+    pub(crate) own_page: bool,
+    /// The page was loaded over TLS.
+    pub(crate) over_tls: bool,
 }
 
 /// How long no resolver may have asked for anything before what was asked for is read.
@@ -160,7 +174,20 @@ pub(crate) fn mendable<T>(result: Result<T, ServiceError>) -> Result<Result<T, U
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(ServiceError::Rejected(error)) => Ok(Err(error)),
-        Err(ServiceError::Unavailable(message)) => Err(coded(ErrorCode::Unavailable, message)),
-        Err(error) => Err(internal(&error)),
+        Err(error) => Err(request_error(&error)),
+    }
+}
+
+/// What is wrong with a request that no other input would mend.
+fn request_error(error: &ServiceError) -> Error {
+    match error {
+        ServiceError::NotAllowed(_) => coded(ErrorCode::Forbidden, error.to_string()),
+        ServiceError::Throttled(wait) => coded(ErrorCode::RateLimited, error.to_string())
+            .extend_with(|_, extensions| extensions.set("retryAfter", error::seconds(*wait))),
+        ServiceError::Password(PasswordError::Busy) => {
+            coded(ErrorCode::Unavailable, error.to_string())
+        }
+        ServiceError::Unavailable(message) => coded(ErrorCode::Unavailable, *message),
+        error => internal(error),
     }
 }

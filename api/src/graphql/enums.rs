@@ -250,4 +250,6 @@ pub(crate) enum AuditAction {
     CancelJob,
     /// Private images not in use were to be removed.
     SweepImages,
+    /// Another user's token was revoked.
+    RevokeApiToken,
 }

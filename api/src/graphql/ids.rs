@@ -13,10 +13,11 @@ pub(crate) enum Kind {
     LedgerEntry,
     AuditEntry,
     RegistryCredential,
+    ApiToken,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::User,
         Self::Image,
         Self::Job,
@@ -24,6 +25,7 @@ impl Kind {
         Self::LedgerEntry,
         Self::AuditEntry,
         Self::RegistryCredential,
+        Self::ApiToken,
     ];
 
     fn prefix(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Kind {
             Self::LedgerEntry => "entry",
             Self::AuditEntry => "audit",
             Self::RegistryCredential => "login",
+            Self::ApiToken => "token",
         }
     }
 

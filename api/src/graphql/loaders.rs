@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_graphql::dataloader::Loader as Load;
 use uuid::Uuid;
 use wharfinger_entity::{
-    JobState, audit_entry, host, job, job_attempt, ledger_entry, registry_credential, user,
+    JobState, api_token, audit_entry, host, job, job_attempt, ledger_entry, registry_credential,
+    user,
 };
 use wharfinger_jobs::db::{Db, DbErr};
 use wharfinger_jobs::queries::images::ImageView;
@@ -75,6 +76,33 @@ load_by_id!(
     /// A login at a registry.
     RegistryCredentialId => registry_credential::Model, |loader, ids| queries::registry_credentials::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
 );
+
+load_by_id!(
+    /// A token.
+    ApiTokenId => api_token::Model, |loader, ids| queries::tokens::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+);
+
+/// The tokens of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TokensOf(pub(crate) Uuid);
+
+impl Load<TokensOf> for Loader {
+    type Value = Vec<api_token::Model>;
+    type Error = Arc<DbErr>;
+
+    async fn load(&self, keys: &[TokensOf]) -> Result<HashMap<TokensOf, Self::Value>, Arc<DbErr>> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let mut found: HashMap<TokensOf, Self::Value> = HashMap::new();
+        for token in queries::tokens::of_users(&self.db, self.viewer, &ids)
+            .await
+            .map_err(Arc::new)?
+        {
+            let own = found.entry(TokensOf(token.user_id)).or_default();
+            own.push(token);
+        }
+        Ok(found)
+    }
+}
 
 /// The attempts of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -29,7 +29,7 @@ use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
 use context::Gateway;
-pub(crate) use context::{Caller, Loaders};
+pub(crate) use context::{Browser, Caller, Loaders};
 pub(crate) use ids::Kind;
 use mutation::Mutation;
 use query::Query;

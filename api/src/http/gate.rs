@@ -41,6 +41,9 @@ pub struct Session {
     pub data: Data,
     /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401.
     pub ended: CancellationToken,
+    /// Cancelled when the session may do less than when it was opened (another role): the socket closes with 4403, and
+    /// its client may open another.
+    pub outdated: CancellationToken,
 }
 
 /// Whether a browser sent this from a page of this very server, or it was no browser (no `Origin`).

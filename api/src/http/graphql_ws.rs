@@ -105,6 +105,7 @@ async fn serve<E: Executor, G: Gate>(
         biased;
         () = transport.shutdown.cancelled() => Close::GOING_AWAY.into(),
         () = session.ended.cancelled() => Close::UNAUTHORIZED.into(),
+        () = session.outdated.cancelled() => Close::OUTDATED.into(),
         end = connection.run() => end,
     }
 }

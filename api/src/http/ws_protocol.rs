@@ -64,6 +64,7 @@ pub(super) struct Close {
 impl Close {
     pub(super) const GOING_AWAY: Self = Self::fixed(1001, "Server is shutting down");
     pub(super) const UNAUTHORIZED: Self = Self::fixed(4401, "Unauthorized");
+    pub(super) const OUTDATED: Self = Self::fixed(4403, "Your rights have changed: connect again");
     pub(super) const SUBPROTOCOL: Self = Self::fixed(4406, "Subprotocol not acceptable");
     pub(super) const INIT_TIMEOUT: Self = Self::fixed(4408, "Connection initialisation timeout");
     pub(super) const SECOND_INIT: Self = Self::fixed(4429, "Too many initialisation requests");

@@ -19,8 +19,19 @@ fn help_names_every_command() {
     assert!(output.status.success());
     let help = text(&output.stdout);
     for command in [
-        "serve", "worker", "migrate", "schema", "user", "login", "pull", "images", "rm", "jobs",
+        "serve",
+        "worker",
+        "migrate",
+        "schema",
+        "user",
+        "login",
+        "logout",
+        "pull",
+        "images",
+        "rm",
+        "jobs",
         "balance",
+        "statement",
     ] {
         let named = |line: &str| line.trim_start().split(' ').next() == Some(command);
         assert!(help.lines().any(named), "{command} in {help}");

@@ -2,6 +2,7 @@
 //! WebSocket, with real engines, registries, databases and Redis. `make test` starts these.
 #![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
+mod accounts;
 mod administration;
 mod board;
 #[path = "../playground/browser.rs"]

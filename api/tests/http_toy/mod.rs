@@ -125,6 +125,7 @@ impl Gate for Toy {
         Ok(Session {
             data,
             ended: self.revoked.clone(),
+            ..Session::default()
         })
     }
 

@@ -34,6 +34,8 @@ pub enum Topic {
     AllJobs,
     /// Changes of one user's credits.
     Balance(Uuid),
+    /// That a user may do less than before: a revoked token, a ban, another role.
+    Access,
 }
 
 impl fmt::Display for Topic {
@@ -43,6 +45,7 @@ impl fmt::Display for Topic {
             Self::UserJobs(id) => write!(f, "user-jobs:{id}"),
             Self::AllJobs => f.write_str("all-jobs"),
             Self::Balance(id) => write!(f, "balance:{id}"),
+            Self::Access => f.write_str("access"),
         }
     }
 }
@@ -56,8 +59,10 @@ impl FromStr for Topic {
     type Err = UnknownTopic;
 
     fn from_str(text: &str) -> Result<Self, UnknownTopic> {
-        if text == "all-jobs" {
-            return Ok(Self::AllJobs);
+        match text {
+            "all-jobs" => return Ok(Self::AllJobs),
+            "access" => return Ok(Self::Access),
+            _ => {}
         }
         let (kind, id) = text.split_once(':').ok_or(UnknownTopic)?;
         let id = id.parse().map_err(|_not_a_uuid| UnknownTopic)?;

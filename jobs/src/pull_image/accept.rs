@@ -9,6 +9,7 @@ use wharfinger_entity::{
 };
 
 use crate::accept::{Key, draft, within_limits};
+use crate::accounts::still_active;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::{Account, Balance, Purpose};
 use crate::db::in_transaction;
@@ -49,6 +50,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
     let (job, balance, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let mut account = Account::lock(&tx, request.user_id, now).await?;
+        still_active(account.user())?;
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {

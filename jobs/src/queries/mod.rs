@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod page;
 pub mod queues;
 pub mod registry_credentials;
+pub mod tokens;
 pub mod users;
 
 use uuid::Uuid;

@@ -8,6 +8,7 @@ use wharfinger_entity::{
 };
 
 use crate::accept::{Key, draft};
+use crate::accounts::still_active;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::Account;
 use crate::db::in_transaction;
@@ -40,6 +41,7 @@ pub async fn accept(
     let (job, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let mut account = Account::lock(&tx, request.user_id, now).await?;
+        still_active(account.user())?;
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {

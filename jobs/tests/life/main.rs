@@ -1,6 +1,7 @@
 //! The life of a job, over real databases, queues, engines and a registry. Needs the servers of `make test`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
 mod administration;
 mod basics;
 mod chaos;

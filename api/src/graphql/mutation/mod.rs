@@ -5,6 +5,9 @@ mod images;
 mod jobs;
 mod queues;
 mod registry_credentials;
+mod sign_in;
+mod tokens;
+mod users;
 
 use async_graphql::MergedObject;
 
@@ -13,6 +16,9 @@ use images::ImageMutation;
 use jobs::JobMutation;
 use queues::QueueMutation;
 use registry_credentials::RegistryCredentialMutation;
+use sign_in::SignInMutation;
+use tokens::TokenMutation;
+use users::UserMutation;
 
 /// What can be done.
 #[derive(MergedObject, Default)]
@@ -22,4 +28,7 @@ pub struct Mutation(
     HostMutation,
     QueueMutation,
     RegistryCredentialMutation,
+    SignInMutation,
+    TokenMutation,
+    UserMutation,
 );

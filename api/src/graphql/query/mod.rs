@@ -2,12 +2,14 @@
 
 mod admin;
 mod reads;
+mod users;
 
 use async_graphql::MergedObject;
 
 use admin::AdminQuery;
 use reads::UserQuery;
+use users::UsersQuery;
 
 /// What can be asked.
 #[derive(MergedObject, Default)]
-pub struct Query(UserQuery, AdminQuery);
+pub struct Query(UserQuery, AdminQuery, UsersQuery);

@@ -10,10 +10,10 @@ use crate::graphql::context::{
 use crate::graphql::enums::ImageOrder;
 use crate::graphql::ids::{self, Kind};
 use crate::graphql::loaders::{
-    AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, RegistryCredentialId, UserId,
+    ApiTokenId, AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, RegistryCredentialId, UserId,
 };
 use crate::graphql::types::{
-    AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
+    ApiToken, AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
     JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, images, jobs,
 };
 use crate::http::ErrorCode;
@@ -215,6 +215,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .load_one(RegistryCredentialId(id))
             .await
             .map(|login| login.map(|login| Node::RegistryCredential(RegistryCredential(login)))),
+        Kind::ApiToken => loaders
+            .load_one(ApiTokenId(id))
+            .await
+            .map(|token| token.map(|token| Node::ApiToken(ApiToken(token)))),
     };
     node.map_err(|error| internal(&*error))
 }

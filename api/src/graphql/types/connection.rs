@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use wharfinger_jobs::db::DbErr;
 use wharfinger_jobs::queries::page::Page;
 
-use super::{AuditEntry, Host, Image, Job, LedgerEntry};
+use super::{AuditEntry, Host, Image, Job, LedgerEntry, User};
 use crate::graphql::context::database;
 
 /// Where a page lies in its list.
@@ -99,6 +99,7 @@ macro_rules! connection {
 
 connection!(ImageConnection, ImageEdge, Image, "images", "An image");
 connection!(JobConnection, JobEdge, Job, "jobs", "A job");
+connection!(UserConnection, UserEdge, User, "users", "A user");
 connection!(HostConnection, HostEdge, Host, "hosts", "A host");
 connection!(
     LedgerEntryConnection,

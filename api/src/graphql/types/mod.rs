@@ -10,12 +10,14 @@ mod ledger;
 mod progress;
 mod queue;
 mod registry_credential;
+mod token;
 mod user;
 
 pub(crate) use audit::{AuditEntry, AuditFilter};
 pub(crate) use balance::Balance;
 pub(crate) use connection::{
     AuditEntryConnection, HostConnection, ImageConnection, JobConnection, LedgerEntryConnection,
+    UserConnection,
 };
 pub(crate) use host::Host;
 pub(crate) use image::{Image, ImageFilter};
@@ -24,7 +26,8 @@ pub(crate) use ledger::LedgerEntry;
 pub(crate) use progress::PullProgress;
 pub(crate) use queue::Queue;
 pub(crate) use registry_credential::RegistryCredential;
-pub(crate) use user::{User, images, jobs};
+pub(crate) use token::ApiToken;
+pub(crate) use user::{User, UserFilter, images, jobs};
 
 use async_graphql::{ID, Interface, SimpleObject};
 use wharfinger_jobs::error;
@@ -53,6 +56,8 @@ pub(crate) enum Node {
     AuditEntry(AuditEntry),
     /// A login at a registry.
     RegistryCredential(RegistryCredential),
+    /// A token.
+    ApiToken(ApiToken),
 }
 
 /// A problem that the caller can mend. Nothing changed for the item at fault.

@@ -1,6 +1,6 @@
 //! A user.
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, InputObject, Object, Result};
 use uuid::Uuid;
 use wharfinger_entity::user;
 use wharfinger_jobs::credits;
@@ -9,10 +9,13 @@ use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
-use super::{Balance, ImageConnection, JobConnection, LedgerEntryConnection, RegistryCredential};
-use crate::graphql::context::{database, list, services, viewer};
+use super::{
+    ApiToken, Balance, ImageConnection, JobConnection, LedgerEntryConnection, RegistryCredential,
+};
+use crate::graphql::context::{database, internal, list, loaders, services, viewer};
 use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
+use crate::graphql::loaders::TokensOf;
 use crate::graphql::scalars::DateTime;
 
 /// A user, as they see themselves or an administrator sees them.
@@ -130,6 +133,20 @@ impl User {
         Ok(logins.into_iter().map(RegistryCredential).collect())
     }
 
+    /// What they are signed in with: the tokens that they made by name, and those of signing in that have not expired;
+    /// newest first.
+    async fn api_tokens(&self, ctx: &Context<'_>) -> Result<Vec<ApiToken>> {
+        let tokens = loaders(ctx)?
+            .load_one(TokensOf(self.0.id))
+            .await
+            .map_err(|error| internal(&*error))?;
+        Ok(tokens
+            .unwrap_or_default()
+            .into_iter()
+            .map(ApiToken)
+            .collect())
+    }
+
     /// When they were made.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
@@ -152,6 +169,33 @@ pub(crate) async fn images(
         let (db, filter) = (db.clone(), filter.clone());
         Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
     }))
+}
+
+impl From<user::Model> for User {
+    fn from(user: user::Model) -> Self {
+        Self(user)
+    }
+}
+
+/// Which users to list.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct UserFilter {
+    /// Only those who may do this.
+    role: Option<Role>,
+    /// Only those who may act, or only those who may not.
+    status: Option<UserStatus>,
+    /// Part of the name, case-insensitive.
+    search: Option<String>,
+}
+
+impl From<UserFilter> for queries::users::UserFilter {
+    fn from(filter: UserFilter) -> Self {
+        Self {
+            role: filter.role.map(Into::into),
+            status: filter.status.map(Into::into),
+            search: filter.search,
+        }
+    }
 }
 
 /// A page of jobs.

@@ -21,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) token: Option<String>,
     /// The trace that this client's requests are part of, as a W3C header.
     pub(crate) traceparent: Option<String>,
+    /// What a browser would add.
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Client {
@@ -34,6 +36,7 @@ impl Client {
             address: address.to_owned(),
             token: token.map(ToOwned::to_owned),
             traceparent: None,
+            headers: Vec::new(),
         }
     }
 
@@ -45,8 +48,21 @@ impl Client {
         }
     }
 
+    /// The same with one header more.
+    pub(crate) fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.to_owned(), value.to_owned()));
+        client
+    }
+
     /// The whole answer to an operation, errors and all.
     pub(crate) async fn send(&self, query: &str, variables: Value) -> (StatusCode, Value) {
+        let answer = self.post(query, variables).await;
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// The answer to an operation with its headers.
+    pub(crate) async fn post(&self, query: &str, variables: Value) -> reqwest::Response {
         let mut request = self
             .http
             .post(format!("http://{}/graphql", self.address))
@@ -58,8 +74,10 @@ impl Client {
         if let Some(traceparent) = &self.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.unwrap()
     }
 
     /// The data of an operation that must succeed.

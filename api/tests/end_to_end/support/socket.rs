@@ -43,6 +43,11 @@ impl Subscription {
         subscription
     }
 
+    /// The code with which the gateway closes the socket of somebody whom it does not let in.
+    pub(crate) async fn refused(client: &Client) -> u16 {
+        Self::open(client).await.closed().await
+    }
+
     /// Opens a socket and says who is calling.
     async fn open(client: &Client) -> Self {
         let url = format!("ws://{}/graphql", client.address);
@@ -55,11 +60,16 @@ impl Subscription {
             let traceparent = traceparent.parse().unwrap();
             request.headers_mut().insert("traceparent", traceparent);
         }
+        for (name, value) in &client.headers {
+            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
         let (socket, _) = connect_async(request).await.unwrap();
         let mut subscription = Self { socket };
         let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
+        let payload = authorization.map(|authorization| json!({"authorization": authorization}));
         subscription
-            .send(json!({"type": "connection_init", "payload": {"authorization": authorization}}))
+            .send(json!({"type": "connection_init", "payload": payload}))
             .await;
         subscription
     }
@@ -90,6 +100,17 @@ impl Subscription {
             let event = event.unwrap_or_else(|| panic!("completed before an event where {what}"));
             if holds(&event) {
                 return event;
+            }
+        }
+    }
+
+    /// The code with which the gateway closes the socket; events that come before are let go.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        loop {
+            let message = soon("the socket is closed", self.socket.next()).await;
+            match message.expect("a closing handshake").unwrap() {
+                Message::Close(frame) => return frame.expect("a reason").code.into(),
+                _event => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One installation of Wharfinger for one test: its settings, database and data directory.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -106,6 +107,21 @@ impl World {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
+    /// Runs the program to its end with this on its standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
     /// A gateway with a worker for an engine, whose host it calls "one".
     pub(crate) async fn serve(&self, docker_host: &str) -> Process {
         let mut command = self.command(&["serve", "--host-name", "one"]);
@@ -139,6 +155,23 @@ impl World {
         assert!(output.status.success(), "user create: {errors}");
         let token = String::from_utf8(output.stdout).unwrap();
         token.trim_end().to_owned()
+    }
+
+    /// Makes a user who signs in with a password, and returns their first token.
+    pub(crate) fn user_with_password(&self, name: &str, password: &str, more: &[&str]) -> String {
+        let arguments = [&["user", "create", name, "--password-stdin"], more].concat();
+        let output = self.run_with_input(&arguments, &format!("{password}\n"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "user create: {errors}");
+        let token = String::from_utf8(output.stdout).unwrap();
+        token.trim_end().to_owned()
+    }
+
+    /// A file in the directory of this world.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
     }
 
     /// A client of that gateway with that token.

@@ -24,8 +24,8 @@ use wharfinger_jobs::remove_image::{self, RemoveImage};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, Settings,
-    WorkerSettings,
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
+    Settings, WorkerSettings,
 };
 use wharfinger_jobs::testing::registry::TestRegistry;
 use wharfinger_jobs::watch::Watches;
@@ -85,6 +85,9 @@ pub(crate) fn settings() -> Settings {
             requests_per_second: 0,
             request_body: 0,
             operations_per_socket: 0,
+        },
+        sessions: SessionSettings {
+            lifetime: ms(3_600_000),
         },
     }
 }

@@ -1,0 +1,171 @@
+//! `wharfinger statement`: the whole ledger of a user, oldest first, read page by page.
+
+use super::EXIT_CODES;
+use super::connection::ConnectionArgs;
+use super::context::Context;
+use super::error::ClientError;
+use super::gateway::Gateway;
+use super::model::{BackwardPage, StatementEntry};
+use super::operations::{
+    StatementQuery, StatementVariables, UserStatementQuery, UserStatementVariables, user,
+};
+use super::table;
+use super::text::Text;
+use chrono::SecondsFormat;
+use clap::Args;
+use std::io;
+
+/// The columns, in both forms.
+const COLUMNS: [&str; 7] = [
+    "time",
+    "kind",
+    "amount",
+    "total",
+    "reference",
+    "reason",
+    "job",
+];
+
+/// Arguments of `wharfinger statement`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct StatementArgs {
+    /// Print CSV. A text that a spreadsheet would take for a formula has a ' in front
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Of this user instead of your own; administrators only
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Lists every movement of a user's credits, each with the total after it.
+pub(super) async fn run(args: StatementArgs, context: &mut Context) -> Result<(), ClientError> {
+    let gateway = args.connection.gateway(context)?;
+    let id = match &args.user {
+        Some(name) => Some(user(&gateway, name).await?.id),
+        None => None,
+    };
+    let terminal = &mut context.terminal;
+    if args.csv {
+        terminal.line(csv_line(&COLUMNS)?)?;
+    }
+    let mut entries = Vec::new();
+    let mut before = None;
+    loop {
+        let page = page(&gateway, id.as_ref(), before.clone()).await?;
+        // The end of the list is its oldest part, and each page has its newest first.
+        let oldest_first = page.nodes.into_iter().rev();
+        if args.csv {
+            for entry in oldest_first {
+                terminal.line(csv_line(&cells(&entry, true))?)?;
+            }
+        } else {
+            entries.extend(oldest_first);
+        }
+        let next = page.page_info.start_cursor;
+        // A server that repeats its cursor would never end.
+        if !page.page_info.has_previous_page || next.is_none() || next == before {
+            break;
+        }
+        before = next;
+    }
+    if args.json {
+        return terminal.json(&entries);
+    }
+    if !args.csv {
+        let header = COLUMNS.map(str::to_uppercase);
+        let header = header.each_ref().map(String::as_str);
+        let rows = entries
+            .iter()
+            .map(|entry| cells(entry, false).to_vec())
+            .collect();
+        table::print(terminal, &header, rows)?;
+    }
+    Ok(())
+}
+
+async fn page(
+    gateway: &Gateway,
+    user: Option<&Text>,
+    before: Option<String>,
+) -> Result<BackwardPage<StatementEntry>, ClientError> {
+    let Some(id) = user else {
+        let variables = StatementVariables { before };
+        let data = gateway.execute::<StatementQuery>(&variables).await?;
+        return Ok(data.viewer.ledger);
+    };
+    let id = id.raw().to_owned();
+    let variables = UserStatementVariables { id, before };
+    let data = gateway.execute::<UserStatementQuery>(&variables).await?;
+    let account = data.node;
+    account
+        .map(|account| account.ledger)
+        .ok_or_else(|| ClientError::NotFound("the user is gone".to_owned()))
+}
+
+fn cells(entry: &StatementEntry, guarded: bool) -> [String; 7] {
+    let text = |text: &Option<Text>| match text {
+        Some(text) if guarded => guard(text.to_string()),
+        Some(text) => text.to_string(),
+        None => String::new(),
+    };
+    [
+        entry
+            .created_at
+            .to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        entry.kind.to_string(),
+        entry.amount.to_string(),
+        entry.total_after.to_string(),
+        text(&entry.reference),
+        text(&entry.reason),
+        entry
+            .job
+            .as_ref()
+            .map(|job| job.id.to_string())
+            .unwrap_or_default(),
+    ]
+}
+
+/// Keeps a spreadsheet from running a text that somebody else wrote.
+fn guard(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@']) {
+        format!("'{text}")
+    } else {
+        text
+    }
+}
+
+fn csv_line(cells: &[impl AsRef<[u8]>]) -> Result<String, ClientError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells).map_err(io::Error::from)?;
+    let line = writer
+        .into_inner()
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    let line = String::from_utf8(line).map_err(io::Error::other)?;
+    Ok(line.trim_end_matches('\n').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_csv_holds_whatever_was_written() {
+        let entry: StatementEntry = serde_json::from_value(serde_json::json!({
+            "createdAt": "2026-11-24T09:30:00.5Z", "kind": "ADJUSTMENT", "amount": "-0.5", "totalAfter": "9.5",
+            "reference": null, "reason": "=1+1, \"so\"\nthere", "job": null,
+        }))
+        .unwrap();
+        assert_eq!(
+            csv_line(&cells(&entry, true)).unwrap(),
+            "2026-11-24T09:30:00.500Z,ADJUSTMENT,-0.5,9.5,,\"'=1+1, \"\"so\"\" there\","
+        );
+        assert_eq!(cells(&entry, false)[5], "=1+1, \"so\" there");
+    }
+}

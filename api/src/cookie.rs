@@ -1,0 +1,73 @@
+//! The console's session: a token in a cookie that no script can read.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use url::Url;
+
+/// Its name.
+const NAME: &str = "whf_session";
+
+/// The token in the cookie, if there is one.
+pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, token)| *name == NAME && !token.is_empty())
+        .map(|(_, token)| token)
+}
+
+/// The `Set-Cookie` that keeps a token. `secure`: browsers send it over TLS alone.
+pub(crate) fn keep(token: &str, lifetime: Duration, secure: bool) -> String {
+    format!("{}; Max-Age={}", with(token, secure), lifetime.as_secs())
+}
+
+/// The `Set-Cookie` that takes it away.
+pub(crate) fn forget(secure: bool) -> String {
+    format!("{}; Max-Age=0", with("", secure))
+}
+
+fn with(token: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{NAME}={token}; Path=/; HttpOnly; SameSite=Lax{secure}")
+}
+
+/// Whether the page that asks was loaded over TLS, which may end at a proxy that this server knows nothing of.
+pub(crate) fn over_tls(headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN);
+    let origin = origin.and_then(|origin| Url::parse(origin.to_str().ok()?).ok());
+    origin.is_some_and(|origin| origin.scheme() == "https")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_is_found_among_other_cookies() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(session(&headers), None);
+        headers.append(header::COOKIE, "a=b; xwhf_session=c".parse().unwrap());
+        assert_eq!(session(&headers), None);
+        headers.append(header::COOKIE, "whf_session=; q=1".parse().unwrap());
+        assert_eq!(session(&headers), None);
+        headers.append(header::COOKIE, "d=e;whf_session=whf_1".parse().unwrap());
+        assert_eq!(session(&headers), Some("whf_1"));
+    }
+
+    #[test]
+    fn a_kept_token_is_for_this_site_alone_and_no_script() {
+        let kept = keep("whf_1", Duration::from_secs(60), true);
+        assert_eq!(
+            kept,
+            "whf_session=whf_1; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60"
+        );
+        assert_eq!(
+            forget(false),
+            "whf_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
+    }
+}

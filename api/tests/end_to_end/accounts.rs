@@ -1,0 +1,491 @@
+//! Signing in, tokens, bans and grants, over HTTP and WebSocket, on gateways of one process and of a fleet.
+
+use reqwest::StatusCode;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use serde_json::{Value, json};
+use wharfinger_entity::api_token;
+
+use crate::support::books::{database, micro};
+use crate::support::graphql::{Client, id};
+use crate::support::process::Process;
+use crate::support::servers::Server;
+use crate::support::socket::Subscription;
+use crate::support::world::World;
+
+/// A password that nobody guesses.
+const PASSWORD: &str = "correct horse battery staple";
+
+const BALANCE: &str = "subscription { balanceChanged { total } }";
+
+/// The payload of a mutation with one input.
+async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+    let capital = mutation[..1].to_uppercase();
+    let query = format!(
+        "mutation($input: {capital}{}Input!) {{ {mutation}(input: $input) {{ {fields} userErrors {{ code message field }} }} }}",
+        &mutation[1..]
+    );
+    client.ask(&query, json!({"input": input})).await[mutation].take()
+}
+
+/// The payload of a mutation that must be done.
+async fn done(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+    let payload = mutate(client, mutation, input, fields).await;
+    assert_eq!(payload["userErrors"], json!([]), "{mutation}");
+    payload
+}
+
+/// Signs in.
+async fn sign_in(gateway: &Process, name: &str, password: &str) -> Client {
+    let nobody = Client::new(&gateway.address, None);
+    let input = json!({"name": name, "password": password});
+    let payload = done(&nobody, "signIn", input, "token user { name }").await;
+    Client::new(&gateway.address, payload["token"].as_str())
+}
+
+/// What a request comes to that needs somebody signed in.
+async fn status(client: &Client) -> StatusCode {
+    client.send("{ viewer { name } }", json!({})).await.0
+}
+
+async fn viewer_id(client: &Client) -> String {
+    id(&client.ask("{ viewer { id } }", json!({})).await["viewer"])
+}
+
+#[tokio::test]
+async fn a_user_signs_in_makes_tokens_and_signs_out() {
+    let world = World::embedded();
+    world.user_with_password("ada", PASSWORD, &[]);
+    let gateway = world.gateway().await;
+    let nobody = Client::new(&gateway.address, None);
+    let wrong = json!({"name": "ada", "password": "wrong"});
+    let payload = mutate(&nobody, "signIn", wrong, "token user { id }").await;
+    assert_eq!(payload["token"], Value::Null);
+    assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
+
+    let ada = sign_in(&gateway, "Ada", PASSWORD).await;
+    let made = done(
+        &ada,
+        "createApiToken",
+        json!({"name": "nightly script", "expiresAt": "2100-01-01T00:00:00Z"}),
+        "secret apiToken { id name expiresAt lastUsedAt signIn }",
+    )
+    .await;
+    let token = &made["apiToken"];
+    assert_eq!(token["name"], "nightly script");
+    assert_eq!(token["expiresAt"], "2100-01-01T00:00:00.000000Z");
+    assert_eq!(
+        (&token["lastUsedAt"], &token["signIn"]),
+        (&Value::Null, &json!(false))
+    );
+    let script = Client::new(&gateway.address, made["secret"].as_str());
+    assert_eq!(status(&script).await, StatusCode::OK);
+    let tokens = "{ viewer { apiTokens { name signIn current } } }";
+    let tokens = script.ask(tokens, json!({})).await;
+    assert_eq!(
+        tokens["viewer"]["apiTokens"],
+        json!([
+            {"name": "nightly script", "signIn": false, "current": true},
+            {"name": "signed in from 127.0.0.1", "signIn": true, "current": false},
+            {"name": "made with the user", "signIn": false, "current": false},
+        ])
+    );
+    let node = "query($id: ID!) { node(id: $id) { id __typename } }";
+    let variables = json!({"id": id(token)});
+    let node = script.ask(node, variables).await;
+    assert_eq!(
+        node["node"],
+        json!({"id": token["id"], "__typename": "ApiToken"})
+    );
+
+    let other = sign_in(&gateway, "ada", PASSWORD).await;
+    let change = json!({"current": PASSWORD, "new": "a wharf of many colours"});
+    let user = done(&ada, "changePassword", change, "user { name }").await;
+    assert_eq!(user["user"]["name"], "ada");
+    assert_eq!(status(&other).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&script).await, StatusCode::OK);
+    done(&ada, "revokeApiToken", json!({"apiTokenId": id(token)}), "").await;
+    assert_eq!(status(&script).await, StatusCode::UNAUTHORIZED);
+    let out = "mutation { signOut { userErrors { code } } }";
+    let out = ada.ask(out, json!({})).await;
+    assert_eq!(out["signOut"]["userErrors"], json!([]));
+    assert_eq!(status(&ada).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn wrong_passwords_have_to_wait_and_are_told_how_long() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_TRUSTED_PROXIES", "127.0.0.0/8");
+    world.user_with_password("ada", PASSWORD, &[]);
+    let gateway = world.gateway().await;
+    let nobody = Client::new(&gateway.address, None);
+    let from = |address: &str| nobody.with_header("x-forwarded-for", address);
+    let input = json!({"name": "ada", "password": "wrong"});
+    let query =
+        "mutation($input: SignInInput!) { signIn(input: $input) { token userErrors { code } } }";
+    let answer = loop {
+        let answer = from("192.0.2.1").post(query, json!({"input": input})).await;
+        if answer.headers().contains_key("retry-after") {
+            break answer;
+        }
+        let answer: Value = answer.json().await.unwrap();
+        let error = &answer["data"]["signIn"]["userErrors"][0]["code"];
+        assert_eq!(error, "INVALID_CREDENTIALS", "{answer}");
+    };
+    let seconds: u64 = answer.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    let extensions = &answer["errors"][0]["extensions"];
+    assert_eq!(extensions["code"], "RATE_LIMITED", "{answer}");
+    assert_eq!(extensions["retryAfter"], seconds);
+
+    // Another name from one address after the other, then all from one.
+    for n in 0..25 {
+        let input = json!({"name": format!("user{n}"), "password": "wrong"});
+        let client = from(&format!("192.0.2.{}", n + 10));
+        let payload = mutate(&client, "signIn", input, "").await;
+        assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
+    }
+    let mut refused = false;
+    for n in 0..25 {
+        let input = json!({"name": format!("other{n}"), "password": "wrong"});
+        let answer = from("192.0.2.9").post(query, json!({"input": input})).await;
+        refused |= answer.headers().contains_key("retry-after");
+    }
+    assert!(refused);
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
+    let world = World::embedded();
+    world.user_with_password("ada", PASSWORD, &[]);
+    let gateway = world.gateway().await;
+    let page = Client::new(&gateway.address, None);
+    let own = format!("http://{}", gateway.address);
+    let query = "mutation($input: SignInInput!) { signIn(input: $input) { token user { name } userErrors { code } } }";
+    let input = json!({"input": {"name": "ada", "password": PASSWORD, "cookie": true}});
+    let evil = page.with_header("origin", "https://evil.example");
+    let refused = evil.post(query, input.clone()).await;
+    assert!(!refused.headers().contains_key("set-cookie"));
+
+    let page = page.with_header("origin", &own);
+    let answer = page.post(query, input).await;
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    for attribute in [
+        "; HttpOnly",
+        "; SameSite=Lax",
+        "; Path=/",
+        "; Max-Age=2592000",
+    ] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let answer: Value = answer.json().await.unwrap();
+    let payload = &answer["data"]["signIn"];
+    assert_eq!(
+        (&payload["token"], &payload["user"]["name"]),
+        (&Value::Null, &json!("ada"))
+    );
+
+    let (pair, _) = cookie.split_once(';').unwrap();
+    let signed_in = page.with_header("cookie", pair);
+    assert_eq!(status(&signed_in).await, StatusCode::OK);
+    let code = async |client: &Client| {
+        let (_, answer) = client.send("{ viewer { name } }", json!({})).await;
+        answer["errors"][0]["extensions"]["code"].clone()
+    };
+    assert_eq!(code(&signed_in).await, Value::Null);
+    let mut elsewhere = Client::new(&gateway.address, None).with_header("cookie", pair);
+    assert_eq!(
+        code(&elsewhere).await,
+        Value::Null,
+        "no browser has no origin"
+    );
+    elsewhere = elsewhere.with_header("origin", "https://evil.example");
+    assert_eq!(code(&elsewhere).await, "UNAUTHENTICATED");
+    let mut socket = Subscription::start(&signed_in, BALANCE, json!({})).await;
+    assert_eq!(socket.next().await.unwrap()["total"], "1000");
+    assert_eq!(Subscription::refused(&elsewhere).await, 4403);
+
+    let out = "mutation { signOut { userErrors { code } } }";
+    let out = signed_in.post(out, json!({})).await;
+    let cookie = out.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("whf_session=;") && cookie.contains("Max-Age=0"));
+    assert_eq!(socket.closed().await, 4401);
+    // A cookie that is good for nothing is nobody's, and does not keep anybody from signing in again.
+    assert_eq!(code(&signed_in).await, "UNAUTHENTICATED");
+    let input = json!({"name": "ada", "password": PASSWORD});
+    done(&signed_in, "signIn", input, "token").await;
+}
+
+#[tokio::test]
+async fn what_is_taken_away_at_one_gateway_closes_sockets_at_another() {
+    let world = World::fleet(Server::Postgres).await;
+    let root = world.user("root", &["--admin"]);
+    let admin = world.user("admin", &["--admin"]);
+    let token = world.user("ada", &[]);
+    let (here, there) = (world.gateway().await, world.gateway().await);
+    let (root, admin) = (World::client(&here, &root), World::client(&there, &admin));
+    let ada = World::client(&there, &token);
+    let second = done(
+        &ada,
+        "createApiToken",
+        json!({"name": "second"}),
+        "secret apiToken { id }",
+    )
+    .await;
+    let by_second = Client::new(&there.address, second["secret"].as_str());
+
+    let mut of_second = Subscription::start(&by_second, BALANCE, json!({})).await;
+    let mut of_ada = Subscription::start(&ada, BALANCE, json!({})).await;
+    for socket in [&mut of_second, &mut of_ada] {
+        assert_eq!(socket.next().await.unwrap()["total"], "1000");
+    }
+    let ada_here = World::client(&here, &token);
+    let revoke = json!({"apiTokenId": id(&second["apiToken"])});
+    done(&ada_here, "revokeApiToken", revoke, "").await;
+    assert_eq!(of_second.closed().await, 4401);
+    assert_eq!(status(&by_second).await, StatusCode::UNAUTHORIZED);
+
+    // The other one goes on.
+    let user_id = viewer_id(&ada).await;
+    let grant = json!({"userId": user_id, "amount": "5", "reason": "more"});
+    done(&root, "grantCredits", grant, "user { id }").await;
+    of_ada
+        .next_where("the grant is told", |balance| balance["total"] == "1005")
+        .await;
+
+    let all = "subscription { jobUpdated(all: true) { id } }";
+    let mut of_admin = Subscription::start(&admin, all, json!({})).await;
+    let demote = json!({"userId": viewer_id(&admin).await, "role": "USER"});
+    done(&root, "updateUser", demote, "user { role }").await;
+    assert_eq!(of_admin.closed().await, 4403);
+    let mut again = Subscription::start(&admin, all, json!({})).await;
+    assert_eq!(again.refusal().await["extensions"]["code"], "FORBIDDEN");
+
+    let ban = json!({"userId": user_id, "status": "BANNED"});
+    let banned = done(&root, "updateUser", ban, "user { status }").await;
+    assert_eq!(banned["user"]["status"], "BANNED");
+    assert_eq!(of_ada.closed().await, 4401);
+    assert_eq!(status(&ada).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn administrators_make_change_find_and_pay_users() {
+    let world = World::embedded();
+    let root = world.user("root", &["--admin"]);
+    let plain = world.user("plain", &[]);
+    let gateway = world.gateway().await;
+    let (root, plain) = (
+        World::client(&gateway, &root),
+        World::client(&gateway, &plain),
+    );
+    for query in [
+        "{ users { totalCount } }",
+        "mutation { createUser(input: {name: \"x\"}) { user { id } } }",
+        "mutation { updateUser(input: {userId: \"x\", role: ADMIN}) { user { id } } }",
+        "mutation { grantCredits(input: {userId: \"x\", amount: \"1\", reason: \"x\"}) { user { id } } }",
+    ] {
+        let (_, answer) = plain.send(query, json!({})).await;
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(code, "FORBIDDEN", "{query}");
+    }
+    let input = json!({"name": "eve", "password": "password", "credits": "10"});
+    let weak = mutate(&root, "createUser", input, "user { id }").await;
+    assert_eq!(weak["userErrors"][0]["code"], "WEAK_PASSWORD");
+    assert_eq!(weak["userErrors"][0]["field"], json!(["input", "password"]));
+    let input = json!({"name": "eve", "password": PASSWORD, "credits": "10"});
+    let eve = done(
+        &root,
+        "createUser",
+        input.clone(),
+        "user { id role balance { total } }",
+    )
+    .await;
+    let eve = &eve["user"];
+    assert_eq!(
+        (&eve["role"], &eve["balance"]["total"]),
+        (&json!("USER"), &json!("10"))
+    );
+    let taken = mutate(&root, "createUser", input, "user { id }").await;
+    assert_eq!(taken["userErrors"][0]["code"], "NAME_TAKEN");
+
+    let grant = async |amount: &str, key: &str| {
+        let input = json!({"userId": eve["id"], "amount": amount, "reason": "course", "idempotencyKey": key});
+        let fields = "user { balance { total } } ledgerEntry { id kind amount totalAfter reason }";
+        mutate(&root, "grantCredits", input, fields).await
+    };
+    let first = grant("2.5", "a").await;
+    assert_eq!(first["ledgerEntry"]["totalAfter"], "12.5");
+    assert_eq!(grant("2.5", "a").await, first);
+    assert_eq!(
+        grant("3", "a").await["userErrors"][0]["code"],
+        "IDEMPOTENCY_CONFLICT"
+    );
+    assert_eq!(
+        grant("-13", "b").await["userErrors"][0]["code"],
+        "INSUFFICIENT_CREDITS"
+    );
+    assert_eq!(
+        grant("-12.5", "c").await["ledgerEntry"]["kind"],
+        "ADJUSTMENT"
+    );
+    let client = sign_in(&gateway, "eve", PASSWORD).await;
+    let ledger = "{ viewer { ledger { nodes { kind amount totalAfter reason } } } }";
+    let ledger = client.ask(ledger, json!({})).await;
+    assert_eq!(
+        ledger["viewer"]["ledger"]["nodes"],
+        json!([
+            {"kind": "ADJUSTMENT", "amount": "-12.5", "totalAfter": "0", "reason": "course"},
+            {"kind": "GRANT", "amount": "2.5", "totalAfter": "12.5", "reason": "course"},
+            {"kind": "GRANT", "amount": "10", "totalAfter": "10", "reason": "first balance"},
+        ])
+    );
+
+    let me = viewer_id(&root).await;
+    let last = mutate(
+        &root,
+        "updateUser",
+        json!({"userId": me, "role": "USER"}),
+        "user { id }",
+    )
+    .await;
+    assert_eq!(last["userErrors"][0]["field"], json!(["input", "role"]));
+    let promote = json!({"userId": eve["id"], "role": "ADMIN"});
+    done(&root, "updateUser", promote, "user { role }").await;
+    let users = "query($filter: UserFilter) { users(filter: $filter) { totalCount nodes { name role status } } }";
+    let admins = json!({"filter": {"role": "ADMIN", "search": "E"}});
+    let found = client.ask(users, admins).await;
+    assert_eq!(
+        found["users"],
+        json!({"totalCount": 1, "nodes": [{"name": "eve", "role": "ADMIN", "status": "ACTIVE"}]})
+    );
+    let log = "{ auditLog { nodes { actor action subject } } }";
+    let log = client.ask(log, json!({})).await;
+    let acts: Vec<_> = log["auditLog"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|act| {
+            format!("{} {} {}", act["actor"], act["action"], act["subject"]).replace('"', "")
+        })
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            "root UPDATE_USER eve",
+            "root GRANT_CREDITS eve",
+            "root GRANT_CREDITS eve",
+            "root CREATE_USER eve",
+            "command line CREATE_USER plain",
+            "command line CREATE_USER root",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_first_administrator_comes_from_the_settings_once() {
+    let mut world = World::fleet(Server::MariaDb).await;
+    let file = world.file("password", &format!("{PASSWORD}\n"));
+    world.set("WHARFINGER_ADMIN__NAME", "harbourmaster");
+    world.set("WHARFINGER_ADMIN__PASSWORD_FILE", &file);
+    let (one, two, three) = tokio::join!(world.gateway(), world.gateway(), world.gateway());
+    for gateway in [&one, &two, &three] {
+        let admin = sign_in(gateway, "harbourmaster", PASSWORD).await;
+        let users = "{ users { nodes { name role } } }";
+        let users = admin.ask(users, json!({})).await;
+        let only = json!([{"name": "harbourmaster", "role": "ADMIN"}]);
+        assert_eq!(users["users"]["nodes"], only);
+    }
+    drop((one, two, three));
+    // Once there are users, nobody reads the file or makes another.
+    std::fs::remove_file(&file).unwrap();
+    world.set("WHARFINGER_ADMIN__NAME", "another");
+    let gateway = world.gateway().await;
+    let nobody = Client::new(&gateway.address, None);
+    let input = json!({"name": "another", "password": PASSWORD});
+    let payload = mutate(&nobody, "signIn", input, "").await;
+    assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
+}
+
+#[tokio::test]
+async fn the_command_line_signs_in_prints_statements_and_signs_out() {
+    let world = World::embedded();
+    world.user_with_password("ada", PASSWORD, &[]);
+    let root = world.user("root", &["--admin"]);
+    let gateway = world.gateway().await;
+    let url = format!("http://{}", gateway.address);
+    let run = |arguments: &[&str], input: &str| {
+        let output = world.run_with_input(&[arguments, &["--url", &url]].concat(), input);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let login = ["login", "--name", "ada", "--password-stdin"];
+    let (code, _, errors) = run(&login, "wrong\n");
+    assert_eq!(code, Some(1), "{errors}");
+    let (code, _, errors) = run(&login, &format!("{PASSWORD}\n"));
+    assert_eq!(code, Some(0), "{errors}");
+
+    let admin = World::client(&gateway, &root);
+    let ada = sign_in(&gateway, "ada", PASSWORD).await;
+    let user_id = viewer_id(&ada).await;
+    // More than two pages.
+    for n in 0..205 {
+        let amount = if n % 3 == 2 { "-1.5" } else { "1" };
+        let reason = format!("week {n}, \"so\"");
+        let input = json!({"userId": user_id, "amount": amount, "reason": reason});
+        done(&admin, "grantCredits", input, "").await;
+    }
+    let (code, csv, errors) = run(&["statement", "--csv"], "");
+    assert_eq!(code, Some(0), "{errors}");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 206);
+    let mut total = 0;
+    for (n, row) in rows.iter().enumerate() {
+        total += micro(&json!(row[2]));
+        assert_eq!(total, micro(&json!(row[3])), "the running total of row {n}");
+        if n > 0 {
+            assert_eq!(row[5], format!("week {}, \"so\"", n - 1));
+        }
+    }
+    let balance = ada.balance().await;
+    assert_eq!(total, micro(&balance["total"]));
+
+    let of_ada = ["statement", "--csv", "--user", "ADA"];
+    let (code, _, errors) = run(&of_ada, "");
+    assert_eq!(code, Some(1), "{errors}");
+    let mut command = world.command(&of_ada);
+    let output = command
+        .env("WHARFINGER_URL", &url)
+        .env("WHARFINGER_TOKEN", &root)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), csv);
+    let (code, table, _) = run(&["statement"], "");
+    assert_eq!((code, table.lines().count()), (Some(0), 207));
+
+    let sign_ins = async || {
+        let db = database(&world).await;
+        let count = api_token::Entity::find()
+            .filter(api_token::Column::SignIn.eq(true))
+            .count(&db)
+            .await
+            .unwrap();
+        db.close().await.unwrap();
+        count
+    };
+    let before = sign_ins().await;
+    let (code, out, errors) = run(&["logout"], "");
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(out.starts_with("Signed out"), "{out}");
+    assert_eq!(sign_ins().await, before - 1);
+    assert_eq!(run(&["balance"], "").0, Some(4));
+    assert_eq!(run(&["logout"], "").0, Some(0));
+    assert_eq!(status(&ada).await, StatusCode::OK, "signed in elsewhere");
+}

@@ -1,0 +1,222 @@
+//! Tokens: what a caller shows. Of a token's secret only a hash is kept.
+
+use rand::RngCore as _;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    ExprTrait, ModelTrait as _, PaginatorTrait, QueryFilter,
+};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use wharfinger_entity::{AuditAction, Role, Timestamp, UserStatus, api_token, user};
+
+use super::still_active;
+use crate::announce;
+use crate::audit::{self, Actor, Subject};
+use crate::credits::Account;
+use crate::db::{Db, in_transaction};
+use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::services::Services;
+
+/// What every token begins with, so that secret scanners can know it.
+const TOKEN_PREFIX: &str = "whf_";
+
+/// Longest name of a token, in characters.
+const MAX_NAME: usize = 100;
+
+/// Tokens that one user may have made by name.
+const MAX_NAMED: u64 = 100;
+
+/// A token that was found good, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The user: active.
+    pub user: user::Model,
+    /// The token.
+    pub token: api_token::Model,
+}
+
+/// The user whose token this is; none for a token that is unknown, revoked or expired, or whose user is banned.
+pub async fn authenticate(
+    db: &Db,
+    secret: &str,
+    now: Timestamp,
+) -> Result<Option<Authenticated>, ServiceError> {
+    if !secret.starts_with(TOKEN_PREFIX) || secret.len() > 256 {
+        return Ok(None);
+    }
+    let found = api_token::Entity::find()
+        .find_also_related(user::Entity)
+        .filter(api_token::Column::SecretHash.eq(hash(secret)))
+        .filter(not_expired(now))
+        .one(db.read())
+        .await?;
+    Ok(found
+        .and_then(|(token, user)| user.map(|user| Authenticated { user, token }))
+        .filter(|found| found.user.status == UserStatus::Active))
+}
+
+/// Makes an API token for scripts. Returns its secret, which is stored nowhere, beside it.
+pub async fn create_api_token(
+    services: &Services,
+    user_id: Uuid,
+    name: &str,
+    expires_at: Option<Timestamp>,
+) -> Result<(api_token::Model, String), ServiceError> {
+    let name = check_name(name)?;
+    in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
+        if expires_at.is_some_and(|instant| instant <= now) {
+            Err(UserError::new(
+                UserErrorCode::InvalidInput,
+                "expiresAt",
+                "a token cannot have expired already: give an instant to come, or leave it out",
+            ))?;
+        }
+        // The user's row is the lock: two requests cannot both make the last one.
+        let account = Account::lock(&tx, user_id, now).await?;
+        still_active(account.user())?;
+        let named = api_token::Entity::find()
+            .filter(api_token::Column::UserId.eq(user_id))
+            .filter(api_token::Column::SignIn.eq(false))
+            .count(&tx)
+            .await?;
+        if named >= MAX_NAMED {
+            Err(UserError::whole(
+                UserErrorCode::InvalidInput,
+                format!("you have {named} tokens, and {MAX_NAMED} is the limit: revoke one first"),
+            ))?;
+        }
+        Ok::<_, ServiceError>(insert(&tx, user_id, name, expires_at, false, now).await?)
+    })
+}
+
+/// Revokes a token, at once and on every gateway. One's own, or, for an administrator, anybody's.
+pub async fn revoke_api_token(
+    services: &Services,
+    caller: &user::Model,
+    token_id: Option<Uuid>,
+) -> Result<(), ServiceError> {
+    let owner = in_transaction!(services.db, |tx| {
+        let token = match token_id {
+            Some(id) => api_token::Entity::find_by_id(id).one(&tx).await?,
+            None => None,
+        };
+        let may =
+            |token: &api_token::Model| token.user_id == caller.id || caller.role == Role::Admin;
+        let token = token.filter(may).ok_or_else(|| {
+            UserError::new(
+                UserErrorCode::NotFound,
+                "apiTokenId",
+                "you have no such token: `viewer { apiTokens { id name } }` lists yours",
+            )
+        })?;
+        let owner = token.user_id;
+        if owner != caller.id {
+            let actor = Actor::from(caller);
+            super::still_administrator(&tx, &actor).await?;
+            let user = user::Entity::find_by_id(owner).one(&tx).await?;
+            let subject = user.map_or_else(String::new, |user| user.name);
+            audit::enter(
+                &tx,
+                &actor,
+                AuditAction::RevokeApiToken,
+                Subject::one(owner, subject),
+                json!({"token": token.name}),
+                services.clock.now(),
+            )
+            .await?;
+        }
+        token.delete(&tx).await?;
+        Ok::<_, ServiceError>(owner)
+    })?;
+    announce::access_changed(&services.events, owner);
+    Ok(())
+}
+
+/// Makes an API token straight in the database. Returns its secret, which is stored nowhere.
+pub async fn create_token(
+    db: &Db,
+    user_id: Uuid,
+    name: &str,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<String, ServiceError> {
+    let (_, secret) = insert(db.write(), user_id, name, expires_at, false, now).await?;
+    Ok(secret)
+}
+
+/// A new token with its secret.
+pub(super) async fn insert(
+    connection: &impl ConnectionTrait,
+    user_id: Uuid,
+    name: &str,
+    expires_at: Option<Timestamp>,
+    sign_in: bool,
+    now: Timestamp,
+) -> Result<(api_token::Model, String), DbErr> {
+    let mut random = [0u8; 32];
+    rand::rng().fill_bytes(&mut random);
+    let secret = format!("{TOKEN_PREFIX}{}", hex::encode(random));
+    let token = api_token::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        user_id: Set(user_id),
+        name: Set(name.to_owned()),
+        secret_hash: Set(hash(&secret)),
+        created_at: Set(now),
+        last_used_at: Set(None),
+        expires_at: Set(expires_at),
+        sign_in: Set(sign_in),
+    }
+    .insert(connection)
+    .await?;
+    Ok((token, secret))
+}
+
+/// Revokes every token that signing in made for this user, but `keep`.
+pub(super) async fn end_sign_ins(
+    tx: &impl ConnectionTrait,
+    user_id: Uuid,
+    keep: Option<Uuid>,
+) -> Result<(), DbErr> {
+    let mut tokens = api_token::Entity::delete_many()
+        .filter(api_token::Column::UserId.eq(user_id))
+        .filter(api_token::Column::SignIn.eq(true));
+    if let Some(keep) = keep {
+        tokens = tokens.filter(api_token::Column::Id.ne(keep));
+    }
+    tokens.exec(tx).await.map(drop)
+}
+
+/// Forgets tokens of signing in that have expired. Those with a name stay listed, so that their user sees what happened.
+pub(crate) async fn forget_expired_sign_ins(db: &Db, now: Timestamp) -> Result<(), DbErr> {
+    api_token::Entity::delete_many()
+        .filter(api_token::Column::ExpiresAt.lte(now))
+        .filter(api_token::Column::SignIn.eq(true))
+        .exec(db.write())
+        .await
+        .map(drop)
+}
+
+fn not_expired(now: Timestamp) -> sea_orm::sea_query::SimpleExpr {
+    api_token::Column::ExpiresAt
+        .is_null()
+        .or(api_token::Column::ExpiresAt.gt(now))
+}
+
+fn check_name(name: &str) -> Result<&str, UserError> {
+    let name = name.trim();
+    let length = name.chars().count();
+    if (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control) {
+        return Ok(name);
+    }
+    Err(UserError::new(
+        UserErrorCode::InvalidInput,
+        "name",
+        format!("a token's name has 1 to {MAX_NAME} characters and says what it is for"),
+    ))
+}
+
+fn hash(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret))
+}

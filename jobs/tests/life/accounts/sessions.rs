@@ -1,0 +1,130 @@
+//! Open connections end where their right to be open does, on whichever gateway they are.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use wharfinger_entity::{Role, UserStatus, user};
+use wharfinger_jobs::accounts::{
+    Authenticated, OpenSession, Sessions, UpdateUser, authenticate, create_api_token,
+    revoke_api_token, update_user,
+};
+use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::queries::Viewer;
+use wharfinger_jobs::queries::tokens::of_users;
+use wharfinger_jobs::services::Services;
+
+use super::{Place, make_user};
+use crate::support::{Shape, in_time, on_every_shape};
+
+on_every_shape!(
+    a_revoked_token_ends_its_connections_everywhere,
+    a_ban_and_a_demotion_end_connections_everywhere,
+    an_expired_token_ends_its_connections,
+);
+
+/// A new token of a user, let in.
+async fn let_in(services: &Services, user: &user::Model, end: Option<Duration>) -> Authenticated {
+    let now = services.clock.now();
+    let expires_at = end.map(|end| now.after(end));
+    let (_, secret) = create_api_token(services, user.id, "test", expires_at)
+        .await
+        .unwrap();
+    let found = authenticate(&services.db, &secret, now).await;
+    found.unwrap().unwrap()
+}
+
+async fn ends(what: &str, token: &CancellationToken) {
+    in_time(what, token.cancelled()).await;
+}
+
+fn is_open(session: &OpenSession) -> bool {
+    !session.revoked.is_cancelled() && !session.demoted.is_cancelled()
+}
+
+async fn a_revoked_token_ends_its_connections_everywhere(shape: Shape) {
+    let place = Place::new(shape).await;
+    let (one, two) = (place.gateway().await, place.gateway().await);
+    let (here, there) = (Sessions::start(&one), Sessions::start(&two));
+    let ada = make_user(&one, "ada", Role::User, None).await;
+    let (revoked, kept) = (
+        let_in(&one, &ada, None).await,
+        let_in(&one, &ada, None).await,
+    );
+    let open = [
+        here.open(&revoked),
+        there.open(&revoked),
+        there.open(&revoked),
+    ];
+    let other = [here.open(&kept), there.open(&kept)];
+    assert_eq!((here.len(), there.len()), (2, 3));
+    revoke_api_token(&one, &ada, Some(revoked.token.id))
+        .await
+        .unwrap();
+    for session in &open {
+        ends("a connection with a revoked token", &session.revoked).await;
+    }
+    assert!(other.iter().all(is_open));
+    drop((open, other));
+    assert!(here.is_empty() && there.is_empty());
+}
+
+async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
+    let place = Place::new(shape).await;
+    let (one, two) = (place.gateway().await, place.gateway().await);
+    let sessions = Sessions::start(&two);
+    let root = make_user(&one, "root", Role::Admin, None).await;
+    let admin = make_user(&one, "admin", Role::Admin, None).await;
+    let ada = make_user(&one, "ada", Role::User, None).await;
+    let of_admin = sessions.open(&let_in(&one, &admin, None).await);
+    let of_ada = sessions.open(&let_in(&one, &ada, None).await);
+    let by_root = Actor::from(&root);
+    let change = async |user: &user::Model, role, status| {
+        let change = UpdateUser {
+            user_id: Some(user.id),
+            role,
+            status,
+            ..UpdateUser::default()
+        };
+        update_user(&one, &by_root, &change).await.unwrap()
+    };
+    change(&admin, Some(Role::User), None).await;
+    ends("a demoted administrator's connection", &of_admin.demoted).await;
+    assert!(!of_admin.revoked.is_cancelled() && is_open(&of_ada));
+    change(&ada, None, Some(UserStatus::Banned)).await;
+    ends("a banned user's connection", &of_ada.revoked).await;
+
+    // Who may do more than before keeps what is open.
+    let admin = user::Model {
+        role: Role::User,
+        ..admin
+    };
+    let promoted = sessions.open(&let_in(&one, &admin, None).await);
+    let witness = sessions.open(&let_in(&one, &root, None).await);
+    change(&admin, Some(Role::Admin), None).await;
+    let of_root = of_users(&one.db, Viewer::from(&root), &[root.id])
+        .await
+        .unwrap();
+    revoke_api_token(&one, &root, Some(of_root[0].id))
+        .await
+        .unwrap();
+    // Announcements come in their order: when the second was heard, so was the first.
+    ends(
+        "the connection of a token revoked afterwards",
+        &witness.revoked,
+    )
+    .await;
+    assert!(is_open(&promoted));
+}
+
+async fn an_expired_token_ends_its_connections(shape: Shape) {
+    let place = Place::new(shape).await;
+    let services = place.gateway().await;
+    let sessions = Sessions::start(&services);
+    let ada = make_user(&services, "ada", Role::User, None).await;
+    let minute = Duration::from_mins(1);
+    let short = sessions.open(&let_in(&services, &ada, Some(minute)).await);
+    let long = sessions.open(&let_in(&services, &ada, Some(minute * 2)).await);
+    place.clock.advance(minute);
+    ends("a connection with an expired token", &short.revoked).await;
+    assert!(is_open(&long));
+}
