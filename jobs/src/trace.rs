@@ -1,7 +1,7 @@
 //! One trace from a request to the end of its job: through the database and the queue, over every attempt.
 //!
 //! A span of ours is recorded only where a pipeline is set up (`api/src/telemetry`); everything here does nothing
-//! otherwise, except for the ids, which are in the log either way. See `api/docs/adr/0018-traces.md`.
+//! otherwise, except for the ids, which are in the log either way. See `api/docs/adr/0015-traces.md`.
 
 use std::fmt;
 

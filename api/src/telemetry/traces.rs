@@ -1,4 +1,4 @@
-//! Traces, sent by OTLP over HTTP: see `api/docs/adr/0018-traces.md`.
+//! Traces, sent by OTLP over HTTP: see `api/docs/adr/0015-traces.md`.
 //!
 //! Spans wait in a bounded queue for a thread of the SDK's; what does not fit is dropped. The requests themselves run in the
 //! program's own runtime, so that neither a second HTTP client nor gRPC comes with it.
