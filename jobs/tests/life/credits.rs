@@ -159,7 +159,7 @@ async fn a_moved_tag_leaves_what_another_tag_pays_for(shape: Shape) {
     let stays = fleet.pulled(user, &repository.tag("2")).await;
     let newer = random_image(2_000_000);
     repository.push(&fleet.registry, "1", &newer).await;
-    let moved = fleet.pulled(user, &repository.tag("1")).await;
+    let successor = fleet.pulled(user, &repository.tag("1")).await;
     assert_eq!(fleet.image(moves.id).await.state, ImageState::Released);
     assert_eq!(fleet.account(user).await.total, credits("97"));
     assert_eq!(
@@ -170,7 +170,7 @@ async fn a_moved_tag_leaves_what_another_tag_pays_for(shape: Shape) {
     fleet.removed(user, stays.id).await;
     assert_eq!(fleet.account(user).await.total, credits("98"));
     assert_eq!(fleet.engine.inspect(&old_id).await, None);
-    fleet.removed(user, moved.id).await;
+    fleet.removed(user, successor.id).await;
     assert_eq!(fleet.account(user).await.total, credits("100"));
     fleet.finish().await;
 }
@@ -188,7 +188,7 @@ async fn whoever_lost_a_tag_gets_the_new_image_by_pulling_again(shape: Shape) {
     let new_id = repository.push(&fleet.registry, "1", &newer).await;
     let moved = fleet.pulled(ada, &reference).await;
     // As it was when it was pulled, in the list and on the engine.
-    assert_eq!(fleet.holdings(bob).await, [bobs.clone()]);
+    assert_eq!(fleet.holdings(bob).await, std::slice::from_ref(&bobs));
     assert_eq!(fleet.engine.id_of(&old_id).await, Some(old_id.clone()));
 
     let again = fleet.pulled(bob, &reference).await;

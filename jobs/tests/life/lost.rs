@@ -204,6 +204,7 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 async fn history_is_listed_by_filter(shape: Shape) {
+    use ImageState::{Held, Lost, Released};
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let user = fleet.user("100").await;
@@ -229,7 +230,6 @@ async fn history_is_listed_by_filter(shape: Shape) {
         items.map(|(_, view)| view.image.reference).collect()
     };
     let tag = |tag| repository.tag(tag);
-    use ImageState::{Held, Lost, Released};
     assert_eq!(listed(None).await, [tag("held")]);
     assert_eq!(listed(Some(vec![Released])).await, [tag("released")]);
     assert_eq!(listed(Some(vec![Lost])).await, [tag("lost")]);

@@ -390,13 +390,12 @@ async fn pages_are_those_of_a_sorted_vector(shape: Shape) {
             ..Config::default()
         };
         let stage = std::cell::RefCell::new(&mut stage);
-        TestRunner::new(config).run(&walks(), |walk| {
+        let ran = TestRunner::new(config).run(&walks(), |walk| {
             runtime.block_on(stage.borrow_mut().walk(&walk))
-        })
+        });
+        ran.unwrap_or_else(|error| panic!("{error}"));
     });
-    if let Err(error) = run.await.unwrap() {
-        panic!("{error}");
-    }
+    run.await.unwrap();
 }
 
 /// Each part of the alphabet alone finds exactly the references that have it.

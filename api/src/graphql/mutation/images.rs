@@ -14,7 +14,7 @@ use crate::graphql::types::{Image, UserError};
 
 /// Images: published.
 #[derive(Default)]
-pub struct ImageMutation;
+pub(super) struct ImageMutation;
 
 /// Who is to see an image.
 #[derive(InputObject)]

@@ -44,19 +44,19 @@ impl Gate {
 
     /// Waits until the request is let through.
     async fn pass(&self) {
-        let passed = {
+        let let_through = {
             let mut waiting = self.lock();
             let Some(ranks) = &mut waiting.ranks else {
                 return;
             };
             let rank = ranks.random();
-            let (passes, passed) = oneshot::channel();
+            let (passes, let_through) = oneshot::channel();
             waiting.requests.push(Request { rank, passes });
-            passed
+            let_through
         };
         self.arrived.notify_one();
         // Whoever drops the sender lets it through as well.
-        let _ = passed.await;
+        let _ = let_through.await;
     }
 }
 
