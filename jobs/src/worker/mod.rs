@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) services: Services,
     pub(crate) engine: Engine,
     pub(crate) registry: RegistryClient,
+    /// Name of its host.
+    pub(crate) host: String,
     /// Name of this worker, unique in the fleet.
     pub(crate) worker: String,
     pub(crate) running: Running,
@@ -71,6 +73,7 @@ impl Worker {
                     std::process::id(),
                     &Uuid::new_v4().simple().to_string()[..8]
                 ),
+                host: host.to_owned(),
                 services,
                 engine,
                 registry,
