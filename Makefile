@@ -1,6 +1,6 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-servers fmt lint sdl bench-latency bench-pull bench-throughput bench-footprint
+.PHONY: help up down test test-long test-servers fmt lint sdl bench-latency bench-pull bench-throughput bench-footprint
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ down: ## End what `make up` started; its data stays in .wharfinger
 
 test: ## Run every check and every test, on servers started for it
 	@jobs/dev/test.sh
+
+test-long: ## Run the long form of the model test: 10,000 random sequences
+	@jobs/dev/with-servers.sh cargo test -p wharfinger-jobs --test life --locked -- --ignored --nocapture model::
 
 test-servers: ## Run CMD='…' (or a shell) with the test servers beside it
 	@jobs/dev/with-servers.sh $(or $(CMD),bash)

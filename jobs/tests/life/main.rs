@@ -6,6 +6,7 @@ mod administration;
 mod basics;
 mod chaos;
 mod clocks;
+mod contention;
 mod credentials;
 mod credits;
 mod drains;
@@ -15,6 +16,8 @@ mod faults;
 mod interleavings;
 mod limits;
 mod lost;
+#[path = "../model/mod.rs"]
+mod model;
 mod moves;
 mod order;
 mod pages;

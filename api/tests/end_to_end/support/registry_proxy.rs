@@ -14,6 +14,7 @@ pub(crate) struct RegistryProxy {
     /// `127.0.0.1:port`, as in image references.
     pub(crate) address: String,
     open: watch::Sender<bool>,
+    broken: watch::Sender<bool>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -23,10 +24,14 @@ impl RegistryProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (open, opened) = watch::channel(false);
+        let (broken, is_broken) = watch::channel(false);
         let (registry, left) = (registry.to_owned(), Arc::new(AtomicUsize::new(bytes)));
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                if *is_broken.borrow() {
+                    continue;
+                }
                 let server = TcpStream::connect(&registry).await.unwrap();
                 connections.spawn(pass(client, server, Arc::clone(&left), opened.clone()));
             }
@@ -34,6 +39,7 @@ impl RegistryProxy {
         Self {
             address,
             open,
+            broken,
             _serving: AbortOnDropHandle::new(serving),
         }
     }
@@ -41,6 +47,11 @@ impl RegistryProxy {
     /// Lets everything through from now on.
     pub(crate) fn open(&self) {
         self.open.send_replace(true);
+    }
+
+    /// Hangs up on whoever connects from now on, or does not any more.
+    pub(crate) fn break_off(&self, broken: bool) {
+        self.broken.send_replace(broken);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A database of its own for each test.
 
+use std::path::Path;
+
 use sea_orm::{ConnectionTrait as _, Database};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -7,10 +9,13 @@ use wharfinger_jobs::db::Db;
 
 use super::{Shape, variable};
 
+/// The file of a SQLite database.
+const FILE: &str = "wharfinger.db";
+
 /// An empty database. SQLite's file goes with it; the servers' go with the servers.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 impl TestDatabase {
@@ -31,12 +36,7 @@ impl TestDatabase {
     async fn create_with(shape: Shape, options: &str) -> Self {
         let variable = match shape {
             Shape::Embedded => {
-                let directory = TempDir::new().unwrap();
-                let file = directory.path().join("wharfinger.db");
-                return Self {
-                    url: format!("sqlite:{}?mode=rwc", file.display()),
-                    _directory: Some(directory),
-                };
+                return Self::in_directory(TempDir::new().unwrap());
             }
             Shape::Postgres => variable("WHARFINGER_TEST_POSTGRES_URL"),
             Shape::MariaDb => variable("WHARFINGER_TEST_MYSQL_URL"),
@@ -52,7 +52,35 @@ impl TestDatabase {
         url.set_path(&name);
         Self {
             url: url.into(),
-            _directory: None,
+            directory: None,
+        }
+    }
+
+    /// A copy of a SQLite database, in memory where the system has a place for that.
+    pub(crate) fn copy(&self) -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() {
+            TempDir::new_in(memory)
+        } else {
+            TempDir::new()
+        };
+        let directory = directory.unwrap();
+        let original = self.directory.as_ref().expect("a SQLite database").path();
+        // What is committed may be in the log still.
+        for name in [FILE, &format!("{FILE}-wal")] {
+            let file = original.join(name);
+            if file.exists() {
+                std::fs::copy(file, directory.path().join(name)).unwrap();
+            }
+        }
+        Self::in_directory(directory)
+    }
+
+    fn in_directory(directory: TempDir) -> Self {
+        let file = directory.path().join(FILE);
+        Self {
+            url: format!("sqlite:{}?mode=rwc", file.display()),
+            directory: Some(directory),
         }
     }
 

@@ -35,7 +35,7 @@ use super::engine::TestEngine;
 use super::images::Repository;
 use super::invariants::check_invariants;
 use super::process::{Link, WorkerProcess, services};
-use super::{Shape, eventually, in_time, variable};
+use super::{Shape, eventually, in_time};
 
 /// A fleet of one host; its workers share that host's engine.
 pub(crate) struct Fleet {
@@ -48,7 +48,7 @@ pub(crate) struct Fleet {
     database: TestDatabase,
     link: Link,
     dispatcher: Option<(CancellationToken, JoinHandle<()>)>,
-    auditor: (CancellationToken, JoinHandle<()>),
+    auditor: Option<(CancellationToken, JoinHandle<()>)>,
     workers: Vec<WorkerProcess>,
 }
 
@@ -107,14 +107,18 @@ impl Fleet {
 
     /// A dispatcher and no worker yet.
     pub(crate) async fn idle(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
-        let link = match shape {
-            Shape::Embedded => Link::memory(),
-            _ => Link::Redis {
-                url: variable("WHARFINGER_TEST_REDIS_URL"),
-                prefix: format!("life:{}", Uuid::new_v4().simple()),
-            },
-        };
-        Self::without_worker(shape, link, change).await
+        Self::without_worker(shape, Link::of(shape), change).await
+    }
+
+    /// The same with other settings and an engine at another address, with a Redis or without.
+    pub(crate) async fn at_engine(
+        shape: Shape,
+        engine: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut fleet = Self::without_worker(shape, Link::of(shape), change).await;
+        fleet.start_worker_at(engine).await;
+        fleet
     }
 
     /// The same with a Redis of the test's own.
@@ -137,7 +141,7 @@ impl Fleet {
             registry: TestRegistry::open(),
             watches: Watches::default(),
             host: format!("host-{}", Uuid::new_v4().simple()),
-            auditor: audit(&services),
+            auditor: Some(audit(&services)),
             dispatcher: None,
             workers: Vec::new(),
             services,
@@ -472,10 +476,16 @@ impl Fleet {
             stop.cancel();
             in_time("the dispatcher stops", task).await.unwrap();
         }
-        let (stop, audit) = self.auditor;
-        stop.cancel();
-        in_time("the auditor stops", audit).await.unwrap();
+        self.stop_auditing().await;
         check_invariants(&self.services.db).await;
+    }
+
+    /// From now on the invariants are only checked in the end.
+    pub(crate) async fn stop_auditing(&mut self) {
+        if let Some((stop, audit)) = self.auditor.take() {
+            stop.cancel();
+            in_time("the auditor stops", audit).await.unwrap();
+        }
     }
 }
 

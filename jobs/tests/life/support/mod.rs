@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod recorder;
 pub(crate) mod redis;
 pub(crate) mod schedule;
+pub(crate) mod stand_in;
 
 use std::future::Future;
 use std::time::Duration;

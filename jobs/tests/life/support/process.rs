@@ -6,6 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
@@ -17,6 +18,8 @@ use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
 use wharfinger_jobs::worker::Worker;
+
+use super::{Shape, variable};
 
 /// What every process of the tests encrypts logins with.
 pub(crate) const KEY: &str = "6b1f0d35d1b54c2d8d5b5ad3a1a8c6c3d0fd2b7c6b2f5be0a0d6c65f6f6e1a11";
@@ -31,6 +34,17 @@ pub(crate) enum Link {
 }
 
 impl Link {
+    /// What belongs to a shape.
+    pub(crate) fn of(shape: Shape) -> Self {
+        match shape {
+            Shape::Embedded => Self::memory(),
+            Shape::Postgres | Shape::MariaDb => Self::Redis {
+                url: variable("WHARFINGER_TEST_REDIS_URL"),
+                prefix: format!("life:{}", Uuid::new_v4().simple()),
+            },
+        }
+    }
+
     /// Everything inside this process.
     pub(crate) fn memory() -> Self {
         Self::Memory {

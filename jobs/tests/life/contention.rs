@@ -1,0 +1,222 @@
+//! Many users who want and let go of the same few images at the same time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_entity::{Credits, JobState, job};
+use wharfinger_jobs::error::{UserError, UserErrorCode};
+
+use crate::support::stand_in::{Engine, Image, Registry};
+use crate::support::{Fleet, Shape};
+
+const USERS: usize = 50;
+const TASKS: usize = 20;
+const IMAGES: usize = 5;
+
+/// The longest that a request may take: the wait for a row that somebody else has is part of it.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// How often the server is asked who waits for whom.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+/// A gateway hands its requests to a pool of connections; so many at a time ask for one here, from every user in turn.
+/// What waits for its turn is this test's own queue, and no request yet.
+const REQUESTS_AT_A_TIME: usize = 200;
+
+/// Longer than all of it takes on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(10);
+
+/// Each user has twenty tasks at once, which pull one of five images and let go of it again: a thousand pulls and hundreds
+/// of removals on one host. No request fails or waits long, every job succeeds, and in the end nothing is left of it. The
+/// engine and the registry are stand-ins that answer at once, so that the database is what everyone waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_users_want_the_same_five_images() {
+    let registry = Registry::start().await;
+    let engine = Engine::start(&registry).await;
+    let mut fleet = Fleet::at_engine(Shape::Postgres, &engine.url, |settings| {
+        settings.worker.concurrency = 8;
+        settings.worker.lease = Duration::from_mins(1);
+    })
+    .await;
+    // It reads every row; the end is checked.
+    fleet.stop_auditing().await;
+    let references = push_images(&registry);
+    let mut users = Vec::new();
+    for _ in 0..USERS {
+        users.push(fleet.user("100").await);
+    }
+    let waits = Waits::watch(&fleet);
+    let times = Times::default();
+    let crowd = Crowd {
+        fleet: &fleet,
+        times: &times,
+        turns: tokio::sync::Semaphore::new(REQUESTS_AT_A_TIME),
+        removed: AtomicUsize::new(0),
+    };
+    let began = Instant::now();
+    let tasks = users.iter().flat_map(|user| {
+        let (crowd, references) = (&crowd, &references);
+        (0..TASKS).map(move |task| crowd.task(*user, &references[task % IMAGES]))
+    });
+    let done = tokio::time::timeout(DEADLINE, join_all(tasks)).await;
+    done.expect("every job ends");
+    let took = began.elapsed();
+    let longest_lock = waits.longest().await;
+    let removed = crowd.removed.load(Ordering::Relaxed);
+    println!(
+        "{} pulls and {removed} removals in {took:?}; {times}; longest wait for a lock, as sampled: {longest_lock:?}; \
+         deadlocks that the server broke and nobody noticed: {}",
+        USERS * TASKS,
+        deadlocks(fleet.services.db.read()).await,
+    );
+    assert!(times.longest() < LONGEST, "{times}");
+    assert!(longest_lock < LONGEST, "{longest_lock:?}");
+    for user in users {
+        let account = fleet.account(user).await;
+        assert_eq!(account.total, "100".parse().unwrap(), "{account:?}");
+        assert_eq!(account.held, Credits::ZERO, "{account:?}");
+    }
+    fleet.finish().await;
+    // With its worker, whatever was on its way is done.
+    let (images, names) = engine.images();
+    assert!(images.is_empty() && names.is_empty(), "{names:?}");
+}
+
+/// Pushes the images and returns their references.
+fn push_images(registry: &Registry) -> Vec<String> {
+    let push = |number: usize| {
+        let bytes = 200_000 + 100_000 * number as u64;
+        let image = Image::new(&format!("wanted {number}"), bytes, bytes);
+        registry.push(&format!("wanted/{number}"), "1", &image, 0);
+        format!("{}/wanted/{number}:1", registry.address)
+    };
+    (0..IMAGES).map(push).collect()
+}
+
+struct Crowd<'a> {
+    fleet: &'a Fleet,
+    times: &'a Times,
+    turns: tokio::sync::Semaphore,
+    removed: AtomicUsize,
+}
+
+impl Crowd<'_> {
+    async fn task(&self, user: Uuid, reference: &str) {
+        let pulled = self.request(self.fleet.try_pull(user, reference));
+        let pulled = pulled.await.unwrap();
+        let pulled = self.ended(pulled.id).await;
+        assert_eq!(pulled.state, JobState::Succeeded, "{pulled:?}");
+        let removal = self.request(self.fleet.try_remove(user, pulled.image_id.unwrap()));
+        match removal.await {
+            Ok(removal) => {
+                let removed = self.ended(removal.id).await;
+                assert_eq!(removed.state, JobState::Succeeded, "{removed:?}");
+                self.removed.fetch_add(1, Ordering::Relaxed);
+            }
+            // Another task of this user was quicker.
+            Err(UserError { code, .. }) => assert_eq!(code, UserErrorCode::NotRemovable),
+        }
+    }
+
+    /// A job, once it has ended. It may have to wait for all the others.
+    async fn ended(&self, id: Uuid) -> job::Model {
+        let frames = self.fleet.watches.follow(&self.fleet.services, id);
+        frames.for_each(|_| std::future::ready(())).await;
+        self.fleet.job(id).await
+    }
+
+    async fn request<T>(&self, request: impl Future<Output = T>) -> T {
+        let _turn = self.turns.acquire().await.unwrap();
+        let began = Instant::now();
+        let answer = request.await;
+        self.times.add(began.elapsed());
+        answer
+    }
+}
+
+/// How long requests took.
+#[derive(Default)]
+struct Times(Mutex<Vec<Duration>>);
+
+impl Times {
+    fn add(&self, time: Duration) {
+        self.0.lock().unwrap().push(time);
+    }
+
+    fn longest(&self) -> Duration {
+        self.0.lock().unwrap().iter().max().copied().unwrap()
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut times = self.0.lock().unwrap().clone();
+        times.sort_unstable();
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        let (half, most, longest) = (at(50), at(99), at(100));
+        write!(
+            f,
+            "{} requests: half within {half:?}, 99 % within {most:?}, the longest {longest:?}",
+            times.len()
+        )
+    }
+}
+
+/// Asks the server all the time how long the longest wait for a lock is.
+struct Waits {
+    stop: CancellationToken,
+    watching: tokio::task::JoinHandle<Duration>,
+}
+
+impl Waits {
+    fn watch(fleet: &Fleet) -> Self {
+        let stop = CancellationToken::new();
+        let (until, services) = (stop.clone(), Arc::new(fleet.services.clone()));
+        let watching = tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            let mut ticks = tokio::time::interval(SAMPLE);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            while until.run_until_cancelled(ticks.tick()).await.is_some() {
+                longest = longest.max(longest_wait(services.db.read()).await);
+            }
+            longest
+        });
+        Self { stop, watching }
+    }
+
+    async fn longest(self) -> Duration {
+        self.stop.cancel();
+        self.watching.await.unwrap()
+    }
+}
+
+async fn longest_wait(db: &DatabaseConnection) -> Duration {
+    let seconds: f64 = value(
+        db,
+        "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - query_start)), 0)::float8 AS value
+         FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    .await;
+    Duration::from_secs_f64(seconds.max(0.0))
+}
+
+async fn deadlocks(db: &DatabaseConnection) -> i64 {
+    value(
+        db,
+        "SELECT deadlocks AS value FROM pg_stat_database WHERE datname = current_database()",
+    )
+    .await
+}
+
+async fn value<T: sea_orm::TryGetable>(db: &DatabaseConnection, query: &str) -> T {
+    let statement = Statement::from_string(db.get_database_backend(), query);
+    let row = db.query_one_raw(statement).await.unwrap().unwrap();
+    row.try_get("", "value").unwrap()
+}

@@ -1,0 +1,119 @@
+//! The registry: manifests by tag and digest, and refusals to order.
+
+use std::collections::HashMap;
+use std::future;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use tokio_util::task::AbortOnDropHandle;
+use wharfinger_jobs::testing::image::digest_of;
+
+use super::{Image, Shared, http, lock};
+
+/// The only kind of manifest that it has.
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Ends when it is dropped.
+pub(crate) struct Registry {
+    /// `127.0.0.1:port`
+    pub(crate) address: String,
+    content: Shared<Content>,
+    _server: AbortOnDropHandle<()>,
+}
+
+/// What it has.
+#[derive(Default)]
+pub(super) struct Content {
+    /// Digests by `repository:tag`.
+    tags: HashMap<String, String>,
+    manifests: HashMap<String, Manifest>,
+    refuse: Option<(StatusCode, u32)>,
+}
+
+#[derive(Clone)]
+struct Manifest {
+    bytes: Vec<u8>,
+    image: Image,
+}
+
+impl Registry {
+    /// An empty registry on a port of its own.
+    pub(crate) async fn start() -> Self {
+        let content = Shared::default();
+        let answer = |State(content): State<Shared<Content>>, uri: Uri| {
+            future::ready(answer(&mut lock(&content), &uri))
+        };
+        let (port, server) = http::serve(http::all(answer, Shared::clone(&content))).await;
+        Self {
+            address: format!("127.0.0.1:{port}"),
+            content,
+            _server: server,
+        }
+    }
+
+    /// Makes a tag mean an image. Returns the digest of its manifest.
+    pub(crate) fn push(&self, repository: &str, tag: &str, image: &Image, edition: u32) -> String {
+        let bytes = image.manifest(edition);
+        let digest = digest_of(&bytes);
+        let mut content = lock(&self.content);
+        let image = image.clone();
+        content
+            .manifests
+            .insert(digest.clone(), Manifest { bytes, image });
+        let tag = format!("{repository}:{tag}");
+        content.tags.insert(tag, digest.clone());
+        digest
+    }
+
+    /// The next so many reads of a manifest are answered with this status.
+    pub(crate) fn refuse(&self, status: StatusCode, times: u32) {
+        lock(&self.content).refuse = (times > 0).then_some((status, times));
+    }
+
+    pub(super) fn content(&self) -> Shared<Content> {
+        Shared::clone(&self.content)
+    }
+}
+
+impl Content {
+    /// What a tag or digest means: the manifest's digest and the image.
+    pub(super) fn find(&self, repository: &str, reference: &str) -> Option<(String, Image)> {
+        let digest = if reference.starts_with("sha256:") {
+            reference.to_owned()
+        } else {
+            self.tags.get(&format!("{repository}:{reference}"))?.clone()
+        };
+        let image = self.manifests.get(&digest)?.image.clone();
+        Some((digest, image))
+    }
+
+    fn refusal(&mut self) -> Option<StatusCode> {
+        let (status, times) = self.refuse?;
+        self.refuse = (times > 1).then(|| (status, times - 1));
+        Some(status)
+    }
+}
+
+/// `GET /v2/REPOSITORY/manifests/REFERENCE`
+fn answer(content: &mut Content, uri: &Uri) -> Response {
+    let path = http::decoded(uri.path());
+    let Some((repository, reference)) = path
+        .strip_prefix("/v2/")
+        .and_then(|rest| rest.split_once("/manifests/"))
+    else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if let Some(status) = content.refusal() {
+        return status.into_response();
+    }
+    let Some((digest, _)) = content.find(repository, reference) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let bytes = content.manifests[&digest].bytes.clone();
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), MANIFEST_TYPE.to_owned()),
+        ("docker-content-digest", digest),
+    ];
+    (headers, bytes).into_response()
+}

@@ -1,0 +1,289 @@
+//! What comes of an accepted job.
+
+use wharfinger_entity::{ImageState, JobErrorCode, JobState};
+
+use super::super::operation::Fault;
+use super::super::scene::IMAGES;
+use super::engine::Fate;
+use super::{Does, Holding, Model, Name};
+
+/// What goes wrong on the way, and how often it still will.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    denied: bool,
+    registry_down: u32,
+    disk_full: u32,
+    cut_off: u32,
+    deletions: u32,
+}
+
+impl Faults {
+    /// Those of a pull.
+    pub(crate) fn of(fault: Option<Fault>) -> Self {
+        let mut faults = Self::default();
+        match fault {
+            None => {}
+            Some(Fault::Denied) => faults.denied = true,
+            Some(Fault::RegistryDown(times)) => faults.registry_down = times,
+            Some(Fault::DiskFull(times)) => faults.disk_full = times,
+            Some(Fault::CutOff(times)) => faults.cut_off = times,
+        }
+        faults
+    }
+
+    /// The engine's first deletion fails.
+    pub(crate) fn of_removal() -> Self {
+        Self {
+            deletions: 1,
+            ..Self::default()
+        }
+    }
+}
+
+fn takes_place(times: &mut u32) -> bool {
+    let left = *times > 0;
+    *times -= u32::from(left);
+    left
+}
+
+/// How an attempt ended.
+enum End {
+    Done,
+    Fail(JobErrorCode),
+    Retry(JobErrorCode),
+}
+
+impl Model {
+    /// Runs a job to its end.
+    pub(crate) fn run(&mut self, job: usize, mut faults: Faults) {
+        while !self.jobs[job].state.is_final() {
+            self.attempt(job, &mut faults);
+        }
+    }
+
+    /// Runs one attempt of a job.
+    pub(crate) fn attempt(&mut self, number: usize, faults: &mut Faults) {
+        let job = &mut self.jobs[number];
+        job.attempt += 1;
+        job.max_attempts = job.max_attempts.max(job.attempt);
+        job.error = None;
+        let end = match job.does {
+            Does::Pull => self.attempt_pull(number, faults),
+            Does::Remove(holding) => self.attempt_removal(number, holding, faults),
+        };
+        let job = &mut self.jobs[number];
+        match end {
+            End::Done => self.end_job(number, JobState::Succeeded, None),
+            End::Fail(code) => self.end_job(number, JobState::Failed, Some(code)),
+            End::Retry(code) if job.attempt >= job.max_attempts => {
+                self.end_job(number, JobState::Dead, Some(code));
+            }
+            End::Retry(code) => {
+                job.state = JobState::Retrying;
+                job.error = Some(code);
+            }
+        }
+        let job = &self.jobs[number];
+        if job.does == Does::Pull
+            && job.state.is_final()
+            && let Some(image) = job.means
+        {
+            self.tidy(job.host, image);
+        }
+    }
+
+    pub(crate) fn end_job(&mut self, number: usize, state: JobState, error: Option<JobErrorCode>) {
+        let job = &mut self.jobs[number];
+        job.state = state;
+        job.error = error;
+        job.held = 0;
+    }
+
+    /// A pull that somebody stops after its manifest was read, if it gets so far.
+    pub(crate) fn cancel_in_the_middle(&mut self, number: usize) {
+        let mut stopped = self.clone();
+        let Ok((image, _)) = stopped.read(number) else {
+            return self.run(number, Faults::default());
+        };
+        *self = stopped;
+        self.jobs[number].attempt += 1;
+        self.end_job(number, JobState::Cancelled, None);
+        self.tidy(self.jobs[number].host, image);
+    }
+
+    fn attempt_pull(&mut self, number: usize, faults: &mut Faults) -> End {
+        if std::mem::take(&mut faults.denied) {
+            return End::Fail(JobErrorCode::RegistryDenied);
+        }
+        if takes_place(&mut faults.registry_down) {
+            return End::Retry(JobErrorCode::RegistryUnavailable);
+        }
+        let (image, edition) = match self.read(number) {
+            Ok(found) => found,
+            Err(code) => return End::Fail(code),
+        };
+        if takes_place(&mut faults.disk_full) {
+            return End::Retry(JobErrorCode::DiskFull);
+        }
+        if takes_place(&mut faults.cut_off) {
+            return End::Retry(JobErrorCode::RegistryUnavailable);
+        }
+        let (host, tag) = (self.jobs[number].host, self.jobs[number].tag);
+        self.hosts[host].images.entry(image).or_insert(true);
+        self.hosts[host].expected.remove(&image);
+        self.hosts[host].names.insert(Name::Tag(tag), image);
+        if self.settle(number, image, edition) {
+            return End::Done;
+        }
+        self.put_back(number, image);
+        End::Fail(JobErrorCode::InsufficientCredits)
+    }
+
+    /// Reads the manifest and moves the hold. Returns the image and edition that the tag means.
+    pub(crate) fn read(&mut self, number: usize) -> Result<(usize, u32), JobErrorCode> {
+        let job = &self.jobs[number];
+        let (user, host, tag) = (job.user, job.host, job.tag);
+        let found = self.registry.get(&tag).copied();
+        let (image, edition) = found.ok_or(JobErrorCode::ImageNotFound)?;
+        let engine = &mut self.hosts[host];
+        if engine.names.get(&Name::Tag(tag)) != Some(&image) {
+            engine.ours.insert((tag, image));
+        }
+        if !engine.images.contains_key(&image) {
+            engine.expected.insert(image);
+        }
+        let before = engine.names.get(&Name::Tag(tag)).copied();
+        let (expected, least) = self.cost(user, host, tag, image);
+        let most = self.jobs[number].held + self.available(user);
+        if least > most {
+            return Err(JobErrorCode::InsufficientCredits);
+        }
+        let job = &mut self.jobs[number];
+        job.held = expected.clamp(0, most);
+        job.means = Some(image);
+        job.tag_before.get_or_insert(before);
+        Ok((image, edition))
+    }
+
+    /// What a pull is expected to cost, and what it costs at least, less what it gives back.
+    fn cost(&self, user: usize, host: usize, tag: usize, image: usize) -> (i64, i64) {
+        if self.payments.contains_key(&(user, host, image)) {
+            return (0, 0);
+        }
+        let back = self.gives_back(user, host, tag, image);
+        let (_, compressed) = IMAGES[image];
+        let compressed = i64::try_from(compressed).unwrap();
+        (
+            compressed * 5 / 2 - back,
+            (compressed * 99).div_euclid(100) - back,
+        )
+    }
+
+    /// What letting go of what the tag meant for this user gives back.
+    fn gives_back(&self, user: usize, host: usize, tag: usize, image: usize) -> i64 {
+        let Some(old) = self.holding_of(user, host, tag) else {
+            return 0;
+        };
+        let of = self.holdings[old].image;
+        let others = self
+            .holders(host, of)
+            .filter(|(number, holding)| *number != old && holding.user == user);
+        if of == image || others.count() > 0 {
+            return 0;
+        }
+        self.payments.get(&(user, host, of)).copied().unwrap_or(0)
+    }
+
+    /// Charges and makes the holding. False, with nothing changed, when it is too expensive.
+    fn settle(&mut self, number: usize, image: usize, edition: u32) -> bool {
+        let job = &self.jobs[number];
+        let (user, host, tag) = (job.user, job.host, job.tag);
+        let old = self.holding_of(user, host, tag);
+        if let Some(old) = old.filter(|old| self.holdings[*old].image == image) {
+            self.holdings[old].edition = edition;
+            return true;
+        }
+        let pays = !self.payments.contains_key(&(user, host, image));
+        let size = i64::try_from(IMAGES[image].0).unwrap();
+        let charge = if pays { size } else { 0 };
+        let back = self.gives_back(user, host, tag, image);
+        if charge > self.available(user) + job.held + back {
+            return false;
+        }
+        self.jobs[number].held = 0;
+        let let_go = old.map(|old| {
+            self.end_holding(old, ImageState::Released);
+            self.holdings[old].image
+        });
+        if pays {
+            self.payments.insert((user, host, image), charge);
+            self.ledgers[user].push(-charge);
+        }
+        self.holdings.push(Holding {
+            id: None,
+            user,
+            host,
+            tag,
+            image,
+            edition,
+            charge,
+            state: ImageState::Held,
+        });
+        // Not about this image any more than about what the tag meant: both are looked at.
+        self.jobs[number].state = JobState::Succeeded;
+        if let Some(let_go) = let_go {
+            self.tidy(host, let_go);
+        }
+        true
+    }
+
+    /// A tag that a pull set in vain means again what it meant, unless somebody holds what it means now.
+    fn put_back(&mut self, number: usize, image: usize) {
+        let (host, tag) = (self.jobs[number].host, self.jobs[number].tag);
+        let before = self.jobs[number].tag_before.flatten();
+        let held = self.holders(host, image).any(|(_, holding)| holding.tag == tag);
+        if held || before == Some(image) || self.is_meant(host, image, Some(number)) {
+            return;
+        }
+        let engine = &mut self.hosts[host];
+        match before {
+            Some(before) if engine.images.contains_key(&before) => {
+                engine.names.insert(Name::Tag(tag), before);
+            }
+            Some(_) => {}
+            None => engine.take_tag(tag, image),
+        }
+    }
+
+    fn attempt_removal(&mut self, number: usize, holding: usize, faults: &mut Faults) -> End {
+        let Holding {
+            host,
+            tag,
+            image,
+            state,
+            ..
+        } = self.holdings[holding];
+        if state != ImageState::Held {
+            return End::Done;
+        }
+        let others: Vec<usize> = self
+            .holders(host, image)
+            .filter(|(other, _)| *other != holding)
+            .map(|(_, other)| other.tag)
+            .collect();
+        let brought = self.hosts[host].images.get(&image) == Some(&true);
+        if brought && others.is_empty() && !self.is_meant(host, image, Some(number)) {
+            match self.hosts[host].clone().take_off(image) {
+                Fate::InUse => return End::Fail(JobErrorCode::ImageInUse),
+                Fate::Gone if takes_place(&mut faults.deletions) => {
+                    return End::Retry(JobErrorCode::Internal);
+                }
+                Fate::Gone | Fate::Foreign => self.hosts[host].take_off(image),
+            };
+        } else if !others.contains(&tag) {
+            self.hosts[host].take_tag(tag, image);
+        }
+        self.end_holding(holding, ImageState::Released);
+        End::Done
+    }
+}

@@ -1,0 +1,171 @@
+//! Several things at once: whatever comes must be what would have come of them in some order.
+
+use wharfinger_entity::JobState;
+
+use super::*;
+use crate::model::operation::Item;
+use crate::model::scene::{BUSY, LIVE_JOBS, PULLS_AN_HOUR};
+
+/// An item with what it is about.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Pull { user: usize, tag: usize },
+    PullAndCancel { user: usize, tag: usize },
+    Remove { user: usize, image: Uuid },
+    Restart,
+}
+
+impl Run {
+    pub(super) async fn at_once(&mut self, items: &[Item]) -> Result<(), String> {
+        let actions: Vec<Action> = items.iter().filter_map(|item| self.action(item)).collect();
+        let now = self.world.services.clock.now().micros();
+        let mut possible: Vec<Model> = Vec::new();
+        for model in &self.models {
+            for order in orders(&actions) {
+                for end in ends(model, &order, now) {
+                    if !possible.contains(&end) {
+                        possible.push(end);
+                    }
+                }
+            }
+        }
+        self.models = possible;
+        let restarts = actions
+            .iter()
+            .any(|action| matches!(action, Action::Restart));
+        let world = &self.world;
+        let acting = futures::future::join_all(actions.iter().map(|action| act(world, *action)));
+        let acted = acting.await;
+        for made in acted {
+            self.jobs.extend(made?);
+        }
+        if restarts {
+            self.world.stop_worker(BUSY).await;
+            self.world.start_worker(BUSY).await;
+        }
+        Ok(())
+    }
+
+    /// What an item is about now; none where there is nothing, or where the user's limits might be met.
+    fn action(&self, item: &Item) -> Option<Action> {
+        let now = self.world.services.clock.now().micros();
+        let model = &self.models[0];
+        let free = |user: usize| {
+            model.pulls_lately(user, now) + 4 <= PULLS_AN_HOUR
+                && model.live_jobs(user).count() + 4 <= LIVE_JOBS
+        };
+        match *item {
+            Item::Pull { user, tag } => free(user).then_some(Action::Pull { user, tag }),
+            Item::PullAndCancel { user, tag } => {
+                free(user).then_some(Action::PullAndCancel { user, tag })
+            }
+            Item::Remove { user, pick } => one_of(self.held_by(user, Some(BUSY)), pick)
+                .map(|image| Action::Remove { user, image }),
+            Item::Restart => Some(Action::Restart),
+        }
+    }
+}
+
+/// Does it for real. Returns the job that came of it; being late is no error.
+async fn act(world: &World, action: Action) -> Result<Option<Uuid>, String> {
+    let services = &world.services;
+    let (user, tag, cancels) = match action {
+        Action::Restart => return Ok(None),
+        Action::Remove { user, image } => {
+            let request = RemoveImage {
+                user_id: world.users[user],
+                image_id: Some(image),
+                idempotency_key: None,
+                traceparent: None,
+            };
+            return late(remove_image::accept(services, &request).await);
+        }
+        Action::Pull { user, tag } => (user, tag, false),
+        Action::PullAndCancel { user, tag } => (user, tag, true),
+    };
+    let request = PullImage {
+        user_id: world.users[user],
+        reference: world.reference(tag),
+        host: Some(world.hosts[BUSY].id),
+        idempotency_key: None,
+        traceparent: None,
+    };
+    let job = late(pull_image::accept(services, &request).await)?;
+    if cancels {
+        late(cancel_job(services, Some(request.user_id), job).await)?;
+    }
+    Ok(job)
+}
+
+fn late(
+    answer: Result<wharfinger_entity::job::Model, ServiceError>,
+) -> Result<Option<Uuid>, String> {
+    match answer {
+        Ok(job) => Ok(Some(job.id)),
+        Err(ServiceError::Rejected(error))
+            if matches!(
+                error.code,
+                UserErrorCode::NotRemovable | UserErrorCode::JobNotCancellable
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(format!("failed: {error:?}")),
+    }
+}
+
+/// Every model that may come of doing these in this order.
+fn ends(model: &Model, order: &[Action], now: i64) -> Vec<Model> {
+    let mut ends = vec![model.clone()];
+    for action in order {
+        ends = ends
+            .into_iter()
+            .flat_map(|model| after(model, *action, now))
+            .collect();
+    }
+    ends
+}
+
+fn after(mut model: Model, action: Action, now: i64) -> Vec<Model> {
+    match action {
+        Action::Restart => model.reconcile(BUSY),
+        Action::Remove { user, image } => {
+            let holding = model.holding_with(image);
+            if let Ok(job) = model.remove(user, holding, None, now) {
+                model.run(job, Faults::default());
+            }
+        }
+        Action::Pull { user, tag } => {
+            if let Ok(job) = model.pull((user, BUSY, tag), None, now) {
+                model.run(job, Faults::default());
+            }
+        }
+        Action::PullAndCancel { user, tag } => {
+            if let Ok(job) = model.pull((user, BUSY, tag), None, now) {
+                let mut unread = model.clone();
+                unread.end_job(job, JobState::Cancelled, None);
+                let mut stopped = model.clone();
+                stopped.cancel_in_the_middle(job);
+                model.run(job, Faults::default());
+                return vec![unread, stopped, model];
+            }
+        }
+    }
+    vec![model]
+}
+
+/// Every order of these.
+fn orders(of: &[Action]) -> Vec<Vec<Action>> {
+    let Some((first, rest)) = of.split_first() else {
+        return vec![Vec::new()];
+    };
+    let mut all = Vec::new();
+    for order in orders(rest) {
+        for place in 0..=order.len() {
+            let mut order = order.clone();
+            order.insert(place, *first);
+            all.push(order);
+        }
+    }
+    all
+}

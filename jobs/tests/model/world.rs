@@ -1,0 +1,230 @@
+//! The real thing: a database, a dispatcher, a worker on each host, and in place of engines and registry their stand-ins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharfinger_entity::{Credits, JobState, Role, job};
+use wharfinger_jobs::accounts::{NewUser, create_user};
+use wharfinger_jobs::announce::Change;
+use wharfinger_jobs::clock::Clock;
+use wharfinger_jobs::db::Db;
+use wharfinger_jobs::dispatch;
+use wharfinger_jobs::events::{Events, Topic};
+use wharfinger_jobs::queue::{JobQueue, MemoryQueue};
+use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
+use wharfinger_jobs::services::Services;
+use wharfinger_jobs::worker::Worker;
+
+use super::scene::{HOSTS, IMAGES, OPERATORS_NAME, TAGS, USERS, image, settings};
+use crate::support::stand_in::{Engine, Registry};
+
+/// How long anything may take before the sequence has failed.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long nothing may happen before time is moved on: a message that the queue lost is looked for only then.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How far.
+const MOVE: Duration = Duration::from_secs(3);
+
+/// How soon is looked again where no event tells.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A world of a sequence's own; in a database that others may have used before.
+pub(crate) struct World {
+    pub(crate) services: Services,
+    pub(crate) registry: Registry,
+    pub(crate) users: Vec<Uuid>,
+    pub(crate) hosts: Vec<Host>,
+    /// What each manifest digest is: the number of its image, and the edition.
+    pub(crate) editions: HashMap<String, (usize, u32)>,
+    client: RegistryClient,
+    dispatcher: (CancellationToken, JoinHandle<()>),
+}
+
+/// A host.
+pub(crate) struct Host {
+    pub(crate) id: Uuid,
+    pub(crate) engine: Engine,
+    name: String,
+    services: Services,
+    worker: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+fn rules() -> RegistryRules {
+    RegistryRules::parse(&["127.0.0.1:*".to_owned()], &[]).unwrap()
+}
+
+impl World {
+    /// Builds it.
+    pub(crate) async fn build(db: Db) -> Self {
+        // Ids are made by the system's clock: what they are compared with must not be ahead of it.
+        let start = Clock::system().now().before(Duration::from_hours(24 * 30));
+        let services = Services::new(
+            db,
+            JobQueue::Memory(MemoryQueue::new()),
+            Events::local(),
+            Arc::new(settings(1)),
+            Arc::new(rules()),
+            Clock::manual(start),
+        );
+        let registry = Registry::start().await;
+        let mut users = Vec::new();
+        for credits in USERS {
+            users.push(user(&services, credits).await);
+        }
+        let stop = CancellationToken::new();
+        let dispatching = tokio::spawn(dispatch::run(services.clone(), None, stop.clone()));
+        let mut world = Self {
+            client: RegistryClient::new(rules(), Timeouts::default()),
+            dispatcher: (stop, dispatching),
+            hosts: Vec::new(),
+            editions: HashMap::new(),
+            services,
+            registry,
+            users,
+        };
+        for concurrency in HOSTS {
+            let mut services = world.services.clone();
+            services.settings = Arc::new(settings(concurrency));
+            world.hosts.push(Host {
+                id: Uuid::nil(),
+                engine: Engine::start(&world.registry).await,
+                name: format!("host-{}", Uuid::new_v4().simple()),
+                services,
+                worker: None,
+            });
+        }
+        for host in 0..HOSTS.len() {
+            world.start_worker(host).await;
+        }
+        world
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(mut self) {
+        for host in 0..self.hosts.len() {
+            self.stop_worker(host).await;
+        }
+        let (stop, dispatching) = self.dispatcher;
+        stop.cancel();
+        dispatching.await.unwrap();
+    }
+
+    /// Joins the fleet with the worker of a host, which compares engine and database at once.
+    pub(crate) async fn start_worker(&mut self, host: usize) {
+        let client = self.client.clone();
+        let host = &mut self.hosts[host];
+        let engine = wharfinger_jobs::engine::Engine::connect(Some(&host.engine.url)).unwrap();
+        let worker = Worker::join(host.services.clone(), engine, client, &host.name).await;
+        let worker = worker.unwrap();
+        host.id = worker.host_id();
+        let stop = CancellationToken::new();
+        host.worker = Some((stop.clone(), tokio::spawn(worker.run(stop))));
+    }
+
+    /// Stops the worker of a host in an orderly way.
+    pub(crate) async fn stop_worker(&mut self, host: usize) {
+        if let Some((stop, working)) = self.hosts[host].worker.take() {
+            stop.cancel();
+            let stopped = tokio::time::timeout(DEADLINE, working).await;
+            stopped.expect("a worker stops").unwrap();
+        }
+    }
+
+    /// A tag's reference in full.
+    pub(crate) fn reference(&self, tag: usize) -> String {
+        let (repository, tag) = TAGS[tag];
+        format!("{}/{repository}:{tag}", self.registry.address)
+    }
+
+    /// The number of the tag that a reference names.
+    pub(crate) fn tag_of(&self, reference: &str) -> Option<usize> {
+        (0..TAGS.len()).find(|tag| self.reference(*tag) == reference)
+    }
+
+    /// Makes a tag of the registry mean an image.
+    pub(crate) fn push(&mut self, tag: usize, number: usize, edition: u32) {
+        let (repository, name) = TAGS[tag];
+        let digest = self
+            .registry
+            .push(repository, name, &image(number), edition);
+        self.editions.insert(digest, (number, edition));
+    }
+
+    /// Waits until every job ended that a worker may run, and every worker has nothing left to do of them.
+    pub(crate) async fn settled(&self, jobs: &[Uuid]) -> Result<(), String> {
+        let mut changes = self.services.events.subscribe(Topic::AllJobs);
+        let mut looks = tokio::time::Instant::now();
+        let settling = async {
+            while !self.is_settled(jobs).await {
+                let _ = tokio::time::timeout(LOOK, changes.next()).await;
+                if looks.elapsed() > PATIENCE {
+                    looks = tokio::time::Instant::now();
+                    self.services.clock.advance(MOVE);
+                    self.wake();
+                }
+            }
+        };
+        let settled = tokio::time::timeout(DEADLINE, settling).await;
+        settled.map_err(|_| format!("jobs have not ended within {DEADLINE:?}"))
+    }
+
+    /// Wakes the dispatcher, as an announced change does.
+    pub(crate) fn wake(&self) {
+        let change = Change {
+            job_id: Uuid::nil(),
+            user_id: Uuid::nil(),
+            host_id: None,
+            kind: wharfinger_entity::JobKind::PullImage,
+            state: JobState::Queued,
+            cancel_requested: false,
+        };
+        let payload = serde_json::to_vec(&change).unwrap();
+        self.services.events.publish(Topic::AllJobs, payload);
+    }
+
+    async fn is_settled(&self, jobs: &[Uuid]) -> bool {
+        let working = self.hosts.iter().filter(|host| host.worker.is_some());
+        let live = job::Entity::find()
+            .filter(job::Column::HostId.is_in(working.clone().map(|host| host.id)))
+            .filter(job::Column::Live.eq(1))
+            .count(self.services.db.read())
+            .await
+            .unwrap();
+        let mut settled = live == 0;
+        for host in working {
+            let held = self.services.queue.holds(&host.name, jobs).await.unwrap();
+            settled &= held.is_empty();
+        }
+        settled
+    }
+}
+
+/// A new user.
+async fn user(services: &Services, credits: i64) -> Uuid {
+    let new = NewUser {
+        name: format!("u{}", Uuid::new_v4().simple()),
+        role: Role::User,
+        password_hash: None,
+        credits: Credits::from_micro(credits),
+    };
+    let made = create_user(&services.db, &new, services.clock.now()).await;
+    made.unwrap().id
+}
+
+/// The number of the image of this id.
+pub(crate) fn number_of(id: &str) -> Option<usize> {
+    (0..IMAGES.len()).find(|number| image(*number).id == id)
+}
+
+/// The operator's own name for an image.
+pub(crate) fn operators_name(number: usize) -> String {
+    format!("{OPERATORS_NAME}:{number}")
+}
