@@ -131,11 +131,16 @@ async fn the_whole_mission() {
     assert_eq!(bob.total().await, private.left_of(1000));
     let free = ada.client.pull_onto(&one, &reference).await;
     let free = ada.client.job(&free).await;
-    assert_eq!((&free["state"], &free["held"]), (&json!("SUCCEEDED"), &json!("0")));
+    assert_eq!(
+        (&free["state"], &free["held"]),
+        (&json!("SUCCEEDED"), &json!("0"))
+    );
     assert_eq!(ada.total().await, elsewhere.left_of(1000));
     let back = root.publishes(&published["image"]["id"], "PRIVATE").await;
     assert_eq!(back["userErrors"][0]["code"], "NOT_REMOVABLE", "{back}");
-    let hers = ada.client.remove(published["image"]["id"].as_str().unwrap());
+    let hers = ada
+        .client
+        .remove(published["image"]["id"].as_str().unwrap());
     assert_eq!(hers.await["userErrors"][0]["code"], "NOT_REMOVABLE");
 
     // A registry is out of order until Bob's pull is a dead letter; then it is in order again, and the administrator
@@ -170,12 +175,19 @@ async fn the_whole_mission() {
     watching.next().await.unwrap();
     root.updates(&bob_id, json!({"status": "BANNED"})).await;
     watching.closed().await;
-    assert_eq!(people::refused(&bob, "{ viewer { id } }").await, "UNAUTHENTICATED");
+    assert_eq!(
+        people::refused(&bob, "{ viewer { id } }").await,
+        "UNAUTHENTICATED"
+    );
     people::cannot_sign_in(&gateway, "bob", "seven-grey-gulls-9").await;
     assert!(wharf.has(1, &private).await && wharf.has(1, &late).await);
     let root_id = root.own_id().await;
     let last = root.update(&root_id, json!({"status": "BANNED"})).await;
-    assert_ne!(last["userErrors"], json!([]), "the last administrator: {last}");
+    assert_ne!(
+        last["userErrors"],
+        json!([]),
+        "the last administrator: {last}"
+    );
 
     // The nightly clean-up takes every private image that no container uses, and everyone is refunded, Bob too. What is
     // public stays.

@@ -31,7 +31,9 @@ pub(crate) async fn refused(person: &Person, query: &str) -> String {
 /// Signing in fails, and does not say why.
 pub(crate) async fn cannot_sign_in(gateway: &Process, name: &str, password: &str) {
     let input = json!({"input": {"name": name, "password": password}});
-    let answer = Client::new(&gateway.address, None).ask(SIGN_IN, input).await;
+    let answer = Client::new(&gateway.address, None)
+        .ask(SIGN_IN, input)
+        .await;
     let payload = &answer["signIn"];
     assert_eq!(payload["token"], Value::Null, "{payload}");
     assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
@@ -61,7 +63,9 @@ impl Person {
 
     pub(crate) async fn sign_in(gateway: &Process, name: &str, password: &str) -> Self {
         let input = json!({"input": {"name": name, "password": password}});
-        let answer = Client::new(&gateway.address, None).ask(SIGN_IN, input).await;
+        let answer = Client::new(&gateway.address, None)
+            .ask(SIGN_IN, input)
+            .await;
         let payload = &answer["signIn"];
         assert_eq!(payload["userErrors"], json!([]));
         assert_eq!(payload["user"]["name"], name);
@@ -77,7 +81,8 @@ impl Person {
 
     /// The image of a job.
     pub(crate) async fn image_of(&self, job: &str) -> Value {
-        let query = "query($id: ID!) { job(id: $id) { image { id imageId charge visibility state } } }";
+        let query =
+            "query($id: ID!) { job(id: $id) { image { id imageId charge visibility state } } }";
         self.client.ask(query, json!({"id": job})).await["job"]["image"].take()
     }
 
@@ -98,15 +103,17 @@ impl Person {
 
     /// The images in their list.
     pub(crate) async fn images(&self) -> Vec<Value> {
-        let answer = self.client.ask("{ images { nodes { id } } }", json!({})).await;
+        let answer = self
+            .client
+            .ask("{ images { nodes { id } } }", json!({}))
+            .await;
         answer["images"]["nodes"].as_array().unwrap().clone()
     }
 
     /// Whether `image(id:)` or `job(id:)` finds it, and `node(id:)` the same.
     pub(crate) async fn sees(&self, what: &str, wanted: &Value) -> bool {
-        let query = format!(
-            "query($id: ID!) {{ found: {what}(id: $id) {{ id }} node(id: $id) {{ id }} }}"
-        );
+        let query =
+            format!("query($id: ID!) {{ found: {what}(id: $id) {{ id }} node(id: $id) {{ id }} }}");
         let answer = self.client.ask(&query, json!({"id": wanted})).await;
         assert_eq!(answer["found"], answer["node"]);
         answer["found"] != Value::Null
@@ -163,7 +170,8 @@ impl Person {
         let query = "mutation($input: GrantCreditsInput!) {
             grantCredits(input: $input) { user { id } ledgerEntry { amount } userErrors { code message } }
         }";
-        let input = json!({"userId": user, "amount": amount, "reason": "it is due", "idempotencyKey": key});
+        let input =
+            json!({"userId": user, "amount": amount, "reason": "it is due", "idempotencyKey": key});
         self.client.ask(query, json!({"input": input})).await["grantCredits"].take()
     }
 
@@ -187,7 +195,8 @@ impl Person {
 
     /// Removes every private image that is not in use; the ids of the removals.
     pub(crate) async fn sweeps(&self) -> Vec<String> {
-        let query = "mutation { sweepImages(input: {}) { jobs { id } userErrors { code message } } }";
+        let query =
+            "mutation { sweepImages(input: {}) { jobs { id } userErrors { code message } } }";
         let answer = self.client.ask(query, json!({})).await;
         ids(&answer["sweepImages"])
     }

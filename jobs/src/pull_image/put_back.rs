@@ -1,4 +1,4 @@
-//! A tag that a pull moved, and whose pull then came to nothing, goes back to where it was.
+//! A tag that a pull set, and whose pull then came to nothing, goes back to where it was, or away.
 
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use wharfinger_entity::{ImageReference, engine_image, image, job};
@@ -6,17 +6,18 @@ use wharfinger_entity::{ImageReference, engine_image, image, job};
 use crate::custody;
 use crate::engine::Engine;
 use crate::reconcile::ReconcileError;
+use crate::remove_image::run::remove_tag;
 use crate::services::Services;
 
-/// Puts the tag back that this pull, which has ended without its image, may have moved: unless somebody holds what it
-/// means now, or another pull of it is under way.
+/// Puts the tag back that this pull, which has ended without its image, may have moved, and takes it off where it meant
+/// nothing before: unless somebody holds what it means now, or another pull of it is under way.
 pub(crate) async fn put_back(
     services: &Services,
     engine: &Engine,
     job: &job::Model,
 ) -> Result<(), ReconcileError> {
-    let before = job.tag_before.as_deref().unwrap_or_default();
-    let (Some(engine_image_id), false) = (job.engine_image_id, before.is_empty()) else {
+    let (Some(engine_image_id), Some(before)) = (job.engine_image_id, job.tag_before.as_deref())
+    else {
         return Ok(());
     };
     let reference = job.reference.parse::<ImageReference>().ok();
@@ -46,6 +47,9 @@ pub(crate) async fn put_back(
             || custody::is_meant(services.db.write(), engine_image_id, Some(job.id)).await?
         {
             return Ok(());
+        }
+        if before.is_empty() {
+            return remove_tag(services, engine, &row, &job.reference).await;
         }
         let means = engine.inspect(&job.reference).await?;
         if means.is_some_and(|image| image.id == row.image_id)

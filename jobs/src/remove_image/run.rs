@@ -1,6 +1,6 @@
 //! What a worker does with a removal.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
@@ -10,6 +10,7 @@ use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::remove_image::settle;
+use crate::services::Services;
 use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
@@ -90,7 +91,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         .iter()
         .any(|other| other.reference == holding.reference)
     {
-        remove_tag(run, &row, &holding.reference).await?;
+        remove_tag::<RunError>(services, engine, &row, &holding.reference).await?;
     }
     Ok(Fate::Stays)
 }
@@ -98,7 +99,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
 /// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,
 /// never with force. An image that somebody outside Wharfinger has tagged since stays: it is theirs now.
 pub(crate) async fn remove(
-    services: &crate::services::Services,
+    services: &Services,
     engine: &Engine,
     row: &engine_image::Model,
 ) -> Result<Fate, RunError> {
@@ -135,7 +136,7 @@ pub(crate) async fn remove(
         image.repo_tags.into_iter().partition(is_ours);
     if !foreign.is_empty() {
         for name in &names {
-            untag(engine, name, row).await?;
+            untag::<RunError>(engine, name, row).await?;
         }
         tracing::info!(image = %row.image_id, names = ?foreign, "others have named the image: it stays on the engine");
         return Ok(Fate::Foreign);
@@ -151,7 +152,7 @@ pub(crate) async fn remove(
         .filter(|name| !name.contains('@'))
         .skip(1);
     for name in others.into_iter().chain(further_tags) {
-        untag(engine, &name, row).await?;
+        untag::<RunError>(engine, &name, row).await?;
     }
     match engine.remove_by_id(&row.image_id).await {
         Ok(_) => Ok(Fate::Gone),
@@ -165,7 +166,11 @@ pub(crate) async fn remove(
 }
 
 /// Takes a name off the image, if it still means this image: it may have moved since it was looked at.
-async fn untag(engine: &Engine, name: &str, row: &engine_image::Model) -> Result<(), RunError> {
+async fn untag<E: From<EngineError>>(
+    engine: &Engine,
+    name: &str,
+    row: &engine_image::Model,
+) -> Result<(), E> {
     let means = engine.inspect(name).await?;
     if means.is_some_and(|image| image.id == row.image_id) {
         engine.untag(name).await?;
@@ -175,18 +180,19 @@ async fn untag(engine: &Engine, name: &str, row: &engine_image::Model) -> Result
 
 /// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
 /// the engine deletes an image with its last name.
-async fn remove_tag(
-    run: &JobRun,
+pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError>>(
+    services: &Services,
+    engine: &Engine,
     row: &engine_image::Model,
     reference: &str,
-) -> Result<(), RunError> {
+) -> Result<(), E> {
     let brought = engine_tag::Entity::find()
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(engine_tag::Column::Reference.eq(reference))
         .filter(engine_tag::Column::Brought.eq(true))
-        .one(run.parts.services.db.read())
+        .one(services.db.read())
         .await?;
-    let Some(image) = run.parts.engine.inspect(&row.image_id).await? else {
+    let Some(image) = engine.inspect(&row.image_id).await? else {
         return Ok(());
     };
     let resolves = image
@@ -194,7 +200,7 @@ async fn remove_tag(
         .iter()
         .any(|tag| same_reference(tag, reference));
     if brought.is_some() && resolves && image.repo_tags.len() > 1 {
-        untag(&run.parts.engine, reference, row).await?;
+        untag::<E>(engine, reference, row).await?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ const SAMPLE: Duration = Duration::from_millis(20);
 
 /// A gateway hands its requests to a pool of connections; so many at a time ask for one here, from every user in turn.
 /// What waits for its turn is this test's own queue, and no request yet.
-const REQUESTS_AT_A_TIME: usize = 200;
+const REQUESTS_AT_A_TIME: usize = 100;
 
 /// Longer than all of it takes on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(10);

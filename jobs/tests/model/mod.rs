@@ -36,8 +36,9 @@ const MANY: u32 = 10_000;
 const FIXED: u32 = 25;
 const SEEDS: [u64; 2] = [1, 2];
 
-/// Attempts at a smaller sequence that fails too.
+/// Attempts at a smaller sequence that fails too, and milliseconds for all of them.
 const SHRINKS: u32 = 300;
+const SHRINK_TIME: u32 = 120_000;
 
 /// New ones every time.
 #[test]
@@ -104,6 +105,7 @@ fn check(shape: Shape, seed: u64, cases: u32) {
     let config = Config {
         cases,
         max_shrink_iters: SHRINKS,
+        max_shrink_time: SHRINK_TIME,
         failure_persistence: None,
         ..Config::default()
     };
@@ -118,7 +120,14 @@ fn check(shape: Shape, seed: u64, cases: u32) {
             let (db, _database) = databases.one().await;
             run::run(db, &operations).await
         });
-        ran.map_err(TestCaseError::fail)
+        ran.map_err(|wrong| {
+            let step = wrong.lines().next().unwrap_or_default();
+            println!(
+                "WHARFINGER_MODEL_SEED={seed}: a sequence of {} fails at {step}",
+                operations.len()
+            );
+            TestCaseError::fail(wrong)
+        })
     });
     match outcome {
         Ok(()) => {}

@@ -29,7 +29,7 @@ use crate::support::stand_in::PullFault;
 
 /// How long the real thing may take to look like the model: what is done after a job's end, or by the reconciler, is
 /// announced by nothing.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How soon it is looked again.
 const LOOK: Duration = Duration::from_millis(3);
@@ -155,8 +155,11 @@ impl Run {
                 return Ok(());
             }
             if Instant::now() > until {
-                let expected: Vec<Seen> = self.models.iter().map(Seen::of_model).collect();
-                return Err(format!("expected {expected:#?}\nseen {seen:#?}"));
+                let expected = Seen::of_model(&self.models[0]);
+                let others = self.models.len() - 1;
+                return Err(format!(
+                    "seen {seen:#?}\nexpected {expected:#?}, or {others} others"
+                ));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -342,7 +345,9 @@ impl Run {
                     return;
                 };
                 let known = &model.hosts[host];
-                if known.paused || known.expected.contains(&number) || known.unsure.contains(&number)
+                if known.paused
+                    || known.expected.contains(&number)
+                    || known.unsure.contains(&number)
                 {
                     return;
                 }

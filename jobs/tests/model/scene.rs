@@ -42,13 +42,13 @@ pub(crate) const OPERATORS_NAME: &str = "operator/keep";
 pub(crate) const MINIMUM: i64 = 1_000_000;
 
 /// Attempts of one acceptance.
-pub(crate) const ATTEMPTS: i32 = 3;
+pub(crate) const ATTEMPTS: u16 = 3;
 
 /// Unfinished jobs of one user.
-pub(crate) const LIVE_JOBS: usize = 4;
+pub(crate) const LIVE_JOBS: u16 = 4;
 
 /// Pulls of one user in an hour.
-pub(crate) const PULLS_AN_HOUR: usize = 9;
+pub(crate) const PULLS_AN_HOUR: u16 = 9;
 
 /// An image of the scene.
 pub(crate) fn image(number: usize) -> Image {
@@ -65,7 +65,7 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
             minimum_to_pull: Credits::from_micro(MINIMUM),
         },
         retry: RetrySettings {
-            max_attempts: ATTEMPTS as u32,
+            max_attempts: ATTEMPTS.into(),
             base_delay: Duration::ZERO,
             max_delay: Duration::ZERO,
         },
@@ -83,8 +83,8 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
         },
         reconcile: ReconcileSettings { interval: never },
         limits: LimitSettings {
-            live_jobs_per_user: LIVE_JOBS as u32,
-            pulls_per_hour_per_user: PULLS_AN_HOUR as u32,
+            live_jobs_per_user: LIVE_JOBS.into(),
+            pulls_per_hour_per_user: PULLS_AN_HOUR.into(),
             requests_per_second: 0,
             request_body: 0,
             operations_per_socket: 0,

@@ -136,7 +136,15 @@ impl Account {
                         Does::Remove(_) => JobKind::RemoveImage,
                     };
                     let error = job.error;
-                    Job::new(job.host, job.tag, kind, job.state, error, job.held, job.attempt)
+                    Job::new(
+                        job.host,
+                        job.tag,
+                        kind,
+                        job.state,
+                        error,
+                        job.held,
+                        job.attempt,
+                    )
                 })
                 .collect(),
             ),
@@ -171,12 +179,19 @@ impl Account {
         let host_of = |id: Uuid| world.hosts.iter().position(|host| host.id == id).unwrap();
         let mut held = Vec::new();
         for (_, ImageView { image, engine }) in images.unwrap().items {
-            let (host, tag) = (host_of(image.host_id), world.tag_of(&image.reference).unwrap());
+            let (host, tag) = (
+                host_of(image.host_id),
+                world.tag_of(&image.reference).unwrap(),
+            );
             if image.state == ImageState::Held {
                 ids.insert((user, host, tag), image.id);
             }
             let (meant, edition) = world.editions[&image.digest.unwrap()];
-            assert_eq!(Some(meant), number_of(&engine.image_id), "digest and image id");
+            assert_eq!(
+                Some(meant),
+                number_of(&engine.image_id),
+                "digest and image id"
+            );
             held.push(Held {
                 host,
                 tag,
@@ -232,7 +247,7 @@ impl Job {
             tag,
             kind,
             state,
-            error: error.map(|error| error.as_str()),
+            error: error.map(JobErrorCode::as_str),
             held,
             attempt: (HOSTS[host] == 1).then_some(attempt),
         }

@@ -121,7 +121,10 @@ impl Model {
         if !self.hosts[host].images.contains_key(&image) {
             return;
         }
-        let holders: Vec<usize> = self.holders(host, image).map(|(number, _)| number).collect();
+        let holders: Vec<usize> = self
+            .holders(host, image)
+            .map(|(number, _)| number)
+            .collect();
         for number in &holders {
             self.end_holding(*number, ImageState::Lost);
         }
@@ -147,10 +150,9 @@ impl Model {
     }
 
     /// An image that Wharfinger brought and nobody holds or means leaves the engine.
-    pub(super) fn tidy(&mut self, host: usize, image: usize) {
+    pub(crate) fn tidy(&mut self, host: usize, image: usize) {
         let brought = self.hosts[host].images.get(&image) == Some(&true);
-        let wanted =
-            self.holders(host, image).next().is_some() || self.is_meant(host, image, None);
+        let wanted = self.holders(host, image).next().is_some() || self.is_meant(host, image, None);
         if brought && !wanted {
             self.hosts[host].take_off(image);
         }

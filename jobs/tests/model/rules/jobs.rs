@@ -5,7 +5,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 use super::super::operation::Fault;
 use super::super::scene::IMAGES;
 use super::engine::Fate;
-use super::{Does, Holding, Model, Name};
+use super::{Before, Does, Holding, Model, Name};
 
 /// What goes wrong on the way, and how often it still will.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +92,17 @@ impl Model {
         }
     }
 
+    /// A removal that finds the image wanted by somebody else leaves the engine as it is.
+    pub(crate) fn run_without_engine(&mut self, number: usize) {
+        if let Does::Remove(holding) = self.jobs[number].does
+            && !self.jobs[number].state.is_final()
+        {
+            self.jobs[number].attempt += 1;
+            self.end_holding(holding, ImageState::Released);
+            self.end_job(number, JobState::Succeeded, None);
+        }
+    }
+
     pub(crate) fn end_job(&mut self, number: usize, state: JobState, error: Option<JobErrorCode>) {
         let job = &mut self.jobs[number];
         job.state = state;
@@ -161,7 +172,9 @@ impl Model {
         let job = &mut self.jobs[number];
         job.held = expected.clamp(0, most);
         job.means = Some(image);
-        job.tag_before.get_or_insert(before);
+        if job.tag_before == Before::Unknown {
+            job.tag_before = before.map_or(Before::Nothing, Before::Image);
+        }
         Ok((image, edition))
     }
 
@@ -240,18 +253,20 @@ impl Model {
     /// A tag that a pull set in vain means again what it meant, unless somebody holds what it means now.
     fn put_back(&mut self, number: usize, image: usize) {
         let (host, tag) = (self.jobs[number].host, self.jobs[number].tag);
-        let before = self.jobs[number].tag_before.flatten();
-        let held = self.holders(host, image).any(|(_, holding)| holding.tag == tag);
-        if held || before == Some(image) || self.is_meant(host, image, Some(number)) {
+        let before = self.jobs[number].tag_before;
+        let held = self
+            .holders(host, image)
+            .any(|(_, holding)| holding.tag == tag);
+        if held || before == Before::Image(image) || self.is_meant(host, image, Some(number)) {
             return;
         }
         let engine = &mut self.hosts[host];
         match before {
-            Some(before) if engine.images.contains_key(&before) => {
+            Before::Image(before) if engine.images.contains_key(&before) => {
                 engine.names.insert(Name::Tag(tag), before);
             }
-            Some(_) => {}
-            None => engine.take_tag(tag, image),
+            Before::Image(_) | Before::Unknown => {}
+            Before::Nothing => engine.take_tag(tag, image),
         }
     }
 

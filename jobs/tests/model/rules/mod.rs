@@ -59,9 +59,18 @@ pub(crate) struct Job {
     /// The image that it was found to be about.
     pub(crate) means: Option<usize>,
     /// What the tag meant on the engine before this acceptance touched it.
-    pub(crate) tag_before: Option<Option<usize>>,
+    pub(crate) tag_before: Before,
     /// Grows with every acceptance.
     pub(crate) ordinal: usize,
+}
+
+/// What a tag meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nobody has looked.
+    Unknown,
+    Nothing,
+    Image(usize),
 }
 
 /// What a job does.
@@ -128,9 +137,12 @@ impl Model {
 
     /// Every live holding of an image on a host.
     fn holders(&self, host: usize, image: usize) -> impl Iterator<Item = (usize, &Holding)> {
-        self.holdings.iter().enumerate().filter(move |(_, holding)| {
-            holding.state == ImageState::Held && (holding.host, holding.image) == (host, image)
-        })
+        self.holdings
+            .iter()
+            .enumerate()
+            .filter(move |(_, holding)| {
+                holding.state == ImageState::Held && (holding.host, holding.image) == (host, image)
+            })
     }
 
     /// Whether a live pull, apart from one, is about an image.
@@ -149,7 +161,9 @@ impl Model {
         let Holding {
             user, host, image, ..
         } = self.holdings[number];
-        let last = !self.holders(host, image).any(|(_, other)| other.user == user);
+        let last = !self
+            .holders(host, image)
+            .any(|(_, other)| other.user == user);
         if last && let Some(paid) = self.payments.remove(&(user, host, image)) {
             self.ledgers[user].push(paid);
         }

@@ -5,7 +5,7 @@ use wharfinger_entity::{ImageState, JobState};
 use wharfinger_jobs::error::UserErrorCode;
 
 use super::super::scene::{ATTEMPTS, LIVE_JOBS, MINIMUM, PULLS_AN_HOUR};
-use super::{Asked, Does, Job, Model};
+use super::{Asked, Before, Does, Job, Model};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -100,8 +100,8 @@ impl Model {
         job.ordinal = ordinal;
         job.state = JobState::Queued;
         job.error = None;
-        job.max_attempts = job.attempt + ATTEMPTS;
-        job.tag_before = None;
+        job.max_attempts = job.attempt + i32::from(ATTEMPTS);
+        job.tag_before = Before::Unknown;
         Ok(number)
     }
 
@@ -138,7 +138,7 @@ impl Model {
 
     fn within_limits(&self, user: usize, now: i64) -> Result<(), UserErrorCode> {
         let live = self.live_jobs(user).count();
-        if live >= LIVE_JOBS || self.pulls_lately(user, now) >= PULLS_AN_HOUR {
+        if live >= LIVE_JOBS.into() || self.pulls_lately(user, now) >= PULLS_AN_HOUR.into() {
             return Err(UserErrorCode::TooManyJobs);
         }
         Ok(())
@@ -155,10 +155,10 @@ impl Model {
             error: None,
             held: 0,
             attempt: 0,
-            max_attempts: ATTEMPTS,
+            max_attempts: ATTEMPTS.into(),
             created_at: now,
             means: None,
-            tag_before: None,
+            tag_before: Before::Unknown,
             ordinal: 0,
         });
         let job = self.jobs.len() - 1;

@@ -19,10 +19,13 @@ impl Run {
     pub(super) async fn at_once(&mut self, items: &[Item]) -> Result<(), String> {
         let actions: Vec<Action> = items.iter().filter_map(|item| self.action(item)).collect();
         let now = self.world.services.clock.now().micros();
+        let beside_a_pull = actions
+            .iter()
+            .any(|action| matches!(action, Action::Pull { .. } | Action::PullAndCancel { .. }));
         let mut possible: Vec<Model> = Vec::new();
         for model in &self.models {
             for order in orders(&actions) {
-                for end in ends(model, &order, now) {
+                for end in ends(model, &order, now, beside_a_pull) {
                     if !possible.contains(&end) {
                         possible.push(end);
                     }
@@ -51,8 +54,8 @@ impl Run {
         let now = self.world.services.clock.now().micros();
         let model = &self.models[0];
         let free = |user: usize| {
-            model.pulls_lately(user, now) + 4 <= PULLS_AN_HOUR
-                && model.live_jobs(user).count() + 4 <= LIVE_JOBS
+            model.pulls_lately(user, now) + 4 <= PULLS_AN_HOUR.into()
+                && model.live_jobs(user).count() + 4 <= LIVE_JOBS.into()
         };
         match *item {
             Item::Pull { user, tag } => free(user).then_some(Action::Pull { user, tag }),
@@ -115,24 +118,39 @@ fn late(
 }
 
 /// Every model that may come of doing these in this order.
-fn ends(model: &Model, order: &[Action], now: i64) -> Vec<Model> {
+fn ends(model: &Model, order: &[Action], now: i64, beside_a_pull: bool) -> Vec<Model> {
     let mut ends = vec![model.clone()];
     for action in order {
         ends = ends
             .into_iter()
-            .flat_map(|model| after(model, *action, now))
+            .flat_map(|model| after(model, *action, now, beside_a_pull))
             .collect();
+    }
+    for model in &mut ends {
+        for action in order {
+            if let Action::Remove { image, .. } = action
+                && let Some(holding) = model.holding_with(*image)
+            {
+                model.tidy(BUSY, model.holdings[holding].image);
+            }
+        }
     }
     ends
 }
 
-fn after(mut model: Model, action: Action, now: i64) -> Vec<Model> {
+fn after(mut model: Model, action: Action, now: i64, beside_a_pull: bool) -> Vec<Model> {
     match action {
         Action::Restart => model.reconcile(BUSY),
         Action::Remove { user, image } => {
             let holding = model.holding_with(image);
             if let Ok(job) = model.remove(user, holding, None, now) {
+                let mut left = model.clone();
                 model.run(job, Faults::default());
+                // A pull that is about to bring the image keeps it there, and with it its last name.
+                if beside_a_pull {
+                    left.run_without_engine(job);
+                    return vec![left, model];
+                }
             }
         }
         Action::Pull { user, tag } => {

@@ -62,7 +62,9 @@ fn of_image(parts: &Parts, method: &str, path: &str, query: &Query) -> Response 
         ("DELETE", _) => match store.remove(name) {
             Ok(deleted) => {
                 drop(store);
-                deleted.iter().for_each(|id| parts.tell("delete", id));
+                for id in &deleted {
+                    parts.tell("delete", id);
+                }
                 let untagged = json!({"Untagged": name});
                 let deleted = deleted.iter().map(|id| json!({"Deleted": id}));
                 Json(std::iter::once(untagged).chain(deleted).collect::<Vec<_>>()).into_response()
