@@ -101,7 +101,7 @@ impl Model {
         Self {
             ledgers: USERS.iter().map(|credits| vec![*credits]).collect(),
             hosts: vec![Host::default(); HOSTS.len()],
-            registry: BTreeMap::from([(0, (0, 0)), (1, (0, 0)), (2, (2, 0))]),
+            registry: BTreeMap::from([(0, (2, 0)), (1, (2, 0)), (2, (0, 0))]),
             jobs: Vec::new(),
             holdings: Vec::new(),
             payments: BTreeMap::new(),
