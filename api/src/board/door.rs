@@ -13,8 +13,7 @@ use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::authenticate;
 use wharfinger_jobs::services::Services;
 
-/// The console's session. Cookies do not tell ports apart, so it reaches the board too.
-const SESSION: &str = "whf_session";
+use crate::cookie;
 
 /// How a browser is asked.
 const ASK: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;
@@ -29,7 +28,7 @@ pub(super) async fn guard(
         return asked("sign in as an administrator: any name, and an API token as the password\n");
     };
     match authenticate(&services.db, &token, services.clock.now()).await {
-        Ok(Some(user)) if user.role == Role::Admin => {}
+        Ok(Some(found)) if found.user.role == Role::Admin => {}
         Ok(Some(_)) => {
             let message = "only an administrator may see the board\n";
             return (StatusCode::FORBIDDEN, message).into_response();
@@ -55,7 +54,8 @@ fn asked(message: &'static str) -> Response {
     (StatusCode::UNAUTHORIZED, ask, message).into_response()
 }
 
-/// The token of a request: what it says itself goes before the session.
+/// The token of a request: what it says itself goes before the console's session. Cookies do not tell ports apart, so that
+/// reaches the board too.
 fn token(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
@@ -67,13 +67,7 @@ fn token(headers: &HeaderMap) -> Option<String> {
             None
         };
     }
-    let cookies = headers.get_all(header::COOKIE).into_iter();
-    cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(name, _)| *name == SESSION)
-        .map(|(_, value)| value.to_owned())
+    cookie::session(headers).map(str::to_owned)
 }
 
 /// The password of HTTP Basic (RFC 7617): after the first colon.
