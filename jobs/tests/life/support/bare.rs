@@ -72,7 +72,7 @@ impl Bare {
             storage_total: Set(Some(10_000_000_000)),
             concurrency: Set(1),
             created_at: Set(now),
-            last_seen_at: Set(Some(now.after(LATER))),
+            last_seen_at: Set(Some(now.after(2 * LATER))),
         };
         change(&mut host);
         host.insert(self.services.db.write()).await.unwrap().id
