@@ -10,7 +10,7 @@ use crate::graphql::types::{Host, UserError};
 
 /// Hosts: drained, and let back in.
 #[derive(Default)]
-pub struct HostMutation;
+pub(super) struct HostMutation;
 
 /// Whether new jobs may be placed on a host.
 #[derive(InputObject)]

@@ -15,7 +15,7 @@ use crate::measure;
 
 /// Jobs: asked for, stopped, run again.
 #[derive(Default)]
-pub struct JobMutation;
+pub(super) struct JobMutation;
 
 /// An image to be pulled.
 #[derive(InputObject)]

@@ -14,7 +14,7 @@ use crate::graphql::types::{Job, Queue, UserError};
 
 /// Queues, dead letters and the clean-up: administrators only.
 #[derive(Default)]
-pub struct QueueMutation;
+pub(super) struct QueueMutation;
 
 /// A queue to be paused or resumed.
 #[derive(InputObject)]

@@ -12,7 +12,7 @@ use crate::graphql::types::{RegistryCredential, UserError};
 
 /// Logins at private registries: saved and deleted by their users.
 #[derive(Default)]
-pub struct RegistryCredentialMutation;
+pub(super) struct RegistryCredentialMutation;
 
 /// A login to be kept.
 #[derive(InputObject)]

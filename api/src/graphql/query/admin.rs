@@ -9,7 +9,7 @@ use crate::graphql::types::{AuditEntryConnection, AuditFilter, Queue};
 
 /// What administrators ask.
 #[derive(Default)]
-pub struct AdminQuery;
+pub(super) struct AdminQuery;
 
 #[Object]
 impl AdminQuery {

@@ -23,7 +23,7 @@ const MAX_NODES: usize = 100;
 
 /// What every user asks.
 #[derive(Default)]
-pub struct UserQuery;
+pub(super) struct UserQuery;
 
 #[Object]
 impl UserQuery {

@@ -134,16 +134,6 @@ impl Subscription {
         error
     }
 
-    /// Waits until the gateway closes the socket.
-    pub(crate) async fn closed(&mut self) {
-        loop {
-            let message = soon("the socket closes", self.socket.next()).await;
-            if !matches!(message, Some(Ok(Message::Text(_) | Message::Ping(_)))) {
-                return;
-            }
-        }
-    }
-
     async fn send(&mut self, message: Value) {
         let text = Message::text(message.to_string());
         self.socket.send(text).await.unwrap();

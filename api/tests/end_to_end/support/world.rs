@@ -79,11 +79,6 @@ impl World {
             .map_or_else(|| format!("sqlite://{}", file.display()), ToOwned::to_owned)
     }
 
-    /// Where the processes keep their files.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
     /// The program with these arguments and nothing but this world's settings in its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
