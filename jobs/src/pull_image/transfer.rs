@@ -4,7 +4,7 @@ use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::resolve::{login_failure, registry_failure};
 use super::run::pinned;
-use crate::engine::{EngineLogin, PullName};
+use crate::engine::{EngineError, EngineLogin, PullName};
 use crate::error::JobFailure;
 use crate::progress::ProgressTracker;
 use crate::registry::Manifest;
@@ -50,7 +50,7 @@ pub(super) async fn transfer(
         run.report(snapshot);
         match ended {
             Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => return Err(engine_failure(&error).into()),
+            Some(Err(error)) => return Err(transfer_failure(&error).into()),
             None => {}
         }
         let changed = tokio::time::timeout(stall, state.changed()).await;
@@ -100,4 +100,15 @@ async fn prepare(
         return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
     };
     Ok(Some(login.for_engine(registry)))
+}
+
+/// The registry had the manifest a moment ago. An engine that misses something in the middle of a pull may have had the
+/// image deleted under its hands; whether the registry has it no more, the next attempt finds out before anything else.
+fn transfer_failure(error: &EngineError) -> JobFailure {
+    match error {
+        EngineError::NotFound(message) => {
+            JobFailure::retry(JobErrorCode::ImageNotFound, message.clone())
+        }
+        error => engine_failure(error),
+    }
 }
