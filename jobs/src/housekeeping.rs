@@ -51,7 +51,7 @@ impl Housekeeping {
             Ok(0) => {}
             Ok(_) => services.wake.notify_one(),
             Err(error) => {
-                tracing::warn!(%error, "could not look for hosts that pulls have to leave")
+                tracing::warn!(%error, "could not look for hosts that pulls have to leave");
             }
         }
         if let Err(error) = give_up_lost_hosts(services).await {

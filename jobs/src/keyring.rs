@@ -86,7 +86,7 @@ impl Keyring {
     pub fn generate() -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; KEY_LENGTH]);
         rand::rng().fill_bytes(&mut *bytes);
-        Zeroizing::new(hex::encode(&*bytes))
+        Zeroizing::new(hex::encode(*bytes))
     }
 
     /// Which key encrypts.

@@ -47,12 +47,9 @@ pub async fn retry_dead_jobs(
     actor: &Actor,
     which: &DeadJobs,
 ) -> Result<Redriven, ServiceError> {
-    let limit = match usize::try_from(which.limit) {
-        Ok(limit @ 1..=MOST) => limit,
-        _ => {
-            let message = format!("`limit` is {}: it can be 1 to {MOST}", which.limit);
-            return Err(UserError::new(UserErrorCode::InvalidInput, "limit", message).into());
-        }
+    let Ok(limit @ 1..=MOST) = usize::try_from(which.limit) else {
+        let message = format!("`limit` is {}: it can be 1 to {MOST}", which.limit);
+        return Err(UserError::new(UserErrorCode::InvalidInput, "limit", message).into());
     };
     let host_id = match &which.queue {
         Some(queue) => Some(of_queue(services.db.read(), queue).await?.id),
@@ -83,7 +80,7 @@ pub async fn retry_dead_jobs(
     }
 }
 
-/// The next dead letters. UUIDv7s sort by age.
+/// The next dead letters. `UUIDv7`s sort by age.
 async fn dead_after(
     services: &Services,
     host_id: Option<Uuid>,

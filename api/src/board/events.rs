@@ -16,7 +16,7 @@ use wharfinger_jobs::services::Services;
 use crate::graphql::Kind;
 
 /// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again.
-pub(super) async fn stream(
+pub(super) fn stream(
     services: Services,
     stop: CancellationToken,
 ) -> Sse<impl Stream<Item = Result<Line, Infallible>>> {

@@ -10,12 +10,13 @@ use sha2::{Digest as _, Sha256};
 /// styles as it draws, and its `<base>` is its own.
 pub(super) fn content_security_policy() -> HeaderValue {
     let page = ServeUI::get_file("index.html").and_then(|file| file.contents_utf8());
-    let hashes: String = inline_scripts(page.unwrap_or_default())
-        .map(|script| {
-            let hash = BASE64_STANDARD.encode(Sha256::digest(script));
-            format!(" 'sha256-{hash}'")
-        })
-        .collect();
+    let hashes = inline_scripts(page.unwrap_or_default())
+        .fold(String::new(), |mut hashes, script| {
+            hashes.push_str(" 'sha256-");
+            hashes.push_str(&BASE64_STANDARD.encode(Sha256::digest(script)));
+            hashes.push('\'');
+            hashes
+        });
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{hashes}; style-src 'self' 'unsafe-inline'; \
          img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'self'; \

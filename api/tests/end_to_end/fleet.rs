@@ -83,8 +83,8 @@ async fn a_login_is_saved_used_listed_and_deleted_and_never_shown() {
     // The key is the owner's own, made once, and good after a restart.
     let key = world.data_dir().join("secret_key");
     let made = std::fs::read_to_string(&key).unwrap();
-    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let permissions = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(permissions & 0o777, 0o600);
     gateway.terminate();
     assert!(gateway.ended().await.success());
     let log = gateway.said().join("\n");

@@ -31,7 +31,7 @@ pub(super) async fn transfer(
     let (transfer, joined) =
         run.parts
             .transfers
-            .join(&run.parts.engine, &pinned, &name, login, tracker);
+            .join(&run.parts.engine, &pinned, &name, login.as_ref(), tracker);
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);

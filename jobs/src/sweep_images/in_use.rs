@@ -1,7 +1,7 @@
 //! Which images containers use, as workers see it.
 //!
 //! Only the engine knows, and a sweep is asked for where no engine can be reached. So each worker writes it down at every
-//! look at its engine. A container that came since makes the removal fail with IMAGE_IN_USE, and nothing is lost by it.
+//! look at its engine. A container that came since makes the removal fail with `IMAGE_IN_USE`, and nothing is lost by it.
 
 use std::collections::HashSet;
 

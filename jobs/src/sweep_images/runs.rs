@@ -121,27 +121,23 @@ pub async fn due(
     };
     let now = services.clock.now();
     let run = loop {
-        match of(services, instant).await? {
-            Some(run) => match take_over(services, &run, schedule, runner, now).await? {
+        if let Some(run) = of(services, instant).await? {
+            match take_over(services, &run, schedule, runner, now).await? {
                 Take::Taken => break run.id,
                 Take::Over => return Ok(Due::Nothing),
                 Take::Elsewhere(until) => return Ok(Due::Elsewhere(until)),
-            },
-            None => {
-                let known = is_known(services, &schedule.schedule).await?;
-                if known && now.since(instant) > schedule.catch_up {
-                    tracing::warn!(
-                        "the last scheduled clean-up was missed, and it is too late for it"
-                    );
-                    return Ok(Due::Nothing);
-                }
-                match begin(services, schedule, instant, known.then_some(runner), now).await? {
-                    Some(id) if known => break id,
-                    Some(_) => return Ok(Due::Nothing),
-                    // Somebody was quicker: look at theirs.
-                    None => {}
-                }
             }
+        }
+        let known = is_known(services, &schedule.schedule).await?;
+        if known && now.since(instant) > schedule.catch_up {
+            tracing::warn!("the last scheduled clean-up was missed, and it is too late for it");
+            return Ok(Due::Nothing);
+        }
+        match begin(services, schedule, instant, known.then_some(runner), now).await? {
+            Some(id) if known => break id,
+            Some(_) => return Ok(Due::Nothing),
+            // Somebody was quicker: look at theirs.
+            None => {}
         }
     };
     sweep(services, run, runner).await
@@ -281,12 +277,12 @@ async fn change(
     runner: Uuid,
     changes: sweep_run::ActiveModel,
 ) -> Result<bool, DbErr> {
-    let changed = sweep_run::Entity::update_many()
+    let done = sweep_run::Entity::update_many()
         .set(changes)
         .filter(sweep_run::Column::Id.eq(run))
         .filter(sweep_run::Column::Runner.eq(runner))
         .filter(sweep_run::Column::FinishedAt.is_null())
         .exec(services.db.write())
         .await?;
-    Ok(changed.rows_affected == 1)
+    Ok(done.rows_affected == 1)
 }

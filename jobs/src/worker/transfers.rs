@@ -58,7 +58,7 @@ impl Transfers {
         engine: &Engine,
         reference: &str,
         name: &PullName,
-        login: Option<EngineLogin>,
+        login: Option<&EngineLogin>,
         tracker: ProgressTracker,
     ) -> (Arc<Transfer>, bool) {
         let mut transfers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ impl Transfers {
         let (sender, state) = watch::channel(first);
         let span = engine.pull_span();
         let place = TraceContext::of(&span);
-        let following = follow(engine.pull(name, login.as_ref()), tracker, sender);
+        let following = follow(engine.pull(name, login), tracker, sender);
         let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,

@@ -155,10 +155,11 @@ impl Stage {
             };
             *holder = create_user(&db, &new, now).await.unwrap().id;
         }
+        let worker = settings().worker;
         let mut hosts = Vec::new();
         let mut engine_images = Vec::new();
         for name in ["one", "two"] {
-            let host: host::Model = hosts::join(&db, name, 4, now).await.unwrap();
+            let host: host::Model = hosts::join(&db, name, &worker, now).await.unwrap();
             hosts.push(host.id);
             for (number, size) in SIZES.into_iter().enumerate() {
                 let row = engine_image::ActiveModel {
@@ -179,7 +180,7 @@ impl Stage {
             }
         }
         // A host that has nothing.
-        hosts.push(hosts::join(&db, "three", 4, now).await.unwrap().id);
+        hosts.push(hosts::join(&db, "three", &worker, now).await.unwrap().id);
         Self {
             db,
             holders,

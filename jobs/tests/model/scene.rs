@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharfinger_entity::Credits;
 use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, Settings,
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings, Settings,
     WorkerSettings,
 };
 
@@ -76,6 +76,7 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
             stall_timeout: Duration::from_mins(1),
             pull_timeout: Duration::from_mins(2),
             grace: Duration::from_mins(1),
+            labels: std::collections::BTreeMap::new(),
         },
         host: HostSettings {
             offline_after: never,
@@ -88,6 +89,9 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
             requests_per_second: 0,
             request_body: 0,
             operations_per_socket: 0,
+        },
+        sessions: SessionSettings {
+            lifetime: Duration::from_hours(24),
         },
     }
 }

@@ -133,7 +133,7 @@ impl QueueMutation {
                 user_errors: redriven
                     .refused
                     .into_iter()
-                    .map(|(id, error)| UserError::of_job(&Kind::Job.id(id), error))
+                    .map(|(id, error)| UserError::of_job(&Kind::Job.id(id), &error))
                     .collect(),
             },
             Err(error) => RetryDeadJobsPayload {

@@ -73,7 +73,7 @@ pub(crate) struct UserError {
 
 impl UserError {
     /// A problem with one of several jobs, which the message names.
-    pub(crate) fn of_job(id: &ID, error: error::UserError) -> Self {
+    pub(crate) fn of_job(id: &ID, error: &error::UserError) -> Self {
         Self {
             code: error.code.into(),
             message: format!("{}: {}", id.as_str(), error.message),
