@@ -17,7 +17,9 @@ pub(crate) struct Proxy {
     pub(crate) address: String,
     open: watch::Sender<bool>,
     stuck: watch::Receiver<usize>,
+    carrying: watch::Receiver<usize>,
     layers: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -28,15 +30,19 @@ impl Proxy {
         let address = listener.local_addr().unwrap().to_string();
         let (open, opened) = watch::channel(true);
         let (sender, stuck) = watch::channel(0);
+        let (carriers, carrying) = watch::channel(0);
         let layers = Arc::new(AtomicUsize::new(0));
-        let (registry, counter) = (registry.to_owned(), layers.clone());
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let (registry, counter, passed) = (registry.to_owned(), layers.clone(), bytes.clone());
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let pass = Pass {
                     open: opened.clone(),
                     stuck: sender.clone(),
+                    carrying: carriers.clone(),
                     layers: counter.clone(),
+                    bytes: passed.clone(),
                 };
                 let registry = registry.clone();
                 tokio::spawn(async move { pass.run(client, &registry).await });
@@ -46,7 +52,9 @@ impl Proxy {
             address,
             open,
             stuck,
+            carrying,
             layers,
+            bytes,
             _task: AbortOnDropHandle::new(task),
         }
     }
@@ -73,13 +81,12 @@ impl Proxy {
         super::in_time("a stuck transfer", waiting).await.unwrap();
     }
 
-    /// Waits until no connection is stuck any more: whoever pulled has hung up.
-    pub(crate) async fn given_up(&self) {
-        let mut stuck = self.stuck.clone();
-        let waiting = async { stuck.wait_for(|stuck| *stuck == 0).await.map(drop) };
-        super::in_time("the end of a stuck transfer", waiting)
-            .await
-            .unwrap();
+    /// Waits until no connection carries a layer any more, and tells how many bytes all of them have carried.
+    pub(crate) async fn given_up(&self) -> usize {
+        let mut carrying = self.carrying.clone();
+        let waiting = async { carrying.wait_for(|carrying| *carrying == 0).await.map(drop) };
+        super::in_time("the end of a transfer", waiting).await.unwrap();
+        self.bytes.load(Ordering::SeqCst)
     }
 
     /// Whether a connection is stuck.
@@ -96,7 +103,9 @@ impl Proxy {
 struct Pass {
     open: watch::Receiver<bool>,
     stuck: watch::Sender<usize>,
+    carrying: watch::Sender<usize>,
     layers: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Pass {
@@ -114,6 +123,7 @@ impl Pass {
         let answers = async {
             let mut buffer = vec![0; 16 * 1024];
             let mut passed = 0;
+            let mut carries = None;
             loop {
                 let read = from_server.read(&mut buffer).await?;
                 if read == 0 {
@@ -121,8 +131,10 @@ impl Pass {
                 }
                 if passed < FIRST_BYTES && passed + read >= FIRST_BYTES {
                     self.layers.fetch_add(1, Ordering::SeqCst);
+                    carries.get_or_insert_with(|| Stuck::count(&self.carrying));
                 }
                 passed += read;
+                self.bytes.fetch_add(read, Ordering::SeqCst);
                 if passed >= FIRST_BYTES && !*self.open.borrow() {
                     let _stuck = Stuck::count(&self.stuck);
                     if self.open.wait_for(|open| *open).await.is_err() {
