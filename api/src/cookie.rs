@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_kept_token_is_for_this_site_alone_and_no_script() {
-        let kept = keep("whf_1", Duration::from_secs(60), true);
+        let kept = keep("whf_1", Duration::from_mins(1), true);
         assert_eq!(
             kept,
             "whf_session=whf_1; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60"

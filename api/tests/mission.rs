@@ -2,7 +2,7 @@
 //! and two workers of the real program.
 #![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
-#[expect(
+#[allow(
     dead_code,
     reason = "shared with the other tests, which use the rest of it"
 )]
@@ -10,7 +10,7 @@
 mod invariants;
 #[path = "mission/people.rs"]
 mod people;
-#[expect(
+#[allow(
     dead_code,
     reason = "shared with the other tests, which use the rest of it"
 )]
@@ -26,9 +26,10 @@ use support::registry_proxy::RegistryProxy;
 use support::servers::{Server, engine};
 use support::socket::Subscription;
 use support::world::World;
-use wharf::Wharf;
+use wharf::{Wharf, use_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn the_whole_mission() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");
@@ -156,7 +157,7 @@ async fn the_whole_mission() {
     assert_eq!(root.dead_letters("one").await, 1);
     registry.break_off(false);
     let redriven = root.redrives("one").await;
-    assert_eq!(redriven, [job.clone()]);
+    assert_eq!(redriven, std::slice::from_ref(&job));
     let done = bob.client.succeeded(&job).await;
     assert_eq!(done["attempt"], 3, "{done}");
     assert_eq!(root.dead_letters("one").await, 0);
@@ -193,7 +194,7 @@ async fn the_whole_mission() {
     // public stays.
     let used = wharf::push(&world, 200_000).await;
     ada.pulled(&two, &used.at(&world)).await;
-    let container = wharf.uses(2, &used);
+    let container = use_of(2, &used);
     for job in root.sweeps().await {
         root.client.ended(&job).await;
     }

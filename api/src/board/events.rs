@@ -17,9 +17,9 @@ use crate::graphql::Kind;
 
 /// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again.
 pub(super) fn stream(
-    services: Services,
+    services: &Services,
     stop: CancellationToken,
-) -> Sse<impl Stream<Item = Result<Line, Infallible>>> {
+) -> Sse<impl Stream<Item = Result<Line, Infallible>> + use<>> {
     let clock = services.clock.clone();
     let lines = services
         .events

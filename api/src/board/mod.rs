@@ -24,7 +24,7 @@ use crate::http::SecurityHeaders;
 pub(crate) fn router(services: &Services, stop: CancellationToken) -> Router {
     let events = {
         let services = services.clone();
-        move || std::future::ready(events::stream(services, stop))
+        move || std::future::ready(events::stream(&services, stop))
     };
     let policy = page::content_security_policy();
     let with_policy = move |mut response: Response| {

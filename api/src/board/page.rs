@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 /// styles as it draws, and its `<base>` is its own.
 pub(super) fn content_security_policy() -> HeaderValue {
     let page = ServeUI::get_file("index.html").and_then(|file| file.contents_utf8());
-    let hashes = inline_scripts(page.unwrap_or_default())
-        .fold(String::new(), |mut hashes, script| {
+    let hashes =
+        inline_scripts(page.unwrap_or_default()).fold(String::new(), |mut hashes, script| {
             hashes.push_str(" 'sha256-");
             hashes.push_str(&BASE64_STANDARD.encode(Sha256::digest(script)));
             hashes.push('\'');

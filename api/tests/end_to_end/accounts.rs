@@ -272,6 +272,7 @@ async fn what_is_taken_away_at_one_gateway_closes_sockets_at_another() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn administrators_make_change_find_and_pay_users() {
     let world = World::embedded();
     let root = world.user("root", &["--admin"]);

@@ -226,7 +226,8 @@ async fn an_administrator_sees_everyones_jobs() {
     let both = vec![jobs[1].clone(), jobs[0].clone()];
     assert_eq!(listed(&eve, json!({})).await, both);
     for (user, job) in users.iter().zip(&jobs) {
-        assert_eq!(listed(&eve, json!({"userId": user})).await, [job.clone()]);
+        let listed = listed(&eve, json!({"userId": user})).await;
+        assert_eq!(listed, std::slice::from_ref(job));
     }
     let states = json!({"states": ["SUCCEEDED"], "kinds": ["PULL_IMAGE"], "hostId": host});
     assert_eq!(listed(&eve, states).await, both);

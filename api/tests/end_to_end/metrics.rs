@@ -62,6 +62,7 @@ fn name_of(series: &str) -> &str {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn requests_jobs_queues_and_parts_are_counted() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");

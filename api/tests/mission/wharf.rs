@@ -82,14 +82,14 @@ impl Wharf {
         })
         .await;
     }
+}
 
-    /// A container of an image; it is removed when this is dropped.
-    pub(crate) fn uses(&self, number: usize, cargo: &Cargo) -> Container {
-        let name = unique_name();
-        let created = docker(number, &["create", "--name", &name, &cargo.id]);
-        assert!(created, "docker create {}", cargo.id);
-        Container { number, name }
-    }
+/// A container of an image; it is removed when this is dropped.
+pub(crate) fn use_of(number: usize, cargo: &Cargo) -> Container {
+    let name = unique_name();
+    let created = docker(number, &["create", "--name", &name, &cargo.id]);
+    assert!(created, "docker create {}", cargo.id);
+    Container { number, name }
 }
 
 /// A container that uses an image.

@@ -16,7 +16,7 @@ use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder};
 use wharfinger_jobs::queries::page::PageArgs;
 
 use crate::support::database::TestDatabase;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_shape, settings};
 
 on_every_shape!(
     pages_are_those_of_a_sorted_vector,

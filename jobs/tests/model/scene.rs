@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wharfinger_entity::Credits;
 use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings, Settings,
-    WorkerSettings,
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
+    Settings, WorkerSettings,
 };
 
 use crate::support::stand_in::Image;

@@ -14,6 +14,7 @@ pub(crate) struct RegistryProxy {
     /// `127.0.0.1:port`, as in image references.
     pub(crate) address: String,
     open: watch::Sender<bool>,
+    #[allow(dead_code, reason = "the tests that share this use a part of it each")]
     broken: watch::Sender<bool>,
     _serving: AbortOnDropHandle<()>,
 }
@@ -50,6 +51,7 @@ impl RegistryProxy {
     }
 
     /// Hangs up on whoever connects from now on, or does not any more.
+    #[allow(dead_code, reason = "the tests that share this use a part of it each")]
     pub(crate) fn break_off(&self, broken: bool) {
         self.broken.send_replace(broken);
     }

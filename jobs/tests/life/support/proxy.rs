@@ -85,7 +85,9 @@ impl Proxy {
     pub(crate) async fn given_up(&self) -> usize {
         let mut carrying = self.carrying.clone();
         let waiting = async { carrying.wait_for(|carrying| *carrying == 0).await.map(drop) };
-        super::in_time("the end of a transfer", waiting).await.unwrap();
+        super::in_time("the end of a transfer", waiting)
+            .await
+            .unwrap();
         self.bytes.load(Ordering::SeqCst)
     }
 
