@@ -54,7 +54,7 @@ async fn denied(fleet: &Fleet, user: Uuid, reference: &str) -> job::Model {
 }
 
 /// A registry with a password, and a private repository of it that is reached at an address.
-async fn private(address: Option<&str>) -> (TestRegistry, Repository) {
+fn private(address: Option<&str>) -> (TestRegistry, Repository) {
     let registry = TestRegistry::with_password();
     let repository = Repository::at(address.unwrap_or(&registry.address));
     (registry, repository)
@@ -62,7 +62,7 @@ async fn private(address: Option<&str>) -> (TestRegistry, Repository) {
 
 async fn a_private_image_is_for_those_with_a_login(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let (registry, repository) = private(None).await;
+    let (registry, repository) = private(None);
     let pushed = registry
         .push(&repository.name, "1", &random_image(100_000))
         .await;
@@ -122,7 +122,7 @@ async fn nobody_joins_the_transfer_of_an_image_that_is_not_theirs(shape: Shape) 
 async fn a_login_that_was_deleted_is_not_used(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     fleet.stop_worker().await;
-    let (registry, repository) = private(None).await;
+    let (registry, repository) = private(None);
     registry
         .push(&repository.name, "1", &random_image(100_000))
         .await;

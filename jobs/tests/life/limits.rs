@@ -63,7 +63,7 @@ async fn pulls_of_an_hour_are_limited_and_the_refusal_says_until_when(shape: Sha
     // Others are not concerned.
     bare.pull(other, None, "127.0.0.1:1/c").await;
 
-    clock.advance(wait - Duration::from_secs(2));
+    clock.advance(wait.checked_sub(Duration::from_secs(2)).unwrap());
     assert!(bare.try_pull(user, None, "127.0.0.1:1/c").await.is_err());
     clock.advance(Duration::from_secs(2));
     bare.pull(user, None, "127.0.0.1:1/c").await;

@@ -183,12 +183,6 @@ impl Fleet {
         row.await.unwrap().unwrap().id
     }
 
-    /// A host's row.
-    pub(crate) async fn host(&self, id: Uuid) -> host::Model {
-        let found = host::Entity::find_by_id(id).one(self.services.db.read());
-        found.await.unwrap().unwrap()
-    }
-
     /// Kills the oldest worker. In the embedded shape all is one process: what its queue and events knew goes too.
     pub(crate) async fn kill_worker(&mut self) {
         self.workers.remove(0).kill();
