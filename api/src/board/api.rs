@@ -49,13 +49,18 @@ async fn answer(
     services: Services,
     host: Option<host::Model>,
     path: &str,
-    mut request: Request,
+    request: Request,
 ) -> Response {
     let query = meant(request.uri().query().unwrap_or_default());
     let Ok(uri) = Uri::try_from(format!("{path}?{query}")) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    // Without what the outer routes found in its path: the inner ones would take it for theirs.
+    let (outer, body) = request.into_parts();
+    let mut request = Request::new(body);
+    *request.method_mut() = outer.method;
     *request.uri_mut() = uri;
+    *request.headers_mut() = outer.headers;
     let (builder, backend) = (ApiBuilder::new(Router::new()), Backend::new(services, host));
     let builder = RegisterRoute::<Backend, Value>::register(builder, ASKED_FOR, backend);
     let routes: Router = builder.build();
