@@ -73,6 +73,11 @@ pub(super) fn describe() {
         "wharfinger_engine_up",
         "Whether this worker's Docker engine answered when it was last asked (1 or 0)"
     );
+    describe_gauge!(
+        "wharfinger_clock_skew_seconds",
+        Unit::Seconds,
+        "How far this machine's clock is behind the database's; negative where it is ahead"
+    );
     describe_counter!(
         "wharfinger_log_lines_dropped_total",
         Unit::Count,

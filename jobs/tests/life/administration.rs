@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use sea_orm::{EntityTrait as _, QueryOrder as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use uuid::Uuid;
 use wharfinger_entity::{
     AuditAction, Credits, JobErrorCode, JobState, audit_entry, image_in_use, job,
@@ -41,9 +41,11 @@ pub(crate) fn eve() -> Actor {
     Actor::User(Uuid::now_v7(), "eve".into())
 }
 
-/// What the audit log has, oldest first.
+/// What the audit log has, oldest first, but for the making of the fleet's users.
 pub(crate) async fn audited(fleet: &Fleet) -> Vec<audit_entry::Model> {
-    let log = audit_entry::Entity::find().order_by_asc(audit_entry::Column::Id);
+    let log = audit_entry::Entity::find()
+        .filter(audit_entry::Column::Action.ne(AuditAction::CreateUser))
+        .order_by_asc(audit_entry::Column::Id);
     log.all(fleet.services.db.read()).await.unwrap()
 }
 

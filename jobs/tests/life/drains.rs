@@ -1,13 +1,13 @@
 //! Hosts that are to take no new jobs.
 
-use sea_orm::EntityTrait as _;
 use serde_json::json;
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, JobState, audit_entry, host};
+use wharfinger_entity::{AuditAction, JobState, host};
 use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
 
+use crate::administration::audited;
 use crate::support::engine::TestEngine;
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
@@ -88,9 +88,7 @@ async fn a_drained_host_ends_what_runs_and_what_waits_leaves(shape: Shape) {
         Err(ServiceError::Rejected(error)) => assert_eq!(error.code, UserErrorCode::HostNotFound),
         other => panic!("{other:?}"),
     }
-    let log = audit_entry::Entity::find().all(fleet.services.db.read());
-    let mut log = log.await.unwrap();
-    log.sort_by_key(|entry| entry.id);
+    let log = audited(&fleet).await;
     let acts: Vec<_> = log
         .iter()
         .map(|entry| (entry.action, entry.subject_id, entry.details.clone()))

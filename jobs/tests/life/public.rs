@@ -1,14 +1,14 @@
 //! Public images: published, used, refreshed, removed.
 
-use sea_orm::EntityTrait as _;
 use uuid::Uuid;
 use wharfinger_entity::{
     AuditAction, Credits, ImageState, ImageVisibility, JobErrorCode, JobState, LedgerEntryKind,
-    audit_entry, image, job,
+    image, job,
 };
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::retry_job::retry_job;
 
+use crate::administration::audited;
 use crate::support::engine_gate::EngineGate;
 use crate::support::images::{Repository, random_image};
 use crate::support::{Fleet, Shape, on_every_shape};
@@ -38,9 +38,7 @@ async fn kinds(fleet: &Fleet, user: Uuid) -> Vec<LedgerEntryKind> {
 
 /// The administrative acts, oldest first.
 async fn acts(fleet: &Fleet) -> Vec<AuditAction> {
-    let entries = audit_entry::Entity::find().all(fleet.services.db.read());
-    let mut entries = entries.await.unwrap();
-    entries.sort_by_key(|entry| entry.id);
+    let entries = audited(fleet).await;
     entries.iter().map(|entry| entry.action).collect()
 }
 
