@@ -74,7 +74,8 @@ tests() {
   local status=0 out copy
   exec {out}> >(tee -i "$log")
   copy=$!
-  "$here/with-servers.sh" cargo test --workspace --locked --no-fail-fast >&"$out" 2>&1 {out}>&- &
+  # Most of what the tests do is wait for servers: more of them than cores.
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} "$here/with-servers.sh" cargo test --workspace --locked --no-fail-fast >&"$out" 2>&1 {out}>&- &
   running=$!
   exec {out}>&-
   wait "$running" || status=$?
