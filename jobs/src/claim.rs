@@ -11,9 +11,9 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job};
 
-use crate::db::{for_update, in_transaction};
+use crate::db::{self, MAX_TRANSACTION_TRIES, for_update, in_transaction};
 use crate::dispatch;
-use crate::error::{JobFailure, ServiceError};
+use crate::error::{JobFailure, ServiceError, Transient as _};
 use crate::frame::{ProgressFrame, beyond};
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
@@ -32,6 +32,24 @@ pub(crate) struct Lease {
 ///
 /// One statement takes it, if it is as it was when it was read: no transaction, because a pull waits for this.
 pub(crate) async fn claim(
+    services: &Services,
+    host_id: Uuid,
+    worker: &str,
+    job_id: Uuid,
+) -> Result<Option<(job::Model, Lease)>, ServiceError> {
+    let mut tries = 1;
+    loop {
+        match try_claim(services, host_id, worker, job_id).await {
+            Err(error) if tries < MAX_TRANSACTION_TRIES && error.is_transient() => {
+                db::pause(tries).await;
+                tries += 1;
+            }
+            claimed => return claimed,
+        }
+    }
+}
+
+async fn try_claim(
     services: &Services,
     host_id: Uuid,
     worker: &str,

@@ -54,7 +54,7 @@ impl Housekeeping {
                 tracing::warn!(%error, "could not look for hosts that pulls have to leave");
             }
         }
-        if let Err(error) = give_up_lost_hosts(services).await {
+        if let Err(error) = give_up_lost_hosts(services, self.moving.silent(services)).await {
             tracing::warn!(%error, "could not look for lost hosts");
         }
         self.clocks.tick(services).await;
@@ -90,7 +90,13 @@ impl Housekeeping {
 
 /// A host gone for `host.lost_after` is not waited for: its pulls fail, its removals have nothing to remove, and what was
 /// held on it is lost and refunded.
-async fn give_up_lost_hosts(services: &Services) -> Result<(), ServiceError> {
+///
+/// `silent` are the hosts that stayed silent while this process looked: after a weekend with everything switched off no
+/// host is lost.
+async fn give_up_lost_hosts(services: &Services, silent: Vec<Uuid>) -> Result<(), ServiceError> {
+    if silent.is_empty() {
+        return Ok(());
+    }
     let lost_before = services
         .clock
         .now()
@@ -98,6 +104,7 @@ async fn give_up_lost_hosts(services: &Services) -> Result<(), ServiceError> {
     let lost: Vec<(Uuid, String)> = host::Entity::find()
         .select_only()
         .columns([host::Column::Id, host::Column::Name])
+        .filter(host::Column::Id.is_in(silent))
         .filter(host::Column::LastSeenAt.lt(lost_before))
         .into_tuple()
         .all(services.db.read())
@@ -126,9 +133,9 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
         .await?;
     for job_id in waiting {
         let ended = in_transaction!(services.db, |tx| {
-            let job = for_update(&tx, job::Entity::find_by_id(job_id))
-                .one(&tx)
-                .await?;
+            // One that was moved to another host since is not lost.
+            let select = job::Entity::find_by_id(job_id).filter(job::Column::HostId.eq(host_id));
+            let job = for_update(&tx, select).one(&tx).await?;
             match job.filter(|job| matches!(job.state, JobState::Queued | JobState::Retrying)) {
                 None => Ok::<_, ServiceError>(None),
                 Some(job) => {

@@ -5,7 +5,10 @@ use sea_orm::{
     IntoActiveModel, QueryFilter,
 };
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, Credits, ImageState, JobKind, JobState, image, job};
+use wharfinger_entity::{
+    AuditAction, Credits, ImageState, ImageVisibility, JobKind, JobState, Role, UserStatus, image,
+    job, user,
+};
 
 use crate::accept::{Key, count_retry, place, within_limits};
 use crate::accounts::still_active;
@@ -67,9 +70,6 @@ async fn retry(
         let job = find(&tx, owner, job_id).await?;
         // The key is the caller's, the credits are the owner's.
         let account = Account::lock(&tx, job.user_id, now).await?;
-        if caller == job.user_id {
-            still_active(account.user())?;
-        }
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, caller).await?
         {
@@ -133,14 +133,22 @@ pub(crate) async fn accept_again(
         ))
         .into());
     }
+    // What an administrator redrives is a new acceptance too, and a banned user is given nothing new.
+    match limits {
+        Limits::OfTheUser => still_active(account.user())?,
+        Limits::Waived if account.user().status == UserStatus::Banned => {
+            return Err(not_retryable("its user is banned".into()).into());
+        }
+        Limits::Waived => {}
+    }
     let mut again = job.clone().into_active_model();
+    if job.kind == JobKind::PullImage && limits == Limits::OfTheUser {
+        within_limits(tx, job.user_id, &services.settings.limits, now).await?;
+        count_retry(tx, job.user_id, job.id, now).await?;
+    }
     match job.kind {
         // It costs nothing: there is nothing to hold.
-        JobKind::PullImage if is_public(tx, &job).await? => {
-            if limits == Limits::OfTheUser {
-                within_limits(tx, job.user_id, &services.settings.limits, now).await?;
-            }
-        }
+        JobKind::PullImage if is_public(tx, &job).await? => {}
         JobKind::PullImage => {
             let minimum = services.settings.credits.minimum_to_pull;
             if account.available() < minimum {
@@ -150,13 +158,11 @@ pub(crate) async fn accept_again(
                 );
                 return Err(UserError::whole(UserErrorCode::InsufficientCredits, message).into());
             }
-            if limits == Limits::OfTheUser {
-                within_limits(tx, job.user_id, &services.settings.limits, now).await?;
-                count_retry(tx, job.user_id, job.id, now).await?;
-            }
             account.set_hold(&mut again, Credits::ZERO, minimum)?;
         }
-        JobKind::RemoveImage => again.removal_of = Set(Some(removable(tx, &job).await?)),
+        JobKind::RemoveImage => {
+            again.removal_of = Set(Some(removable(tx, account.user(), &job).await?))
+        }
     }
     let turn = match job.host_id {
         Some(host_id) => place(tx, job.user_id, host_id).await?.turn,
@@ -177,6 +183,11 @@ pub(crate) async fn accept_again(
     again.cancel_requested = Set(false);
     again.touched_engine = Set(false);
     again.tag_before = Set(None);
+    if job.kind == JobKind::PullImage {
+        // It may mean another image by now.
+        again.engine_image_id = Set(None);
+        again.progress = Set(None);
+    }
     again.error_code = Set(None);
     again.error_message = Set(None);
     again.error_retryable = Set(None);
@@ -192,13 +203,21 @@ pub(crate) async fn accept_again(
 }
 
 /// The holding that a removal is about, if it can be removed still.
-async fn removable(tx: &DatabaseTransaction, job: &job::Model) -> Result<Uuid, ServiceError> {
+async fn removable(
+    tx: &DatabaseTransaction,
+    user: &user::Model,
+    job: &job::Model,
+) -> Result<Uuid, ServiceError> {
     let held = match job.image_id {
         Some(id) => image::Entity::find_by_id(id).one(tx).await?,
         None => None,
     };
     let held = held.filter(|image| image.state == ImageState::Held);
     let image = held.ok_or_else(|| not_retryable("the image is not held any more".into()))?;
+    if image.visibility == ImageVisibility::Public && user.role != Role::Admin {
+        let message = "the image is public, and only an administrator can remove it";
+        return Err(not_retryable(message.into()).into());
+    }
     let another = job::Entity::find()
         .filter(job::Column::RemovalOf.eq(image.id))
         .one(tx)

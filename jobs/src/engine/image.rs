@@ -101,6 +101,9 @@ fn port_order(port: &str) -> (u32, u8, String) {
     )
 }
 
+/// Longest platform that is kept, in characters.
+const MAX_PLATFORM: usize = 64;
+
 /// `os/architecture[/variant]`; images made by hand may say none of it.
 fn platform(os: Option<String>, architecture: Option<String>, variant: Option<String>) -> String {
     let or_unknown = |part: Option<String>| {
@@ -112,7 +115,8 @@ fn platform(os: Option<String>, architecture: Option<String>, variant: Option<St
         platform.push('/');
         platform.push_str(&variant);
     }
-    platform
+    // An image may say anything of itself, and this is stored.
+    platform.chars().take(MAX_PLATFORM).collect()
 }
 
 /// Without the placeholders by which old engines list an image that has no name.

@@ -19,8 +19,10 @@ use crate::accept;
 use crate::credits::{Account, Balance};
 use crate::db::{for_update, in_transaction};
 use crate::error::ServiceError;
+use crate::holdings;
 use crate::outcome::{self, Outcome};
 use crate::public;
+use crate::pull_image::let_go_of_moved;
 use crate::services::Services;
 
 /// Jobs of one host that are moved in one pass.
@@ -35,7 +37,7 @@ enum Why {
     Drained,
 }
 
-/// Moves pulls off hosts, and remembers since when which hosts are silent.
+/// Moves pulls off hosts, and remembers since when it has seen which hosts silent.
 #[derive(Debug, Default)]
 pub(crate) struct Moving {
     silent_since: HashMap<Uuid, Timestamp>,
@@ -47,6 +49,7 @@ impl Moving {
         let now = services.clock.now();
         let settings = &services.settings.host;
         let hosts = host::Entity::find().all(services.db.read()).await?;
+        let paused = place::paused(services.db.read()).await?;
         let online = |host: &host::Model| is_online(host, settings, now);
         self.silent_since
             .retain(|id, _| hosts.iter().any(|host| host.id == *id && !online(host)));
@@ -60,8 +63,12 @@ impl Moving {
                 let since = *self.silent_since.entry(host.id).or_insert(now);
                 (now.since(since) >= settings.offline_after / 3).then_some(Why::Silent)
             };
-            let others =
-                |other: &host::Model| other.id != host.id && other.schedulable && online(other);
+            let others = |other: &host::Model| {
+                other.id != host.id
+                    && other.schedulable
+                    && online(other)
+                    && !paused.contains(&other.id)
+            };
             if let Some(why) = why
                 && hosts.iter().any(others)
             {
@@ -69,6 +76,18 @@ impl Moving {
             }
         }
         Ok(moved)
+    }
+
+    /// The hosts that were silent for at least `offline_after` while this process looked. What was last heard of a host
+    /// says nothing while the database, or the whole fleet, was off.
+    pub(crate) fn silent(&self, services: &Services) -> Vec<Uuid> {
+        let now = services.clock.now();
+        let long = services.settings.host.offline_after;
+        self.silent_since
+            .iter()
+            .filter(|(_, since)| now.since(**since) >= long)
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -162,6 +181,12 @@ async fn move_one(
         moved.image_id = Set(public.as_ref().map(|image| image.id));
         moved.tag_before = Set(None);
         let moved = moved.update(&tx).await?;
+        if public.is_some() {
+            let held = holdings::of_reference(&tx, moved.user_id, to.id, &moved.reference).await?;
+            if let Some(old) = held {
+                let_go_of_moved(&tx, &mut account, old, &moved).await?;
+            }
+        }
         account.save().await?;
         let (moved, balance) = match public {
             // What everyone may use there is there.

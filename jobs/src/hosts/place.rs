@@ -1,12 +1,12 @@
 //! The choice of a host for a pull.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{host, image, job};
+use wharfinger_entity::{host, image, job, paused_queue};
 
 use super::is_online;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -18,7 +18,7 @@ const ENOUGH_FREE: f64 = 0.05;
 /// Chooses the host of a pull.
 ///
 /// A host that the user names is taken if it is online and takes new jobs; nothing else is asked of it. Without a name, of
-/// the hosts that are online and take new jobs:
+/// the hosts that are online and take new jobs, and of those the ones whose queue is not paused, if there are any:
 ///
 /// 1. those where this reference is held already, by this user or by everyone (a public image);
 /// 2. if there is none, those with enough free storage: a twentieth of the whole, and as many bytes as a pull holds
@@ -104,7 +104,21 @@ async fn taking_jobs(
         .all(tx)
         .await?;
     hosts.retain(|host| is_online(host, &services.settings.host, now));
+    if hosts.len() > 1 {
+        // What is placed on a paused one waits: only where there is no other.
+        let paused = paused(tx).await?;
+        let goes_on = |host: &host::Model| !paused.contains(&host.id);
+        if hosts.iter().any(goes_on) {
+            hosts.retain(goes_on);
+        }
+    }
     Ok(hosts)
+}
+
+/// The hosts whose queues are paused.
+pub(super) async fn paused(db: &impl ConnectionTrait) -> Result<HashSet<Uuid>, DbErr> {
+    let paused = paused_queue::Entity::find().all(db).await?;
+    Ok(paused.into_iter().map(|queue| queue.id).collect())
 }
 
 async fn choose(

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sea_orm::DbErr;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use wharfinger_entity::ImageReference;
 use super::resolve;
 use crate::custody::{self, Observation};
 use crate::engine::EngineError;
+use crate::public;
 use crate::registry::{Manifest, RegistryError};
 use crate::worker::Parts;
 
@@ -22,6 +24,8 @@ pub(crate) struct Ahead {
     pub(super) manifest: AbortOnDropHandle<Result<Manifest, RegistryError>>,
     /// What the engine has.
     pub(super) look: AbortOnDropHandle<Option<Look>>,
+    /// Whether the reference was public on this host a moment ago.
+    pub(super) public: AbortOnDropHandle<Result<bool, DbErr>>,
 }
 
 /// What the engine had of the image that the reference meant last time.
@@ -51,10 +55,19 @@ impl Ahead {
             };
             AbortOnDropHandle::new(tokio::spawn(looking.in_current_span()))
         };
+        let public = {
+            let (parts, reference) = (Arc::clone(parts), reference.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let db = parts.services.db.read();
+                let image = public::of_reference(db, host_id, &reference).await?;
+                Ok(image.is_some())
+            }))
+        };
         Some(Self {
             reference,
             manifest,
             look,
+            public,
         })
     }
 }

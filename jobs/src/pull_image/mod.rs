@@ -13,3 +13,4 @@ mod settle;
 mod transfer;
 
 pub use accept::{PullImage, accept};
+pub(crate) use settle::let_go_of_moved;

@@ -7,6 +7,7 @@ use metrics::{counter, histogram};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
+use super::ahead::Ahead;
 use super::public::settle_public;
 use super::record::record_and_hold;
 use super::resolve::{Resolved, resolve};
@@ -25,14 +26,19 @@ use crate::worker::run::{JobRun, RunError};
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
     let timeout = run.parts.services.settings.worker.pull_timeout;
     let deadline = tokio::time::Instant::now() + timeout;
-    if settle_public(run).await? {
+    let mut ahead = run.take_ahead();
+    let private = match &mut ahead {
+        Some(ahead) => matches!((&mut ahead.public).await, Ok(Ok(false))),
+        None => false,
+    };
+    if !private && settle_public(run).await? {
         return Ok(None);
     }
     loop {
         let arrived = tokio::select! {
             biased;
             outcome = run.interrupted() => return Ok(outcome),
-            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run))) => arrived.unwrap_or_else(|_| {
+            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run, ahead.take()))) => arrived.unwrap_or_else(|_| {
                 let message = format!("the pull took longer than {}", humantime::format_duration(timeout));
                 Err(JobFailure::retry(JobErrorCode::TimedOut, message).into())
             })?,
@@ -84,17 +90,14 @@ struct Fetched {
 }
 
 /// Everything up to the settle; dropping it cancels the engine's pull unless others joined it.
-async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
+async fn fetch(run: &Arc<JobRun>, ahead: Option<Ahead>) -> Result<Fetched, RunError> {
     let reference: ImageReference = run.job.reference.parse().map_err(|error| {
         JobFailure::fail(
             JobErrorCode::Internal,
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
-    let (reading, look) = run
-        .take_ahead()
-        .map(|ahead| (ahead.manifest, ahead.look))
-        .unzip();
+    let (reading, look) = ahead.map(|ahead| (ahead.manifest, ahead.look)).unzip();
     let resolved = timed("resolve", resolve(run, &reference, reading)).await?;
     let Resolved {
         manifest,

@@ -171,7 +171,7 @@ async fn refresh(
 }
 
 /// Ends the holding that a user had of a reference which means another image now.
-pub(super) async fn let_go_of_moved(
+pub(crate) async fn let_go_of_moved(
     tx: &DatabaseTransaction,
     account: &mut Account<'_>,
     old: image::Model,

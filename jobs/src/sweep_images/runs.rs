@@ -124,7 +124,10 @@ pub async fn due(
         if let Some(run) = of(services, instant).await? {
             match take_over(services, &run, schedule, runner, now).await? {
                 Take::Taken => break run.id,
-                Take::Over => return Ok(Due::Nothing),
+                Take::Over => {
+                    rename(services, run.id, &schedule.schedule).await?;
+                    return Ok(Due::Nothing);
+                }
                 Take::Elsewhere(until) => return Ok(Due::Elsewhere(until)),
             }
         }
@@ -148,6 +151,20 @@ async fn of(services: &Services, instant: Timestamp) -> Result<Option<sweep_run:
         .filter(sweep_run::Column::ScheduledAt.eq(instant))
         .one(services.db.write())
         .await
+}
+
+/// Lets a run that is over count as one of this schedule: a schedule that was edited is not a new one at its next instant.
+async fn rename(services: &Services, run: Uuid, schedule: &SweepSchedule) -> Result<(), DbErr> {
+    sweep_run::Entity::update_many()
+        .set(sweep_run::ActiveModel {
+            schedule: Set(schedule.text().to_owned()),
+            ..Default::default()
+        })
+        .filter(sweep_run::Column::Id.eq(run))
+        .filter(sweep_run::Column::Schedule.ne(schedule.text()))
+        .exec(services.db.write())
+        .await?;
+    Ok(())
 }
 
 async fn is_known(services: &Services, schedule: &SweepSchedule) -> Result<bool, DbErr> {

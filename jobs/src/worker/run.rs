@@ -251,8 +251,13 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
         }
         Err(RunError::Service(error)) => {
             // The database's trouble is not the job's: the attempt does not count.
-            tracing::error!(%error, "the attempt could not be settled: handing the job back");
-            Outcome::HandedBack
+            tracing::error!(%error, "the attempt could not be settled");
+            let message = "what came of the attempt could not be recorded";
+            Outcome::Failed(JobFailure::retry_free(
+                JobErrorCode::Internal,
+                message,
+                RECORD_PAUSE,
+            ))
         }
     };
     let surely_final = match &outcome {
