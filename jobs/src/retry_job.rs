@@ -161,7 +161,7 @@ pub(crate) async fn accept_again(
             account.set_hold(&mut again, Credits::ZERO, minimum)?;
         }
         JobKind::RemoveImage => {
-            again.removal_of = Set(Some(removable(tx, account.user(), &job).await?))
+            again.removal_of = Set(Some(removable(tx, account.user(), &job).await?));
         }
     }
     let turn = match job.host_id {
