@@ -19,6 +19,8 @@ package_of() {
     dockerd | containerd) echo "docker.io: a private Docker engine" ;;
     chromium) echo "chromium: to see the playground as a browser does" ;;
     promtool) echo "prometheus: to check the alert rules" ;;
+    node) echo "nodejs: to run clients from npm against the endpoint" ;;
+    npm) echo "npm: to install these clients" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
     *) return 1 ;;
   esac

@@ -97,6 +97,7 @@ trap 'interrupted 143' TERM
 trap 'interrupted 129' HUP
 
 step "packages" "$here/packages.sh" cc curl chromium promtool
+step "clients from npm" "$here/clients.sh"
 step "checkers" checkers
 step "format" cargo fmt --all --check
 step "shell scripts" shell_scripts

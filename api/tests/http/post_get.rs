@@ -4,9 +4,7 @@
     reason = "a test that cannot go on should panic where it stands"
 )]
 
-mod http_toy;
-
-use http_toy::{Toy, serve, settings};
+use crate::http_toy::{Toy, serve, settings};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
