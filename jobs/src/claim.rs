@@ -91,17 +91,22 @@ async fn try_claim(
     if taken.rows_affected == 0 {
         return Ok(None);
     }
-    if let Err(error) = outcome::begin_attempt(services.db.relaxed(), &job, now).await {
-        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-        tracing::warn!(job.id = %job.id, job.attempt, trace_id, %error, "could not note an attempt: its end notes it");
-    }
-    services.announce(&job, None);
     let lease = Lease {
         job_id: job.id,
         attempt: job.attempt,
         worker: worker.to_owned(),
     };
     Ok(Some((job, lease)))
+}
+
+/// Notes the attempt of a claimed job and announces that it runs. The attempt need not wait for it: what ends the attempt
+/// notes it too where this did not.
+pub(crate) async fn note(services: &Services, job: &job::Model) {
+    let now = services.clock.now();
+    if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
+        tracing::warn!(%error, "could not note an attempt: its end notes it");
+    }
+    services.announce(job, None);
 }
 
 /// That a job waits on this host and is due.

@@ -55,6 +55,8 @@ pub(crate) struct Observation {
     pub(crate) present: bool,
     /// The image id that the reference means on the engine.
     pub(crate) tag_means: Option<String>,
+    /// Whether the reference was recorded for the image at that version. Rows of references go only with a new version.
+    pub(crate) recorded: bool,
 }
 
 /// Records durably what the engine had, before Wharfinger asks it for anything. None when the image's row changed
@@ -107,13 +109,10 @@ pub(crate) async fn record(
             row
         }
     };
-    record_tag(
-        tx,
-        &row,
-        reference,
-        seen.tag_means.as_deref() == Some(image_id),
-    )
-    .await?;
+    let was_there = seen.tag_means.as_deref() == Some(image_id);
+    if !(seen.recorded && was_there) {
+        record_tag(tx, &row, reference, was_there).await?;
+    }
     Ok(Some(row))
 }
 

@@ -50,7 +50,8 @@ impl Ahead {
                 let (image_id, version) = custody::last_meant(&parts.services, host_id, &reference)
                     .await
                     .ok()??;
-                let seen = look(&parts, &image_id, &reference, version).await.ok()?;
+                let looking = look(&parts, &image_id, &reference, version, true);
+                let seen = looking.await.ok()?;
                 Some(Look { image_id, seen })
             };
             AbortOnDropHandle::new(tokio::spawn(looking.in_current_span()))
@@ -72,18 +73,22 @@ impl Ahead {
     }
 }
 
-/// What the engine has now; `version` was read before.
+/// What the engine has now; `version` was read before, and whether the reference was `recorded` for the image then.
 pub(super) async fn look(
     parts: &Parts,
     image_id: &str,
     reference: &str,
     version: i64,
+    recorded: bool,
 ) -> Result<Observation, EngineError> {
-    let engine = &parts.engine;
-    let (image, tag) = tokio::try_join!(engine.inspect(image_id), engine.inspect(reference))?;
+    let tag_means = parts.engine.inspect(reference).await?.map(|image| image.id);
+    // An image that has the tag is there: asking for it by its id as well would make every pull wait for the engine twice.
+    let present =
+        tag_means.as_deref() == Some(image_id) || parts.engine.inspect(image_id).await?.is_some();
     Ok(Observation {
         version,
-        present: image.is_some(),
-        tag_means: tag.map(|image| image.id),
+        present,
+        tag_means,
+        recorded,
     })
 }

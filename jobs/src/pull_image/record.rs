@@ -42,7 +42,7 @@ pub(super) async fn record_and_hold(
             look.seen
         } else {
             let version = custody::settled_version(services, run.host_id, image_id).await?;
-            look(&run.parts, image_id, &run.job.reference, version).await?
+            look(&run.parts, image_id, &run.job.reference, version, false).await?
         };
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
@@ -114,14 +114,17 @@ async fn expect_cost(
     row: &engine_image::Model,
     manifest: &Manifest,
 ) -> Result<Cost, ServiceError> {
-    // What everyone may use costs nothing, or will be for everyone, and what is paid for is not paid again.
+    let nothing = Cost {
+        expected: 0,
+        least: 0,
+    };
+    // What is paid for is not paid again, and what everyone may use costs nothing, or will be for everyone.
+    if account.payment_for(row.id).await?.is_some() {
+        return Ok(nothing);
+    }
     let public = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
-    let free = public.of_image.is_some() || public.refreshed_by(tx, job.user_id).await?.is_some();
-    if free || account.payment_for(row.id).await?.is_some() {
-        return Ok(Cost {
-            expected: 0,
-            least: 0,
-        });
+    if public.of_image.is_some() || public.refreshed_by(tx, job.user_id).await?.is_some() {
+        return Ok(nothing);
     }
     let old = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
     let gives_back = match old {

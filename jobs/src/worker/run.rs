@@ -222,6 +222,8 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
                     JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
                 }
             };
+            let noting = claim::note(services, &run.job);
+            let middle = async { tokio::join!(noting, middle).1 };
             tokio::select! {
                 outcome = middle => outcome,
                 () = run.keep_lease() => unreachable!("the lease is kept until the attempt ends"),
