@@ -32,7 +32,7 @@ pub(crate) struct SetHostSchedulablePayload {
 
 #[Object]
 impl HostMutation {
-    /// Stop (or resume) placing new jobs on a host. Administrators only. On a host that takes no new jobs the running ones
+    /// Administrators only: stop (or resume) placing new jobs on a host. On a host that takes no new jobs the running ones
     /// end, and so do removals, pulls whose user named the host, and pulls that its engine has begun; other waiting pulls
     /// move to another host, if one takes jobs.
     async fn set_host_schedulable(

@@ -89,7 +89,7 @@ pub(crate) struct SweepImagesPayload {
 
 #[Object]
 impl QueueMutation {
-    /// Stop (or resume) starting jobs of a queue.
+    /// Administrators only: stop (or resume) starting jobs of a queue.
     async fn set_queue_paused(
         &self,
         ctx: &Context<'_>,
@@ -113,8 +113,9 @@ impl QueueMutation {
         })
     }
 
-    /// Redrive dead letters, oldest first. Each is accepted anew and holds its credits anew; one that its user cannot
-    /// afford is named in userErrors, and the others go on. Repeated, it does what is left. Discarded jobs are passed by.
+    /// Administrators only: redrive dead letters, oldest first. Each is accepted anew and holds its credits anew; one that
+    /// its user cannot afford is named in userErrors, and the others go on. Repeated, it does what is left. Discarded jobs
+    /// are passed by.
     async fn retry_dead_jobs(
         &self,
         ctx: &Context<'_>,
@@ -143,7 +144,7 @@ impl QueueMutation {
         })
     }
 
-    /// Take a dead letter off the list. The job stays DEAD; `retryJob` still runs it again.
+    /// Administrators only: take a dead letter off the list. The job stays DEAD; `retryJob` still runs it again.
     async fn discard_job(
         &self,
         ctx: &Context<'_>,
@@ -163,7 +164,7 @@ impl QueueMutation {
         })
     }
 
-    /// Remove every private image not in use on the chosen hosts and refund their holders, as the nightly clean-up does.
+    /// Administrators only: remove every private image not in use on the chosen hosts and refund their holders, as the nightly clean-up does.
     async fn sweep_images(
         &self,
         ctx: &Context<'_>,

@@ -33,7 +33,7 @@ pub(crate) struct SignInPayload {
     /// What to send as `Authorization: Bearer …` from now on; null if the name or password is wrong, and for a cookie.
     /// It stops working after `sessions.lifetime`, at `signOut`, and with another password.
     token: Option<String>,
-    /// Who signed in.
+    /// Who signed in; null if nobody did.
     user: Option<User>,
     /// What the caller can mend; empty when it was done.
     user_errors: Vec<UserError>,

@@ -26,7 +26,7 @@ pub(crate) struct CreateApiTokenInput {
 pub(crate) struct CreateApiTokenPayload {
     /// The token; null if none was made.
     api_token: Option<ApiToken>,
-    /// What to send as `Authorization: Bearer …`. Shown this once, and kept nowhere.
+    /// What to send as `Authorization: Bearer …`. Shown this once, and kept nowhere; null if none was made.
     secret: Option<String>,
     /// What the caller can mend; empty when it was done.
     user_errors: Vec<UserError>,

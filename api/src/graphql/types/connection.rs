@@ -15,9 +15,9 @@ pub(crate) struct PageInfo {
     has_next_page: bool,
     /// Whether there is more before this page.
     has_previous_page: bool,
-    /// Cursor of the page's first item.
+    /// Cursor of the page's first item; null if the page is empty.
     start_cursor: Option<String>,
-    /// Cursor of the page's last item.
+    /// Cursor of the page's last item; null if the page is empty.
     end_cursor: Option<String>,
 }
 

@@ -84,7 +84,7 @@ impl Host {
         labels
     }
 
-    /// When a worker there last reported that the engine answers.
+    /// When a worker there last reported that the engine answers; null until one did.
     async fn last_seen_at(&self) -> Option<DateTime> {
         self.0.last_seen_at.map(DateTime::from)
     }
@@ -94,7 +94,7 @@ impl Host {
         self.0.storage_used.map(ByteSize::from)
     }
 
-    /// Bytes of the file system that keeps the engine's images.
+    /// Bytes of the file system that keeps the engine's images; null where the worker cannot see it.
     async fn storage_total(&self) -> Option<ByteSize> {
         self.0.storage_total.map(ByteSize::from)
     }

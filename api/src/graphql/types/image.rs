@@ -61,7 +61,7 @@ impl Image {
         Ok(self.parts()?.tag().map(str::to_owned))
     }
 
-    /// The manifest digest that the reference meant when it was pulled.
+    /// The manifest digest that the reference meant when it was pulled; null where it is not known.
     async fn digest(&self) -> Option<&str> {
         self.0.image.digest.as_deref()
     }

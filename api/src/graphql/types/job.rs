@@ -97,7 +97,7 @@ impl Job {
         self.0.state.into()
     }
 
-    /// The image's reference, fully qualified.
+    /// The image's reference, fully qualified; null for a kind of job that is about none.
     async fn reference(&self) -> Option<&str> {
         Some(&self.0.reference)
     }
@@ -119,7 +119,7 @@ impl Job {
         user.map(User).ok_or_else(|| internal(&Missing("user")))
     }
 
-    /// The image that it made, or was asked to remove.
+    /// The image that it made, or was asked to remove; null for a pull that has made none.
     async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
         let Some(id) = self.0.image_id else {
             return Ok(None);
@@ -154,7 +154,7 @@ impl Job {
             .collect())
     }
 
-    /// Why it ended or is waiting to try again.
+    /// Why it ended or is waiting to try again; null where nothing went wrong.
     async fn error(&self) -> Option<JobError> {
         JobError::new(
             self.0.error_code,
@@ -179,7 +179,7 @@ impl Job {
         self.0.created_at.into()
     }
 
-    /// When its first try began.
+    /// When its first try began; null before.
     async fn started_at(&self) -> Option<DateTime> {
         self.0.started_at.map(DateTime::from)
     }
@@ -194,7 +194,7 @@ impl Job {
         (self.0.state == wharfinger_entity::JobState::Retrying).then(|| self.0.run_after.into())
     }
 
-    /// When an administrator took this dead letter off the list.
+    /// When an administrator took this dead letter off the list; null for every other job.
     async fn discarded_at(&self) -> Option<DateTime> {
         self.0.discarded_at.map(DateTime::from)
     }

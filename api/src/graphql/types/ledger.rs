@@ -55,12 +55,12 @@ impl LedgerEntry {
         Ok(job.map(Job))
     }
 
-    /// The image reference that it was for, kept when the image is gone.
+    /// The image reference that it was for, kept when the image is gone; null for a movement that no image was for.
     async fn reference(&self) -> Option<&str> {
         self.0.reference.as_deref()
     }
 
-    /// In words.
+    /// In words, of whoever moved them; null where the kind says it all.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }

@@ -67,7 +67,7 @@ pub(crate) struct UserError {
     code: UserErrorCode,
     /// For people; says what was wrong and what would be right.
     message: String,
-    /// Path of the input field at fault: ["input", "reference"]
+    /// Path of the input field at fault: ["input", "reference"]. Null where no single one is.
     field: Option<Vec<String>>,
 }
 

@@ -30,7 +30,7 @@ impl Queue {
         &self.0.host
     }
 
-    /// The host whose jobs they are.
+    /// The host whose jobs they are; null if there is none of that name any more.
     async fn host(&self, ctx: &Context<'_>) -> Result<Option<Host>> {
         let host = loaders(ctx)?
             .load_one(HostId(self.0.host_id))
