@@ -1,6 +1,6 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-long test-servers fmt lint sdl bench-latency bench-pull bench-throughput bench-footprint
+.PHONY: help up down test test-long test-servers fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: ## Run clippy as the checks do
 
 sdl: ## Write the GraphQL schema that the code makes to api/schema.graphql
 	@cargo run --quiet -p wharfinger -- schema > api/schema.graphql.new && mv api/schema.graphql.new api/schema.graphql
+
+release-schema: ## At a release: make its schema the one that the next is compared with
+	@cp api/schema.graphql api/schema.released.graphql && echo '[]' > api/schema.breaking.json
 
 bench-latency: ## Measure from a mutation's answer to the engine, beside BullMQ
 	@jobs/dev/bench.sh latency

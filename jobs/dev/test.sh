@@ -63,6 +63,9 @@ schema() {
   }
 }
 
+# What clients' own tools say of the schema and the examples, and whether it breaks clients of the last release.
+schema_tools() { node --test --test-reporter=spec api/tests/clients/schema/*.test.mjs; }
+
 shell_scripts() {
   local script
   for script in jobs/dev/*.sh .ci/run; do bash -n "$script" || return 1; done
@@ -107,6 +110,7 @@ step "cargo machete" cargo machete
 step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "build" cargo build --workspace --tests --bins --locked
 step "schema" schema
+step "schema: clients' tools" schema_tools
 step "tests" tests
 
 say ""
