@@ -55,7 +55,7 @@ async fn queue(admin: &Client) -> Value {
 }
 
 /// A reference to a registry that is not there.
-fn nowhere() -> String {
+pub(crate) fn nowhere() -> String {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("{}/{}:1", free.local_addr().unwrap(), unique_name())
 }

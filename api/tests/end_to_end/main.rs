@@ -12,6 +12,7 @@ mod command_line;
 mod contract;
 mod crashes;
 mod endpoints;
+mod examples;
 mod fleet;
 mod lists;
 mod log_files;

@@ -1,0 +1,151 @@
+//! The examples of `api/examples`, run as they stand against a gateway with a worker, an engine and a registry.
+//!
+//! Each folder of examples is a test in a module of its name, and a file that the test does not run fails it. The values
+//! of an example's variables are those of its file, except those that only the test knows: the ids of what it made.
+
+mod account;
+mod administration;
+mod images;
+mod pulling;
+mod scripts;
+mod shape;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::graphql::Client;
+use crate::support::socket::Subscription;
+
+/// Where the examples are.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// Folders whose examples are run, each by a test.
+const RUN: &[&str] = &["account", "administration", "images", "pulling"];
+
+/// Modules for relay-compiler, with directives that only it knows: compiled by `tests/clients/schema`, and not run.
+const COMPILED: &[&str] = &["relay"];
+
+/// Scripts for node, which `scripts` here runs.
+const SCRIPTS: &[&str] = &["scripts"];
+
+/// Lists that are rightly empty at times. Whatever else is empty in an answer shows nothing to whoever tries the example.
+const MAY_BE_EMPTY: &[&str] = &["attempts", "exposedPorts", "labels", "layers", "userErrors"];
+
+/// The examples of one folder, and which of them were not run yet.
+struct Examples {
+    folder: PathBuf,
+    left: BTreeSet<String>,
+}
+
+impl Examples {
+    fn of(folder: &str) -> Self {
+        assert!(RUN.contains(&folder));
+        let folder = Path::new(FOLDER).join(folder);
+        let left = names(&folder, ".graphql").collect();
+        Self { folder, left }
+    }
+
+    /// Runs a query or mutation, with these values for the variables of its file that have them. Returns the value of its
+    /// only field, which was answered whole: no error of either kind, nothing null or empty that the example is about.
+    async fn run(&mut self, client: &Client, name: &str, known: Value) -> Value {
+        let (document, variables) = self.take(name, known);
+        let mut data = client.ask(&document, variables).await;
+        let fields = data.as_object_mut().unwrap();
+        assert_eq!(fields.len(), 1, "{name}: one field for each example");
+        let answer = fields.values_mut().next().unwrap().take();
+        is_whole(name, &answer);
+        answer
+    }
+
+    /// Starts a subscription.
+    async fn watch(&mut self, client: &Client, name: &str, known: Value) -> Subscription {
+        let (document, variables) = self.take(name, known);
+        Subscription::start(client, &document, variables).await
+    }
+
+    fn all_were_run(self) {
+        assert_eq!(
+            self.left,
+            BTreeSet::new(),
+            "not run by the test of {}",
+            self.folder.display()
+        );
+    }
+
+    /// The document of an example and its variables.
+    fn take(&mut self, name: &str, known: Value) -> (String, Value) {
+        self.left.remove(name);
+        let read = |ending| fs::read_to_string(self.folder.join(format!("{name}{ending}")));
+        let document = read(".graphql").unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut variables = match read(".variables.json") {
+            Ok(text) => {
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+            }
+            Err(_none) => json!({}),
+        };
+        put(name, &mut variables, known);
+        (document, variables)
+    }
+}
+
+/// Puts the values that a test knows in the place of the example's, which has to have each of them.
+fn put(name: &str, example: &mut Value, known: Value) {
+    match known {
+        Value::Object(known) => {
+            for (key, value) in known {
+                let there = example.get_mut(&key);
+                let there =
+                    there.unwrap_or_else(|| panic!("the variables of {name} have no {key}"));
+                put(name, there, value);
+            }
+        }
+        known => *example = known,
+    }
+}
+
+/// Fails unless an answer has what whoever runs the example wants to see.
+fn is_whole(name: &str, answer: &Value) {
+    assert!(!answer.is_null(), "{name}: null");
+    if let Some(errors) = answer.get("userErrors") {
+        assert_eq!(*errors, json!([]), "{name}");
+        let nothing = |(_, value): &(&String, &Value)| value.is_null();
+        let nothing = answer.as_object().unwrap().iter().find(nothing);
+        assert_eq!(nothing, None, "{name}: {answer}");
+    }
+    has_no_empty_list(name, answer);
+}
+
+fn has_no_empty_list(name: &str, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let empty = value.as_array().is_some_and(Vec::is_empty);
+                assert!(
+                    !empty || MAY_BE_EMPTY.contains(&field.as_str()),
+                    "{name}: {field} is empty"
+                );
+                has_no_empty_list(name, value);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                assert!(!item.is_null(), "{name}: null in a list");
+                has_no_empty_list(name, item);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The names of the files of a folder with this ending, without it.
+fn names(folder: &Path, ending: &'static str) -> impl Iterator<Item = String> {
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries.filter_map(move |entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(ending).map(ToOwned::to_owned)
+    })
+}

@@ -1,0 +1,107 @@
+//! What the folder of examples looks like: nothing in it that nobody runs, nothing in the API without an example.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use apollo_compiler::ast::OperationType;
+use apollo_compiler::validation::Valid;
+use apollo_compiler::{ExecutableDocument, Schema};
+
+use super::{COMPILED, FOLDER, RUN, SCRIPTS, names};
+
+const SCHEMA: &str = include_str!("../../../schema.graphql");
+
+fn schema() -> Valid<Schema> {
+    Schema::parse_and_validate(SCHEMA, "schema.graphql").unwrap()
+}
+
+/// Every example that is run: its path, its text and what it says.
+fn examples(schema: &Valid<Schema>) -> Vec<(String, String, Valid<ExecutableDocument>)> {
+    let mut all = Vec::new();
+    for folder in RUN {
+        let folder = Path::new(FOLDER).join(folder);
+        for name in names(&folder, ".graphql") {
+            let path = folder.join(format!("{name}.graphql"));
+            let text = fs::read_to_string(&path).unwrap();
+            let document = ExecutableDocument::parse_and_validate(schema, &text, &path)
+                .unwrap_or_else(|error| panic!("{error}"));
+            all.push((name, text, document));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_folder_is_run_or_compiled_and_every_file_belongs_to_an_example() {
+    let known: BTreeSet<_> = RUN
+        .iter()
+        .chain(COMPILED)
+        .chain(SCRIPTS)
+        .map(ToString::to_string)
+        .collect();
+    let there: BTreeSet<_> = names(Path::new(FOLDER), "").collect();
+    let there: BTreeSet<_> = there
+        .into_iter()
+        .filter(|name| name != "README.md")
+        .collect();
+    assert_eq!(there, known);
+    for folder in RUN {
+        let folder = Path::new(FOLDER).join(folder);
+        let documents: BTreeSet<_> = names(&folder, ".graphql").collect();
+        let variables: BTreeSet<_> = names(&folder, ".variables.json").collect();
+        assert!(
+            variables.is_subset(&documents),
+            "{variables:?} {documents:?}"
+        );
+        let all = names(&folder, "").count();
+        assert_eq!(
+            all,
+            documents.len() + variables.len(),
+            "{}",
+            folder.display()
+        );
+    }
+}
+
+#[test]
+fn an_example_says_what_it_is_for_and_is_called_like_its_file() {
+    for (name, text, document) in examples(&schema()) {
+        assert!(text.starts_with("# "), "{name} begins with what it is for");
+        let mut operations = document.operations.iter();
+        let operation = operations.next().unwrap();
+        assert!(operations.next().is_none(), "{name} is one operation");
+        let words = name
+            .split('_')
+            .map(|word| word[..1].to_uppercase() + &word[1..]);
+        // As Relay wants it.
+        let kind = match operation.operation_type {
+            OperationType::Query => "Query",
+            OperationType::Mutation => "Mutation",
+            OperationType::Subscription => "Subscription",
+        };
+        let expected = words.collect::<String>() + kind;
+        assert_eq!(operation.name.as_ref().unwrap(), expected.as_str());
+    }
+}
+
+/// A query, mutation or subscription that is new has an example before it is released.
+#[test]
+fn everything_that_can_be_asked_done_and_watched_has_an_example() {
+    let schema = schema();
+    let mut shown = BTreeSet::new();
+    for (_, _, document) in examples(&schema) {
+        for operation in document.operations.iter() {
+            let fields = operation.root_fields(&document);
+            shown.extend(fields.map(|field| field.name.to_string()));
+        }
+    }
+    for root in ["Query", "Mutation", "Subscription"] {
+        for field in schema.get_object(root).unwrap().fields.keys() {
+            assert!(
+                shown.contains(field.as_str()),
+                "{root}.{field} has no example"
+            );
+        }
+    }
+}
