@@ -46,7 +46,7 @@ async fn examples_of_an_account() {
         "registry",
         &json!(registry.address),
     );
-    assert_eq!(of_registry, [login.clone()]);
+    assert_eq!(of_registry, std::slice::from_ref(&login));
     let input = json!({"registryCredentialId": login});
     examples
         .run(&ada, "delete_registry_credential", json!({"input": input}))
