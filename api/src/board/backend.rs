@@ -26,6 +26,12 @@ use wharfinger_jobs::services::Services;
 
 use crate::graphql::Kind;
 
+/// Who looks: administrators, as the door knows.
+const EVERYONE: Viewer = Viewer {
+    user_id: Uuid::nil(),
+    admin: true,
+};
+
 /// Tasks of a page at most.
 const MOST: u64 = 100;
 
@@ -86,12 +92,8 @@ impl Backend {
     /// The jobs as tasks, with the names of what they refer to.
     async fn shown(&self, jobs: Vec<job::Model>) -> Result<Vec<Task<Value>>, BoardError> {
         let db = &self.services.db;
-        let everyone = Viewer {
-            user_id: Uuid::nil(),
-            admin: true,
-        };
         let ids: Vec<Uuid> = jobs.iter().map(|job| job.user_id).collect();
-        let users = users::by_ids(db, everyone, &ids).await?;
+        let users = users::by_ids(db, EVERYONE, &ids).await?;
         let users: HashMap<Uuid, String> =
             users.into_iter().map(|user| (user.id, user.name)).collect();
         let hosts = self.hosts().await?;
@@ -333,7 +335,7 @@ impl FetchById for Backend {
         let Some(job) = board::task(db, host.id, id).await? else {
             return Ok(None);
         };
-        let attempts = jobs::attempts(db, &[job.id]).await?;
+        let attempts = jobs::attempts(db, EVERYONE, &[job.id]).await?;
         let attempts: Vec<Value> = attempts
             .into_iter()
             .map(|attempt| {

@@ -118,7 +118,7 @@ impl Load<AttemptsOf> for Loader {
     ) -> Result<HashMap<AttemptsOf, Self::Value>, Arc<DbErr>> {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let mut found: HashMap<AttemptsOf, Self::Value> = HashMap::new();
-        for attempt in queries::jobs::attempts(&self.db, &ids)
+        for attempt in queries::jobs::attempts(&self.db, self.viewer, &ids)
             .await
             .map_err(Arc::new)?
         {

@@ -16,7 +16,7 @@
 
 mod context;
 mod enums;
-mod ids;
+pub(crate) mod ids;
 mod loaders;
 mod mutation;
 mod query;

@@ -118,10 +118,7 @@ async fn changed_job(services: &Services, viewer: Viewer, job_id: Uuid) -> Optio
 }
 
 async fn balance(services: &Services, user_id: Uuid) -> Result<Balance> {
-    let viewer = Viewer {
-        user_id,
-        admin: false,
-    };
+    let viewer = Viewer::user(user_id);
     let users = queries::users::by_ids(&services.db, viewer, &[user_id])
         .await
         .map_err(|error| database(&error))?;

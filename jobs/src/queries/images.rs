@@ -79,9 +79,10 @@ impl ImageOrder {
     }
 }
 
-/// A page of a user's private images and every public one.
+/// A page of a user's private images, as far as the viewer may see them, and every public one.
 pub async fn list(
     db: &Db,
+    viewer: Viewer,
     user_id: Uuid,
     filter: &ImageFilter,
     order: ImageOrder,
@@ -89,7 +90,7 @@ pub async fn list(
 ) -> Result<Page<ImageView>, ListError> {
     let request = page.check()?;
     let query = request.restrict(
-        with_engine().filter(matching(user_id, filter)),
+        with_engine().filter(matching(viewer, user_id, filter)),
         &order.ordering(),
     )?;
     let rows = query.all(db.read()).await?;
@@ -101,20 +102,23 @@ pub async fn list(
 }
 
 /// How many there are of them in all.
-pub async fn count(db: &Db, user_id: Uuid, filter: &ImageFilter) -> Result<u64, DbErr> {
+pub async fn count(
+    db: &Db,
+    viewer: Viewer,
+    user_id: Uuid,
+    filter: &ImageFilter,
+) -> Result<u64, DbErr> {
     image::Entity::find()
-        .filter(matching(user_id, filter))
+        .filter(matching(viewer, user_id, filter))
         .count(db.read())
         .await
 }
 
 /// Those of these images that the viewer may see: their own, public ones, or, for an administrator, any.
 pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageView>, DbErr> {
-    let mut query = with_engine().filter(image::Column::Id.is_in(ids.iter().copied()));
-    if !viewer.admin {
-        query = query.filter(image::Column::Holder.is_in([viewer.user_id, Uuid::nil()]));
-    }
-    Ok(query
+    Ok(with_engine()
+        .filter(image::Column::Id.is_in(ids.iter().copied()))
+        .filter(visible(viewer))
         .all(db.read())
         .await?
         .into_iter()
@@ -130,7 +134,14 @@ fn view((image, engine): (image::Model, Option<engine_image::Model>)) -> Option<
     engine.map(|engine| ImageView { image, engine })
 }
 
-fn matching(user_id: Uuid, filter: &ImageFilter) -> Condition {
+/// The images that the viewer may see. Public ones have nobody for a holder.
+fn visible(viewer: Viewer) -> Condition {
+    let owner = viewer.owner();
+    let holders = owner.map(|owner| image::Column::Holder.is_in([owner, Uuid::nil()]));
+    Condition::all().add_option(holders)
+}
+
+fn matching(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Condition {
     let states = filter
         .states
         .clone()
@@ -140,7 +151,7 @@ fn matching(user_id: Uuid, filter: &ImageFilter) -> Condition {
         Some(ImageVisibility::Private) => vec![user_id],
         Some(ImageVisibility::Public) => vec![Uuid::nil()],
     };
-    let mut matching = Condition::all()
+    let mut matching = visible(viewer)
         .add(image::Column::Holder.is_in(holders))
         .add(image::Column::State.is_in(states));
     if let Some(host_id) = filter.host_id {
@@ -155,8 +166,14 @@ fn matching(user_id: Uuid, filter: &ImageFilter) -> Condition {
     matching
 }
 
+/// Longer than any text that is searched; SQLite refuses to look for more than 50,000 bytes.
+const LONGEST_PART: usize = 4096;
+
 /// Whether text contains `part`, whatever the case, with no character of `part` meaning anything but itself.
 pub(super) fn contains(text: SimpleExpr, part: &str) -> SimpleExpr {
+    if part.len() > LONGEST_PART {
+        return Expr::val(1).eq(0);
+    }
     let mut pattern = String::from("%");
     for character in part.to_lowercase().chars() {
         if matches!(character, '%' | '_' | '!') {

@@ -3,6 +3,7 @@
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, job, job_attempt};
@@ -61,10 +62,20 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<job::Mo
         .await
 }
 
-/// The attempts of these jobs, in order.
-pub async fn attempts(db: &Db, job_ids: &[Uuid]) -> Result<Vec<job_attempt::Model>, DbErr> {
+/// The attempts of those of these jobs that the viewer may see, in order.
+pub async fn attempts(
+    db: &Db,
+    viewer: Viewer,
+    job_ids: &[Uuid],
+) -> Result<Vec<job_attempt::Model>, DbErr> {
+    let visible = job::Entity::find()
+        .select_only()
+        .column(job::Column::Id)
+        .filter(job::Column::Id.is_in(job_ids.iter().copied()))
+        .filter(matching(viewer, &JobFilter::default()))
+        .into_query();
     job_attempt::Entity::find()
-        .filter(job_attempt::Column::JobId.is_in(job_ids.iter().copied()))
+        .filter(job_attempt::Column::JobId.in_subquery(visible))
         .order_by_asc(job_attempt::Column::JobId)
         .order_by_asc(job_attempt::Column::Number)
         .all(db.read())

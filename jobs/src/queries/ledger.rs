@@ -1,7 +1,7 @@
 //! A user's ledger.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
 use uuid::Uuid;
 use wharfinger_entity::ledger_entry;
 
@@ -9,9 +9,18 @@ use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
 use crate::db::Db;
 
-/// A page of a user's ledger, newest first.
+/// The entries that the viewer may see: their own, or, for an administrator, any.
+fn visible(viewer: Viewer) -> Select<ledger_entry::Entity> {
+    match viewer.owner() {
+        None => ledger_entry::Entity::find(),
+        Some(owner) => ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(owner)),
+    }
+}
+
+/// A page of a user's ledger as far as the viewer may see it, newest first.
 pub async fn list(
     db: &Db,
+    viewer: Viewer,
     user_id: Uuid,
     page: &PageArgs,
 ) -> Result<Page<ledger_entry::Model>, ListError> {
@@ -22,16 +31,16 @@ pub async fn list(
         id: column(ledger_entry::Column::Id),
         descending: true,
     };
-    let entries = ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(user_id));
+    let entries = visible(viewer).filter(ledger_entry::Column::UserId.eq(user_id));
     let query = request.restrict(entries, &ordering)?;
     Ok(request.cut(query.all(db.read()).await?, |entry| {
         Position::number(entry.number, entry.id)
     }))
 }
 
-/// How many entries there are.
-pub async fn count(db: &Db, user_id: Uuid) -> Result<u64, DbErr> {
-    ledger_entry::Entity::find()
+/// How many entries there are of it in all.
+pub async fn count(db: &Db, viewer: Viewer, user_id: Uuid) -> Result<u64, DbErr> {
+    visible(viewer)
         .filter(ledger_entry::Column::UserId.eq(user_id))
         .count(db.read())
         .await
@@ -43,10 +52,8 @@ pub async fn by_ids(
     viewer: Viewer,
     ids: &[Uuid],
 ) -> Result<Vec<ledger_entry::Model>, DbErr> {
-    let mut query =
-        ledger_entry::Entity::find().filter(ledger_entry::Column::Id.is_in(ids.iter().copied()));
-    if let Some(owner) = viewer.owner() {
-        query = query.filter(ledger_entry::Column::UserId.eq(owner));
-    }
-    query.all(db.read()).await
+    visible(viewer)
+        .filter(ledger_entry::Column::Id.is_in(ids.iter().copied()))
+        .all(db.read())
+        .await
 }

@@ -1,5 +1,6 @@
-//! What the API reads. Every function answers for a [`Viewer`] and never with what that viewer may not see; every list is
-//! paged by keys, so that pages stay right while rows come and go.
+//! What the API reads. Every function answers for a [`Viewer`] and never with what that viewer may not see: what that is stands
+//! once in each file, for single things and lists alike. Hosts are everybody's. `board` and `queues` are for administrators,
+//! and the one part where callers check. Every list is paged by keys, so that pages stay right while rows come and go.
 
 pub mod audit;
 pub mod board;
@@ -26,6 +27,14 @@ pub struct Viewer {
 }
 
 impl Viewer {
+    /// A user as one who sees what is theirs, whatever else they may.
+    pub fn user(user_id: Uuid) -> Self {
+        Self {
+            user_id,
+            admin: false,
+        }
+    }
+
     /// The limit on owners that this viewer is under: none for an administrator.
     pub fn owner(self) -> Option<Uuid> {
         (!self.admin).then_some(self.user_id)

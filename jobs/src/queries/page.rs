@@ -76,16 +76,25 @@ impl Position {
     }
 
     /// As it is handed out.
-    pub(crate) fn cursor(&self) -> String {
+    #[expect(clippy::missing_panics_doc, reason = "it does not")]
+    pub fn cursor(&self) -> String {
         let json = serde_json::to_vec(self).expect("a tuple of plain values always encodes");
         BASE64_URL_SAFE_NO_PAD.encode(json)
     }
 
-    fn parse(cursor: &str) -> Option<Self> {
+    /// Reads what [`Self::cursor`] wrote; none for anything else.
+    pub fn parse(cursor: &str) -> Option<Self> {
         if cursor.len() > 2048 {
             return None;
         }
-        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+        let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let position: Self = serde_json::from_slice(&json).ok()?;
+        // One spelling for each, as for ids; and a text that the databases refuse was never ours.
+        (position.cursor() == cursor && !position.has_nul()).then_some(position)
+    }
+
+    fn has_nul(&self) -> bool {
+        matches!(&self.0, Key::Text(text) if text.contains('\0'))
     }
 }
 

@@ -1,22 +1,28 @@
 //! Logins at registries as their users see them, and administrators: where and under which name, never the secret.
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Select};
 use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
 use super::Viewer;
 use crate::db::Db;
 
-/// The logins of a user, by registry: none of somebody else's, unless an administrator asks.
+/// The logins that the viewer may see: their own, or, for an administrator, any.
+fn visible(viewer: Viewer) -> Select<registry_credential::Entity> {
+    match viewer.owner() {
+        None => registry_credential::Entity::find(),
+        Some(owner) => registry_credential::Entity::find()
+            .filter(registry_credential::Column::UserId.eq(owner)),
+    }
+}
+
+/// The logins of a user as far as the viewer may see them, by registry.
 pub async fn of_user(
     db: &Db,
     viewer: Viewer,
     user_id: Uuid,
 ) -> Result<Vec<registry_credential::Model>, DbErr> {
-    if viewer.owner().is_some_and(|owner| owner != user_id) {
-        return Ok(Vec::new());
-    }
-    registry_credential::Entity::find()
+    visible(viewer)
         .filter(registry_credential::Column::UserId.eq(user_id))
         .order_by_asc(registry_credential::Column::Registry)
         .all(db.read())
@@ -29,10 +35,8 @@ pub async fn by_ids(
     viewer: Viewer,
     ids: &[Uuid],
 ) -> Result<Vec<registry_credential::Model>, DbErr> {
-    let mut query = registry_credential::Entity::find()
-        .filter(registry_credential::Column::Id.is_in(ids.iter().copied()));
-    if let Some(owner) = viewer.owner() {
-        query = query.filter(registry_credential::Column::UserId.eq(owner));
-    }
-    query.all(db.read()).await
+    visible(viewer)
+        .filter(registry_credential::Column::Id.is_in(ids.iter().copied()))
+        .all(db.read())
+        .await
 }

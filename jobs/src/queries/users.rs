@@ -22,8 +22,8 @@ pub struct UserFilter {
 }
 
 impl UserFilter {
-    fn select(&self) -> Select<user::Entity> {
-        let mut query = user::Entity::find();
+    fn select(&self, viewer: Viewer) -> Select<user::Entity> {
+        let mut query = visible(viewer);
         if let Some(role) = self.role {
             query = query.filter(user::Column::Role.eq(role));
         }
@@ -41,9 +41,18 @@ fn name_key() -> sea_orm::sea_query::SimpleExpr {
     Expr::col((user::Entity, user::Column::NameKey))
 }
 
-/// A page of the users, by name. Administrators only: callers check.
+/// The users that the viewer may see: themselves, or, for an administrator, any.
+fn visible(viewer: Viewer) -> Select<user::Entity> {
+    match viewer.owner() {
+        None => user::Entity::find(),
+        Some(owner) => user::Entity::find().filter(user::Column::Id.eq(owner)),
+    }
+}
+
+/// A page of the users that the viewer may see, by name.
 pub async fn list(
     db: &Db,
+    viewer: Viewer,
     filter: &UserFilter,
     page: &PageArgs,
 ) -> Result<Page<user::Model>, ListError> {
@@ -53,25 +62,21 @@ pub async fn list(
         id: Expr::col((user::Entity, user::Column::Id)),
         descending: false,
     };
-    let query = request.restrict(filter.select(), &ordering)?;
+    let query = request.restrict(filter.select(viewer), &ordering)?;
     Ok(request.cut(query.all(db.read()).await?, |user| {
         Position::text(user.name_key.clone(), user.id)
     }))
 }
 
-/// How many users there are.
-pub async fn count(db: &Db, filter: &UserFilter) -> Result<u64, DbErr> {
-    filter.select().count(db.read()).await
+/// How many there are of them in all.
+pub async fn count(db: &Db, viewer: Viewer, filter: &UserFilter) -> Result<u64, DbErr> {
+    filter.select(viewer).count(db.read()).await
 }
 
-/// Those of these users that the viewer may see: themselves, or, for an administrator, any.
+/// Those of these users that the viewer may see.
 pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
-    let visible = ids
-        .iter()
-        .copied()
-        .filter(|id| viewer.admin || *id == viewer.user_id);
-    user::Entity::find()
-        .filter(user::Column::Id.is_in(visible))
+    visible(viewer)
+        .filter(user::Column::Id.is_in(ids.iter().copied()))
         .all(db.read())
         .await
 }

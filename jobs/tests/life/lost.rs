@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wharfinger_entity::{Credits, ImageState, JobState};
+use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder};
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::testing::image::layer;
@@ -225,7 +226,14 @@ async fn history_is_listed_by_filter(shape: Shape) {
             ..ImageFilter::default()
         };
         let (db, page) = (&fleet.services.db, PageArgs::default());
-        let list = images::list(db, user, &filter, ImageOrder::ReferenceAsc, &page);
+        let list = images::list(
+            db,
+            Viewer::user(user),
+            user,
+            &filter,
+            ImageOrder::ReferenceAsc,
+            &page,
+        );
         let items = list.await.unwrap().items.into_iter();
         items.map(|(_, view)| view.image.reference).collect()
     };

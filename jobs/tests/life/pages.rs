@@ -12,6 +12,7 @@ use wharfinger_entity::{
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::hosts;
+use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder};
 use wharfinger_jobs::queries::page::PageArgs;
 
@@ -324,8 +325,9 @@ impl Stage {
                     ..PageArgs::default()
                 }
             };
-            let viewer = self.holders[0];
-            let read = images::list(&self.db, viewer, &filter, walk.order, &page);
+            let user = self.holders[0];
+            let viewer = Viewer::user(user);
+            let read = images::list(&self.db, viewer, user, &filter, walk.order, &page);
             let read = read.await.unwrap();
 
             let whole = self.list(walk);
@@ -355,7 +357,9 @@ impl Stage {
                 (cursor.is_some(), more)
             };
             prop_assert_eq!((read.has_previous, read.has_next), flags);
-            let count = images::count(&self.db, viewer, &filter).await.unwrap();
+            let count = images::count(&self.db, viewer, user, &filter)
+                .await
+                .unwrap();
             prop_assert_eq!(count, whole.len() as u64);
 
             let end = if walk.backward {
@@ -421,6 +425,7 @@ async fn a_search_means_nothing_but_itself(shape: Shape) {
         let (db, page) = (&stage.db, PageArgs::default());
         let list = images::list(
             db,
+            Viewer::user(stage.holders[0]),
             stage.holders[0],
             &filter,
             ImageOrder::ReferenceAsc,

@@ -154,10 +154,7 @@ impl Account {
     async fn of_world(world: &World, user: usize, ids: &mut Ids) -> Self {
         let db = &world.services.db;
         let id = world.users[user];
-        let viewer = Viewer {
-            user_id: id,
-            admin: false,
-        };
+        let viewer = Viewer::user(id);
         let page = PageArgs {
             first: Some(100),
             ..PageArgs::default()
@@ -172,10 +169,10 @@ impl Account {
             ..ImageFilter::default()
         };
         let order = ImageOrder::default();
-        let images = queries::images::list(db, id, &filter, order, &page).await;
+        let images = queries::images::list(db, viewer, id, &filter, order, &page).await;
         let filter = JobFilter::default();
         let jobs = queries::jobs::list(db, viewer, &filter, &page).await;
-        let ledger = queries::ledger::list(db, id, &page).await;
+        let ledger = queries::ledger::list(db, viewer, id, &page).await;
         let host_of = |id: Uuid| world.hosts.iter().position(|host| host.id == id).unwrap();
         let mut held = Vec::new();
         for (_, ImageView { image, engine }) in images.unwrap().items {

@@ -4,7 +4,7 @@ use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
 use wharfinger_jobs::queries::page::PageArgs;
 
-use crate::graphql::context::{administrator, database, list, services};
+use crate::graphql::context::{administrator, database, list, services, viewer};
 use crate::graphql::types::{AuditEntryConnection, AuditFilter, Queue};
 
 /// What administrators ask.
@@ -35,6 +35,7 @@ impl AdminQuery {
         #[graphql(desc = "Which entries.")] filter: Option<AuditFilter>,
     ) -> Result<AuditEntryConnection> {
         administrator(ctx)?;
+        let viewer = viewer(ctx)?;
         let db = services(ctx).db.clone();
         let filter = filter.unwrap_or_default().into();
         let page = PageArgs {
@@ -43,12 +44,12 @@ impl AdminQuery {
             last,
             before,
         };
-        let entries = queries::audit::list(&db, &filter, &page)
+        let entries = queries::audit::list(&db, viewer, &filter, &page)
             .await
             .map_err(list)?;
         Ok(AuditEntryConnection::new(entries, move || {
             let (db, filter) = (db.clone(), filter.clone());
-            Box::pin(async move { queries::audit::count(&db, &filter).await })
+            Box::pin(async move { queries::audit::count(&db, viewer, &filter).await })
         }))
     }
 }

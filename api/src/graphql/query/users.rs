@@ -4,7 +4,7 @@ use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
 use wharfinger_jobs::queries::page::PageArgs;
 
-use crate::graphql::context::{administrator, list, services};
+use crate::graphql::context::{administrator, list, services, viewer};
 use crate::graphql::types::{UserConnection, UserFilter};
 
 /// Users, for administrators.
@@ -25,6 +25,7 @@ impl UsersQuery {
         #[graphql(desc = "Which users.")] filter: Option<UserFilter>,
     ) -> Result<UserConnection> {
         administrator(ctx)?;
+        let viewer = viewer(ctx)?;
         let db = services(ctx).db.clone();
         let filter = filter.unwrap_or_default().into();
         let page = PageArgs {
@@ -33,12 +34,12 @@ impl UsersQuery {
             last,
             before,
         };
-        let users = queries::users::list(&db, &filter, &page)
+        let users = queries::users::list(&db, viewer, &filter, &page)
             .await
             .map_err(list)?;
         Ok(UserConnection::new(users, move || {
             let (db, filter) = (db.clone(), filter.clone());
-            Box::pin(async move { queries::users::count(&db, &filter).await })
+            Box::pin(async move { queries::users::count(&db, viewer, &filter).await })
         }))
     }
 }

@@ -110,18 +110,19 @@ impl User {
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<LedgerEntryConnection> {
         let (db, user_id) = (services(ctx).db.clone(), self.0.id);
+        let viewer = viewer(ctx)?;
         let page = PageArgs {
             first,
             after,
             last,
             before,
         };
-        let entries = queries::ledger::list(&db, user_id, &page)
+        let entries = queries::ledger::list(&db, viewer, user_id, &page)
             .await
             .map_err(list)?;
         Ok(LedgerEntryConnection::new(entries, move || {
             let db = db.clone();
-            Box::pin(async move { queries::ledger::count(&db, user_id).await })
+            Box::pin(async move { queries::ledger::count(&db, viewer, user_id).await })
         }))
     }
 
@@ -162,12 +163,13 @@ pub(crate) async fn images(
     page: PageArgs,
 ) -> Result<ImageConnection> {
     let db = services(ctx).db.clone();
-    let images = queries::images::list(&db, user_id, &filter, order, &page)
+    let viewer = viewer(ctx)?;
+    let images = queries::images::list(&db, viewer, user_id, &filter, order, &page)
         .await
         .map_err(list)?;
     Ok(ImageConnection::new(images, move || {
         let (db, filter) = (db.clone(), filter.clone());
-        Box::pin(async move { queries::images::count(&db, user_id, &filter).await })
+        Box::pin(async move { queries::images::count(&db, viewer, user_id, &filter).await })
     }))
 }
 

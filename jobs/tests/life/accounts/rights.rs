@@ -11,6 +11,7 @@ use wharfinger_jobs::accounts::{
 use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::users::{self, UserFilter};
 use wharfinger_jobs::services::Services;
@@ -277,8 +278,14 @@ async fn users_are_found_by_name_role_and_status(shape: Shape) {
     update_user(&services, &actor, &status(bob.id, UserStatus::Banned))
         .await
         .unwrap();
+    let administrator = Viewer {
+        user_id: bob.id,
+        admin: true,
+    };
     let found = async |filter: UserFilter, page: PageArgs| {
-        let users = users::list(&services.db, &filter, &page).await.unwrap();
+        let users = users::list(&services.db, administrator, &filter, &page)
+            .await
+            .unwrap();
         let names = users.items.iter().map(|(_, user)| user.name.clone());
         (names.collect::<Vec<_>>(), users)
     };
@@ -295,7 +302,9 @@ async fn users_are_found_by_name_role_and_status(shape: Shape) {
             search: Some(search.into()),
             ..everybody()
         };
-        let count = users::count(&services.db, &filter).await.unwrap();
+        let count = users::count(&services.db, administrator, &filter)
+            .await
+            .unwrap();
         assert_eq!(
             found(filter, PageArgs::default()).await.0,
             names,
