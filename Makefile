@@ -1,6 +1,6 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-long test-servers fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint
+.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,16 @@ test-long: ## Run the long form of the model test: 10,000 random sequences
 
 test-servers: ## Run CMD='…' (or a shell) with the test servers beside it
 	@jobs/dev/with-servers.sh $(or $(CMD),bash)
+
+fuzz: ## Run the fuzz targets, SECONDS=60 each
+	@jobs/dev/fuzz.sh $(or $(SECONDS),60)
+
+fuzz-schema: ## Send what schemathesis makes of the schema for SECONDS=300
+	@WHARFINGER_TEST_SERVERS="redis:redis postgres:postgres engine:engine1 registry:registry" \
+	  jobs/dev/with-servers.sh jobs/dev/fuzz-schema.sh $(or $(SECONDS),300)
+
+fuzz-suggestions: ## Let clairvoyance guess at a schema that is told to nobody
+	@jobs/dev/fuzz-suggestions.sh
 
 fmt: ## Format the code
 	@cargo fmt --all

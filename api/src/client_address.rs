@@ -17,9 +17,8 @@ pub(crate) fn client_address(
     headers: &HeaderMap,
     trusted: &[IpNet],
 ) -> Option<ClientAddress> {
-    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    let mut address = peer(extensions)?;
     let is_proxy = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut address = peer.ip().to_canonical();
     let forwarded = headers.get_all("x-forwarded-for").iter().rev();
     let mut hops = forwarded
         .filter_map(|value| value.to_str().ok())
@@ -34,6 +33,17 @@ pub(crate) fn client_address(
         address = hop.to_canonical();
     }
     Some(ClientAddress(address))
+}
+
+/// Whether a trusted proxy sent the request.
+pub(crate) fn from_proxy(extensions: &Extensions, trusted: &[IpNet]) -> bool {
+    peer(extensions).is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)))
+}
+
+/// The other end of the connection.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip().to_canonical())
 }
 
 #[cfg(test)]

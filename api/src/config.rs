@@ -25,7 +25,7 @@ use wharfinger_jobs::settings::{
 
 pub use self::error::{ConfigError, Origin};
 use self::layers::Layers;
-use crate::http::TransportSettings;
+use crate::http::{AllowedOrigins, TransportSettings};
 
 /// The commented file with every setting and its default.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -40,6 +40,8 @@ pub struct Config {
     /// Reverse proxies that say in `X-Forwarded-For` for whom they ask.
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Vec<String>,
+    /// The certificate of the gateway's own listeners.
+    pub tls: TlsSettings,
     /// Where files live. Never empty once loaded.
     #[serde(deserialize_with = "parsed")]
     pub data_dir: PathBuf,
@@ -88,6 +90,8 @@ pub struct Config {
     pub limits: LimitSettings,
     /// Patience with WebSocket clients.
     pub websocket: WebSocketSettings,
+    /// Other sites' pages.
+    pub cors: CorsSettings,
     /// Where traces go.
     pub traces: TraceSettings,
     /// What is counted.
@@ -178,6 +182,27 @@ pub struct WebSocketSettings {
     pub send_timeout: Duration,
 }
 
+/// `tls`: both files, or neither.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The certificate with its chain.
+    #[serde(deserialize_with = "optional")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(deserialize_with = "optional")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// `cors`: other sites' pages that may use the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsSettings {
+    /// Their exact origins.
+    #[serde(deserialize_with = "list")]
+    pub allow_origins: Vec<String>,
+}
+
 impl Config {
     /// Reads the settings of this process. `file` is `--config`; `flags` holds the flags that were given, and only
     /// those.
@@ -240,6 +265,8 @@ impl Config {
             init_timeout: self.websocket.init_timeout,
             keep_alive: self.websocket.keep_alive,
             send_timeout: self.websocket.send_timeout,
+            // Checked when the settings were read.
+            origins: AllowedOrigins::parse(&self.cors.allow_origins).unwrap_or_default(),
         }
     }
 }

@@ -35,8 +35,9 @@ fn with(token: &str, secure: bool) -> String {
     format!("{NAME}={token}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// Whether the page that asks was loaded over TLS, which may end at a proxy that this server knows nothing of.
-pub(crate) fn over_tls(headers: &HeaderMap) -> bool {
+/// Whether the browser says that its page was loaded over TLS, which may end at a proxy that this server knows nothing of.
+/// Good for the cookie of that very browser, and for nothing else.
+pub(crate) fn page_over_tls(headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN);
     let origin = origin.and_then(|origin| Url::parse(origin.to_str().ok()?).ok());
     origin.is_some_and(|origin| origin.scheme() == "https")

@@ -14,6 +14,7 @@ use crate::client_address::client_address;
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders};
 use crate::http::{ErrorCode, Gate, Refusal, Session, same_origin, spans};
+use crate::over_tls::over_tls;
 
 /// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
@@ -110,7 +111,8 @@ impl Gate for TokenGate {
         let own_page = same_origin(headers);
         data.insert(Browser {
             own_page,
-            over_tls: cookie::over_tls(headers),
+            over_tls: over_tls(&parts.extensions, headers, &self.trusted_proxies)
+                || cookie::page_over_tls(headers),
         });
         if let Some(address) = client_address(&parts.extensions, headers, &self.trusted_proxies) {
             data.insert(address);
@@ -131,25 +133,8 @@ impl Gate for TokenGate {
         upgrade: &Parts,
         payload: &Map<String, Value>,
     ) -> Result<Session, Refusal> {
-        let in_payload = payload
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let headers = &upgrade.headers;
-        let token = if let Some((_, value)) = in_payload {
-            value.as_str().and_then(bearer).ok_or_else(malformed)?
-        } else if let Some(token) = bearer_of(headers)? {
-            token
-        } else {
-            // Browsers open sockets for other sites' pages, cookies and all, without asking first.
-            cookie::session(headers)
-                .filter(|_| same_origin(headers))
-                .ok_or_else(|| {
-                    Refusal::new(
-                        ErrorCode::Unauthenticated,
-                        "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
-                    )
-                })?
-        };
+        let token = offered(payload, headers)?;
         let session = self.open(token).await?;
         let (ended, outdated) = (session.revoked.clone(), session.demoted.clone());
         let mut data = Data::default();
@@ -187,8 +172,32 @@ impl Gate for TokenGate {
     }
 }
 
+/// The token that a WebSocket is opened with: in the payload of its `connection_init`, else in its request's headers.
+pub(crate) fn offered<'a>(
+    payload: &'a Map<String, Value>,
+    headers: &'a HeaderMap,
+) -> Result<&'a str, Refusal> {
+    let in_payload = payload
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if let Some((_, value)) = in_payload {
+        return value.as_str().and_then(bearer).ok_or_else(malformed);
+    }
+    if let Some(token) = bearer_of(headers)? {
+        return Ok(token);
+    }
+    // Browsers open sockets for other sites' pages, cookies and all, without asking first.
+    let session = cookie::session(headers).filter(|_| same_origin(headers));
+    session.ok_or_else(|| {
+        Refusal::new(
+            ErrorCode::Unauthenticated,
+            "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
+        )
+    })
+}
+
 /// The bearer token of a request, if it has the header; another kind of authorization is refused.
-fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };

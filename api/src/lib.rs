@@ -8,14 +8,18 @@ mod client_address;
 pub mod config;
 mod cookie;
 mod first_admin;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 pub mod graphql;
 mod health;
 pub mod http;
 mod measure;
+mod over_tls;
 mod parts;
 mod secret_key;
 mod serve;
 mod signals;
 mod telemetry;
+mod tls;
 mod user_create;

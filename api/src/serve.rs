@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::response::Redirect;
 use axum::routing::get;
-use axum::{Router, serve::ListenerExt as _};
-use tokio::net::TcpListener;
+use axum::serve::{Listener, ListenerExt as _, TapIo};
+use axum::{Extension, Router, middleware};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wharfinger_jobs::services::Services;
@@ -18,7 +20,9 @@ use wharfinger_jobs::{dispatch, sweep_images};
 use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
-use crate::http::{self, SecurityHeaders, playground};
+use crate::http::{self, SecurityHeaders, WithoutNul, playground};
+use crate::over_tls::{Encrypted, strict_transport};
+use crate::tls::Tls;
 use crate::{board, first_admin, graphql, measure, parts, signals};
 
 /// How long requests that are under way may take to end after a request to stop.
@@ -34,6 +38,7 @@ pub(crate) struct Parts {
 /// Serves until a signal to stop.
 pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let metrics = measure::start(config.metrics)?;
+    let tls = Tls::load(&config.tls)?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::services(&config, run.migrate).await?;
     first_admin::make(&config, &services).await?;
@@ -54,7 +59,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         gauges: Arc::default(),
     };
     let gateway = http::router(
-        graphql::schema(services.clone()),
+        WithoutNul(graphql::schema(services.clone())),
         TokenGate::new(services.clone(), config.trusted_proxies()),
         config.transport(),
         stop.clone(),
@@ -62,20 +67,26 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let pages = Router::new()
         .route("/", get(async || Redirect::temporary("/playground")))
         .merge(playground())
-        .layer(SecurityHeaders);
-    let app = gateway.merge(pages).merge(health::router(health)).route(
-        "/schema.graphql",
-        get(async || {
-            (
-                [("content-type", "application/graphql; charset=utf-8")],
-                graphql::sdl(),
-            )
-        }),
-    );
+        .layer(SecurityHeaders::PAGES);
+    let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
+    let app = gateway
+        .merge(pages)
+        .merge(health::router(health))
+        .route(
+            "/schema.graphql",
+            get(async || {
+                (
+                    [("content-type", "application/graphql; charset=utf-8")],
+                    graphql::sdl(),
+                )
+            }),
+        )
+        .layer(SecurityHeaders::ANSWERS)
+        .layer(middleware::from_fn_with_state(trusted, strict_transport));
 
     let tasks = TaskTracker::new();
     if let Some(address) = config.board.listen {
-        open_board(&tasks, address, &services, &stop).await?;
+        open_board(&tasks, address, tls.clone(), &services, &stop).await?;
     }
     if let Some(schedule) = parts::sweeps(&config)? {
         let keeping = sweep_images::keep(services.clone(), schedule, stop.clone());
@@ -85,8 +96,12 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     if let Some(worker) = worker {
         tasks.spawn(worker.run(stop.clone()));
     }
-    tracing::info!("the gateway listens on http://{}", listener.local_addr()?);
-    drain(listener, app, stop).await?;
+    let scheme = scheme(tls.as_ref());
+    tracing::info!(
+        "the gateway listens on {scheme}://{}",
+        listener.local_addr()?
+    );
+    drain(listener, tls, app, stop).await?;
     tasks.close();
     tasks.wait().await;
     Ok(())
@@ -112,11 +127,11 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
             metrics,
             gauges: Arc::default(),
         };
-        let app = health::router(health);
+        let app = health::router(health).layer(SecurityHeaders::ANSWERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);
         let stop = stop.clone();
         tasks.spawn(async move {
-            if let Err(error) = drain(listener, app, stop).await {
+            if let Err(error) = drain(listener, None, app, stop).await {
                 tracing::error!(%error, "the worker's reports ended");
             }
         });
@@ -137,6 +152,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
 async fn open_board(
     tasks: &TaskTracker,
     address: SocketAddr,
+    tls: Option<Tls>,
     services: &Services,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -154,10 +170,11 @@ async fn open_board(
             });
         }
     };
-    tracing::info!("the board listens on http://{}", listener.local_addr()?);
+    let scheme = scheme(tls.as_ref());
+    tracing::info!("the board listens on {scheme}://{}", listener.local_addr()?);
     let (app, stop) = (board::router(services, stop.clone()), stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = drain(listener, app, stop).await {
+        if let Err(error) = drain(listener, tls, app, stop).await {
             tracing::error!(%error, "the board ended");
         }
     });
@@ -170,21 +187,49 @@ async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListene
         .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
 }
 
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 /// Serves until `stop`, then lets requests end, for a bounded time.
-async fn drain(listener: TcpListener, app: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    // Small answers are not to wait for an acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "could not set TCP_NODELAY");
+async fn drain(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    app: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let served = match tls {
+        None => answer(listener.tap_io(|stream| at_once(stream)), app, stop).await,
+        Some(tls) => {
+            let listener = tls.over(listener);
+            let listener = listener.tap_io(|stream| at_once(stream.get_ref().0));
+            answer(listener, app.layer(Extension(Encrypted)), stop).await
         }
-    });
+    };
+    served.context("the listener failed")
+}
+
+async fn answer<L, F>(
+    listener: TapIo<L, F>,
+    app: Router,
+    stop: CancellationToken,
+) -> std::io::Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+    F: FnMut(&mut L::Io) + Send + 'static,
+{
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, app)
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();
-    at_most_after(&stop, serving)
-        .await
-        .context("the listener failed")
+    at_most_after(&stop, serving).await
+}
+
+/// Small answers are not to wait for an acknowledgement of the one before.
+fn at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
 }
 
 /// Waits for `serving`, but no longer than [`DRAIN`] once stopping.

@@ -93,6 +93,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.reconcile.interval, seconds(30));
     assert_eq!(config.sessions.lifetime, seconds(30 * 86400));
     assert!(config.trusted_proxies.is_empty());
+    assert!(config.cors.allow_origins.is_empty());
     assert_eq!(config.board.listen.unwrap().to_string(), "127.0.0.1:8081");
     assert!(config.admin.name.is_none() && config.admin.password_file.is_none());
     assert_eq!(
@@ -185,6 +186,7 @@ fn everything_can_come_from_the_environment() {
         "docker_host" => "unix:///run/docker.sock",
         "secret_key_file" => "",
         "registries.allow" | "registries.deny" => "127.0.0.1:*, ghcr.io,",
+        "cors.allow_origins" => "https://a.example, http://localhost:3000",
         "trusted_proxies" => "10.0.0.7, 2001:db8::/32",
         "sweep.schedule" => "30 23 * * *",
         "worker.labels" => "disk=ssd,room=b12",
@@ -350,6 +352,12 @@ fn a_bad_value_is_named_with_its_source_and_what_would_be_right() {
             "\"https://ghcr.io\" is not a host[:port] pattern",
         ),
         (
+            "WHARFINGER_CORS__ALLOW_ORIGINS",
+            "https://a.example,*",
+            "cors.allow_origins",
+            "\"*\" is not exact origins such as https://console.example",
+        ),
+        (
             "DOCKER_HOST",
             "/run/docker.sock",
             "docker_host",
@@ -449,6 +457,10 @@ fn a_password_is_repeated_in_no_error_whichever_setting_it_is_in() {
         ("DOCKER_HOST", "ssh://me:hunter2@host"),
         ("WHARFINGER_REGISTRIES__ALLOW", "me:hunter2@registry"),
         ("WHARFINGER_LISTEN", "me:hunter2@127.0.0.1:80"),
+        (
+            "WHARFINGER_CORS__ALLOW_ORIGINS",
+            "https://me:hunter2@console.example",
+        ),
     ] {
         let text = said(with_environment(&[(name, value)]));
         assert!(!text.contains("hunter2"), "{text}");

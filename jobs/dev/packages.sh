@@ -11,6 +11,8 @@ set -euo pipefail
 package_of() {
   case $1 in
     cc) echo "gcc libc6-dev: to link Rust programs" ;;
+    c++) echo "g++: to link the fuzz targets" ;;
+    virtualenv) echo "virtualenv: tools in Python, in exact versions" ;;
     curl) echo "curl ca-certificates: to ask servers whether they are ready" ;;
     redis-server | redis-cli) echo "redis-server redis-tools: the queue and live events of a fleet" ;;
     postgres | initdb | pg_isready) echo "postgresql: a fleet's database" ;;

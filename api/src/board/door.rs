@@ -56,7 +56,7 @@ fn asked(message: &'static str) -> Response {
 
 /// The token of a request: what it says itself goes before the console's session. Cookies do not tell ports apart, so that
 /// reaches the board too.
-fn token(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
         return if scheme.eq_ignore_ascii_case("bearer") {

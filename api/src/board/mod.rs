@@ -6,7 +6,7 @@
 
 mod api;
 mod backend;
-mod door;
+pub(crate) mod door;
 mod events;
 mod page;
 mod push;
@@ -42,9 +42,9 @@ pub(crate) fn router(services: &Services, stop: CancellationToken) -> Router {
         .with_state(services.clone())
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))
-        .layer(SecurityHeaders)
         .layer(middleware::from_fn_with_state(
             services.clone(),
             door::guard,
         ))
+        .layer(SecurityHeaders::ANSWERS)
 }

@@ -8,6 +8,7 @@ use wharfinger_jobs::settings::Secret;
 use wharfinger_jobs::sweep_images::SweepSchedule;
 
 use super::{Config, ConfigError, layers::Layers};
+use crate::http::AllowedOrigins;
 
 const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +51,18 @@ impl Check<'_> {
             "a file beside secret_key",
             "possible: set one of the two",
         )?;
+        let tls = &config.tls;
+        for (key, here, there) in [
+            ("tls.key_file", &tls.key_file, &tls.cert_file),
+            ("tls.cert_file", &tls.cert_file, &tls.key_file),
+        ] {
+            self.require(
+                here.is_some() || there.is_none(),
+                key,
+                "\"\"",
+                "enough: set tls.cert_file and tls.key_file, or neither",
+            )?;
+        }
         self.require(
             config.admin.name.is_none() || config.admin.password_file.is_some(),
             "admin.password_file",
@@ -102,6 +115,13 @@ impl Check<'_> {
         self.patterns("registries.allow", &config.registries.allow)?;
         self.patterns("registries.deny", &config.registries.deny)?;
         self.networks("trusted_proxies", &config.trusted_proxies)?;
+        let strange = AllowedOrigins::parse(&config.cors.allow_origins).err();
+        self.require(
+            strange.is_none(),
+            "cors.allow_origins",
+            format!("{:?}", strange.as_deref().unwrap_or_default()),
+            "exact origins such as https://console.example or http://localhost:3000",
+        )?;
         let Some(schedule) = &config.sweep.schedule else {
             return Ok(());
         };

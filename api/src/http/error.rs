@@ -117,7 +117,8 @@ pub(super) fn is_request_error(response: &Response) -> bool {
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Marks the errors that parsing and validation made with `BAD_REQUEST`; async-graphql gives them no code.
+/// Marks the errors that parsing, validation and the reading of arguments made with `BAD_REQUEST`: async-graphql gives
+/// them no code, and finds an `Int` out of range only when its field is resolved.
 pub(super) fn give_codes(errors: &mut [ServerError]) {
     for error in errors {
         let extensions = error.extensions.get_or_insert_default();

@@ -155,6 +155,7 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, 
 }
 
 fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {
+    give_codes(&mut response.errors);
     let headers = std::mem::take(&mut response.http_headers);
     let mut answer = if is_request_error(&response) {
         let status = match media {

@@ -235,12 +235,13 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
     async fn forward(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Next(mut response) if is_request_error(&response) => {
-                self.operations.remove(id);
                 give_codes(&mut response.errors);
+                self.operations.remove(id);
                 let payload = &response.errors;
                 self.say(&ServerMessage::Error { id, payload }).await
             }
-            Outcome::Next(response) => {
+            Outcome::Next(mut response) => {
+                give_codes(&mut response.errors);
                 let payload = &*response;
                 self.say(&ServerMessage::Next { id, payload }).await
             }

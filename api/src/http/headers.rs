@@ -1,4 +1,4 @@
-//! Headers that keep a browser from doing with our pages what they are not for.
+//! Headers that keep a browser from doing with our answers what they are not for.
 
 use std::task::{Context, Poll};
 
@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Request, header},
     response::Response,
 };
-use futures::future::{FutureExt, Map};
+use futures::future::{MapOk, TryFutureExt as _};
 use tower::{Layer, Service};
 
 /// Everything from this host only. Styles may be inline: the editor of the playground sets them as it draws.
@@ -14,15 +14,33 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// A layer for pages and their assets. A header that the page set itself stays.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SecurityHeaders;
+/// What is no page shows nothing, runs nothing and is in no frame, should a browser ever take it for one.
+const NO_PAGE: &str =
+    "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A layer for every answer. A header that is there already stays: a page inside has a policy of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct SecurityHeaders {
+    protect: fn(Response) -> Response,
+}
+
+impl SecurityHeaders {
+    /// For pages and what they load.
+    pub const PAGES: Self = Self {
+        protect: |answer| protect(answer, CONTENT_SECURITY_POLICY),
+    };
+    /// For everything else, errors and unknown paths included.
+    pub const ANSWERS: Self = Self {
+        protect: |answer| protect(answer, NO_PAGE),
+    };
+}
 
 impl<S> Layer<S> for SecurityHeaders {
     type Service = WithSecurityHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WithSecurityHeaders { inner }
+        let protect = self.protect;
+        WithSecurityHeaders { inner, protect }
     }
 }
 
@@ -30,6 +48,7 @@ impl<S> Layer<S> for SecurityHeaders {
 #[derive(Debug, Clone)]
 pub struct WithSecurityHeaders<S> {
     inner: S,
+    protect: fn(Response) -> Response,
 }
 
 impl<S, B> Service<Request<B>> for WithSecurityHeaders<S>
@@ -38,20 +57,19 @@ where
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Map<S::Future, fn(Result<Response, S::Error>) -> Result<Response, S::Error>>;
+    type Future = MapOk<S::Future, fn(Response) -> Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.inner.call(request).map(|result| result.map(protect))
+        self.inner.call(request).map_ok(self.protect)
     }
 }
 
-fn protect(mut response: Response) -> Response {
+fn protect(mut response: Response, policy: &'static str) -> Response {
     const HEADERS: [(HeaderName, &str); 5] = [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -59,12 +77,20 @@ fn protect(mut response: Response) -> Response {
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
         ),
+        // Not even as an image or a script of another site's page; what CORS allows is not meant by it.
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ];
+    let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
+        headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(policy));
     response
 }

@@ -5,6 +5,7 @@
 //! the only part that knows about users and tokens. `playground` serves `GraphiQL`, `headers` protects pages.
 
 mod accept;
+mod cors;
 mod error;
 mod gate;
 mod graphql_http;
@@ -13,7 +14,9 @@ mod headers;
 mod operations;
 mod parameters;
 mod playground;
+pub(crate) mod probe;
 pub(crate) mod spans;
+mod texts;
 mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
@@ -30,10 +33,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use self::{
+    cors::AllowedOrigins,
     error::{ErrorCode, Refusal},
     gate::{Gate, Session, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
+    texts::WithoutNul,
 };
 
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
@@ -49,6 +54,8 @@ pub struct TransportSettings {
     pub keep_alive: Duration,
     /// How long one message may wait for a client that does not read.
     pub send_timeout: Duration,
+    /// Other sites whose pages may use the API.
+    pub origins: AllowedOrigins,
 }
 
 impl Default for TransportSettings {
@@ -59,6 +66,7 @@ impl Default for TransportSettings {
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
+            origins: AllowedOrigins::default(),
         }
     }
 }
@@ -80,15 +88,19 @@ pub fn router<E: Executor, G: Gate>(
     settings: TransportSettings,
     shutdown: CancellationToken,
 ) -> Router {
+    let cors = settings.origins.layer();
     let transport = Arc::new(Transport {
         executor,
         gate,
         settings,
         shutdown,
     });
-    Router::new()
-        .route("/graphql", any(endpoint::<E, G>))
-        .with_state(transport)
+    let routes = Router::new().route("/graphql", any(endpoint::<E, G>));
+    match cors {
+        Some(cors) => routes.route_layer(cors),
+        None => routes,
+    }
+    .with_state(transport)
 }
 
 async fn endpoint<E: Executor, G: Gate>(

@@ -65,7 +65,7 @@ pub fn playground() -> Router {
             get(|headers: HeaderMap| async move { serve(&PAGE, &headers) }),
         )
         .route("/playground/{name}", get(asset))
-        .layer(SecurityHeaders)
+        .layer(SecurityHeaders::PAGES)
 }
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {

@@ -4,10 +4,12 @@
 
 mod accounts;
 mod administration;
+mod authorisation;
 mod board;
 #[path = "../playground/browser.rs"]
 #[expect(dead_code, reason = "the playground's tests use the rest")]
 mod browser;
+mod browsers;
 mod command_line;
 mod contract;
 mod crashes;
@@ -18,6 +20,7 @@ mod lists;
 mod log_files;
 mod metrics;
 mod observability;
+mod odd_texts;
 mod publishing;
 mod pulls;
 mod redis_gone;
@@ -26,4 +29,5 @@ mod secrets;
 mod statements;
 mod stopping;
 mod support;
+mod tls;
 mod traces;

@@ -1,6 +1,6 @@
 //! A client of the GraphQL endpoint over HTTP.
 
-use reqwest::StatusCode;
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::until;
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// The answer to an operation with its headers.
-    pub(crate) async fn post(&self, query: &str, variables: Value) -> reqwest::Response {
+    pub(crate) async fn post(&self, query: &str, variables: Value) -> Response {
         let mut request = self
             .http
             .post(format!("http://{}/graphql", self.address))
@@ -87,8 +87,23 @@ impl Client {
         answer["data"].take()
     }
 
+    /// A plain request, with this client's headers and no token.
+    pub(crate) async fn request(&self, method: Method, path: &str) -> Response {
+        self.request_with(method, path, String::new()).await
+    }
+
+    /// The same with a body.
+    pub(crate) async fn request_with(&self, method: Method, path: &str, body: String) -> Response {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.http.request(method, url).body(body);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.unwrap()
+    }
+
     /// A plain GET of another path.
-    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let url = format!("http://{}{path}", self.address);
         self.http.get(url).send().await.unwrap()
     }

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::graphql::Client;
-use super::soon;
+use super::{LOOK_AGAIN, soon};
 
 /// One subscription on a socket of its own.
 pub(crate) struct Subscription {
@@ -91,6 +91,17 @@ impl Subscription {
             Some("complete") => None,
             _ => panic!("{message}"),
         }
+    }
+
+    /// The next answer, errors and all; none where there is none for now.
+    pub(crate) async fn answer(&mut self) -> Option<Value> {
+        let message = tokio::time::timeout(LOOK_AGAIN, self.receive()).await;
+        let mut message = message.ok()?;
+        let payload = message["payload"].take();
+        Some(match message["type"].as_str() {
+            Some("error") => json!({"errors": payload}),
+            _ => payload,
+        })
     }
 
     /// The first event that is as it should be.

@@ -1,0 +1,235 @@
+//! What there is to see and to do: Ada's things of every kind, and everybody who asks for them.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use wharfinger_jobs::testing::image::TestImage;
+
+use super::CALLERS;
+use crate::support::graphql::{Client, id};
+use crate::support::process::Process;
+use crate::support::servers::{engine, random_layer, unique_name};
+use crate::support::world::World;
+
+/// In every name of Ada's: nobody else may ever read it.
+pub(super) const MARK: &str = "canary";
+
+/// Good for everybody.
+pub(super) const PASSWORD: &str = "correct horse battery staple";
+
+/// A world with everything in it, and no worker that would change it.
+pub(super) struct Place {
+    pub(super) world: World,
+    pub(super) gateway: Process,
+    tokens: BTreeMap<&'static str, String>,
+    pub(super) ids: Ids,
+}
+
+/// Ids of Ada's things, and of what is everybody's.
+#[derive(Clone)]
+pub(super) struct Ids {
+    /// By what it is: the argument that takes it, less `Id`.
+    by_kind: BTreeMap<&'static str, String>,
+    /// Those that only Ada and administrators may see.
+    pub(super) private: Vec<String>,
+}
+
+impl Place {
+    pub(super) async fn new() -> Self {
+        let mut world = World::embedded();
+        for (name, value) in [
+            ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
+            ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
+            ("WHARFINGER_WORKER__LABELS", "room=b12"),
+            ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
+        ] {
+            world.set(name, value);
+        }
+        let user = |name: &str, more: &[&str]| world.user_with_password(name, PASSWORD, more);
+        let rich: &[&str] = &["--credits", "100000"];
+        let tokens = BTreeMap::from([
+            ("banned", user("carol", rich)),
+            ("other", user("bob", rich)),
+            ("owner", user(&format!("ada-{MARK}"), rich)),
+            (
+                "administrator",
+                user("eve", &["--admin", "--credits", "100000"]),
+            ),
+        ]);
+        // Whom everybody knows the password of.
+        user("dave", &[]);
+        let mut gateway = world.serve(&engine(1)).await;
+        let client = |caller: &str| World::client(&gateway, &tokens[caller]);
+        let (ada, eve) = (client("owner"), client("administrator"));
+        let mut by_kind = things(&world, &ada, &eve).await;
+        gateway.terminate();
+        assert!(gateway.ended().await.success());
+
+        // Nothing happens from here on but what is asked for.
+        let gateway = world.gateway().await;
+        let ada = World::client(&gateway, &tokens["owner"]);
+        let queued = ada.pull(&format!("127.0.0.1:1/{MARK}-queued")).await;
+        by_kind.insert("queued", queued);
+        let eve = World::client(&gateway, &tokens["administrator"]);
+        let entry = "{ auditLog(first: 1) { nodes { id } } }";
+        let entry = eve.ask(entry, json!({})).await;
+        by_kind.insert("entry", id(&entry["auditLog"]["nodes"][0]));
+        let everybodys = ["host"];
+        let private = by_kind
+            .iter()
+            .filter(|(kind, _)| !everybodys.contains(kind));
+        let private = private.map(|(_, id)| id.clone()).collect();
+        Self {
+            ids: Ids { by_kind, private },
+            world,
+            gateway,
+            tokens,
+        }
+    }
+
+    /// A client of one of [`CALLERS`].
+    pub(super) fn client(&self, caller: &str) -> Client {
+        assert!(CALLERS.contains(&caller));
+        let token = self.tokens.get(caller).map(String::as_str);
+        Client::new(&self.gateway.address, token)
+    }
+
+    /// Two more of the same, each with a life of its own from here on. This one goes on too.
+    pub(super) async fn copies(&mut self) -> [Self; 2] {
+        self.gateway.terminate();
+        assert!(self.gateway.ended().await.success());
+        let copies = [self.copy().await, self.copy().await];
+        self.gateway = self.world.gateway().await;
+        copies
+    }
+
+    async fn copy(&self) -> Self {
+        let world = self.world.copy();
+        Self {
+            gateway: world.gateway().await,
+            world,
+            tokens: self.tokens.clone(),
+            ids: self.ids.clone(),
+        }
+    }
+}
+
+/// Makes everything that takes a worker, and returns the ids.
+async fn things(world: &World, ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
+    let host = eve.online_host("one").await;
+    let name = format!("{MARK}-{}", unique_name());
+    let image = TestImage::new(vec![random_layer(10_000)]);
+    world.registry.push(&name, "v1", &image).await;
+    let registry = &world.registry.address;
+    let job = ada.pull(&format!("{registry}/{name}:v1")).await;
+    let image = id(&ada.succeeded(&job).await["image"]);
+    let failed = ada.pull(&format!("{registry}/{name}:missing")).await;
+    assert_eq!(ada.ended(&failed).await["state"], "FAILED");
+    let dead = ada.pull(&format!("127.0.0.1:1/{name}:v1")).await;
+    assert_eq!(ada.ended(&dead).await["state"], "DEAD");
+
+    let user = ada.ask("{ viewer { id } }", json!({})).await;
+    let user = id(&user["viewer"]);
+    let make = format!(
+        "mutation {{
+            createApiToken(input: {{name: \"{MARK} token\"}}) {{ apiToken {{ id }} }}
+            saveRegistryCredential(input: {{registry: \"127.0.0.1:1\", username: \"{MARK}-login\", secret: \"s\"}}) {{
+                registryCredential {{ id }} }}
+        }}"
+    );
+    let made = ada.ask(&make, json!({})).await;
+    let grant = format!(
+        "mutation {{
+            grantCredits(input: {{userId: \"{user}\", amount: \"1\", reason: \"{MARK}\"}}) {{ ledgerEntry {{ id }} }}
+        }}"
+    );
+    let granted = eve.ask(&grant, json!({})).await;
+    let carol = eve
+        .ask(
+            "{ users(filter: {search: \"carol\"}) { nodes { id } } }",
+            json!({}),
+        )
+        .await;
+    let ban = format!(
+        "mutation {{ updateUser(input: {{userId: {}, status: BANNED}}) {{ user {{ status }} }} }}",
+        carol["users"]["nodes"][0]["id"]
+    );
+    let banned = eve.ask(&ban, json!({})).await;
+    assert_eq!(banned["updateUser"]["user"]["status"], "BANNED");
+    BTreeMap::from([
+        ("host", host),
+        ("image", image),
+        ("job", job),
+        ("failed", failed),
+        ("dead", dead),
+        ("user", user),
+        ("apiToken", id(&made["createApiToken"]["apiToken"])),
+        (
+            "registryCredential",
+            id(&made["saveRegistryCredential"]["registryCredential"]),
+        ),
+        ("ledgerEntry", id(&granted["grantCredits"]["ledgerEntry"])),
+    ])
+}
+
+impl Ids {
+    /// What to write for an argument of a type, by its coordinate: ids of Ada's things, and otherwise what is good for the
+    /// caller.
+    pub(super) fn value(&self, coordinate: &str, of: &str) -> String {
+        let argument = coordinate.rsplit('.').next().unwrap_or_default();
+        if of == "ID" {
+            let ids = self.id(coordinate, argument);
+            return ids.unwrap_or_else(|| {
+                panic!("say in the tests of authorisation what {coordinate} names")
+            });
+        }
+        let text = match (of, argument) {
+            ("Boolean", _) => return "true".to_owned(),
+            ("Int", _) => return "1".to_owned(),
+            ("Credits", _) => "1",
+            ("String", "name") if coordinate.contains("signIn") => "dave",
+            ("String", "password" | "current") => PASSWORD,
+            ("String", "new") => "a wharf of many colours",
+            ("String", "reference") => "127.0.0.1:1/own:v1",
+            ("String", "registry") => "127.0.0.1:2",
+            ("String", "queue") => "one",
+            ("String", "name" | "reason" | "username" | "secret") => "newcomer",
+            _ => panic!("say in the tests of authorisation what {coordinate} takes"),
+        };
+        format!("\"{text}\"")
+    }
+
+    fn id(&self, coordinate: &str, argument: &str) -> Option<String> {
+        let kind = match (coordinate, argument) {
+            ("Query.nodes.ids", _) => return Some(self.list()),
+            ("Query.image.id", _) => "image",
+            ("Query.job.id" | "Query.node.id", _) => "job",
+            ("Mutation.cancelJob.input.jobId", _) => "queued",
+            ("Mutation.retryJob.input.jobId", _) => "failed",
+            ("Mutation.discardJob.input.jobId", _) => "dead",
+            (_, "actorId" | "subjectId") => "user",
+            (_, "hostIds") => "host",
+            (_, argument) => argument.strip_suffix("Id")?,
+        };
+        self.by_kind.get(kind).map(|id| format!("\"{id}\""))
+    }
+
+    /// All of them, as a list.
+    pub(super) fn list(&self) -> String {
+        let ids: Vec<_> = self
+            .by_kind
+            .values()
+            .map(|id| format!("\"{id}\""))
+            .collect();
+        format!("[{}]", ids.join(", "))
+    }
+
+    /// The same document with ids of nothing for those of Ada's; none where it has none of hers.
+    pub(super) fn of_nothing(&self, document: &str) -> Option<String> {
+        let nothing = self.private.iter().fold(document.to_owned(), |text, id| {
+            let (kind, _) = id.split_once('_').unwrap();
+            text.replace(id, &format!("{kind}_0123456789abcdef0123456789abcdef"))
+        });
+        (nothing != document).then_some(nothing)
+    }
+}

@@ -1,0 +1,211 @@
+//! TLS of the gateway's own, with a certificate made on the spot.
+
+use std::sync::Arc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use reqwest::Certificate;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+
+use crate::crashes::pushed;
+use crate::support::process::Process;
+use crate::support::servers::engine;
+use crate::support::soon;
+use crate::support::world::World;
+
+/// A certificate authority, a certificate that it gave `localhost`, and that one's key, in PEM.
+struct Papers {
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+fn papers() -> Papers {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    Papers {
+        authority,
+        certificate,
+        key: key.serialize_pem(),
+    }
+}
+
+/// Makes a world's gateways speak TLS. Returns the file with the authority that clients have to trust, and its text.
+fn encrypted(world: &mut World) -> (String, String) {
+    let papers = papers();
+    let certificate = world.file("certificate.pem", &papers.certificate);
+    world.set("WHARFINGER_TLS__CERT_FILE", &certificate);
+    world.set(
+        "WHARFINGER_TLS__KEY_FILE",
+        &world.file("key.pem", &papers.key),
+    );
+    (
+        world.file("authority.pem", &papers.authority),
+        papers.authority,
+    )
+}
+
+async fn serve(world: &World) -> Process {
+    let mut command = world.command(&["serve", "--host-name", "one"]);
+    command.env("DOCKER_HOST", engine(1));
+    Process::start(command, "the gateway listens on https://").await
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').unwrap().1
+}
+
+fn trusting(authority: &str) -> reqwest::Client {
+    // The second client of this process finds one installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let authority = Certificate::from_pem(authority.as_bytes()).unwrap();
+    let builder = reqwest::Client::builder().no_proxy();
+    builder.tls_certs_only([authority]).build().unwrap()
+}
+
+#[tokio::test]
+async fn requests_and_sockets_are_encrypted_and_nothing_else_is_served() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_BOARD__LISTEN", "127.0.0.1:0");
+    let password = "correct horse battery staple";
+    let token = world.user_with_password("ada", password, &[]);
+    let (_, authority) = encrypted(&mut world);
+    let gateway = serve(&world).await;
+    let (port, http) = (port(&gateway.address), trusting(&authority));
+    let url = format!("https://localhost:{port}/graphql");
+
+    let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { user { name } } }";
+    let input = json!({"input": {"name": "ada", "password": password, "cookie": true}});
+    let body = json!({"query": sign_in, "variables": input});
+    let answer = http.post(&url).json(&body).send().await.unwrap();
+    let headers = answer.headers();
+    assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+    let cookie = headers["set-cookie"].to_str().unwrap();
+    assert!(
+        cookie.contains("; HttpOnly; SameSite=Lax; Secure;"),
+        "{cookie}"
+    );
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["data"]["signIn"]["user"]["name"], "ada", "{answer}");
+
+    assert_eq!(over_socket(&authority, port, &token).await["total"], "1000");
+
+    let board = gateway.announced("the board listens on https://").await;
+    let board = format!("https://localhost:{}/", self::port(&board));
+    assert_eq!(http.get(board).send().await.unwrap().status(), 401);
+
+    // Who does not trust the authority, or speaks no TLS, gets nothing; and others are still served.
+    let stranger = trusting(&papers().authority);
+    assert!(stranger.get(&url).send().await.unwrap_err().is_connect());
+    let plain = format!("http://localhost:{port}/healthz");
+    assert!(http.get(plain).send().await.is_err());
+    let health = format!("https://localhost:{port}/healthz");
+    assert_eq!(http.get(health).send().await.unwrap().status(), 200);
+}
+
+/// The first balance of a subscription over `wss:`.
+async fn over_socket(authority: &str, port: &str, token: &str) -> Value {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut request = format!("wss://localhost:{port}/graphql")
+        .into_client_request()
+        .unwrap();
+    let protocol = "graphql-transport-ws".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", protocol);
+    let connector = Connector::Rustls(Arc::new(config));
+    let connecting = connect_async_tls_with_config(request, None, false, Some(connector));
+    let (mut socket, _) = connecting.await.unwrap();
+    for message in [
+        json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}}),
+        json!({"type": "subscribe", "id": "1", "payload": {"query": "subscription { balanceChanged { total } }"}}),
+    ] {
+        socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
+    }
+    loop {
+        let message = soon("a message over TLS", socket.next()).await;
+        let Message::Text(text) = message.unwrap().unwrap() else {
+            continue;
+        };
+        let mut message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "next" {
+            return message["payload"]["data"]["balanceChanged"].take();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_client_trusts_whom_it_is_told_to() {
+    let mut world = World::embedded();
+    let token = world.user("ada", &[]);
+    let (file, _) = encrypted(&mut world);
+    let gateway = serve(&world).await;
+    let reference = pushed(&world, 10_000).await;
+    let url = format!("https://localhost:{}", port(&gateway.address));
+    world.set("WHARFINGER_URL", &url);
+    world.set("WHARFINGER_TOKEN", &token);
+
+    let refused = world.run(&["balance"]);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+    assert!(said.contains("certificate"), "{said}");
+
+    world.set("SSL_CERT_FILE", &file);
+    // Over HTTP, and over a WebSocket.
+    for arguments in [&["balance"][..], &["pull", &reference]] {
+        let done = world.run(arguments);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_stops_the_start() {
+    let papers = papers();
+    let mut world = World::embedded();
+    let (certificate, key) = (
+        world.file("certificate.pem", &papers.certificate),
+        world.file("key.pem", &papers.key),
+    );
+    let (empty, other) = (
+        world.file("empty.pem", ""),
+        world.file("other.pem", &self::papers().key),
+    );
+    for (certificate, key, named) in [
+        ("/nowhere.pem", &*key, "tls.cert_file"),
+        (&*empty, &*key, "tls.cert_file"),
+        (&*certificate, &*empty, "tls.key_file"),
+        (&*certificate, "", "tls.key_file"),
+        ("", &*key, "tls.cert_file"),
+        (&*certificate, &*other, "tls.key_file"),
+    ] {
+        world.set("WHARFINGER_TLS__CERT_FILE", certificate);
+        world.set("WHARFINGER_TLS__KEY_FILE", key);
+        let output = world.run(&["serve", "--no-worker"]);
+        assert!(!output.status.success(), "{certificate} {key}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(named), "{said}");
+        assert!(!said.contains("PRIVATE KEY"), "{said}");
+    }
+}
