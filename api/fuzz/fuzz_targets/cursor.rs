@@ -1,0 +1,4 @@
+//! Any text as a cursor.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| wharfinger::fuzzing::cursor(text));
