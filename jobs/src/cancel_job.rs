@@ -4,6 +4,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobKind, JobState, job};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor};
 use crate::db::{for_update, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -37,6 +38,9 @@ async fn cancel(
 ) -> Result<job::Model, ServiceError> {
     let (job, balance) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        if let Some(administrator) = administrator {
+            still_administrator(&tx, administrator).await?;
+        }
         let job = find(&tx, owner, job_id).await?;
         if job.state.is_final() {
             Err(not_cancellable(format!(

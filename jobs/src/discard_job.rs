@@ -4,6 +4,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, job};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor};
 use crate::cancel_job::find;
 use crate::db::in_transaction;
@@ -20,6 +21,7 @@ pub async fn discard_job(
 ) -> Result<job::Model, ServiceError> {
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        still_administrator(&tx, actor).await?;
         let job = find(&tx, None, job_id).await?;
         if job.state != JobState::Dead {
             let message = format!(

@@ -4,6 +4,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySel
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobErrorCode, JobState, job};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor};
 use crate::credits::{Account, Balance};
 use crate::db::{for_update, in_transaction};
@@ -116,6 +117,7 @@ async fn redrive(
 ) -> Result<Option<(job::Model, Balance)>, ServiceError> {
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        still_administrator(&tx, actor).await?;
         let job = for_update(&tx, job::Entity::find_by_id(job_id))
             .one(&tx)
             .await?

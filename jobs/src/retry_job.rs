@@ -11,7 +11,7 @@ use wharfinger_entity::{
 };
 
 use crate::accept::{Key, count_retry, place, within_limits};
-use crate::accounts::still_active;
+use crate::accounts::{still_active, still_administrator};
 use crate::audit::{self, Actor};
 use crate::cancel_job::find;
 use crate::credits::{Account, Balance};
@@ -67,6 +67,9 @@ async fn retry(
     let key = Key::new("retryJob", idempotency_key, &[&asked])?;
     let (job, balance) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        if let Some(administrator) = administrator {
+            still_administrator(&tx, administrator).await?;
+        }
         let job = find(&tx, owner, job_id).await?;
         // The key is the caller's, the credits are the owner's.
         let account = Account::lock(&tx, job.user_id, now).await?;

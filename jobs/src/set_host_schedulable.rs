@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, host};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::db::{for_update, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -22,6 +23,7 @@ pub async fn set_host_schedulable(
     schedulable: bool,
 ) -> Result<host::Model, ServiceError> {
     let host = in_transaction!(services.db, |tx| {
+        still_administrator(&tx, actor).await?;
         let host = match host_id {
             Some(id) => {
                 for_update(&tx, host::Entity::find_by_id(id))

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, engine_image, image};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::custody;
 use crate::db::{for_update, in_transaction};
@@ -33,6 +34,7 @@ pub async fn set_image_visibility(
     let give_up = Instant::now() + PATIENCE;
     loop {
         let set = in_transaction!(services.db, |tx| {
+            still_administrator(&tx, actor).await?;
             // The (host, image id) row first, as whoever settles, removes or reconciles.
             let Some(asked) = find(&tx, image_id).await? else {
                 return Err(ServiceError::from(no_such_image()));

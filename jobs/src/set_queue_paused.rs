@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, Timestamp, host, job, paused_queue};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::db::{for_update, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -21,6 +22,7 @@ pub async fn set_queue_paused(
 ) -> Result<host::Model, ServiceError> {
     let host = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        still_administrator(&tx, actor).await?;
         let host = of_queue(&tx, queue).await?;
         // Two who change the same queue wait for each other here.
         let locked = for_update(&tx, host::Entity::find_by_id(host.id));

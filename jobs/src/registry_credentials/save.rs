@@ -8,6 +8,7 @@ use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
 use super::owner;
+use crate::accounts::still_active;
 use crate::credits::Account;
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -55,7 +56,8 @@ pub async fn save_registry_credential(
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         // The user's row is the lock: two requests cannot both be the last that fits.
-        Account::lock(&tx, user_id, now).await?;
+        let account = Account::lock(&tx, user_id, now).await?;
+        still_active(account.user())?;
         let of_user = registry_credential::Entity::find()
             .filter(registry_credential::Column::UserId.eq(user_id));
         let old = of_user

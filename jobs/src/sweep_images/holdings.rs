@@ -9,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, host, image, image_in_use, job};
 
+use crate::accounts::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::Account;
 use crate::db::in_transaction;
@@ -84,6 +85,7 @@ pub(super) async fn enter(
 ) -> Result<(), ServiceError> {
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
+        still_administrator(&tx, actor).await?;
         for host in hosts {
             let images = image::Entity::find()
                 .filter(to_sweep(host.id))

@@ -2,10 +2,14 @@
 
 use std::net::TcpListener;
 
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _,
+};
 use uuid::Uuid;
 use wharfinger_entity::{
-    AuditAction, Credits, JobErrorCode, JobState, audit_entry, image_in_use, job,
+    AuditAction, Credits, ImageVisibility, JobErrorCode, JobState, audit_entry, host, image,
+    image_in_use, job, paused_queue,
 };
 use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::cancel_job::{cancel_any_job, cancel_job};
@@ -13,8 +17,12 @@ use wharfinger_jobs::discard_job::discard_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
 use wharfinger_jobs::retry_job::{retry_any_job, retry_job};
+use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
+use wharfinger_jobs::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::set_queue_paused::set_queue_paused;
+use wharfinger_jobs::sweep_images::{SweepImages, sweep_images};
 
+use crate::support::bare::Bare;
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
@@ -28,6 +36,7 @@ on_every_shape!(
     a_cancelled_pull_ends_on_the_engine,
     a_cancelled_pull_goes_on_for_others,
     containers_are_seen_and_forgotten,
+    who_is_no_administrator_any_more_changes_nothing,
 );
 
 pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
@@ -37,8 +46,9 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserE
     }
 }
 
+/// Somebody who may do everything.
 pub(crate) fn eve() -> Actor {
-    Actor::User(Uuid::now_v7(), "eve".into())
+    Actor::Program("eve")
 }
 
 /// What the audit log has, oldest first, but for the making of the fleet's users.
@@ -381,4 +391,93 @@ async fn containers_are_seen_and_forgotten(shape: Shape) {
     })
     .await;
     fleet.finish().await;
+}
+
+/// The gateway let the request in a moment before the right was taken away.
+async fn who_is_no_administrator_any_more_changes_nothing(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let services = &bare.services;
+    let host_id = bare.host(|_| ()).await;
+    let (owner, demoted) = (bare.user().await, bare.user().await);
+    let waiting = bare.pull(owner, Some(host_id), "127.0.0.1:5000/a:1").await;
+    let dead = bare.pull(owner, Some(host_id), "127.0.0.1:5000/a:2").await;
+    cancel_job(services, Some(owner), Some(dead.id))
+        .await
+        .unwrap();
+    let letter = job::ActiveModel {
+        id: Set(dead.id),
+        state: Set(JobState::Dead),
+        ..Default::default()
+    };
+    letter.update(services.db.write()).await.unwrap();
+    let image = bare.hold(host_id, Some(owner), "127.0.0.1:5000/a:3").await;
+    let rows = async || {
+        let db = services.db.read();
+        (
+            job::Entity::find().all(db).await.unwrap(),
+            image::Entity::find().all(db).await.unwrap(),
+            host::Entity::find().all(db).await.unwrap(),
+            paused_queue::Entity::find().all(db).await.unwrap(),
+            audit_entry::Entity::find().all(db).await.unwrap(),
+        )
+    };
+    let before = rows().await;
+    let host = &before.2[0].name;
+    let actor = Actor::User(demoted, "ada".into());
+    let (all, sweep) = (
+        DeadJobs {
+            limit: 100,
+            ..DeadJobs::default()
+        },
+        SweepImages {
+            actor: actor.clone(),
+            hosts: None,
+            traceparent: None,
+        },
+    );
+    let public = ImageVisibility::Public;
+    let answers = [
+        (
+            "sets a visibility",
+            set_image_visibility(services, &actor, Some(image), public)
+                .await
+                .err(),
+        ),
+        ("sweeps", sweep_images(services, &sweep).await.err()),
+        (
+            "pauses",
+            set_queue_paused(services, &actor, host, true).await.err(),
+        ),
+        (
+            "drains",
+            set_host_schedulable(services, &actor, Some(host_id), false)
+                .await
+                .err(),
+        ),
+        (
+            "discards",
+            discard_job(services, &actor, Some(dead.id)).await.err(),
+        ),
+        (
+            "redrives",
+            retry_dead_jobs(services, &actor, &all).await.err(),
+        ),
+        (
+            "cancels",
+            cancel_any_job(services, &actor, Some(waiting.id))
+                .await
+                .err(),
+        ),
+        (
+            "retries",
+            retry_any_job(services, demoted, &actor, Some(dead.id), None)
+                .await
+                .err(),
+        ),
+    ];
+    for (what, answer) in answers {
+        let refused = matches!(answer, Some(ServiceError::NotAllowed(_)));
+        assert!(refused, "{what}: {answer:?}");
+    }
+    assert_eq!(rows().await, before);
 }

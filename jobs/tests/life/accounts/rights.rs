@@ -14,9 +14,11 @@ use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::users::{self, UserFilter};
+use wharfinger_jobs::registry_credentials::save_registry_credential;
 use wharfinger_jobs::services::Services;
 
 use super::{PASSWORD, Place, audit_log, make_user, refused, row, signed_in};
+use crate::credentials::login;
 use crate::support::{Shape, on_every_shape};
 
 on_every_shape!(
@@ -164,6 +166,9 @@ async fn a_banned_user_can_do_nothing(shape: Shape) {
     let late = pull_image::accept(&services, &pull).await;
     assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");
     let late = create_api_token(&services, ada.id, "more", None).await;
+    assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");
+    let login = login(ada.id, "127.0.0.1:5000", "hunter2");
+    let late = save_registry_credential(&services, &login).await;
     assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");
 
     let back = status(ada.id, UserStatus::Active);
