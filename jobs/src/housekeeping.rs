@@ -121,6 +121,15 @@ async fn give_up_lost_hosts(services: &Services, silent: Vec<Uuid>) -> Result<()
     Ok(())
 }
 
+/// Whether a host is gone for good: it may have come back since it was looked for.
+fn is_lost(services: &Services, host: Option<&host::Model>) -> bool {
+    let lost_before = services
+        .clock
+        .now()
+        .before(services.settings.host.lost_after);
+    host.is_some_and(|host| host.last_seen_at.is_some_and(|seen| seen < lost_before))
+}
+
 async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), ServiceError> {
     let waiting: Vec<Uuid> = job::Entity::find()
         .select_only()
@@ -136,7 +145,9 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
             // One that was moved to another host since is not lost.
             let select = job::Entity::find_by_id(job_id).filter(job::Column::HostId.eq(host_id));
             let job = for_update(&tx, select).one(&tx).await?;
-            match job.filter(|job| matches!(job.state, JobState::Queued | JobState::Retrying)) {
+            let job = job.filter(|job| matches!(job.state, JobState::Queued | JobState::Retrying));
+            let host = host::Entity::find_by_id(host_id).one(&tx).await?;
+            match job.filter(|_| is_lost(services, host.as_ref())) {
                 None => Ok::<_, ServiceError>(None),
                 Some(job) => {
                     let outcome = match job.kind {
@@ -159,15 +170,10 @@ async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), 
 
 async fn lose_holdings(services: &Services, host_id: Uuid, name: &str) -> Result<(), ServiceError> {
     let users: Vec<Uuid> = in_transaction!(services.db, |tx| {
-        // It may have come back since it was looked at.
         let host = for_update(&tx, host::Entity::find_by_id(host_id))
             .one(&tx)
             .await?;
-        let lost_before = services
-            .clock
-            .now()
-            .before(services.settings.host.lost_after);
-        if host.is_none_or(|host| host.last_seen_at.is_none_or(|seen| seen >= lost_before)) {
+        if !is_lost(services, host.as_ref()) {
             return Ok(Vec::new());
         }
         let holdings = image::Entity::find()

@@ -27,8 +27,8 @@ pub(super) struct Resolved {
 /// What the reference means now, for the engine's platform. `begun` is a read as nobody that is under way.
 ///
 /// The registry is asked as nobody at first, and with the login that this user has saved for this very registry only if it
-/// refused: a pull of what everybody may have carries no login. A registry that has nothing for nobody, or lets nobody ask
-/// as often as we do, may have it for somebody.
+/// refused: a pull of what everybody may have carries no login. A registry that has nothing for nobody may have it for
+/// somebody. One that is asked too often says nothing of whose the image is: it is asked again later, as nobody.
 pub(super) async fn resolve(
     run: &JobRun,
     reference: &ImageReference,
@@ -58,9 +58,7 @@ pub(super) async fn resolve(
     };
     let worth_a_login = matches!(
         refused,
-        RegistryError::Denied { .. }
-            | RegistryError::NotFound { .. }
-            | RegistryError::RateLimited { .. }
+        RegistryError::Denied { .. } | RegistryError::NotFound { .. }
     );
     let login = if worth_a_login {
         login_for(&run.parts.services, run.job.user_id, reference.registry())

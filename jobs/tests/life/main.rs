@@ -4,6 +4,7 @@
 mod accounts;
 mod administration;
 mod basics;
+mod came_back;
 mod chaos;
 mod clocks;
 mod contention;
@@ -21,6 +22,7 @@ mod model;
 mod moves;
 mod order;
 mod pages;
+mod patience;
 mod placement;
 mod public;
 mod queue_loss;

@@ -28,7 +28,15 @@ pub(super) struct Content {
     /// Digests by `repository:tag`.
     tags: HashMap<String, String>,
     manifests: HashMap<String, Manifest>,
-    refuse: Option<(StatusCode, u32)>,
+    refuse: Option<Refusal>,
+}
+
+/// What the next reads of a manifest are answered with.
+#[derive(Clone, Copy)]
+struct Refusal {
+    status: StatusCode,
+    times: u32,
+    retry_after: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -68,7 +76,20 @@ impl Registry {
 
     /// The next so many reads of a manifest are answered with this status.
     pub(crate) fn refuse(&self, status: StatusCode, times: u32) {
-        lock(&self.content).refuse = (times > 0).then_some((status, times));
+        self.set_refusal(status, times, None);
+    }
+
+    /// The next so many reads are too many: it may be asked again after so many seconds.
+    pub(crate) fn ask_for_patience(&self, times: u32, retry_after: u32) {
+        self.set_refusal(StatusCode::TOO_MANY_REQUESTS, times, Some(retry_after));
+    }
+
+    fn set_refusal(&self, status: StatusCode, times: u32, retry_after: Option<u32>) {
+        lock(&self.content).refuse = (times > 0).then_some(Refusal {
+            status,
+            times,
+            retry_after,
+        });
     }
 
     pub(super) fn content(&self) -> Shared<Content> {
@@ -88,10 +109,22 @@ impl Content {
         Some((digest, image))
     }
 
-    fn refusal(&mut self) -> Option<StatusCode> {
-        let (status, times) = self.refuse?;
-        self.refuse = (times > 1).then(|| (status, times - 1));
-        Some(status)
+    fn refusal(&mut self) -> Option<Response> {
+        let refusal = self.refuse?;
+        let Refusal {
+            status,
+            times,
+            retry_after,
+        } = refusal;
+        self.refuse = (times > 1).then_some(Refusal {
+            times: times - 1,
+            ..refusal
+        });
+        let headers = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        Some(match headers {
+            Some(headers) => (status, headers).into_response(),
+            None => status.into_response(),
+        })
     }
 }
 
@@ -104,8 +137,8 @@ fn answer(content: &mut Content, uri: &Uri) -> Response {
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    if let Some(status) = content.refusal() {
-        return status.into_response();
+    if let Some(refusal) = content.refusal() {
+        return refusal;
     }
     let Some((digest, _)) = content.find(repository, reference) else {
         return StatusCode::NOT_FOUND.into_response();

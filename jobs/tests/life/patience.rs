@@ -1,0 +1,117 @@
+//! What waits for a while: a registry that asks for patience, and a pull that is to be tried again later.
+
+use std::time::Duration;
+
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
+use uuid::Uuid;
+use wharfinger_entity::{JobErrorCode, JobState, job};
+use wharfinger_jobs::registry_credentials::save_registry_credential;
+
+use crate::credentials::login;
+use crate::support::images::{Repository, random_image};
+use crate::support::stand_in::{Engine, Image, Registry};
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    a_registrys_retry_after_uses_up_no_attempt,
+    a_registry_that_is_asked_too_often_is_shown_no_login,
+    a_back_off_survives_a_restart,
+);
+
+/// A fleet whose jobs have one attempt, a registry with an image, and an engine that pulls it.
+async fn stand_ins(shape: Shape) -> (Fleet, Registry, Engine, String) {
+    let registry = Registry::start().await;
+    let engine = Engine::start(&registry).await;
+    registry.push("a", "1", &Image::new("patience", 1000, 1000), 0);
+    let fleet = Fleet::at_engine(shape, &engine.url, |settings| {
+        settings.retry.max_attempts = 1;
+    })
+    .await;
+    let reference = format!("{}/a:1", registry.address);
+    (fleet, registry, engine, reference)
+}
+
+async fn codes(fleet: &Fleet, job: Uuid) -> Vec<Option<JobErrorCode>> {
+    let attempts = fleet.attempts(job).await.into_iter();
+    attempts.map(|attempt| attempt.error_code).collect()
+}
+
+async fn a_registrys_retry_after_uses_up_no_attempt(shape: Shape) {
+    let (fleet, registry, _engine, reference) = stand_ins(shape).await;
+    let user = fleet.user("100").await;
+    let limited = Some(JobErrorCode::RegistryRateLimited);
+    registry.ask_for_patience(2, 1);
+    let job = fleet.pull(user, &reference).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    assert_eq!(codes(&fleet, job.id).await, [limited, limited, None]);
+    assert_eq!((job.attempt, job.max_attempts), (3, 3));
+    let waited = job.finished_at.unwrap().since(job.accepted_at);
+    assert!(waited >= Duration::from_secs(2), "{waited:?}");
+
+    // One that does not say when it may be asked again uses up the only attempt.
+    registry.refuse(axum::http::StatusCode::TOO_MANY_REQUESTS, 1);
+    let job = fleet.pull(user, &reference).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!((job.state, job.error_code), (JobState::Dead, limited));
+    fleet.finish().await;
+}
+
+/// It says nothing of the image, which may be everybody's: the next attempt asks as nobody again.
+async fn a_registry_that_is_asked_too_often_is_shown_no_login(shape: Shape) {
+    let (fleet, registry, _engine, reference) = stand_ins(shape).await;
+    let user = fleet.user("100").await;
+    let login = login(user, &registry.address, "hunter2");
+    save_registry_credential(&fleet.services, &login)
+        .await
+        .unwrap();
+    registry.ask_for_patience(1, 1);
+    let job = fleet.pull(user, &reference).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let limited = Some(JobErrorCode::RegistryRateLimited);
+    assert_eq!(codes(&fleet, job.id).await, [limited, None]);
+    fleet.finish().await;
+}
+
+/// With everything that a process had in mind gone, a pull waits as long as it was to, and then goes on by itself.
+async fn a_back_off_survives_a_restart(shape: Shape) {
+    let mut fleet = Fleet::with(shape, |settings| {
+        // Jitter makes a minute of it less than once in fifty thousand times.
+        settings.retry.base_delay = Duration::from_hours(1000);
+        settings.retry.max_delay = Duration::from_hours(1000);
+    })
+    .await;
+    let user = fleet.user("100").await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = Repository::at(&free.local_addr().unwrap().to_string());
+    drop(free);
+    let job = fleet.pull(user, &nowhere.tag("1")).await.id;
+    let waiting = fleet.reaches(job, JobState::Retrying).await;
+    fleet.kill_worker().await;
+    fleet.start_worker().await;
+    // By the end of another pull everybody has looked at what there is to do.
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(1000))
+        .await;
+    fleet.pulled(user, &repository.tag("1")).await;
+    let still = fleet.job(job).await;
+    assert_eq!(
+        (still.state, still.attempt, still.run_after),
+        (JobState::Retrying, 1, waiting.run_after),
+        "{still:?}"
+    );
+    let due = job::ActiveModel {
+        id: Set(job),
+        run_after: Set(fleet.services.clock.now()),
+        ..Default::default()
+    };
+    due.update(fleet.services.db.write()).await.unwrap();
+    eventually("it is tried again", || async {
+        let job = fleet.job(job).await;
+        (job.attempt == 2 && job.state == JobState::Retrying).then_some(())
+    })
+    .await;
+    fleet.finish().await;
+}
