@@ -37,6 +37,11 @@ impl TokenGate {
         }
     }
 
+    /// The connections that were let in, for whatever else lets some in.
+    pub(crate) fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+
     /// Who sent a request with these headers; none for nobody. A bearer token that is not good is refused. A cookie that
     /// is not good is nobody's: it must not keep its browser from signing in again.
     ///

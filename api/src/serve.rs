@@ -14,7 +14,6 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wharfinger_jobs::services::Services;
 use wharfinger_jobs::{dispatch, sweep_images};
 
 use crate::config::Config;
@@ -58,9 +57,14 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         metrics,
         gauges: Arc::default(),
     };
+    let gate = TokenGate::new(services.clone(), config.trusted_proxies());
+    let door = board::Door {
+        services: services.clone(),
+        sessions: gate.sessions(),
+    };
     let gateway = http::router(
         WithoutNul(graphql::schema(services.clone())),
-        TokenGate::new(services.clone(), config.trusted_proxies()),
+        gate,
         config.transport(),
         stop.clone(),
     );
@@ -86,7 +90,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
 
     let tasks = TaskTracker::new();
     if let Some(address) = config.board.listen {
-        open_board(&tasks, address, tls.clone(), &services, &stop).await?;
+        open_board(&tasks, address, tls.clone(), door, &stop).await?;
     }
     if let Some(schedule) = parts::sweeps(&config)? {
         let keeping = sweep_images::keep(services.clone(), schedule, stop.clone());
@@ -153,7 +157,7 @@ async fn open_board(
     tasks: &TaskTracker,
     address: SocketAddr,
     tls: Option<Tls>,
-    services: &Services,
+    door: board::Door,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = match TcpListener::bind(address).await {
@@ -172,7 +176,7 @@ async fn open_board(
     };
     let scheme = scheme(tls.as_ref());
     tracing::info!("the board listens on {scheme}://{}", listener.local_addr()?);
-    let (app, stop) = (board::router(services, stop.clone()), stop.clone());
+    let (app, stop) = (board::router(door, stop.clone()), stop.clone());
     tasks.spawn(async move {
         if let Err(error) = drain(listener, tls, app, stop).await {
             tracing::error!(%error, "the board ended");

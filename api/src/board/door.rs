@@ -3,6 +3,8 @@
 //! The board's page knows no signing in, so a browser without a session is asked by its own prompt (HTTP Basic): any name,
 //! and an API token as the password. Nothing on the board changes anything, so it asks for no more than who is looking.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -10,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use wharfinger_entity::Role;
-use wharfinger_jobs::accounts::authenticate;
+use wharfinger_jobs::accounts::{Authenticated, Sessions, authenticate, note_use};
 use wharfinger_jobs::services::Services;
 
 use crate::cookie;
@@ -18,28 +20,54 @@ use crate::cookie;
 /// How a browser is asked.
 const ASK: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;
 
-/// Lets administrators look, and nobody do anything.
-pub(super) async fn guard(
-    State(services): State<Services>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(token) = token(request.headers()) else {
-        return asked("sign in as an administrator: any name, and an API token as the password\n");
-    };
-    match authenticate(&services.db, &token, services.clock.now()).await {
-        Ok(Some(found)) if found.user.role == Role::Admin => {}
-        Ok(Some(_)) => {
-            let message = "only an administrator may see the board\n";
-            return (StatusCode::FORBIDDEN, message).into_response();
-        }
-        Ok(None) => return asked("this token is not known, has expired or was revoked\n"),
-        Err(error) => {
-            tracing::error!(%error, "could not check a token");
-            let message = "the database does not answer: try again later\n";
-            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+/// Whom the board knows, and what of it stays open.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) services: Services,
+    /// The gateway's own: what ends a socket ends a stream of the board.
+    pub(crate) sessions: Sessions,
+}
+
+impl Door {
+    /// The administrator who sent these headers, or what to answer.
+    pub(super) async fn administrator(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Authenticated, Response> {
+        let services = &self.services;
+        let Some(token) = token(headers) else {
+            return Err(asked(
+                "sign in as an administrator: any name, and an API token as the password\n",
+            ));
+        };
+        match authenticate(&services.db, &token, services.clock.now()).await {
+            Ok(Some(found)) => {
+                note_use(services, &found.token);
+                if found.user.role == Role::Admin {
+                    return Ok(found);
+                }
+                let message = "only an administrator may see the board\n";
+                Err((StatusCode::FORBIDDEN, message).into_response())
+            }
+            Ok(None) => Err(asked(
+                "this token is not known, has expired or was revoked\n",
+            )),
+            Err(error) => {
+                tracing::error!(%error, "could not check a token");
+                let message = "the database does not answer: try again later\n";
+                Err((StatusCode::SERVICE_UNAVAILABLE, message).into_response())
+            }
         }
     }
+}
+
+/// Lets administrators look, and nobody do anything.
+pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let admin = match door.administrator(request.headers()).await {
+        Ok(admin) => admin,
+        Err(refusal) => return refusal,
+    };
+    request.extensions_mut().insert(Arc::new(admin));
     // The board's API can push raw payloads, which no worker would know what to do with.
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let message = "the board only shows: `/graphql` is the way to change something\n";

@@ -1,27 +1,46 @@
 //! What happens to jobs, as the board's page understands it: lines of a log, each about a job.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Sse;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event as Line, KeepAlive};
-use futures::{Stream, StreamExt as _};
+use axum::response::{IntoResponse as _, Response, Sse};
+use futures::StreamExt as _;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::JobState;
+use wharfinger_jobs::accounts::Authenticated;
 use wharfinger_jobs::announce::Change;
 use wharfinger_jobs::events::{Event, Topic};
-use wharfinger_jobs::services::Services;
 
+use super::door::Door;
 use crate::graphql::Kind;
 
-/// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again.
-pub(super) fn stream(
-    services: &Services,
+/// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again. It ends
+/// when who looks on is no administrator any more, or their token is good for nothing.
+pub(super) async fn stream(
+    door: Door,
+    admin: Arc<Authenticated>,
+    headers: HeaderMap,
     stop: CancellationToken,
-) -> Sse<impl Stream<Item = Result<Line, Infallible>> + use<>> {
-    let clock = services.clock.clone();
-    let lines = services
+) -> Response {
+    let session = door.sessions.open(&admin);
+    // What was taken away before it was noted concerned nobody yet.
+    if let Err(refusal) = door.administrator(&headers).await {
+        return refusal;
+    }
+    let over = async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = session.revoked.cancelled() => {}
+            () = session.demoted.cancelled() => {}
+        }
+    };
+    let clock = door.services.clock.clone();
+    let lines = door
+        .services
         .events
         .subscribe(Topic::AllJobs)
         .filter_map(move |event| {
@@ -32,10 +51,12 @@ pub(super) fn stream(
                     .and_then(|change| line(&change, &now.to_rfc3339())),
                 Event::Gap => None,
             };
-            std::future::ready(line.map(Ok))
+            std::future::ready(line.map(Ok::<_, Infallible>))
         })
-        .take_until(stop.cancelled_owned());
-    Sse::new(lines).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .take_until(Box::pin(over));
+    Sse::new(lines)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response()
 }
 
 fn line(change: &Change, timestamp: &str) -> Option<Line> {

@@ -14,17 +14,18 @@ mod push;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
 use axum::routing::{any, get};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
-use wharfinger_jobs::services::Services;
 
 use crate::http::SecurityHeaders;
 
+pub(crate) use self::door::Door;
+
 /// The board's routes. `stop` ends its streams.
-pub(crate) fn router(services: &Services, stop: CancellationToken) -> Router {
+pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
     let events = {
-        let services = services.clone();
-        move || std::future::ready(events::stream(&services, stop))
+        let door = door.clone();
+        move |Extension(admin), headers| events::stream(door, admin, headers, stop)
     };
     let policy = page::content_security_policy();
     let with_policy = move |mut response: Response| {
@@ -39,12 +40,9 @@ pub(crate) fn router(services: &Services, stop: CancellationToken) -> Router {
         .route("/api/v1/events", get(events))
         .route("/api/v1/queues/{queue}/{*rest}", any(api::of_queue))
         .route("/api/v1/{*path}", any(api::of_all))
-        .with_state(services.clone())
+        .with_state(door.services.clone())
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))
-        .layer(middleware::from_fn_with_state(
-            services.clone(),
-            door::guard,
-        ))
+        .layer(middleware::from_fn_with_state(door, door::guard))
         .layer(SecurityHeaders::ANSWERS)
 }

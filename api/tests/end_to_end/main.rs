@@ -6,6 +6,7 @@ mod accounts;
 mod administration;
 mod authorisation;
 mod board;
+mod board_rights;
 #[path = "../playground/browser.rs"]
 #[expect(dead_code, reason = "the playground's tests use the rest")]
 mod browser;
