@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use apollo_compiler::Schema;
 use apollo_compiler::schema::{ExtendedType, FieldDefinition, InputValueDefinition};
+use apollo_compiler::{Node, Schema};
 
 const CONTRACT: &str = include_str!("../contract.graphql");
 const WRITTEN_DOWN: &str = include_str!("../../schema.graphql");
@@ -12,6 +12,31 @@ const WRITTEN_DOWN: &str = include_str!("../../schema.graphql");
 /// What the contract has and the program has not yet: a type with all that is in it, or a field. What is built leaves
 /// this list.
 const NOT_BUILT: &[&str] = &[];
+
+/// What the contract says in other words than the program, and what the program says instead.
+const REWORDED: &[(&str, &str)] = &[
+    // Of this and all that follows: see below.
+    ("Mutation.createUser", "Administrators only: make a user"),
+    (
+        "User.ledger",
+        "Every movement of their credits, newest first. Their amounts add up to balance.total.",
+    ),
+    // There it is about this field and the next.
+    ("Job.attempt", "Tries started so far."),
+];
+
+/// What only administrators may do: the contract says it of all of them at once.
+const OF_ADMINISTRATORS: &[&str] = &[
+    "createUser",
+    "updateUser",
+    "grantCredits",
+    "setImageVisibility",
+    "setHostSchedulable",
+    "setQueuePaused",
+    "retryDeadJobs",
+    "discardJob",
+    "sweepImages",
+];
 
 /// What the program prints.
 fn printed() -> String {
@@ -27,8 +52,11 @@ fn printed() -> String {
 struct Part {
     /// Its type with nullability and default, or what kind of type it is.
     signature: String,
-    described: bool,
+    /// On one line.
+    description: Option<String>,
 }
+
+type Description = Option<Node<str>>;
 
 /// The parts of a schema by their coordinates: `Type`, `Type.field`, `Type.field(argument:)`.
 type Parts = BTreeMap<String, Part>;
@@ -40,15 +68,16 @@ fn parts(schema: &str, name: &str) -> Parts {
         if definition.is_built_in() {
             continue;
         }
-        let mut put = |coordinate: String, signature: String, described: bool| {
+        let mut put = |coordinate: String, signature: String, description: Description| {
+            let words = |text: &Node<str>| text.split_whitespace().collect::<Vec<_>>().join(" ");
             let part = Part {
                 signature,
-                described,
+                description: description.as_ref().map(words),
             };
             parts.insert(coordinate, part);
         };
-        let (kind, described) = match definition {
-            ExtendedType::Scalar(of) => ("scalar".to_owned(), of.description.is_some()),
+        let (kind, description) = match definition {
+            ExtendedType::Scalar(of) => ("scalar".to_owned(), of.description.clone()),
             ExtendedType::Object(of) => {
                 fields(&mut put, name, of.fields.values().map(|field| &***field));
                 let interfaces: Vec<_> = of
@@ -57,42 +86,38 @@ fn parts(schema: &str, name: &str) -> Parts {
                     .map(|interface| interface.as_str())
                     .collect();
                 let kind = format!("type {}", interfaces.join(" & "));
-                (kind, of.description.is_some())
+                (kind, of.description.clone())
             }
             ExtendedType::Interface(of) => {
                 fields(&mut put, name, of.fields.values().map(|field| &***field));
-                ("interface".to_owned(), of.description.is_some())
+                ("interface".to_owned(), of.description.clone())
             }
-            ExtendedType::Union(of) => ("union".to_owned(), of.description.is_some()),
+            ExtendedType::Union(of) => ("union".to_owned(), of.description.clone()),
             ExtendedType::Enum(of) => {
                 for value in of.values.values() {
-                    let described = value.description.is_some();
-                    put(
-                        format!("{name}.{}", value.value),
-                        "value".to_owned(),
-                        described,
-                    );
+                    let coordinate = format!("{name}.{}", value.value);
+                    put(coordinate, "value".to_owned(), value.description.clone());
                 }
-                ("enum".to_owned(), of.description.is_some())
+                ("enum".to_owned(), of.description.clone())
             }
             ExtendedType::InputObject(of) => {
                 for field in of.fields.values() {
                     put(
                         format!("{name}.{}", field.name),
                         input(field),
-                        field.description.is_some(),
+                        field.description.clone(),
                     );
                 }
-                ("input".to_owned(), of.description.is_some())
+                ("input".to_owned(), of.description.clone())
             }
         };
-        put(name.to_string(), kind, described);
+        put(name.to_string(), kind, description);
     }
     parts
 }
 
 fn fields<'a>(
-    put: &mut impl FnMut(String, String, bool),
+    put: &mut impl FnMut(String, String, Description),
     of: &str,
     fields: impl Iterator<Item = &'a FieldDefinition>,
 ) {
@@ -102,14 +127,10 @@ fn fields<'a>(
             put(
                 format!("{coordinate}({}:)", argument.name),
                 input(argument),
-                argument.description.is_some(),
+                argument.description.clone(),
             );
         }
-        put(
-            coordinate,
-            field.ty.to_string(),
-            field.description.is_some(),
-        );
+        put(coordinate, field.ty.to_string(), field.description.clone());
     }
 }
 
@@ -118,6 +139,11 @@ fn input(value: &InputValueDefinition) -> String {
         Some(default) => format!("{} = {default}", value.ty),
         None => value.ty.to_string(),
     }
+}
+
+/// A sentence that may go on, or be the end of a longer one.
+fn bare(words: &str) -> String {
+    words.trim_end_matches('.').to_lowercase()
 }
 
 fn within(coordinate: &str, item: &str) -> bool {
@@ -168,10 +194,40 @@ fn every_part_of_the_schema_says_what_it_is() {
     let built = parts(&printed(), "printed.graphql");
     let silent: Vec<_> = built
         .iter()
-        .filter(|(_, part)| !part.described)
+        .filter(|(_, part)| part.description.is_none())
         .map(|(coordinate, _)| coordinate.as_str())
         .collect();
     assert!(silent.is_empty(), "without a description: {silent:#?}");
+}
+
+#[test]
+fn the_schema_says_of_each_part_what_the_contract_says() {
+    let contract = parts(CONTRACT, "contract.graphql");
+    let built = parts(&printed(), "printed.graphql");
+    let said = |coordinate: &str| {
+        let part = built.get(coordinate);
+        part.and_then(|part| part.description.clone())
+            .unwrap_or_default()
+    };
+    let mut wrong = Vec::new();
+    for (coordinate, part) in &contract {
+        let reworded = REWORDED.iter().find(|(of, _)| of == coordinate);
+        let promised = match reworded {
+            Some((_, words)) => *words,
+            None => part.description.as_deref().unwrap_or_default(),
+        };
+        let said = said(coordinate);
+        if !bare(&said).contains(&bare(promised)) {
+            wrong.push(format!("{coordinate}: {promised:?} is not in {said:?}"));
+        }
+    }
+    for mutation in OF_ADMINISTRATORS {
+        let said = said(&format!("Mutation.{mutation}"));
+        if !said.contains("Administrators only") {
+            wrong.push(format!("{mutation} is for administrators: {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
