@@ -233,9 +233,13 @@ pub(crate) async fn end(
 /// Returns how many.
 pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError> {
     let now = services.clock.now();
-    let abandoned: Vec<Uuid> = job::Entity::find()
+    let abandoned: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
         .select_only()
-        .column(job::Column::Id)
+        .columns([
+            job::Column::Id,
+            job::Column::Attempt,
+            job::Column::Traceparent,
+        ])
         .filter(job::Column::Live.eq(1))
         .filter(job::Column::State.eq(JobState::Running))
         .filter(job::Column::LeaseUntil.lt(now))
@@ -244,12 +248,15 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
         .all(services.db.read())
         .await?;
     let mut taken = 0;
-    for job_id in abandoned {
+    for (job_id, attempt, traceparent) in abandoned {
         match take_over_one(services, job_id, now).await {
             Ok(true) => taken += 1,
             Ok(false) => {}
             // One that cannot be taken over is not to keep the others waiting.
-            Err(error) => tracing::error!(job.id = %job_id, %error, "could not take a job over"),
+            Err(error) => {
+                let trace_id = trace::id_of(traceparent.as_deref(), job_id);
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not take a job over");
+            }
         }
     }
     Ok(taken)

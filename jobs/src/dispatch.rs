@@ -40,6 +40,7 @@ const AHEAD: u64 = 1;
 #[derive(Debug, FromQueryResult)]
 struct Waiting {
     id: Uuid,
+    attempt: i32,
     kind: JobKind,
     reference: String,
     traceparent: Option<String>,
@@ -47,8 +48,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    const COLUMNS: [job::Column; 5] = [
+    const COLUMNS: [job::Column; 6] = [
         job::Column::Id,
+        job::Column::Attempt,
         job::Column::Kind,
         job::Column::Reference,
         job::Column::Traceparent,
@@ -60,6 +62,7 @@ impl From<&job::Model> for Waiting {
     fn from(job: &job::Model) -> Self {
         Self {
             id: job.id,
+            attempt: job.attempt,
             kind: job.kind,
             reference: job.reference.clone(),
             traceparent: job.traceparent.clone(),
@@ -182,7 +185,7 @@ async fn dispatch_host(
                 .filter(|job| late.contains(&job.id) && !kept.contains(&job.id))
             {
                 let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-                tracing::info!(job.id = %job.id, trace_id, "the queue lost a job: handing it out again");
+                tracing::info!(job.id = %job.id, job.attempt, trace_id, "the queue lost a job: handing it out again");
                 push(services, host, job, now).await?;
             }
         }
@@ -203,7 +206,7 @@ pub(crate) fn hand_out(services: &Services, host: host::Model, job: &job::Model)
         let now = services.clock.now();
         if let Err(error) = push(&services, &host, &job, now).await {
             let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-            tracing::debug!(%error, job.id = %job.id, trace_id, "could not hand a job out at once");
+            tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not hand a job out at once");
             services.wake.notify_one();
         }
     });
@@ -296,6 +299,7 @@ async fn push(
     let dispatch = Dispatch {
         job_id: job.id,
         pulls: (job.kind == JobKind::PullImage).then(|| job.reference.clone()),
+        attempt: job.attempt,
         traceparent: job.traceparent.clone(),
     };
     let traceparent = job.traceparent.as_deref();
@@ -303,7 +307,8 @@ async fn push(
     let pushing = services.queue.push(&host.name, &dispatch);
     let pushed = pushing.instrument(span.clone()).await;
     pushed.inspect_err(|_| trace::failed(&span, "queue"))?;
-    tracing::debug!(job.id = %job.id, trace_id = trace::id_of(traceparent, job.id), host = host.name, "handed a job out");
+    let trace_id = trace::id_of(traceparent, job.id);
+    tracing::debug!(job.id = %job.id, job.attempt, trace_id, host = host.name, "handed a job out");
     // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
     job::Entity::update_many()
         .set(job::ActiveModel {

@@ -99,6 +99,7 @@ async fn push_id(queue: &JobQueue, job_id: Uuid) {
     let dispatch = Dispatch {
         job_id,
         pulls: None,
+        attempt: 0,
         traceparent: None,
     };
     queue.push(HOST, &dispatch).await.unwrap();
@@ -120,6 +121,7 @@ async fn push_in_the_end(queue: &JobQueue) -> Uuid {
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
         pulls: None,
+        attempt: 0,
         traceparent: None,
     };
     until("a push is taken", || async {
@@ -163,6 +165,7 @@ async fn hosts_are_apart(queue: JobQueue) {
     let elsewhere = Dispatch {
         job_id: Uuid::now_v7(),
         pulls: None,
+        attempt: 0,
         traceparent: None,
     };
     queue.push("host-2", &elsewhere).await.unwrap();
@@ -243,6 +246,7 @@ async fn a_panic_ends_only_its_handler(queue: JobQueue) {
     let panics = Dispatch {
         job_id: Uuid::now_v7(),
         pulls: None,
+        attempt: 0,
         traceparent: Some("panic".to_owned()),
     };
     queue.push(HOST, &panics).await.unwrap();
@@ -399,6 +403,7 @@ async fn redis_restarted_runs_new_pushes_beside_old_handlers() {
         let down = Dispatch {
             job_id: Uuid::now_v7(),
             pulls: None,
+            attempt: 0,
             traceparent: None,
         };
         assert!(queue.push(HOST, &down).await.is_err());
@@ -423,6 +428,7 @@ async fn redis_may_be_down_at_the_start() {
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
         pulls: None,
+        attempt: 0,
         traceparent: None,
     };
     let start = Instant::now();

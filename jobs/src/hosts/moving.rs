@@ -24,6 +24,7 @@ use crate::outcome::{self, Outcome};
 use crate::public;
 use crate::pull_image::let_go_of_moved;
 use crate::services::Services;
+use crate::trace;
 
 /// Jobs of one host that are moved in one pass.
 const BATCH: u64 = 100;
@@ -97,9 +98,13 @@ async fn move_off(
     why: Why,
 ) -> Result<usize, ServiceError> {
     // In the order of their turns, so that they keep it.
-    let waiting: Vec<Uuid> = job::Entity::find()
+    let waiting: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
         .select_only()
-        .column(job::Column::Id)
+        .columns([
+            job::Column::Id,
+            job::Column::Attempt,
+            job::Column::Traceparent,
+        ])
         .filter(movable(host.id, why))
         .order_by_asc(job::Column::Turn)
         .order_by_asc(job::Column::Id)
@@ -108,16 +113,19 @@ async fn move_off(
         .all(services.db.read())
         .await?;
     let mut moved = 0;
-    for job_id in waiting {
+    for (job_id, attempt, traceparent) in waiting {
+        let trace_id = trace::id_of(traceparent.as_deref(), job_id);
         match move_one(services, host.id, why, job_id).await {
             Ok(None) => {}
             Ok(Some((job, to, balance))) => {
-                tracing::info!(job.id = %job.id, from = host.name, to, "moved a pull to another host");
+                tracing::info!(job.id = %job.id, job.attempt, trace_id, from = host.name, to, "moved a pull to another host");
                 services.announce(&job, balance);
                 moved += 1;
             }
             // One that cannot be moved is not to keep the others waiting.
-            Err(error) => tracing::error!(job.id = %job_id, %error, "could not move a pull"),
+            Err(error) => {
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not move a pull");
+            }
         }
     }
     Ok(moved)

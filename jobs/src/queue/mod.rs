@@ -32,6 +32,9 @@ pub struct Dispatch {
     /// claimed job says what is done.
     #[serde(default)]
     pub pulls: Option<String>,
+    /// How many attempts it has had, for the lines of the log.
+    #[serde(default)]
+    pub attempt: i32,
     /// W3C trace context of the request that was accepted, so that one trace spans request and work.
     pub traceparent: Option<String>,
 }

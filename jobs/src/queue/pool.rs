@@ -111,12 +111,13 @@ where
 
     fn call(&mut self, task: Task<Dispatch>) -> Self::Future {
         let slot = self.slot.take();
-        let job_id = task.args.job_id;
+        let (job_id, attempt) = (task.args.job_id, task.args.attempt);
         let trace_id = trace::id_of(task.args.traceparent.as_deref(), job_id);
         let handled = AssertUnwindSafe((self.handler)(task.args)).catch_unwind();
+        let trace = trace_id.clone();
         let work = async move {
             if handled.await.is_err() {
-                tracing::error!(job.id = %job_id, trace_id, "the handler of a job panicked");
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id = trace, "the handler of a job panicked");
             }
             drop(slot);
         };
@@ -127,7 +128,7 @@ where
         let ended = self.ended.clone();
         async move {
             if let Err(error) = running.await {
-                tracing::error!(job.id = %job_id, %error, "the handler of a job was cut short");
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "the handler of a job was cut short");
             }
             ended.store(true, Ordering::Release);
             Ok(())

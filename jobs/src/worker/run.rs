@@ -194,19 +194,19 @@ impl JobRun {
 /// Claims the job and runs one attempt of it. Returns when there is nothing left to do here.
 pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let services = &parts.services;
-    let job_id = dispatch.job_id;
+    let (job_id, attempt) = (dispatch.job_id, dispatch.attempt);
     let trace_id = trace::id_of(dispatch.traceparent.as_deref(), job_id);
-    tracing::debug!(job.id = %job_id, trace_id, "the queue gave a job");
+    tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, "the queue gave a job");
     // Whoever loses the claim drops what is being read.
     let ahead = dispatch.pulls.and_then(|reference| {
-        let span = trace::ahead(job_id, dispatch.traceparent.as_deref());
+        let span = trace::ahead(job_id, attempt + 1, dispatch.traceparent.as_deref());
         span.in_scope(|| Ahead::begin(parts, host_id, reference))
     });
     let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(error) => {
-            tracing::error!(job.id = %job_id, trace_id, %error, "could not claim a job");
+            tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not claim a job");
             return;
         }
     };
