@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::scene::{HOSTS, IMAGES, RICH, TAGS, USERS};
+use super::scene::{ADMIN, HOSTS, IMAGES, RICH, TAGS, USERS};
 
 /// One step of a sequence.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ pub(crate) enum Operation {
     },
     /// `retryJob` of any job that there ever was.
     Retry { user: usize, pick: usize },
-    /// The worker of the first host stops: jobs are accepted and wait.
-    Pause,
+    /// Jobs of the first host are accepted and wait, because its worker stops or an administrator pauses its queue.
+    Pause { queue: bool },
     /// It starts again.
     Resume,
     /// A host's worker stops and starts, and compares the engine with the database.
@@ -66,6 +66,26 @@ pub(crate) enum Operation {
     },
     /// An engine loses an image.
     Lose { host: usize, image: usize },
+    /// An administrator publishes an image that somebody holds.
+    Publish { pick: usize },
+    /// An administrator lets go of a public image.
+    RemovePublic { pick: usize },
+    /// An administrator gives credits, or takes some back.
+    Grant {
+        user: usize,
+        amount: i64,
+        key: Option<u8>,
+    },
+    /// An administrator cleans the first host up.
+    Sweep,
+    /// An administrator redrives the oldest dead letter of a host.
+    Redrive { host: usize },
+    /// An administrator takes a dead letter off the list.
+    Discard { pick: usize },
+    /// A user is banned, or may come back.
+    Ban { user: usize, banned: bool },
+    /// A host takes no new jobs, or takes them again.
+    Drain { host: usize, drained: bool },
     /// Several things at once on the busy host.
     AtOnce(Vec<Item>),
 }
@@ -119,7 +139,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (user(), pick()).prop_map(|(user, pick)| O::Cancel { user, pick }),
         1 => (user(), host(), tag()).prop_map(|(user, host, tag)| O::CancelInTheMiddle { user, host, tag }),
         3 => (user(), pick()).prop_map(|(user, pick)| O::Retry { user, pick }),
-        1 => Just(O::Pause),
+        1 => any::<bool>().prop_map(|queue| O::Pause { queue }),
         2 => Just(O::Resume),
         1 => host().prop_map(|host| O::Restart { host }),
         1 => (1..50_u8).prop_map(|minutes| O::Advance { minutes }),
@@ -128,6 +148,34 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (host(), image(), any::<bool>()).prop_map(|(host, image, used)| O::UseImage { host, image, used }),
         2 => (host(), image()).prop_map(|(host, image)| O::Lose { host, image }),
         4 => vec(item(), 2..4).prop_map(O::AtOnce),
+        8 => administration(),
+    ]
+}
+
+fn administration() -> impl Strategy<Value = Operation> {
+    use Operation as O;
+    let host = || 0..HOSTS.len();
+    let pick = || 0..1000_usize;
+    let amount = prop_oneof![
+        Just(2_000_000_i64),
+        Just(300_000),
+        Just(-300_000),
+        Just(-5_000_000_000),
+        Just(0),
+    ];
+    let key = option::weighted(0.3, 0..2_u8);
+    prop_oneof![
+        4 => pick().prop_map(|pick| O::Publish { pick }),
+        2 => pick().prop_map(|pick| O::RemovePublic { pick }),
+        2 => (0..USERS.len(), amount, key)
+            .prop_map(|(user, amount, key)| O::Grant { user, amount, key }),
+        2 => Just(O::Sweep),
+        2 => host().prop_map(|host| O::Redrive { host }),
+        1 => pick().prop_map(|pick| O::Discard { pick }),
+        2 => (0..ADMIN, prop::bool::weighted(0.4))
+            .prop_map(|(user, banned)| O::Ban { user, banned }),
+        2 => (host(), prop::bool::weighted(0.3))
+            .prop_map(|(host, drained)| O::Drain { host, drained }),
     ]
 }
 
@@ -141,7 +189,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn item() -> impl Strategy<Value = Item> {
-    let user = || RICH..USERS.len();
+    let user = || RICH..ADMIN;
     prop_oneof![
         6 => (user(), 0..TAGS.len()).prop_map(|(user, tag)| Item::Pull { user, tag }),
         2 => (user(), 0..TAGS.len()).prop_map(|(user, tag)| Item::PullAndCancel { user, tag }),

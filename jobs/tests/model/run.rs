@@ -3,6 +3,7 @@
 //! There is one model, or several where an order of things was left open: each that agrees with what is seen is kept, and
 //! a sequence fails when none is left.
 
+mod administration;
 mod at_once;
 
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Run {
     models: Vec<Model>,
     /// Every job so far.
     jobs: Vec<Uuid>,
+    /// Whether the first host waits because its queue is paused, and not because its worker stopped.
+    queue_paused: bool,
 }
 
 /// Runs a sequence. Says which step went wrong, and how.
@@ -48,6 +51,7 @@ pub(crate) async fn run(db: Db, operations: &[Operation]) -> Result<(), String> 
         world: World::build(db).await,
         models: vec![Model::new()],
         jobs: Vec::new(),
+        queue_paused: false,
     };
     for (tag, (image, edition)) in run.models[0].registry.clone() {
         run.world.push(tag, image, edition);
@@ -111,12 +115,7 @@ impl Run {
                 self.cancel_in_the_middle(user, host, tag).await?;
             }
             O::Retry { user, pick } => self.retry(user, one_of(self.known_jobs(), pick)).await?,
-            O::Pause => {
-                self.world.stop_worker(0).await;
-                self.models
-                    .iter_mut()
-                    .for_each(|model| model.hosts[0].paused = true);
-            }
+            O::Pause { queue } => self.pause(queue).await?,
             O::Resume => self.resume().await?,
             O::Restart { host } => self.restart(host).await,
             O::Advance { minutes } => {
@@ -129,6 +128,14 @@ impl Run {
             | O::Lose { .. } => {
                 self.on_engine(operation).await;
             }
+            O::Publish { .. }
+            | O::RemovePublic { .. }
+            | O::Grant { .. }
+            | O::Sweep
+            | O::Redrive { .. }
+            | O::Discard { .. }
+            | O::Ban { .. }
+            | O::Drain { .. } => self.administer(operation.clone()).await?,
             O::AtOnce(items) => self.at_once(&items).await?,
         }
         self.world.settled(&self.jobs).await?;
@@ -192,6 +199,9 @@ impl Run {
             }
         }
         let answer = self.ask_pull(user, host, tag, key).await;
+        if self.is_banned(user) {
+            return turned_away(answer);
+        }
         self.answered(answer, Faults::of(fault), |model, now| {
             model.pull((user, host, tag), key, now)
         })
@@ -211,6 +221,9 @@ impl Run {
             traceparent: None,
         };
         let answer = remove_image::accept(&self.world.services, &request).await;
+        if self.is_banned(user) {
+            return turned_away(answer);
+        }
         self.answered(answer.map(|job| job.id), faults, |model, now| {
             let holding = image.and_then(|id| model.holding_with(id));
             model.remove(user, holding, key, now)
@@ -227,6 +240,10 @@ impl Run {
     }
 
     async fn retry(&mut self, user: usize, job: Option<Uuid>) -> Result<(), String> {
+        // Whether there is such a job is found out first.
+        if self.is_banned(user) {
+            return Ok(());
+        }
         let caller = self.world.users[user];
         let answer = retry_job(&self.world.services, caller, Some(caller), job, None).await;
         self.answered(answer.map(|job| job.id), Faults::default(), |model, now| {
@@ -245,8 +262,8 @@ impl Run {
         let mut expected = self.models[0].clone();
         let gets_there = expected
             .pull((user, host, tag), None, now)
-            .is_ok_and(|job| expected.read(job).is_ok());
-        if self.is_paused(host) || !gets_there {
+            .is_ok_and(|job| !expected.jobs[job].state.is_final() && expected.read(job).is_ok());
+        if self.is_paused(host) || self.is_banned(user) || !gets_there {
             return self.pull(user, host, tag, None, None).await;
         }
         self.world.hosts[host].engine.block();
@@ -280,6 +297,9 @@ impl Run {
             return Ok(());
         }
         let started = self.attempts().await.len();
+        if self.queue_paused {
+            return self.resume_queue(started).await;
+        }
         self.world.start_worker(0).await;
         self.world.settled(&self.jobs).await?;
         let order: Vec<Uuid> = self.attempts().await.split_off(started);
@@ -470,6 +490,10 @@ impl Run {
         self.models[0].hosts[host].paused
     }
 
+    fn is_banned(&self, user: usize) -> bool {
+        self.models[0].banned.contains(&user)
+    }
+
     /// The ids of what a user holds, on one host or on any.
     fn held_by(&self, user: usize, on: Option<usize>) -> Vec<Uuid> {
         let own = self.models[0].holdings.iter().filter(|holding| {
@@ -508,6 +532,14 @@ fn same(
         (Err(code), Err(expected)) if *code == expected => Ok(None),
         (Ok(_), Err(expected)) => Err(format!("accepted instead of {expected:?}")),
         (Err(code), expected) => Err(format!("refused with {code:?} instead of {expected:?}")),
+    }
+}
+
+/// A banned user is let do nothing.
+fn turned_away<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> Result<(), String> {
+    match answer {
+        Err(ServiceError::NotAllowed(_)) => Ok(()),
+        answer => Err(format!("a banned user was answered {answer:?}")),
     }
 }
 

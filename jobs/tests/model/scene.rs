@@ -12,7 +12,19 @@ use crate::support::stand_in::Image;
 
 /// What each user begins with, in micro-credits. The first two have to look after their credits: what the first one can
 /// ask for may turn out to be too expensive only when it is there.
-pub(crate) const USERS: [i64; 4] = [1_400_000, 4_000_000, 1_000_000_000, 1_000_000_000];
+pub(crate) const USERS: [i64; 5] = [
+    1_400_000,
+    4_000_000,
+    1_000_000_000,
+    1_000_000_000,
+    1_000_000_000,
+];
+
+/// The administrator among them.
+pub(crate) const ADMIN: usize = 4;
+
+/// In the place of a user: whoever has what is public.
+pub(crate) const EVERYONE: usize = usize::MAX;
 
 /// Users from here on have plenty, so that what comes of their concurrent jobs depends on nothing but the rules of sharing.
 pub(crate) const RICH: usize = 2;

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, JobErrorCode, JobKind, JobState};
+use wharfinger_entity::{ImageState, ImageVisibility, JobErrorCode, JobKind, JobState};
 use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder, ImageView};
 use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
 use super::rules::{Does, Model, Name};
-use super::scene::HOSTS;
+use super::scene::{EVERYONE, HOSTS};
 use super::world::{World, number_of, operators_name};
 
 /// What everyone sees, and what the engines have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
     users: Vec<Account>,
+    /// What is and was public.
+    public: Vec<Held>,
     engines: Vec<Contents>,
 }
 
@@ -68,6 +70,7 @@ impl Seen {
         let users = 0..model.ledgers.len();
         Self {
             users: users.map(|user| Account::of_model(model, user)).collect(),
+            public: held_by(model, EVERYONE),
             engines: model
                 .hosts
                 .iter()
@@ -86,6 +89,7 @@ impl Seen {
         for user in 0..world.users.len() {
             users.push(Account::of_world(world, user, &mut ids).await);
         }
+        let public = public(world, &mut ids).await;
         let engines = world.hosts.iter().map(|host| {
             let (images, names) = host.engine.images();
             Contents {
@@ -97,8 +101,101 @@ impl Seen {
             }
         });
         let engines = engines.collect();
-        (Self { users, engines }, ids)
+        let seen = Self {
+            users,
+            public,
+            engines,
+        };
+        (seen, ids)
     }
+}
+
+/// What the model says that a user, or everyone, holds and held.
+fn held_by(model: &Model, user: usize) -> Vec<Held> {
+    let held = model.holdings.iter().filter(|held| held.user == user);
+    sorted(
+        held.map(|held| Held {
+            host: held.host,
+            tag: held.tag,
+            image: held.image,
+            edition: held.edition,
+            charge: held.charge,
+            state: image_state(held.state),
+        })
+        .collect(),
+    )
+}
+
+/// Images of every state.
+fn whatever_state(visibility: ImageVisibility) -> ImageFilter {
+    ImageFilter {
+        states: Some(vec![
+            ImageState::Held,
+            ImageState::Released,
+            ImageState::Lost,
+        ]),
+        visibility: Some(visibility),
+        ..ImageFilter::default()
+    }
+}
+
+/// What is and was public on the hosts of this world: others may use its database.
+async fn public(world: &World, ids: &mut Ids) -> Vec<Held> {
+    let mut public = Vec::new();
+    for host in &world.hosts {
+        let filter = ImageFilter {
+            host_id: Some(host.id),
+            ..whatever_state(ImageVisibility::Public)
+        };
+        public.extend(list(world, 0, EVERYONE, &filter, ids).await);
+    }
+    sorted(public)
+}
+
+/// A list of images as a user sees it, with the ids of what `holder` holds.
+async fn list(
+    world: &World,
+    user: usize,
+    holder: usize,
+    filter: &ImageFilter,
+    ids: &mut Ids,
+) -> Vec<Held> {
+    let (db, id) = (&world.services.db, world.users[user]);
+    let page = PageArgs {
+        first: Some(100),
+        ..PageArgs::default()
+    };
+    let viewer = Viewer {
+        user_id: id,
+        admin: false,
+    };
+    let order = ImageOrder::default();
+    let images = queries::images::list(db, viewer, id, filter, order, &page).await;
+    let mut held = Vec::new();
+    for (_, ImageView { image, engine }) in images.unwrap().items {
+        let (host, tag) = (
+            world.host_of(image.host_id),
+            world.tag_of(&image.reference).unwrap(),
+        );
+        if image.state == ImageState::Held {
+            ids.insert((holder, host, tag), image.id);
+        }
+        let (meant, edition) = world.editions[&image.digest.unwrap()];
+        assert_eq!(
+            Some(meant),
+            number_of(&engine.image_id),
+            "digest and image id"
+        );
+        held.push(Held {
+            host,
+            tag,
+            image: meant,
+            edition,
+            charge: image.charge.micro(),
+            state: image_state(image.state),
+        });
+    }
+    held
 }
 
 fn name_of(world: &World, name: &str) -> Name {
@@ -111,24 +208,12 @@ fn name_of(world: &World, name: &str) -> Name {
 
 impl Account {
     fn of_model(model: &Model, user: usize) -> Self {
-        let images = model.holdings.iter().filter(|held| held.user == user);
         let jobs = model.jobs.iter().filter(|job| job.user == user);
         Self {
             total: model.total(user),
             held: model.held(user),
             ledger: sorted(model.ledgers[user].clone()),
-            images: sorted(
-                images
-                    .map(|held| Held {
-                        host: held.host,
-                        tag: held.tag,
-                        image: held.image,
-                        edition: held.edition,
-                        charge: held.charge,
-                        state: image_state(held.state),
-                    })
-                    .collect(),
-            ),
+            images: held_by(model, user),
             jobs: sorted(
                 jobs.map(|job| {
                     let kind = match job.does {
@@ -160,46 +245,13 @@ impl Account {
             ..PageArgs::default()
         };
         let own = queries::users::by_ids(db, viewer, &[id]).await.unwrap();
-        let filter = ImageFilter {
-            states: Some(vec![
-                ImageState::Held,
-                ImageState::Released,
-                ImageState::Lost,
-            ]),
-            ..ImageFilter::default()
-        };
-        let order = ImageOrder::default();
-        let images = queries::images::list(db, viewer, id, &filter, order, &page).await;
+        let private = whatever_state(ImageVisibility::Private);
+        let held = list(world, user, user, &private, ids).await;
         let filter = JobFilter::default();
         let jobs = queries::jobs::list(db, viewer, &filter, &page).await;
         let ledger = queries::ledger::list(db, viewer, id, &page).await;
-        let host_of = |id: Uuid| world.hosts.iter().position(|host| host.id == id).unwrap();
-        let mut held = Vec::new();
-        for (_, ImageView { image, engine }) in images.unwrap().items {
-            let (host, tag) = (
-                host_of(image.host_id),
-                world.tag_of(&image.reference).unwrap(),
-            );
-            if image.state == ImageState::Held {
-                ids.insert((user, host, tag), image.id);
-            }
-            let (meant, edition) = world.editions[&image.digest.unwrap()];
-            assert_eq!(
-                Some(meant),
-                number_of(&engine.image_id),
-                "digest and image id"
-            );
-            held.push(Held {
-                host,
-                tag,
-                image: meant,
-                edition,
-                charge: image.charge.micro(),
-                state: image_state(image.state),
-            });
-        }
         let job = |job: wharfinger_entity::job::Model| {
-            let host = host_of(job.host_id.unwrap());
+            let host = world.host_of(job.host_id.unwrap());
             let tag = world.tag_of(&job.reference).unwrap();
             let (error, held) = (job.error_code, job.held.micro());
             Job::new(host, tag, job.kind, job.state, error, held, job.attempt)

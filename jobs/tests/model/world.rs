@@ -12,6 +12,7 @@ use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, Role, job};
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::announce::Change;
+use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
@@ -21,7 +22,7 @@ use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::worker::Worker;
 
-use super::scene::{HOSTS, IMAGES, OPERATORS_NAME, TAGS, USERS, image, settings};
+use super::scene::{ADMIN, HOSTS, IMAGES, OPERATORS_NAME, TAGS, USERS, image, settings};
 use crate::support::stand_in::{Engine, Registry};
 
 /// How long anything may take before the sequence has failed.
@@ -52,7 +53,9 @@ pub(crate) struct World {
 pub(crate) struct Host {
     pub(crate) id: Uuid,
     pub(crate) engine: Engine,
-    name: String,
+    /// Whether its queue is paused: its worker is there, and begins nothing.
+    pub(crate) held_up: bool,
+    pub(crate) name: String,
     services: Services,
     worker: Option<(CancellationToken, JoinHandle<()>)>,
 }
@@ -76,8 +79,13 @@ impl World {
         );
         let registry = Registry::start().await;
         let mut users = Vec::new();
-        for credits in USERS {
-            users.push(user(&services, credits).await);
+        for (number, credits) in USERS.into_iter().enumerate() {
+            let role = if number == ADMIN {
+                Role::Admin
+            } else {
+                Role::User
+            };
+            users.push(user(&services, credits, role).await);
         }
         let stop = CancellationToken::new();
         let dispatching = tokio::spawn(dispatch::run(services.clone(), None, stop.clone()));
@@ -96,6 +104,7 @@ impl World {
             world.hosts.push(Host {
                 id: Uuid::nil(),
                 engine: Engine::start(&world.registry).await,
+                held_up: false,
                 name: format!("host-{}", Uuid::new_v4().simple()),
                 services,
                 worker: None,
@@ -142,6 +151,17 @@ impl World {
     pub(crate) fn reference(&self, tag: usize) -> String {
         let (repository, tag) = TAGS[tag];
         format!("{}/{repository}:{tag}", self.registry.address)
+    }
+
+    /// The number of a host.
+    pub(crate) fn host_of(&self, id: Uuid) -> usize {
+        let host = self.hosts.iter().position(|host| host.id == id);
+        host.expect("a host of this world")
+    }
+
+    /// The administrator, as mutations name them.
+    pub(crate) fn administrator(&self) -> Actor {
+        Actor::User(self.users[ADMIN], "administrator".into())
     }
 
     /// The number of the tag that a reference names.
@@ -192,7 +212,8 @@ impl World {
     }
 
     async fn is_settled(&self, jobs: &[Uuid]) -> bool {
-        let working = self.hosts.iter().filter(|host| host.worker.is_some());
+        let works = |host: &&Host| host.worker.is_some() && !host.held_up;
+        let working = self.hosts.iter().filter(works);
         let live = job::Entity::find()
             .filter(job::Column::HostId.is_in(working.clone().map(|host| host.id)))
             .filter(job::Column::Live.eq(1))
@@ -209,10 +230,10 @@ impl World {
 }
 
 /// A new user.
-async fn user(services: &Services, credits: i64) -> Uuid {
+async fn user(services: &Services, credits: i64, role: Role) -> Uuid {
     let new = NewUser {
         name: format!("u{}", Uuid::new_v4().simple()),
-        role: Role::User,
+        role,
         password_hash: None,
         credits: Credits::from_micro(credits),
     };

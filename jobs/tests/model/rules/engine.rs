@@ -11,6 +11,8 @@ use super::Model;
 pub(crate) struct Host {
     /// Nobody takes its jobs.
     pub(crate) paused: bool,
+    /// It takes no new jobs.
+    pub(crate) drained: bool,
     /// Its images, and whether Wharfinger brought them.
     pub(crate) images: BTreeMap<usize, bool>,
     /// The image that each name means.

@@ -3,7 +3,7 @@
 use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 
 use super::super::operation::Fault;
-use super::super::scene::IMAGES;
+use super::super::scene::{ADMIN, IMAGES};
 use super::engine::Fate;
 use super::{Before, Does, Holding, Model, Name};
 
@@ -122,7 +122,26 @@ impl Model {
         self.tidy(self.jobs[number].host, image);
     }
 
+    /// A pull of what everyone may use: there is nothing to pay and nothing to hold. What its user held by the same tag
+    /// from before is let go of.
+    pub(super) fn use_public(&mut self, number: usize, public: usize) {
+        let job = &mut self.jobs[number];
+        job.held = 0;
+        job.means = Some(self.holdings[public].image);
+        let (user, host, tag) = (job.user, job.host, job.tag);
+        if let Some(old) = self.holding_of(user, host, tag) {
+            self.end_holding(old, ImageState::Released);
+        }
+    }
+
     fn attempt_pull(&mut self, number: usize, faults: &mut Faults) -> End {
+        let job = &self.jobs[number];
+        if job.user != ADMIN
+            && let Some(public) = self.public_of(job.host, job.tag)
+        {
+            self.use_public(number, public);
+            return End::Done;
+        }
         if std::mem::take(&mut faults.denied) {
             return End::Fail(JobErrorCode::RegistryDenied);
         }
@@ -180,7 +199,9 @@ impl Model {
 
     /// What a pull is expected to cost, and what it costs at least, less what it gives back.
     fn cost(&self, user: usize, host: usize, tag: usize, image: usize) -> (i64, i64) {
-        if self.payments.contains_key(&(user, host, image)) {
+        let refreshes = user == ADMIN && self.public_of(host, tag).is_some();
+        let paid = self.payments.contains_key(&(user, host, image));
+        if refreshes || paid || self.is_public(host, image) {
             return (0, 0);
         }
         let back = self.gives_back(user, host, tag, image);
@@ -211,41 +232,55 @@ impl Model {
     fn settle(&mut self, number: usize, image: usize, edition: u32) -> bool {
         let job = &self.jobs[number];
         let (user, host, tag) = (job.user, job.host, job.tag);
+        let mut let_go = Vec::new();
+        // What an administrator pulls again is everyone's.
+        if user == ADMIN
+            && let Some(old) = self.public_of(host, tag)
+        {
+            if self.holdings[old].image == image {
+                self.holdings[old].edition = edition;
+            } else {
+                let_go.extend(self.publish(host, tag, image, edition));
+            }
+        }
+        let public = self.is_public(host, image);
         let old = self.holding_of(user, host, tag);
-        if let Some(old) = old.filter(|old| self.holdings[*old].image == image) {
+        if let Some(old) = old.filter(|old| !public && self.holdings[*old].image == image) {
             self.holdings[old].edition = edition;
             return true;
         }
-        let pays = !self.payments.contains_key(&(user, host, image));
+        let pays = !public && !self.payments.contains_key(&(user, host, image));
         let size = i64::try_from(IMAGES[image].0).unwrap();
         let charge = if pays { size } else { 0 };
         let back = self.gives_back(user, host, tag, image);
-        if charge > self.available(user) + job.held + back {
+        if charge > self.available(user) + self.jobs[number].held + back {
             return false;
         }
         self.jobs[number].held = 0;
-        let let_go = old.map(|old| {
+        if let Some(old) = old {
             self.end_holding(old, ImageState::Released);
-            self.holdings[old].image
-        });
+            let_go.push(self.holdings[old].image);
+        }
         if pays {
             self.payments.insert((user, host, image), charge);
             self.ledgers[user].push(-charge);
         }
-        self.holdings.push(Holding {
-            id: None,
-            user,
-            host,
-            tag,
-            image,
-            edition,
-            charge,
-            state: ImageState::Held,
-        });
+        if !public {
+            self.holdings.push(Holding {
+                id: None,
+                user,
+                host,
+                tag,
+                image,
+                edition,
+                charge,
+                state: ImageState::Held,
+            });
+        }
         // Not about this image any more than about what the tag meant: both are looked at.
         self.jobs[number].state = JobState::Succeeded;
-        if let Some(let_go) = let_go {
-            self.tidy(host, let_go);
+        for image in let_go {
+            self.tidy(host, image);
         }
         true
     }

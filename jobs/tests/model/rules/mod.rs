@@ -1,18 +1,21 @@
 //! The rules of DESIGN.md in plain memory: who has what, and what comes of each request. One thing at a time; where the
 //! order of things is open, the test keeps every model that may be right.
 //!
-//! `requests` answers what users ask for, `jobs` runs what was accepted, `engine` is what a host's engine has.
+//! `requests` answers what users ask for, `administrator` what an administrator does, `jobs` runs what was accepted, `engine`
+//! is what a host's engine has.
 
+mod administrator;
 mod engine;
 mod jobs;
 mod requests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 
-use super::scene::{HOSTS, USERS};
+use super::scene::{EVERYONE, HOSTS, USERS};
+pub(crate) use administrator::Redriven;
 pub(crate) use engine::{Host, Name};
 pub(crate) use jobs::Faults;
 pub(crate) use requests::Answer;
@@ -31,6 +34,10 @@ pub(crate) struct Model {
     pub(crate) payments: BTreeMap<(usize, usize, usize), i64>,
     /// The jobs of idempotency keys, with what was asked.
     pub(crate) keys: BTreeMap<(usize, Asked, u8), (usize, usize)>,
+    /// Who tried a pull again, and when.
+    pub(crate) retries: Vec<(usize, i64)>,
+    /// Users who may do nothing.
+    pub(crate) banned: BTreeSet<usize>,
 }
 
 /// The mutations that take keys here.
@@ -38,6 +45,7 @@ pub(crate) struct Model {
 pub(crate) enum Asked {
     Pull,
     Remove,
+    Grant,
 }
 
 /// A job.
@@ -62,6 +70,8 @@ pub(crate) struct Job {
     pub(crate) tag_before: Before,
     /// Grows with every acceptance.
     pub(crate) ordinal: usize,
+    /// A dead letter that was taken off the list.
+    pub(crate) discarded: bool,
 }
 
 /// What a tag meant.
@@ -81,7 +91,7 @@ pub(crate) enum Does {
     Remove(usize),
 }
 
-/// An image as a user holds or held it.
+/// An image as a user holds or held it, or everyone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Holding {
     /// Known once it was seen in a list.
@@ -106,6 +116,8 @@ impl Model {
             holdings: Vec::new(),
             payments: BTreeMap::new(),
             keys: BTreeMap::new(),
+            retries: Vec::new(),
+            banned: BTreeSet::new(),
         }
     }
 
@@ -133,6 +145,17 @@ impl Model {
             holding.state == ImageState::Held
                 && (holding.user, holding.host, holding.tag) == (user, host, tag)
         })
+    }
+
+    /// The live public image of a tag.
+    fn public_of(&self, host: usize, tag: usize) -> Option<usize> {
+        self.holding_of(EVERYONE, host, tag)
+    }
+
+    /// Whether an image is public on a host, by whatever tag.
+    fn is_public(&self, host: usize, image: usize) -> bool {
+        self.holders(host, image)
+            .any(|(_, holding)| holding.user == EVERYONE)
     }
 
     /// Every live holding of an image on a host.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobState};
 use wharfinger_jobs::error::UserErrorCode;
 
-use super::super::scene::{ATTEMPTS, LIVE_JOBS, MINIMUM, PULLS_AN_HOUR};
+use super::super::scene::{ADMIN, ATTEMPTS, EVERYONE, LIVE_JOBS, MINIMUM, PULLS_AN_HOUR};
 use super::{Asked, Before, Does, Job, Model};
 
 const HOUR: i64 = 3_600_000_000;
@@ -24,12 +24,24 @@ impl Model {
         if let Some(earlier) = self.earlier((user, Asked::Pull), key, asked) {
             return earlier;
         }
+        if self.hosts[host].drained {
+            return Err(UserErrorCode::HostUnavailable);
+        }
         self.within_limits(user, now)?;
-        if self.available(user) < MINIMUM {
+        let public = self.public_of(host, tag);
+        if public.is_none() && self.available(user) < MINIMUM {
             return Err(UserErrorCode::InsufficientCredits);
         }
         let job = self.accepted(user, host, tag, Does::Pull, now);
-        self.jobs[job].held = MINIMUM;
+        match public {
+            None => self.jobs[job].held = MINIMUM,
+            // Pulled again, and nobody pays for it.
+            Some(_) if user == ADMIN => {}
+            Some(public) => {
+                self.use_public(job, public);
+                self.end_job(job, JobState::Succeeded, None);
+            }
+        }
         self.remember((user, Asked::Pull), key, asked, job);
         Ok(job)
     }
@@ -46,11 +58,11 @@ impl Model {
         if let Some(earlier) = self.earlier((user, Asked::Remove), key, asked) {
             return earlier;
         }
-        let number = holding
-            .filter(|number| self.holdings[*number].user == user)
-            .ok_or(UserErrorCode::ImageNotFound)?;
+        let sees = |number: &usize| [user, EVERYONE].contains(&self.holdings[*number].user);
+        let number = holding.filter(sees).ok_or(UserErrorCode::ImageNotFound)?;
         let holding = &self.holdings[number];
-        if holding.state != ImageState::Held {
+        let anothers = holding.user == EVERYONE && user != ADMIN;
+        if anothers || holding.state != ImageState::Held {
             return Err(UserErrorCode::NotRemovable);
         }
         let (host, tag) = (holding.host, holding.tag);
@@ -80,12 +92,29 @@ impl Model {
         ) {
             return Err(UserErrorCode::JobNotRetryable);
         }
+        let is_pull = self.jobs[number].does == Does::Pull;
+        if is_pull {
+            self.within_limits(user, now)?;
+        }
+        self.accept_again(number)?;
+        if is_pull {
+            self.retries.push((user, now));
+        }
+        Ok(number)
+    }
+
+    /// Accepts a job anew, if it can be.
+    pub(super) fn accept_again(&mut self, number: usize) -> Result<(), UserErrorCode> {
+        let (user, host, tag) = {
+            let job = &self.jobs[number];
+            (job.user, job.host, job.tag)
+        };
         match self.jobs[number].does {
+            Does::Pull if self.public_of(host, tag).is_some() => {}
             Does::Pull => {
                 if self.available(user) < MINIMUM {
                     return Err(UserErrorCode::InsufficientCredits);
                 }
-                self.within_limits(user, now)?;
                 self.jobs[number].held = MINIMUM;
             }
             Does::Remove(holding) => {
@@ -102,7 +131,8 @@ impl Model {
         job.error = None;
         job.max_attempts = job.attempt + i32::from(ATTEMPTS);
         job.tag_before = Before::Unknown;
-        Ok(number)
+        job.discarded = false;
+        Ok(())
     }
 
     /// The job of this id.
@@ -122,18 +152,20 @@ impl Model {
             .ok_or(UserErrorCode::JobNotFound)
     }
 
-    fn live_removal_of(&self, holding: usize) -> Option<usize> {
+    pub(super) fn live_removal_of(&self, holding: usize) -> Option<usize> {
         self.jobs
             .iter()
             .position(|job| job.does == Does::Remove(holding) && !job.state.is_final())
     }
 
-    /// The user's pulls of the last hour.
+    /// The user's pulls of the last hour, and those that they tried again.
     pub(crate) fn pulls_lately(&self, user: usize, now: i64) -> usize {
+        let again = |(who, at): &&(usize, i64)| *who == user && *at > now - HOUR;
+        let retries = self.retries.iter().filter(again).count();
         let lately = self.jobs.iter().filter(|job| {
             job.user == user && job.does == Does::Pull && job.created_at > now - HOUR
         });
-        lately.count()
+        lately.count() + retries
     }
 
     fn within_limits(&self, user: usize, now: i64) -> Result<(), UserErrorCode> {
@@ -144,7 +176,14 @@ impl Model {
         Ok(())
     }
 
-    fn accepted(&mut self, user: usize, host: usize, tag: usize, does: Does, now: i64) -> usize {
+    pub(super) fn accepted(
+        &mut self,
+        user: usize,
+        host: usize,
+        tag: usize,
+        does: Does,
+        now: i64,
+    ) -> usize {
         self.jobs.push(Job {
             id: None,
             user,
@@ -160,6 +199,7 @@ impl Model {
             means: None,
             tag_before: Before::Unknown,
             ordinal: 0,
+            discarded: false,
         });
         let job = self.jobs.len() - 1;
         self.jobs[job].ordinal = self.next_ordinal();
@@ -171,7 +211,12 @@ impl Model {
         last.unwrap_or(0) + 1
     }
 
-    fn earlier(&self, (user, of): (usize, Asked), key: Option<u8>, asked: usize) -> Option<Answer> {
+    pub(super) fn earlier(
+        &self,
+        (user, of): (usize, Asked),
+        key: Option<u8>,
+        asked: usize,
+    ) -> Option<Answer> {
         let (before, job) = self.keys.get(&(user, of, key?))?;
         if *before == asked {
             Some(Ok(*job))
@@ -180,7 +225,13 @@ impl Model {
         }
     }
 
-    fn remember(&mut self, (user, of): (usize, Asked), key: Option<u8>, asked: usize, job: usize) {
+    pub(super) fn remember(
+        &mut self,
+        (user, of): (usize, Asked),
+        key: Option<u8>,
+        asked: usize,
+        job: usize,
+    ) {
         if let Some(key) = key {
             self.keys.insert((user, of, key), (asked, job));
         }

@@ -54,7 +54,9 @@ impl Run {
         let now = self.world.services.clock.now().micros();
         let model = &self.models[0];
         let free = |user: usize| {
-            model.pulls_lately(user, now) + 4 <= PULLS_AN_HOUR.into()
+            !model.banned.contains(&user)
+                && !model.hosts[BUSY].drained
+                && model.pulls_lately(user, now) + 4 <= PULLS_AN_HOUR.into()
                 && model.live_jobs(user).count() + 4 <= LIVE_JOBS.into()
         };
         match *item {
@@ -62,6 +64,7 @@ impl Run {
             Item::PullAndCancel { user, tag } => {
                 free(user).then_some(Action::PullAndCancel { user, tag })
             }
+            Item::Remove { user, .. } if model.banned.contains(&user) => None,
             Item::Remove { user, pick } => one_of(self.held_by(user, Some(BUSY)), pick)
                 .map(|image| Action::Remove { user, image }),
             Item::Restart => Some(Action::Restart),
@@ -160,6 +163,10 @@ fn after(mut model: Model, action: Action, now: i64, beside_a_pull: bool) -> Vec
         }
         Action::PullAndCancel { user, tag } => {
             if let Ok(job) = model.pull((user, BUSY, tag), None, now) {
+                // Public, and there already.
+                if model.jobs[job].state.is_final() {
+                    return vec![model];
+                }
                 let mut unread = model.clone();
                 unread.end_job(job, JobState::Cancelled, None);
                 let mut stopped = model.clone();
