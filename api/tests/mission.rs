@@ -10,6 +10,8 @@
 mod invariants;
 #[path = "mission/people.rs"]
 mod people;
+#[path = "mission/strangers.rs"]
+mod strangers;
 #[allow(
     dead_code,
     reason = "shared with the other tests, which use the rest of it"
@@ -33,18 +35,24 @@ use wharf::{Wharf, use_of};
 async fn the_whole_mission() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");
+    world.set("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0");
+    world.set(
+        "WHARFINGER_SECRET_KEY",
+        "a key of the whole fleet, and no other one",
+    );
+    world.set("WHARFINGER_SWEEP__SCHEDULE", &wharf::daily_an_hour_ago());
 
     // An administrator is made on the command line, a gateway and the workers of two hosts start.
     let root = world.user("root", &["--admin"]);
-    let gateway = world.gateway().await;
-    let workers = [
+    let mut gateway = world.gateway().await;
+    let mut workers = [
         world.worker_at("one", &engine(1)).await,
         world.worker_at("two", &engine(2)).await,
     ];
-    let root = Person::with_token(&gateway, &root);
+    let mut root = Person::with_token(&gateway, &root);
     let one = root.client.online_host("one").await;
     let two = root.client.online_host("two").await;
-    let wharf = Wharf::open();
+    let wharf = Wharf::open().await;
 
     // She takes on two users, who sign in. Nobody gets in with a wrong password or without one.
     let ada_id = root.creates("ada", "kelp-and-anchor-41", "1000").await;
@@ -53,7 +61,7 @@ async fn the_whole_mission() {
     assert_eq!(taken["userErrors"][0]["code"], "NAME_TAKEN", "{taken}");
     let weak = root.create("eve", "password").await;
     assert_eq!(weak["userErrors"][0]["code"], "WEAK_PASSWORD", "{weak}");
-    let ada = Person::sign_in(&gateway, "ada", "kelp-and-anchor-41").await;
+    let mut ada = Person::sign_in(&gateway, "ada", "kelp-and-anchor-41").await;
     let bob = Person::sign_in(&gateway, "bob", "seven-grey-gulls-9").await;
     people::cannot_sign_in(&gateway, "bob", "eight-grey-gulls-9").await;
     assert_eq!(
@@ -105,6 +113,8 @@ async fn the_whole_mission() {
     assert_eq!(ada.total().await, "1000");
     assert!(wharf.has(1, &private).await);
     assert_eq!(bob.images().await.len(), 1);
+    bob.saves_login("127.0.0.1:1", "bob", "a word for that registry")
+        .await;
 
     // An image on each host. With no host named, the gateway goes where it is already.
     let elsewhere = wharf::push(&world, 700_000).await;
@@ -190,27 +200,72 @@ async fn the_whole_mission() {
         "the last administrator: {last}"
     );
 
-    // The nightly clean-up takes every private image that no container uses, and everyone is refunded, Bob too. What is
-    // public stays.
+    // Whatever is killed the moment after an answer, what was answered lasts: a pull, a removal, and a grant.
     let used = wharf::push(&world, 200_000).await;
-    ada.pulled(&two, &used.at(&world)).await;
-    let container = use_of(2, &used);
-    for job in root.sweeps().await {
-        root.client.ended(&job).await;
+    let job = ada.client.pull_onto(&two, &used.at(&world)).await;
+    gateway.crash();
+    workers[1].crash();
+    gateway = world.gateway().await;
+    workers[1] = world.worker_at("two", &engine(2)).await;
+    for person in [&mut root, &mut ada] {
+        person.turns_to(&gateway);
     }
+    ada.client.succeeded(&job).await;
+    let brief = wharf::push(&world, 100_000).await;
+    let job = ada.pulled(&two, &brief.at(&world)).await;
+    let held = ada.image_of(&job).await;
+    let removal = ada.client.remove(held["id"].as_str().unwrap()).await;
+    gateway.crash();
+    workers[1].crash();
+    gateway = world.gateway().await;
+    workers[1] = world.worker_at("two", &engine(2)).await;
+    for person in [&mut root, &mut ada] {
+        person.turns_to(&gateway);
+    }
+    let removal = removal["job"]["id"].as_str().unwrap();
+    ada.client.succeeded(removal).await;
+    wharf.loses(2, &brief).await;
+    let granted = root.grants(&ada_id, "49.5", Some("a comfort")).await;
+    gateway.crash();
+
+    // Night comes, and goes, while there is no gateway. The one that starts makes up for the clean-up: it takes every
+    // private image that no container uses, and everyone is refunded, Bob too. What is public stays.
+    let container = use_of(2, &used);
+    wharf::a_night_passes(&world).await;
+    gateway = world.gateway().await;
+    for person in [&mut root, &mut ada] {
+        person.turns_to(&gateway);
+    }
+    gateway.logged("the scheduled clean-up is done").await;
     wharf.loses(1, &private).await;
     wharf.loses(1, &late).await;
     wharf.loses(2, &elsewhere).await;
+    root.when_nothing_is_under_way().await;
     assert!(wharf.has(1, &public).await && wharf.has(2, &used).await);
-    assert_eq!(ada.total().await, used.left_of_micro(1_250_500_000));
+    assert_eq!(ada.total().await, used.left_of(1300));
+    let again = root.grants(&ada_id, "49.5", Some("a comfort")).await;
+    assert_eq!(again, granted);
+    assert_eq!(ada.total().await, used.left_of(1300));
     assert_eq!(root.total_of(&bob_id).await, "1000");
     drop(container);
 
     // Everything that she did as an administrator is written down.
     let acts = root.acts().await;
-    for act in ["CREATE_USER", "SET_IMAGE_VISIBILITY", "GRANT_CREDITS"] {
+    for act in [
+        "CREATE_USER",
+        "UPDATE_USER",
+        "SET_IMAGE_VISIBILITY",
+        "GRANT_CREDITS",
+        "RETRY_DEAD_JOBS",
+        "SWEEP_IMAGES",
+    ] {
         assert!(acts.iter().any(|known| known == act), "{act}: {acts:?}");
     }
+
+    // Bob may come back. He and Ada see what is theirs and everyone's, and nothing else, whatever they ask for.
+    root.updates(&bob_id, json!({"status": "ACTIVE"})).await;
+    let bob = Person::sign_in(&gateway, "bob", "seven-grey-gulls-9").await;
+    strangers::see_nothing(&world, &[(&ada, &ada_id), (&bob, &bob_id)]).await;
 
     // Whatever happened, the books and the engines agree.
     wharf::in_order(&world, &wharf).await;

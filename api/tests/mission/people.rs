@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::graphql::{Client, id};
 use crate::support::process::Process;
+use crate::support::until;
 
 /// A subscription to one's credits.
 pub(crate) const BALANCE: &str = "subscription { balanceChanged { available held total } }";
@@ -55,6 +56,11 @@ impl Person {
         }
     }
 
+    /// Speaks to this gateway from now on.
+    pub(crate) fn turns_to(&mut self, gateway: &Process) {
+        gateway.address.clone_into(&mut self.client.address);
+    }
+
     pub(crate) fn nobody(gateway: &Process) -> Self {
         Self {
             client: Client::new(&gateway.address, None),
@@ -91,6 +97,16 @@ impl Person {
         let payload = self.client.remove(image.as_str().unwrap()).await;
         assert_eq!(payload["userErrors"], json!([]));
         self.client.succeeded(&id(&payload["job"])).await;
+    }
+
+    pub(crate) async fn saves_login(&self, registry: &str, username: &str, secret: &str) {
+        let query = "mutation($input: SaveRegistryCredentialInput!) {
+            saveRegistryCredential(input: $input) { userErrors { code message } }
+        }";
+        let input = json!({"registry": registry, "username": username, "secret": secret});
+        let answer = self.client.ask(query, json!({"input": input})).await;
+        let errors = &answer["saveRegistryCredential"]["userErrors"];
+        assert_eq!(*errors, json!([]));
     }
 
     pub(crate) async fn total(&self) -> Value {
@@ -168,7 +184,7 @@ impl Person {
     /// The payload of `grantCredits`.
     pub(crate) async fn grants(&self, user: &str, amount: &str, key: Option<&str>) -> Value {
         let query = "mutation($input: GrantCreditsInput!) {
-            grantCredits(input: $input) { user { id } ledgerEntry { amount } userErrors { code message } }
+            grantCredits(input: $input) { user { id } ledgerEntry { id amount } userErrors { code message } }
         }";
         let input =
             json!({"userId": user, "amount": amount, "reason": "it is due", "idempotencyKey": key});
@@ -193,12 +209,14 @@ impl Person {
         ids(&answer["retryDeadJobs"])
     }
 
-    /// Removes every private image that is not in use; the ids of the removals.
-    pub(crate) async fn sweeps(&self) -> Vec<String> {
-        let query =
-            "mutation { sweepImages(input: {}) { jobs { id } userErrors { code message } } }";
-        let answer = self.client.ask(query, json!({})).await;
-        ids(&answer["sweepImages"])
+    /// Waits until no job of anybody is live.
+    pub(crate) async fn when_nothing_is_under_way(&self) {
+        let query = "{ jobs(filter: {states: [QUEUED, RUNNING, RETRYING]}) { nodes { id } } }";
+        until("every job has ended", async || {
+            let answer = self.client.ask(query, json!({})).await;
+            (answer["jobs"]["nodes"] == json!([])).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn total_of(&self, user: &str) -> Value {

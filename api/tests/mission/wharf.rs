@@ -1,10 +1,14 @@
 //! The engines as their operators see them, the images that go there, and what must hold of both in the end.
 
+use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
-use sea_orm::EntityTrait as _;
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _,
+};
 use serde_json::{Value, json};
-use wharfinger_entity::{Credits, engine_image, host, image};
+use wharfinger_entity::{Credits, engine_image, host, image, sweep_run};
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::testing::image::TestImage;
@@ -59,14 +63,16 @@ impl Cargo {
 /// Both engines.
 pub(crate) struct Wharf {
     engines: [Engine; 2],
+    /// What each had before anything was pulled: other tests use them as well.
+    before: [BTreeSet<String>; 2],
 }
 
 impl Wharf {
-    pub(crate) fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let open = |number| Engine::connect(Some(&engine(number))).unwrap();
-        Self {
-            engines: [open(1), open(2)],
-        }
+        let engines = [open(1), open(2)];
+        let before = [images(&engines[0]).await, images(&engines[1]).await];
+        Self { engines, before }
     }
 
     /// Whether an engine has an image.
@@ -82,6 +88,33 @@ impl Wharf {
         })
         .await;
     }
+}
+
+/// The ids of everything on an engine.
+async fn images(engine: &Engine) -> BTreeSet<String> {
+    let images = engine.list().await.unwrap();
+    images.into_iter().map(|image| image.id).collect()
+}
+
+/// A schedule whose last instant was an hour ago.
+pub(crate) fn daily_an_hour_ago() -> String {
+    let hour = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    hour.format("%-M %-H * * *").to_string()
+}
+
+/// The clean-up that is noted becomes that of the day before, as if it were a day later.
+pub(crate) async fn a_night_passes(world: &World) {
+    let db = Db::connect(&world.database_url()).await.unwrap();
+    let runs = sweep_run::Entity::find().all(db.read()).await.unwrap();
+    let [noted] = &runs[..] else {
+        panic!("{runs:?}");
+    };
+    let earlier = sweep_run::ActiveModel {
+        id: Set(noted.id),
+        scheduled_at: Set(noted.scheduled_at.before(Duration::from_hours(24))),
+        ..Default::default()
+    };
+    earlier.update(db.write()).await.unwrap();
 }
 
 /// A container of an image; it is removed when this is dropped.
@@ -111,22 +144,29 @@ fn docker(number: usize, arguments: &[&str]) -> bool {
     command.output().unwrap().status.success()
 }
 
-/// Invariants 1 to 3 in the database, and 4 between it and the engines: what is held is there, and what Wharfinger brought
-/// and nobody holds is not.
+/// Invariants 1 to 3 in the database, and 4 between it and the engines: what is held is there, and besides it nothing that
+/// was not there before.
 pub(crate) async fn in_order(world: &World, wharf: &Wharf) {
     let db = Db::connect(&world.database_url()).await.unwrap();
     check_invariants(&db).await;
     let hosts = host::Entity::find().all(db.read()).await.unwrap();
-    let images = image::Entity::find().all(db.read()).await.unwrap();
-    for known in engine_image::Entity::find().all(db.read()).await.unwrap() {
-        let held = images
-            .iter()
-            .any(|image| image.engine_image_id == known.id && image.live.is_some());
-        let host = hosts.iter().find(|host| host.id == known.host_id).unwrap();
-        let engine = &wharf.engines[usize::from(host.name == "two")];
+    let held = image::Entity::find().find_also_related(engine_image::Entity);
+    let held = held
+        .filter(image::Column::Live.eq(1))
+        .all(db.read())
+        .await
+        .unwrap();
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let host = hosts.iter().find(|host| host.name == name).unwrap();
+        let of_host = held.iter().filter(|(image, _)| image.host_id == host.id);
+        let expected: BTreeSet<String> = of_host
+            .map(|(_, known)| known.as_ref().unwrap().image_id.clone())
+            .collect();
+        assert!(!expected.is_empty(), "something is held on {name}");
         until("the engine agrees with the database", async || {
-            let there = engine.inspect(&known.image_id).await.unwrap().is_some();
-            (there == held || (there && !known.brought)).then_some(())
+            let mut there = images(&wharf.engines[number]).await;
+            there.retain(|id| !wharf.before[number].contains(id));
+            (there == expected).then_some(())
         })
         .await;
     }
