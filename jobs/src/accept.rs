@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, job, job_retry};
 
+use crate::come_back;
 use crate::credits::Account;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::services::Services;
@@ -167,8 +168,9 @@ pub(crate) async fn within_limits(
             .count(tx)
             .await?;
         if live >= u64::from(limits.live_jobs_per_user) {
+            let wait = come_back::in_seconds(tx, user_id, now).await?;
             return Err(too_many(format!(
-                "you have {live} jobs that have not ended, and {} is the limit: try again when one has ended, or cancel one",
+                "you have {live} jobs that have not ended, and {} is the limit: cancel one, or wait for one to end and try again in {wait} s",
                 limits.live_jobs_per_user
             ))
             .into());

@@ -12,6 +12,7 @@ pub mod cancel_job;
 mod claim;
 pub mod clock;
 pub mod clock_skew;
+mod come_back;
 pub mod credits;
 mod custody;
 pub mod db;
