@@ -118,9 +118,8 @@ pub(crate) async fn request<T>(
         Err(_) => "failed",
     };
     let image = answer.as_ref().ok().map(image);
-    count(operation, status, Some(user), image, 1);
-    histogram!("image_response_duration_seconds", "operation" => operation, "status" => status)
-        .record(began.elapsed().as_secs_f64());
+    let labels = count(operation, status, Some(user), image, 1);
+    histogram!("image_response_duration_seconds", labels).record(began.elapsed().as_secs_f64());
     answer
 }
 
@@ -129,13 +128,14 @@ pub(crate) fn reference(job: &job::Model) -> &str {
     &job.reference
 }
 
+/// Counts requests. Returns the labels that they were counted under.
 fn count(
     operation: &'static str,
     status: &'static str,
     user: Option<&str>,
     image: Option<&str>,
     by: u64,
-) {
+) -> Vec<metrics::Label> {
     let mut labels = vec![
         metrics::Label::from_static_parts("operation", operation),
         metrics::Label::from_static_parts("status", status),
@@ -145,6 +145,7 @@ fn count(
     }
     counter!("image_request_total", labels.clone()).increment(by);
     if status != "accepted" {
-        counter!("image_errors_total", labels).increment(by);
+        counter!("image_errors_total", labels.clone()).increment(by);
     }
+    labels
 }

@@ -18,7 +18,7 @@ const PASSWORD: &str = "correct horse battery staple";
 const BALANCE: &str = "subscription { balanceChanged { total } }";
 
 /// The payload of a mutation with one input.
-async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+pub(crate) async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
     let capital = mutation[..1].to_uppercase();
     let query = format!(
         "mutation($input: {capital}{}Input!) {{ {mutation}(input: $input) {{ {fields} userErrors {{ code message field }} }} }}",
@@ -28,7 +28,7 @@ async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> 
 }
 
 /// The payload of a mutation that must be done.
-async fn done(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+pub(crate) async fn done(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
     let payload = mutate(client, mutation, input, fields).await;
     assert_eq!(payload["userErrors"], json!([]), "{mutation}");
     payload

@@ -255,6 +255,11 @@ async fn users_and_images_are_told_apart_where_a_setting_allows_up_to_a_limit() 
         let user = format!("user=\"{user}\"");
         let count = scrape.get("image_request_total", &["accepted", &user, &image]);
         assert_eq!(count, Some(1.0), "{user}");
+        let timed = scrape.get(
+            "image_response_duration_seconds_count",
+            &["accepted", &user, &image],
+        );
+        assert_eq!(timed, Some(1.0), "{user}");
     }
     assert!(!scrape.text.contains("\"eve\""));
 }

@@ -1,12 +1,16 @@
 //! Secrets never appear in what the program says: not at log level trace, and not in errors of connecting.
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
+use crate::accounts::{done, mutate};
 use crate::crashes::pushed;
 use crate::log_files;
-use crate::support::graphql::Client;
+use crate::support::graphql::{Client, id};
 use crate::support::process::Process;
-use crate::support::servers::Server;
+use crate::support::servers::{Server, random_layer, unique_name};
 use crate::support::socket::Subscription;
 use crate::support::world::World;
 
@@ -38,6 +42,7 @@ async fn no_secret_is_in_any_log_at_any_level() {
     );
     world.set("OTEL_BSP_SCHEDULE_DELAY", "100");
     let token = world.user("ada", &[]);
+    let root = world.user("root", &["--admin"]);
     let mut worker = world.worker().await;
     let mut gateway = world.gateway().await;
     let client = World::client(&gateway, &token);
@@ -65,6 +70,7 @@ async fn no_secret_is_in_any_log_at_any_level() {
             "{payload}"
         );
     }
+    let more = accounts_and_logins(&gateway, &root).await;
     worker.logged("traces cannot be sent").await;
     for process in [&mut worker, &mut gateway] {
         process.terminate();
@@ -78,11 +84,73 @@ async fn no_secret_is_in_any_log_at_any_level() {
     // Libraries are listened to, except where they print whole messages.
     let by = |library: &str| said.iter().any(|line| line.contains(library));
     assert!(by("\"target\":\"bollard") && by("\"level\":\"DEBUG\""));
-    for secret in [&token, DATABASE, COLLECTOR, HEADER, KEY, REGISTRY, WRONG] {
+    let mut secrets = vec![
+        &token, &root, DATABASE, COLLECTOR, HEADER, KEY, REGISTRY, WRONG,
+    ];
+    secrets.extend(more.iter().map(String::as_str));
+    for secret in secrets {
         for line in &said {
             assert!(!line.contains(secret), "{secret} in {line}");
         }
     }
+}
+
+/// Everything that people do with passwords, tokens, cookies and logins. Returns the secrets, in the order of their use.
+async fn accounts_and_logins(gateway: &Process, root: &str) -> Vec<String> {
+    let [first, second, third, wrong] = [
+        "first-hunter2-of-eve",
+        "second-hunter2-of-hers",
+        "third-hunter2-of-hers",
+        "wrong-hunter2-of-hers",
+    ];
+    let root = Client::new(&gateway.address, Some(root));
+    let nobody = Client::new(&gateway.address, None);
+    let input = json!({"name": "bob", "password": first});
+    let made = done(&root, "createUser", input, "user { id }").await;
+    let input = json!({"name": "bob", "password": wrong});
+    let refused = mutate(&nobody, "signIn", input, "token").await;
+    assert_eq!(refused["token"], Value::Null);
+    let input = json!({"name": "bob", "password": first});
+    let signed_in = done(&nobody, "signIn", input, "token").await;
+    let session = signed_in["token"].as_str().unwrap().to_owned();
+    let input = json!({"current": first, "new": second});
+    let bob = Client::new(&gateway.address, Some(&session));
+    done(&bob, "changePassword", input, "user { id }").await;
+    let input = json!({"userId": id(&made["user"]), "password": third});
+    done(&root, "updateUser", input, "user { id }").await;
+    // That ended the session: another one, as a browser has it.
+    let input = json!({"name": "bob", "password": third});
+    let again = done(&nobody, "signIn", input, "token").await;
+    let again = again["token"].as_str().unwrap().to_owned();
+    let browser = nobody
+        .with_header("cookie", &format!("whf_session={again}"))
+        .with_header("origin", &format!("http://{}", gateway.address));
+    let input = json!({"name": "a script"});
+    let script = done(&browser, "createApiToken", input, "secret").await;
+    let script = script["secret"].as_str().unwrap().to_owned();
+    // A private image, with the right password and with a wrong one; the registry's own tokens come on top.
+    let registry = TestRegistry::with_password();
+    let name = unique_name();
+    registry
+        .push_layers(&name, "1", vec![random_layer(1000)])
+        .await;
+    let bob = Client::new(&gateway.address, Some(&script));
+    for (password, state) in [(wrong, "FAILED"), (PASSWORD, "SUCCEEDED")] {
+        let input = json!({"registry": registry.address, "username": USERNAME, "secret": password});
+        done(
+            &bob,
+            "saveRegistryCredential",
+            input,
+            "registryCredential { id }",
+        )
+        .await;
+        let job = bob.pull(&format!("{}/{name}:1", registry.address)).await;
+        assert_eq!(bob.ended(&job).await["state"], state);
+    }
+    let basic = |password: &str| BASE64_STANDARD.encode(format!("{USERNAME}:{password}"));
+    let mut secrets = vec![basic(PASSWORD), basic(wrong), session, again, script];
+    secrets.extend([first, second, third, wrong, PASSWORD].map(ToOwned::to_owned));
+    secrets
 }
 
 /// A WebSocket whose `connection_init` has a wrong token.

@@ -73,5 +73,6 @@ async fn pull_and_remove(shape: Shape) {
             LedgerEntryKind::Refund
         ]
     );
+    assert_eq!(fleet.refunds(user).await, ["removed"]);
     fleet.finish().await;
 }

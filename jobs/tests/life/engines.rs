@@ -105,6 +105,14 @@ async fn a_lost_host_gives_everything_back(shape: Shape) {
         .await;
     }
     assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    let refunds = fleet.refunds(user).await;
+    let [reason] = &refunds[..] else {
+        panic!("one image is paid for once, and refunded once: {refunds:?}");
+    };
+    assert!(
+        reason.starts_with("host ") && reason.ends_with(" has been gone for too long"),
+        "{reason}"
+    );
     // When it comes back, what nobody holds leaves its engine.
     fleet.start_worker().await;
     fleet.engine.loses(&id).await;

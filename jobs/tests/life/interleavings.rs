@@ -28,8 +28,9 @@ on_every_shape!(
     three_users_while_it_is_published_or_deleted_by_hand,
 );
 
-/// Rounds of each test on each database.
+/// Rounds of each test on each database, and of the long form.
 const ROUNDS: u64 = 40;
+const MANY_ROUNDS: u64 = 200;
 
 /// How long a step waits for something of a higher rank to come up, so that there is something to choose from.
 const GATHER: Duration = Duration::from_millis(2);
@@ -74,14 +75,42 @@ enum Others {
 }
 
 async fn two_users_pull_and_remove_the_same_image(shape: Shape) {
-    rounds(shape, 2, Others::Nobody).await;
+    rounds(shape, 2, Others::Nobody, ROUNDS).await;
 }
 
 async fn three_users_while_it_is_published_or_deleted_by_hand(shape: Shape) {
-    rounds(shape, 3, Others::Interfere).await;
+    rounds(shape, 3, Others::Interfere, ROUNDS).await;
 }
 
-async fn rounds(shape: Shape, users: usize, others: Others) {
+/// Hundreds on each database.
+mod long {
+    use super::{MANY_ROUNDS, Others, Shape, rounds};
+
+    async fn both(shape: Shape) {
+        rounds(shape, 2, Others::Nobody, MANY_ROUNDS).await;
+        rounds(shape, 3, Others::Interfere, MANY_ROUNDS).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "the long form: `make test-long`"]
+    async fn on_sqlite() {
+        both(Shape::Embedded).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "the long form: `make test-long`"]
+    async fn on_postgres() {
+        both(Shape::Postgres).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "the long form: `make test-long`"]
+    async fn on_mariadb() {
+        both(Shape::MariaDb).await;
+    }
+}
+
+async fn rounds(shape: Shape, users: usize, others: Others, count: u64) {
     let mut fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 6).await;
     let schedule = Schedule::start(&fleet.engine.url).await;
     fleet.stop_worker().await;
@@ -95,7 +124,7 @@ async fn rounds(shape: Shape, users: usize, others: Others) {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => rand::random(),
     };
-    for round in 0..ROUNDS {
+    for round in 0..count {
         let seed = first.wrapping_add(round);
         // Shown if the test fails.
         println!("WHARFINGER_TEST_SEED={seed}");

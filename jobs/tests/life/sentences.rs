@@ -25,11 +25,15 @@
 //! | a removal deletes on the engine, already gone is fine | `lost::a_removal_of_what_is_gone_succeeds` |
 //! | FAILED at once where trying again cannot help | `errors::an_unknown_tag_fails_at_once` |
 //! | RETRYING, and after the last attempt DEAD | `errors::an_unreachable_registry_is_tried_until_dead` |
-//! | dead letters are redriven | `requests::a_dead_pull_is_retried` |
+//! | with exponential back-off and jitter | `jobs/src/retry.rs::it_doubles_up_to_the_most` `jobs/src/retry.rs::never_more_than_the_most` |
+//! | that survives restarts | `patience::a_back_off_survives_a_restart` |
+//! | dead letters are inspected, redriven or discarded | `requests::a_dead_pull_is_retried` `administration::dead_letters_are_redriven` `administration::a_discarded_dead_letter_is_passed_by` `api/tests/end_to_end/board.rs` |
 //! | a silent engine uses up no attempt | `engines::a_silent_engine_uses_up_no_attempt` |
 //! | nor does a worker's hand-back at shutdown | `faults::an_orderly_stop_uses_up_no_attempt` |
+//! | nor does a registry's Retry-After | `patience::a_registrys_retry_after_uses_up_no_attempt` |
 //! | a worker whose engine is silent claims nothing | `credits::a_worker_whose_engine_is_silent_claims_nothing` |
-//! | Progress: the snapshot first, then each change, on whichever gateway | `api/tests/end_to_end/pulls.rs::a_fleet_pulls_reports_on_any_gateway_charges_and_refunds` |
+//! | Progress: at most 10 a second per job | `jobs/src/progress/coalescer.rs::a_change_each_millisecond_is_told_ten_times_a_second` `jobs/src/progress/coalescer.rs::first_at_once_last_always_and_never_too_often` |
+//! | the snapshot first, then each change, on whichever gateway | `api/tests/end_to_end/pulls.rs::a_fleet_pulls_reports_on_any_gateway_charges_and_refunds` |
 //! | Remove: the engine's image goes only when nobody else holds it | `sharing::two_users_share_a_transfer_and_an_image` |
 //! | and Wharfinger brought it | `requests::an_operators_image_stays` `lost::an_image_that_an_operator_made_stays_with_its_tags` |
 //! | never while a container uses it | `requests::an_image_in_use_stays` |
@@ -39,7 +43,7 @@
 //! | a removal that has touched the engine is not cancellable | `engines::a_worker_killed_in_a_deletion_is_replaced` |
 //! | one user's jobs on one (host, reference) run in order | `order::jobs_of_one_user_on_one_reference_run_in_order` `order::a_removal_waits_for_the_pull_before_it` |
 //! | a second removal of the same image returns the live job | `requests::a_second_removal_is_the_first` |
-//! | a host gone for long: pulls FAIL, removals SUCCEED, holdings are LOST and refunded | `engines::a_lost_host_gives_everything_back` |
+//! | a host gone for long: pulls FAIL, removals SUCCEED, holdings are LOST and refunded | `engines::a_lost_host_gives_everything_back` `came_back::a_host_that_comes_back_while_it_is_given_up_keeps_everything` |
 //!
 //! Credits:
 //!
@@ -60,7 +64,7 @@
 //! | every private holder pays, gets back their own, and the engine pulls it once | `sharing::two_users_share_a_transfer_and_an_image` `sharing::many_users_pull_at_the_same_moment` |
 //! | public images cost nothing | `public::a_public_image_is_pulled_at_once_and_for_nothing` `public::another_name_of_a_public_image_costs_nothing` |
 //! | and everyone sees them | `api/tests/end_to_end/publishing.rs::an_image_is_published_used_by_everyone_and_removed` |
-//! | only an administrator publishes | `api/tests/end_to_end/publishing.rs::an_image_is_published_used_by_everyone_and_removed` |
+//! | only an administrator publishes | `administration::who_is_no_administrator_any_more_changes_nothing` `api/tests/end_to_end/publishing.rs::an_image_is_published_used_by_everyone_and_removed` |
 //! | refreshes | `public::an_administrator_refreshes_a_public_image` `public::a_refresh_that_finds_nothing_new_changes_nothing` |
 //! | or removes them | `public::only_an_administrator_removes_a_public_image` |
 //! | publishing covers the (host, image id): each holder is refunded once, their private holdings end | `public::publishing_refunds_every_holder_once` `public::publishing_leaves_other_images_of_the_tag_alone` |
@@ -77,6 +81,9 @@
 //! | a retry holds anew, attempt numbers continue, maxAttempts grows | `requests::a_failed_pull_is_retried` `requests::a_dead_pull_is_retried` |
 //! | or is refused | `requests::a_cancelled_pull_is_retried_only_with_credits` |
 //! | idempotency keys are per user and mutation | `requests::an_idempotency_key_makes_one_job` `credits::a_key_is_its_users_own` |
+//! | A grant is idempotent by key | `jobs/tests/life/accounts/credits.rs::a_key_moves_credits_once` |
+//! | and never takes available below zero | `jobs/tests/life/accounts/credits.rs::grants_add_up_and_never_go_below_zero` |
+//! | refunds carry a reason | `basics::pull_and_remove` `sharing::a_moved_tag_is_paid_anew` `lost::what_an_operator_removes_is_refunded_at_once` `engines::a_lost_host_gives_everything_back` |
 //! | Invariant 4: an image the engine lost becomes LOST and is refunded | `sharing::a_lost_image_is_refunded` `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
 //! | one that nobody holds is only ever removed if Wharfinger brought it | `lost::an_image_that_an_operator_made_stays_with_its_tags` `sharing::somebody_elses_tag_keeps_the_image` `lost::an_image_that_an_operator_only_untags_is_kept` |
 

@@ -126,6 +126,7 @@ async fn a_moved_tag_is_paid_anew(shape: Shape) {
     assert!(moved.charge > ours.charge);
     assert_eq!(fleet.image(ours.id).await.state, ImageState::Released);
     assert_eq!(fleet.account(ada).await.total, left("100", moved.charge));
+    assert_eq!(fleet.refunds(ada).await, ["the tag moved to another image"]);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(new.clone()));
     // What the other one holds stays: by id.
     assert_eq!(fleet.image(theirs.id).await.state, ImageState::Held);

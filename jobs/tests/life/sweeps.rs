@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
     AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, image_in_use, sweep_run,
@@ -12,17 +13,18 @@ use wharfinger_entity::{
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::UserErrorCode;
 use wharfinger_jobs::services::Services;
-use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, sweep_images};
+use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, keep, sweep_images};
 
 use crate::administration::{audited, code, eve};
 use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, in_time, on_every_shape};
 
 on_every_shape!(
     a_sweep_removes_and_refunds_what_is_not_in_use,
     a_scheduled_sweep_runs_once_in_the_fleet,
     a_missed_sweep_is_made_up_for_in_time,
     a_vanished_runners_sweep_is_taken_over,
+    a_gateway_that_starts_makes_up_for_what_was_missed,
 );
 
 fn everything() -> SweepImages {
@@ -257,5 +259,47 @@ async fn a_vanished_runners_sweep_is_taken_over(shape: Shape) {
     let run = run.unwrap().unwrap();
     assert_eq!(run.runner, Some(runner));
     assert!(run.finished_at.is_some() && run.lease_until.is_none());
+    fleet.finish().await;
+}
+
+/// Every day at this time.
+fn daily_at(time: Timestamp) -> Schedule {
+    let time = chrono::DateTime::<chrono::Utc>::from(time);
+    Schedule {
+        schedule: time.format("%-M %-H * * *").to_string().parse().unwrap(),
+        catch_up: 6 * HOUR,
+    }
+}
+
+async fn a_gateway_that_starts_makes_up_for_what_was_missed(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let user = fleet.user("100").await;
+    let image = fleet.pulled(user, &repository.tag("1")).await;
+    // Its next instant is tomorrow, also for the timer, which goes by the system's clock.
+    let now = Clock::system().now();
+    let schedule = daily_at(now.before(2 * HOUR));
+    let missed = schedule.schedule.latest(now).unwrap();
+    let clock = Clock::manual(missed.before(HOUR));
+    let before = fleet.process(clock.clone()).await;
+    let seen = due(&before, &schedule, Uuid::now_v7(), clock.now()).await;
+    assert_eq!(seen.unwrap(), Due::Nothing);
+
+    clock.advance(HOUR + HOUR / 2);
+    let gateway = fleet.process(clock).await;
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(keep(gateway, schedule, stop.clone()));
+    fleet.becomes(image.id, ImageState::Released).await;
+    stop.cancel();
+    in_time("the keeper's end", keeping).await.unwrap();
+    let run = sweep_run::Entity::find().filter(sweep_run::Column::Runner.is_not_null());
+    let runs = run.all(fleet.services.db.read()).await.unwrap();
+    let [run] = &runs[..] else {
+        panic!("{runs:?}");
+    };
+    assert_eq!((run.scheduled_at, run.jobs), (missed, 1), "{run:?}");
     fleet.finish().await;
 }

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, ImageState, ImageVisibility, JobState, Role, Timestamp, engine_image, host, image,
-    job, job_attempt, ledger_entry, user,
+    Credits, ImageState, ImageVisibility, JobState, LedgerEntryKind, Role, Timestamp, engine_image,
+    host, image, job, job_attempt, ledger_entry, user,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::audit::Actor;
@@ -335,6 +335,15 @@ impl Fleet {
             .filter(ledger_entry::Column::UserId.eq(user))
             .order_by_asc(ledger_entry::Column::Number);
         entries.all(self.services.db.read()).await.unwrap()
+    }
+
+    /// The reasons of a user's refunds, oldest first.
+    pub(crate) async fn refunds(&self, user: Uuid) -> Vec<String> {
+        let entries = self.ledger(user).await.into_iter();
+        entries
+            .filter(|entry| entry.kind == LedgerEntryKind::Refund)
+            .map(|entry| entry.reason.unwrap_or_default())
+            .collect()
     }
 
     /// What a user holds now; with the nil id, what is public.
