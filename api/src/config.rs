@@ -261,6 +261,7 @@ impl Config {
     pub fn transport(&self) -> TransportSettings {
         TransportSettings {
             max_body: self.limits.request_body,
+            max_tokens: self.limits.tokens,
             max_operations: self.limits.operations_per_socket,
             init_timeout: self.websocket.init_timeout,
             keep_alive: self.websocket.keep_alive,

@@ -10,11 +10,12 @@ use wharfinger_jobs::accounts::{Authenticated, OpenSession, Sessions, authentica
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
-use crate::client_address::client_address;
+use crate::client_address::{ClientAddress, client_address};
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders};
 use crate::http::{ErrorCode, Gate, Refusal, Session, same_origin, spans};
 use crate::over_tls::over_tls;
+use crate::rate::RateLimits;
 
 /// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(crate) struct TokenGate {
     services: Services,
     sessions: Sessions,
     trusted_proxies: Arc<[IpNet]>,
+    rates: RateLimits,
 }
 
 /// The token that a WebSocket was opened with: looked up again for each operation, so that a revoked one stops working.
@@ -32,6 +34,7 @@ impl TokenGate {
     pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>) -> Self {
         Self {
             sessions: Sessions::start(&services),
+            rates: RateLimits::new(services.settings.limits.requests_per_second),
             services,
             trusted_proxies: trusted_proxies.into(),
         }
@@ -80,6 +83,8 @@ impl TokenGate {
         let now = self.services.clock.now();
         match authenticate(&self.services.db, token, now).await {
             Ok(found) => {
+                self.rates
+                    .note(token, found.as_ref().map(|found| found.user.id));
                 if let Some(found) = &found {
                     note_use(&self.services, &found.token);
                 }
@@ -119,8 +124,14 @@ impl Gate for TokenGate {
             over_tls: over_tls(&parts.extensions, headers, &self.trusted_proxies)
                 || cookie::page_over_tls(headers),
         });
-        if let Some(address) = client_address(&parts.extensions, headers, &self.trusted_proxies) {
+        let address = client_address(&parts.extensions, headers, &self.trusted_proxies);
+        if let Some(address) = address {
             data.insert(address);
+        }
+        let token = bearer_of(headers).unwrap_or_default();
+        let token = token.or_else(|| cookie::session(headers));
+        if let Some(quota) = self.rates.count(token, address)? {
+            data.insert(quota);
         }
         let caller = self.authenticated(headers).await?;
         // Another site's page cannot send JSON without asking first, and is not let in if it could. What only reads may
@@ -138,14 +149,16 @@ impl Gate for TokenGate {
         upgrade: &Parts,
         payload: &Map<String, Value>,
     ) -> Result<Session, Refusal> {
+        let address = client_address(&upgrade.extensions, &upgrade.headers, &self.trusted_proxies);
         let headers = &upgrade.headers;
         let token = offered(payload, headers)?;
+        self.rates.count(Some(token), address)?;
         let session = self.open(token).await?;
         let (ended, outdated) = (session.revoked.clone(), session.demoted.clone());
         let mut data = Data::default();
         data.insert(Token(token.to_owned()));
         data.insert(session);
-        if let Some(address) = client_address(&upgrade.extensions, headers, &self.trusted_proxies) {
+        if let Some(address) = address {
             data.insert(address);
         }
         Ok(Session {
@@ -162,6 +175,10 @@ impl Gate for TokenGate {
         let Some(Token(token)) = token else {
             return Ok(request);
         };
+        let address = session
+            .get(&std::any::TypeId::of::<ClientAddress>())
+            .and_then(|address| address.downcast_ref::<ClientAddress>());
+        self.rates.count(Some(token), address.copied())?;
         let found = self.good(token).await?;
         let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
         let sent = sent.and_then(|sent| sent.downcast_ref::<TraceContext>());

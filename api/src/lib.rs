@@ -17,6 +17,7 @@ pub mod http;
 mod measure;
 mod over_tls;
 mod parts;
+mod rate;
 mod secret_key;
 mod serve;
 mod signals;

@@ -1,6 +1,7 @@
 //! Puts a process together from its settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use wharfinger_jobs::clock::Clock;
@@ -23,13 +24,19 @@ const REDIS_PREFIX: &str = "wharfinger";
 
 /// Connects to the database, and brings it up to date where asked.
 pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
+    connect(config, migrate, Duration::ZERO).await
+}
+
+/// The same, with connections of their own for requests unless their time is zero.
+async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyhow::Result<Db> {
     std::fs::create_dir_all(&config.data_dir).with_context(|| {
         format!(
             "cannot make the data directory {}",
             config.data_dir.display()
         )
     })?;
-    let db = Db::connect(config.database_url().expose())
+    let url = config.database_url();
+    let db = Db::connect_for_requests(url.expose(), request_time)
         .await
         .context("cannot open the database (database_url)")?;
     if migrate {
@@ -40,9 +47,20 @@ pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<D
     Ok(db)
 }
 
-/// Everything that gateways and workers share.
-pub(crate) async fn services(config: &Config, migrate: bool) -> anyhow::Result<Services> {
+/// What a gateway works with; its requests, with [`Services::for_requests`].
+pub(crate) async fn gateway(config: &Config, migrate: bool) -> anyhow::Result<Services> {
+    let db = connect(config, migrate, config.limits.request_time).await?;
+    services(config, db).await
+}
+
+/// What a worker by itself works with.
+pub(crate) async fn apart(config: &Config, migrate: bool) -> anyhow::Result<Services> {
     let db = database(config, migrate).await?;
+    services(config, db).await
+}
+
+/// Everything that gateways and workers share.
+async fn services(config: &Config, db: Db) -> anyhow::Result<Services> {
     let (queue, events) = match &config.redis_url {
         Some(url) => (
             JobQueue::Redis(

@@ -39,7 +39,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let metrics = measure::start(config.metrics)?;
     let tls = Tls::load(&config.tls)?;
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
-    let services = parts::services(&config, run.migrate).await?;
+    let services = parts::gateway(&config, run.migrate).await?;
     first_admin::make(&config, &services).await?;
     let worker = if run.worker {
         Some(parts::worker(&config, &services).await?)
@@ -57,13 +57,14 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         metrics,
         gauges: Arc::default(),
     };
-    let gate = TokenGate::new(services.clone(), config.trusted_proxies());
+    let requests = services.for_requests();
+    let gate = TokenGate::new(requests.clone(), config.trusted_proxies());
     let door = board::Door {
         services: services.clone(),
         sessions: gate.sessions(),
     };
     let gateway = http::router(
-        WithoutNul(graphql::schema(services.clone())),
+        WithoutNul(graphql::schema(requests)),
         gate,
         config.transport(),
         stop.clone(),
@@ -73,10 +74,10 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         .merge(playground())
         .layer(SecurityHeaders::PAGES);
     let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
-    let app = gateway
-        .merge(pages)
-        .merge(health::router(health))
-        .route(
+    let mut app = gateway.merge(pages).merge(health::router(health));
+    // Where nobody may ask for the schema, it does not lie beside either.
+    if config.limits.introspection {
+        app = app.route(
             "/schema.graphql",
             get(async || {
                 (
@@ -84,7 +85,9 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
                     graphql::sdl(),
                 )
             }),
-        )
+        );
+    }
+    let app = app
         .layer(SecurityHeaders::ANSWERS)
         .layer(middleware::from_fn_with_state(trusted, strict_transport));
 
@@ -118,7 +121,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
     );
     let metrics = measure::start(config.metrics)?;
-    let services = parts::services(&config, migrate).await?;
+    let services = parts::apart(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
     let stop = signals::stop();
     let tasks = TaskTracker::new();

@@ -103,6 +103,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.limits.live_jobs_per_user, 20);
     assert_eq!(config.limits.pulls_per_hour_per_user, 120);
     assert_eq!(config.limits.requests_per_second, 50);
+    assert_eq!(config.limits.request_time, seconds(30));
 }
 
 /// Every key with dots, in text.

@@ -1,6 +1,7 @@
 //! The database: connecting, and transactions that survive a deadlock.
 
 mod pools;
+mod time;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use sea_orm::{
 use wharfinger_migration::{Migrator, MigratorTrait};
 
 pub use pools::PoolState;
+pub use time::timed_out;
 
 /// How often a transaction that lost a deadlock is run again.
 pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;
@@ -31,12 +33,14 @@ const WAIT: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Connections to one database. SQLite has one writer and several readers beside it (WAL), MySQL one pool, and PostgreSQL
-/// a second pool whose commits do not wait for the disk.
+/// a second pool whose commits do not wait for the disk. A gateway has one more on the servers, whose statements may not
+/// take long.
 #[derive(Clone, Debug)]
 pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
     relaxed: DatabaseConnection,
+    requests: Option<DatabaseConnection>,
 }
 
 impl Db {
@@ -50,6 +54,7 @@ impl Db {
                 write,
                 read,
                 relaxed,
+                requests: None,
             });
         }
         let pool = Database::connect(server(url, 16, &[])).await?;
@@ -62,7 +67,33 @@ impl Db {
             write: pool.clone(),
             read: pool,
             relaxed,
+            requests: None,
         })
+    }
+
+    /// The same, with connections of their own for requests, whose statements the server ends after `limit` (0: never).
+    ///
+    /// An SQLite database has none: each of its statements runs to its end, in this process. Nothing there waits for
+    /// another's lock but for the writer's, and for that no longer than ten seconds.
+    pub async fn connect_for_requests(url: &str, limit: Duration) -> Result<Self, DbErr> {
+        let mut db = Self::connect(url).await?;
+        if db.backend() != DbBackend::Sqlite && limit > Duration::ZERO {
+            let mut options = server(url, 16, &[]);
+            time::limit(&mut options, limit);
+            db.requests = Some(Database::connect(options).await?);
+        }
+        Ok(db)
+    }
+
+    /// The connections for requests in place of the others, where there are any.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        let mut db = self.clone();
+        if let Some(requests) = &self.requests {
+            db.write = requests.clone();
+            db.read = requests.clone();
+        }
+        db
     }
 
     /// Brings the schema up to date. Several processes may do it at once: each statement happens once, and whoever lost a

@@ -74,6 +74,15 @@ impl Services {
         self
     }
 
+    /// The same with the connections for requests: none of their statements takes long.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        Self {
+            db: self.db.for_requests(),
+            ..self.clone()
+        }
+    }
+
     /// Tells whoever watches that a job changed, and the dispatcher where there may be work: not where one began to run.
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {

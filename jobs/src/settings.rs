@@ -129,10 +129,48 @@ pub struct LimitSettings {
     pub pulls_per_hour_per_user: u32,
     /// Requests of one user, or of one address that is not signed in, in a second.
     pub requests_per_second: u32,
+    /// How long one request may take, and each of its statements.
+    #[serde(deserialize_with = "duration")]
+    pub request_time: Duration,
+    /// Tokens of a document.
+    pub tokens: usize,
+    /// Fields of a document, counted wherever their fragments are spread.
+    pub fields: u64,
+    /// Aliases of a document.
+    pub aliases: u64,
+    /// Directives of a document.
+    pub directives: u64,
+    /// Fields inside each other.
+    pub depth: u64,
+    /// What a document may cost: about the fields of its answer.
+    pub complexity: u64,
+    /// Whether who is signed in may ask for the schema, and is told which name they may have meant.
+    pub introspection: bool,
     /// Longest request body and WebSocket message, in bytes. Cannot be turned off.
     pub request_body: usize,
     /// Operations at once on one WebSocket. Cannot be turned off.
     pub operations_per_socket: usize,
+}
+
+impl LimitSettings {
+    /// Every limit that can be turned off is.
+    pub fn unlimited() -> Self {
+        Self {
+            live_jobs_per_user: 0,
+            pulls_per_hour_per_user: 0,
+            requests_per_second: 0,
+            request_time: Duration::ZERO,
+            tokens: 0,
+            fields: 0,
+            aliases: 0,
+            directives: 0,
+            depth: 0,
+            complexity: 0,
+            introspection: true,
+            request_body: 1 << 20,
+            operations_per_socket: 100,
+        }
+    }
 }
 
 /// The settings of everything that happens to a job.

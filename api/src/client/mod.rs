@@ -33,6 +33,9 @@ mod terminal;
 mod tests;
 mod text;
 
+#[cfg(test)]
+pub(crate) use operations::ALL as DOCUMENTS;
+
 pub use balance::BalanceArgs;
 pub use connection::ConnectionArgs;
 pub use context::{Context, Environment, Input, Pace};

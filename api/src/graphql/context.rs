@@ -11,6 +11,7 @@ use uuid::Uuid;
 use wharfinger_entity::{Role, api_token, user};
 use wharfinger_jobs::accounts::PasswordError;
 use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::db::timed_out;
 use wharfinger_jobs::error::{self, ServiceError, UserError};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::ListError;
@@ -145,8 +146,14 @@ pub(crate) fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code.as_str()))
 }
 
-/// A fault of ours: the caller gets an id, and the log has the rest under it.
+/// A fault of ours: the caller gets an id, and the log has the rest under it. What took too long is none.
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
+    if error.downcast_ref().is_some_and(timed_out) {
+        return coded(
+            ErrorCode::LimitExceeded,
+            "the database needed longer for this than limits.request_time: ask for less at once, or try again later",
+        );
+    }
     let id = Uuid::new_v4().simple().to_string();
     tracing::error!(error.id = %id, error, "a request failed");
     coded(
@@ -187,6 +194,11 @@ fn request_error(error: &ServiceError) -> Error {
         ServiceError::Password(PasswordError::Busy) => {
             coded(ErrorCode::Unavailable, error.to_string())
         }
+        // Some mutations are several transactions, and a commit may have been what took too long.
+        ServiceError::Database(error) if timed_out(error) => coded(
+            ErrorCode::LimitExceeded,
+            "the database needed longer for this than limits.request_time: it is not known whether it was done. Look before you send it again; with the same idempotencyKey it happens once",
+        ),
         ServiceError::Unavailable(message) => coded(ErrorCode::Unavailable, *message),
         error => internal(error),
     }

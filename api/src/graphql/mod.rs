@@ -17,6 +17,7 @@
 mod context;
 mod enums;
 pub(crate) mod ids;
+mod limits;
 mod loaders;
 mod mutation;
 mod query;
@@ -31,6 +32,7 @@ use wharfinger_jobs::watch::Watches;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
 pub(crate) use ids::Kind;
+use limits::Limited;
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;
@@ -38,14 +40,20 @@ use subscription::Subscription;
 /// The schema with its resolvers.
 pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 
-/// The schema over these services.
-pub fn schema(services: Services) -> Schema {
-    builder()
-        .data(Gateway {
-            services,
-            watches: Watches::default(),
-        })
-        .finish()
+/// The schema over these services, within their limits.
+pub(crate) fn schema(services: Services) -> Limited<Schema> {
+    let limits = services.settings.limits.clone();
+    let gateway = Gateway {
+        services,
+        watches: Watches::default(),
+    };
+    let open = builder().data(gateway.clone());
+    // Whether a name is suggested is decided for a whole schema.
+    let closed = builder()
+        .data(gateway)
+        .disable_introspection()
+        .disable_suggestions();
+    Limited::new(open.finish(), closed.finish(), &sdl(), limits)
 }
 
 /// The schema in GraphQL's own language.

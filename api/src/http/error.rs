@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_graphql::{Response, ServerError, Value};
 use axum::http::StatusCode;
 
+use super::quota::Quota;
+
 /// `extensions.code` of a GraphQL error: what went wrong with the request itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -79,6 +81,8 @@ pub struct Refusal {
     pub message: String,
     /// When trying again makes sense (`Retry-After`).
     pub retry_after: Option<Duration>,
+    /// What is left of the caller's quota, where it is about that.
+    pub quota: Option<Quota>,
 }
 
 impl Refusal {
@@ -88,6 +92,7 @@ impl Refusal {
             code,
             message: message.into(),
             retry_after: None,
+            quota: None,
         }
     }
 
@@ -98,8 +103,15 @@ impl Refusal {
         self
     }
 
+    /// Says what is left of the caller's quota.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        self.quota = Some(quota);
+        self
+    }
+
     /// The refusal as a GraphQL response without data.
-    pub(super) fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         let mut error = ServerError::new(self.message, None);
         error
             .extensions

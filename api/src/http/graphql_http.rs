@@ -19,7 +19,8 @@ use super::{
     error::{ErrorCode, Refusal, give_codes, is_request_error},
     gate::Gate,
     parameters::{BadParameters, Parameters},
-    spans,
+    quota::{self, Quota},
+    spans, tokens,
 };
 
 /// What the endpoint understands, for `Allow`.
@@ -84,6 +85,7 @@ async fn execute<E: Executor, G: Gate>(
         return Err(Rejection::ContentType);
     }
     let data = transport.gate.request(parts).await?;
+    let quota = Quota::of(&data);
     let parameters = if by_get {
         Parameters::from_query_string(parts.uri.query().unwrap_or_default())?
     } else {
@@ -92,6 +94,7 @@ async fn execute<E: Executor, G: Gate>(
     };
     let mut request = async_graphql::Request::from(parameters);
     request.data = data;
+    tokens::check(&request.query, transport.settings.max_tokens)?;
     if by_get {
         let name = request.operation_name.clone();
         let document = request.parsed_query().map_err(Rejection::Document)?;
@@ -101,7 +104,11 @@ async fn execute<E: Executor, G: Gate>(
         }
     }
     let span = spans::operation(&mut request);
-    Ok(transport.executor.execute(request).instrument(span).await)
+    let mut response = transport.executor.execute(request).instrument(span).await;
+    if let Some(quota) = quota {
+        quota.write(&mut response.http_headers);
+    }
+    Ok(response)
 }
 
 /// The kind of the operation that would run; `None` where the executor will say that there is no such one.
@@ -215,10 +222,10 @@ fn refusal_headers(refusal: &Refusal, headers: &mut HeaderMap) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(wait) = refusal.retry_after {
-        // Whole seconds, rounded up: a client that comes back a moment early would be refused again.
-        let seconds = wait.as_millis().div_ceil(1000);
-        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(quota::seconds(wait)));
+    }
+    if let Some(quota) = &refusal.quota {
+        quota.write(headers);
     }
 }
 

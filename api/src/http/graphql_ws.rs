@@ -24,6 +24,7 @@ use super::{
     gate::{Gate, Session},
     operations::{Operations, Outcome},
     spans::{self, InSpan},
+    tokens,
     ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage},
 };
 
@@ -215,6 +216,10 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             let message = format!("at most {limit} operations can run on one connection");
             let refusal = Refusal::new(ErrorCode::LimitExceeded, message).into_response();
             let payload = &refusal.errors;
+            return self.say(&ServerMessage::Error { id: &id, payload }).await;
+        }
+        if let Err(refusal) = tokens::check(&request.query, self.transport.settings.max_tokens) {
+            let payload = &refusal.into_response().errors;
             return self.say(&ServerMessage::Error { id: &id, payload }).await;
         }
         let executor = self.transport.executor.clone();

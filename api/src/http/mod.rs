@@ -15,8 +15,10 @@ mod operations;
 mod parameters;
 mod playground;
 pub(crate) mod probe;
+mod quota;
 pub(crate) mod spans;
 mod texts;
+mod tokens;
 mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
@@ -38,6 +40,7 @@ pub use self::{
     gate::{Gate, Session, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
+    quota::Quota,
     texts::WithoutNul,
 };
 
@@ -46,6 +49,8 @@ pub use self::{
 pub struct TransportSettings {
     /// Longest request body and longest WebSocket message, in bytes.
     pub max_body: usize,
+    /// Most tokens of a document; 0 is any number.
+    pub max_tokens: usize,
     /// Operations that may run at once on one WebSocket.
     pub max_operations: usize,
     /// How long a fresh WebSocket may stay without its `connection_init`.
@@ -62,6 +67,7 @@ impl Default for TransportSettings {
     fn default() -> Self {
         Self {
             max_body: 1 << 20,
+            max_tokens: 5000,
             max_operations: 100,
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(20),

@@ -17,6 +17,7 @@ mod crashes;
 mod endpoints;
 mod examples;
 mod fleet;
+mod limits;
 mod lists;
 mod log_files;
 mod metrics;

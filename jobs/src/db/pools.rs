@@ -7,7 +7,7 @@ use super::Db;
 /// The state of one pool of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// What the pool is for: `write`, `read` or `relaxed`.
+    /// What the pool is for: `write`, `read`, `relaxed` or `requests`.
     pub pool: &'static str,
     /// Connections that are open.
     pub open: u32,
@@ -20,13 +20,15 @@ pub struct PoolState {
 impl Db {
     /// The state of every pool; where two uses share one, it is told once.
     pub fn pools(&self) -> Vec<PoolState> {
-        match self.backend() {
+        let mut pools = match self.backend() {
             DbBackend::Sqlite => vec![state("write", &self.write), state("read", &self.read)],
             DbBackend::Postgres => {
                 vec![state("write", &self.write), state("relaxed", &self.relaxed)]
             }
             _ => vec![state("write", &self.write)],
-        }
+        };
+        pools.extend(self.requests.as_ref().map(|pool| state("requests", pool)));
+        pools
     }
 }
 

@@ -98,9 +98,7 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
         limits: LimitSettings {
             live_jobs_per_user: LIVE_JOBS.into(),
             pulls_per_hour_per_user: PULLS_AN_HOUR.into(),
-            requests_per_second: 0,
-            request_body: 0,
-            operations_per_socket: 0,
+            ..LimitSettings::unlimited()
         },
         sessions: SessionSettings {
             lifetime: Duration::from_hours(24),

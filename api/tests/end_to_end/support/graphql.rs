@@ -80,6 +80,19 @@ impl Client {
         request.send().await.unwrap()
     }
 
+    /// The whole answer to a body of JSON as it is.
+    pub(crate) async fn send_text(&self, body: String) -> (StatusCode, Value) {
+        let request = self
+            .http
+            .post(format!("http://{}/graphql", self.address))
+            .header("accept", "application/graphql-response+json")
+            .header("content-type", "application/json")
+            .bearer_auth(self.token.as_deref().unwrap_or_default())
+            .body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
     /// The data of an operation that must succeed.
     pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
         let (_, mut answer) = self.send(query, variables).await;

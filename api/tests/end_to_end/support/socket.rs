@@ -48,6 +48,42 @@ impl Subscription {
         Self::open(client).await.closed().await
     }
 
+    /// The only error of an operation that is not executed.
+    pub(crate) async fn request_error(client: &Client, query: &str) -> Value {
+        let mut subscription = Self::start(client, query, json!({})).await;
+        let mut message = subscription.receive().await;
+        assert_eq!(message["type"], "error", "{message}");
+        assert_eq!(message["payload"].as_array().unwrap().len(), 1, "{message}");
+        message["payload"][0].take()
+    }
+
+    /// The last messages of so many operations, sent one after the other on one socket; none where it is not let in.
+    pub(crate) async fn over(
+        client: &Client,
+        query: &str,
+        operations: usize,
+    ) -> Option<Vec<Value>> {
+        let mut subscription = Self::open(client).await;
+        let Some(Ok(Message::Text(_acknowledged))) = subscription.socket.next().await else {
+            return None;
+        };
+        let mut last = Vec::new();
+        for id in 0..operations {
+            let payload = json!({"query": query});
+            subscription
+                .send(json!({"id": id.to_string(), "type": "subscribe", "payload": payload}))
+                .await;
+            let end = loop {
+                let message = subscription.receive().await;
+                if message["type"] != "next" {
+                    break message;
+                }
+            };
+            last.push(end);
+        }
+        Some(last)
+    }
+
     /// Opens a socket and says who is calling.
     async fn open(client: &Client) -> Self {
         let url = format!("ws://{}/graphql", client.address);

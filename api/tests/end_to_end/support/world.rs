@@ -22,6 +22,8 @@ const QUICK: &[(&str, &str)] = &[
     ("WHARFINGER_REGISTRIES__ALLOW", "127.0.0.1:*"),
     ("WHARFINGER_LIMITS__LIVE_JOBS_PER_USER", "0"),
     ("WHARFINGER_LIMITS__PULLS_PER_HOUR_PER_USER", "0"),
+    // Tests look again and again, from one address.
+    ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
 ];
 
 /// An installation.

@@ -80,13 +80,7 @@ pub(crate) fn settings() -> Settings {
             lost_after: ms(86_400_000),
         },
         reconcile: ReconcileSettings { interval: ms(500) },
-        limits: LimitSettings {
-            live_jobs_per_user: 0,
-            pulls_per_hour_per_user: 0,
-            requests_per_second: 0,
-            request_body: 0,
-            operations_per_socket: 0,
-        },
+        limits: LimitSettings::unlimited(),
         sessions: SessionSettings {
             lifetime: ms(3_600_000),
         },

@@ -1,0 +1,232 @@
+//! How much one document may ask for.
+//!
+//! [`Limited`] stands before the schema, for every transport: it measures a document ([`walk`], with the costs of
+//! [`weights`]) and refuses it before anything is validated or read, and it gives up on what takes too long ([`time`]). How
+//! many tokens a text may have is looked at before it is parsed (`http::tokens`), how many requests may come by the gate.
+//!
+//! async-graphql has limits of its own. They are left alone: they count after most of validation, walk a fragment each
+//! time that it is spread, and say neither the limit nor what was found.
+
+mod time;
+mod walk;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::TypeId;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Data, Executor, Request, Response};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use wharfinger_jobs::settings::LimitSettings;
+
+use self::walk::{MOST_LEVELS, Sizes, Unmeasurable, Walk};
+use self::weights::Weights;
+use super::context::Caller;
+use crate::http::{ErrorCode, Refusal};
+
+/// Lists of the schema inside each other at most, as in graphql-js' `MaxIntrospectionDepthRule`: with each more, the
+/// answer is some hundred times as long.
+const MOST_SCHEMA_LISTS: u64 = 2;
+
+/// Executes what is within the limits.
+#[derive(Clone)]
+pub(crate) struct Limited<E> {
+    /// For who may ask for the schema.
+    open: E,
+    /// For everybody else: it suggests no names either.
+    closed: E,
+    rules: Arc<Rules>,
+}
+
+struct Rules {
+    weights: Weights,
+    limits: LimitSettings,
+}
+
+/// What is known of a request that was let in.
+struct Admitted {
+    operation: Option<OperationType>,
+    open: bool,
+}
+
+impl<E: Executor> Limited<E> {
+    /// Limits over two executors of one schema, whose SDL is given: one that answers introspection and suggests names, and
+    /// one that does neither.
+    pub(crate) fn new(open: E, closed: E, sdl: &str, limits: LimitSettings) -> Self {
+        let weights = Weights::of(sdl);
+        Self {
+            open,
+            closed,
+            rules: Arc::new(Rules { weights, limits }),
+        }
+    }
+
+    fn executor(&self, admitted: &Admitted) -> &E {
+        if admitted.open {
+            &self.open
+        } else {
+            &self.closed
+        }
+    }
+}
+
+impl<E: Executor> Executor for Limited<E> {
+    async fn execute(&self, mut request: Request) -> Response {
+        let admitted = match self.rules.admit(&mut request) {
+            Ok(admitted) => admitted,
+            Err(response) => return response,
+        };
+        let executor = self.executor(&admitted);
+        let limit = self.rules.limits.request_time;
+        match admitted.operation {
+            _ if limit == Duration::ZERO => executor.execute(request).await,
+            Some(OperationType::Mutation) => {
+                let executor = executor.clone();
+                time::finish(limit, async move { executor.execute(request).await }).await
+            }
+            _ => time::give_up(limit, executor.execute(request)).await,
+        }
+    }
+
+    fn execute_stream(
+        &self,
+        mut request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let admitted = match self.rules.admit(&mut request) {
+            Ok(admitted) => admitted,
+            Err(response) => return stream::once(std::future::ready(response)).boxed(),
+        };
+        let responses = self.executor(&admitted).execute_stream(request, session);
+        let limit = self.rules.limits.request_time;
+        match admitted.operation {
+            _ if limit == Duration::ZERO => responses,
+            Some(OperationType::Mutation) => {
+                stream::once(time::finish(limit, only(responses))).boxed()
+            }
+            Some(OperationType::Query) => {
+                stream::once(time::give_up(limit, only(responses))).boxed()
+            }
+            _ => responses,
+        }
+    }
+}
+
+impl Rules {
+    /// Measures a request; what is over a limit is answered at once.
+    fn admit(&self, request: &mut Request) -> Result<Admitted, Response> {
+        let signed_in = request.data.get(&TypeId::of::<Caller>()).is_some();
+        let open = signed_in && self.limits.introspection;
+        let name = request.operation_name.clone();
+        let variables = std::mem::take(&mut request.variables);
+        let document = request
+            .parsed_query()
+            .map_err(|error| Response::from_errors(vec![error]))?;
+        let mut walk = Walk::new(document, &self.weights, &variables);
+        let measured = walk.measure(name.as_deref());
+        let admitted = Admitted {
+            operation: walk.operation_type(name.as_deref()),
+            open,
+        };
+        request.variables = variables;
+        let checked = measured
+            .map_err(|why| unmeasurable(&why))
+            .and_then(|sizes| self.check(&sizes, signed_in, open));
+        match checked {
+            Ok(()) => Ok(admitted),
+            Err(refusal) => Err(refusal.into_response()),
+        }
+    }
+
+    fn check(&self, sizes: &Sizes, signed_in: bool, open: bool) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        for (setting, found, most, less) in [
+            (
+                "fields",
+                sizes.fields,
+                limits.fields,
+                "fields, counted wherever their fragments are spread",
+            ),
+            ("aliases", sizes.aliases, limits.aliases, "aliases"),
+            (
+                "directives",
+                sizes.directives,
+                limits.directives,
+                "directives",
+            ),
+            (
+                "depth",
+                sizes.depth,
+                limits.depth,
+                "fields inside each other",
+            ),
+            (
+                "complexity",
+                sizes.complexity,
+                limits.complexity,
+                "points of complexity, where every item of a page counts",
+            ),
+        ] {
+            if most > 0 && found > most {
+                let message = format!(
+                    "the document has {found} {less}, and at most {most} are allowed (limits.{setting}): {}",
+                    advice(setting)
+                );
+                return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+            }
+        }
+        if !sizes.introspects {
+            return Ok(());
+        }
+        if limits.depth > 0 && sizes.schema_lists > MOST_SCHEMA_LISTS {
+            let message = format!(
+                "introspection has {} lists of the schema inside each other, and at most {MOST_SCHEMA_LISTS} are allowed: ask for one type after the other",
+                sizes.schema_lists
+            );
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
+        match (open, signed_in) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refusal::new(
+                ErrorCode::Forbidden,
+                "introspection is turned off here (limits.introspection)",
+            )),
+            (false, false) => Err(Refusal::new(
+                ErrorCode::Unauthenticated,
+                "introspection is for who is signed in: send a token as `Authorization: Bearer …`",
+            )),
+        }
+    }
+}
+
+/// The one response of what is no subscription.
+async fn only(mut responses: BoxStream<'static, Response>) -> Response {
+    responses.next().await.unwrap_or_default()
+}
+
+fn advice(setting: &str) -> &'static str {
+    match setting {
+        "complexity" => "ask for smaller pages (`first`), or for less of each item",
+        "aliases" => "use `nodes(ids:)`, or several requests",
+        _ => "ask for less in one request",
+    }
+}
+
+fn unmeasurable(why: &Unmeasurable) -> Refusal {
+    match why {
+        Unmeasurable::Cycle(fragment) => Refusal::new(
+            ErrorCode::BadRequest,
+            format!("the fragment `{fragment}` spreads itself"),
+        ),
+        Unmeasurable::TooManyLevels => Refusal::new(
+            ErrorCode::LimitExceeded,
+            format!(
+                "the document has fields and fragments more than {MOST_LEVELS} levels inside each other: ask for less depth"
+            ),
+        ),
+    }
+}

@@ -1,0 +1,5 @@
+//! The limits on what requests may ask for, as clients and the database see them.
+
+mod documents;
+mod rate;
+mod time;

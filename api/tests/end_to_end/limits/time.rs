@@ -1,0 +1,176 @@
+//! Requests that take too long: answered in time, and their statements end in the database.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait as _, Database, DatabaseConnection, DbBackend, TransactionTrait as _,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::graphql::Client;
+use crate::support::servers::Server;
+use crate::support::until;
+use crate::support::world::World;
+
+/// What a request may take here.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// A gateway whose requests may take a second, and a connection beside it.
+async fn limited(server: Server) -> (World, DatabaseConnection) {
+    let mut world = World::fleet(server).await;
+    world.set("WHARFINGER_LIMITS__REQUEST_TIME", "1s");
+    let beside = Database::connect(world.database_url()).await.unwrap();
+    (world, beside)
+}
+
+/// How many statements wait for a lock in this database.
+async fn waiting(beside: &DatabaseConnection) -> usize {
+    let query = match beside.get_database_backend() {
+        DbBackend::Postgres => {
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        }
+        _ => {
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND command = 'Query' AND id <> CONNECTION_ID() AND (state LIKE '%lock%' OR state LIKE 'Update%' OR state LIKE 'Statistics%' OR state LIKE 'Waiting%')"
+        }
+    };
+    beside
+        .query_all_raw(Statement::from_string(beside.get_database_backend(), query))
+        .await
+        .unwrap()
+        .len()
+}
+
+async fn a_query_that_waits_is_answered_and_ends(server: Server) {
+    let (world, beside) = limited(server).await;
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    let lock = beside.begin().await.unwrap();
+    let table = match server {
+        Server::Postgres => "LOCK TABLE images IN ACCESS EXCLUSIVE MODE",
+        Server::MariaDb => "LOCK TABLES images WRITE",
+    };
+    lock.execute_unprepared(table).await.unwrap();
+    let query = {
+        let client = client.clone();
+        tokio::spawn(async move { client.send("{ images { nodes { id } } }", json!({})).await })
+    };
+    until("the statement waits", async || {
+        (waiting(&beside).await > 0).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    let (_, answer) = query.await.unwrap();
+    refused_for_its_time(&answer);
+    until("the statement has ended", async || {
+        (waiting(&beside).await == 0).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() < 10 * LIMIT);
+    // The lock is still held: what ended the statement is not that it got it.
+    if server == Server::MariaDb {
+        lock.execute_unprepared("UNLOCK TABLES").await.unwrap();
+    }
+    lock.rollback().await.unwrap();
+    client.ask("{ images { nodes { id } } }", json!({})).await;
+}
+
+fn refused_for_its_time(answer: &Value) -> String {
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "LIMIT_EXCEEDED", "{answer}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("limits.request_time"), "{message}");
+    message.to_owned()
+}
+
+async fn a_mutation_that_waits_is_not_said_to_have_failed(server: Server) {
+    let (world, beside) = limited(server).await;
+    let (token, admin) = (world.user("ada", &[]), world.user("eve", &["--admin"]));
+    let gateway = world.gateway().await;
+    let (ada, eve): (Client, Client) = (
+        World::client(&gateway, &token),
+        World::client(&gateway, &admin),
+    );
+    let viewer = ada.ask("{ viewer { id } }", json!({})).await;
+    let grant = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) { ledgerEntry { id } userErrors { message } } }";
+    let input = json!({"input": {"userId": viewer["viewer"]["id"], "amount": "1", "reason": "x", "idempotencyKey": "k"}});
+    let lock = beside.begin().await.unwrap();
+    lock.execute_unprepared("UPDATE users SET name = name WHERE name = 'ada'")
+        .await
+        .unwrap();
+    let granting = {
+        let (eve, input) = (eve.clone(), input.clone());
+        tokio::spawn(async move { eve.send(grant, input).await })
+    };
+    until("the statement waits", async || {
+        (waiting(&beside).await > 0).then_some(())
+    })
+    .await;
+    let (_, answer) = granting.await.unwrap();
+    let message = refused_for_its_time(&answer);
+    assert!(
+        message.contains("not known whether it was done"),
+        "{message}"
+    );
+    until("the statement has ended", async || {
+        (waiting(&beside).await == 0).then_some(())
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    // Once more with the same key, and it has happened once.
+    let again = eve.ask(grant, input).await;
+    assert_eq!(again["grantCredits"]["userErrors"], json!([]));
+    assert_eq!(ada.balance().await["total"], "1001");
+}
+
+#[tokio::test]
+async fn on_postgresql_a_query_that_waits_is_answered_and_ends() {
+    a_query_that_waits_is_answered_and_ends(Server::Postgres).await;
+}
+
+#[tokio::test]
+async fn on_mariadb_a_query_that_waits_is_answered_and_ends() {
+    a_query_that_waits_is_answered_and_ends(Server::MariaDb).await;
+}
+
+#[tokio::test]
+async fn on_postgresql_a_mutation_that_waits_is_not_said_to_have_failed() {
+    a_mutation_that_waits_is_not_said_to_have_failed(Server::Postgres).await;
+}
+
+#[tokio::test]
+async fn on_mariadb_a_mutation_that_waits_is_not_said_to_have_failed() {
+    a_mutation_that_waits_is_not_said_to_have_failed(Server::MariaDb).await;
+}
+
+#[tokio::test]
+async fn on_sqlite_a_mutation_that_waits_goes_on_to_its_end() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_LIMITS__REQUEST_TIME", "1s");
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    let beside = Database::connect(world.database_url()).await.unwrap();
+    let mut options = ConnectOptions::new(world.database_url());
+    options.max_connections(1);
+    let writer = Database::connect(options).await.unwrap();
+    writer.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+    let make =
+        "mutation { createApiToken(input: {name: \"script\"}) { secret userErrors { message } } }";
+    let (_, answer) = client.send(make, json!({})).await;
+    let message = refused_for_its_time(&answer);
+    assert!(
+        message.contains("not known whether it was done"),
+        "{message}"
+    );
+    writer.execute_unprepared("ROLLBACK").await.unwrap();
+    until("the token is made", async || {
+        let made = Statement::from_string(
+            DbBackend::Sqlite,
+            "SELECT id FROM api_tokens WHERE name = 'script'",
+        );
+        (beside.query_all_raw(made).await.unwrap().len() == 1).then_some(())
+    })
+    .await;
+}
