@@ -78,7 +78,7 @@ impl<E: Executor> Executor for Limited<E> {
     async fn execute(&self, mut request: Request) -> Response {
         let admitted = match self.rules.admit(&mut request) {
             Ok(admitted) => admitted,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let executor = self.executor(&admitted);
         let limit = self.rules.limits.request_time;
@@ -99,7 +99,7 @@ impl<E: Executor> Executor for Limited<E> {
     ) -> BoxStream<'static, Response> {
         let admitted = match self.rules.admit(&mut request) {
             Ok(admitted) => admitted,
-            Err(response) => return stream::once(std::future::ready(response)).boxed(),
+            Err(response) => return stream::once(std::future::ready(*response)).boxed(),
         };
         let responses = self.executor(&admitted).execute_stream(request, session);
         let limit = self.rules.limits.request_time;
@@ -118,14 +118,14 @@ impl<E: Executor> Executor for Limited<E> {
 
 impl Rules {
     /// Measures a request; what is over a limit is answered at once.
-    fn admit(&self, request: &mut Request) -> Result<Admitted, Response> {
+    fn admit(&self, request: &mut Request) -> Result<Admitted, Box<Response>> {
         let signed_in = request.data.get(&TypeId::of::<Caller>()).is_some();
         let open = signed_in && self.limits.introspection;
         let name = request.operation_name.clone();
         let variables = std::mem::take(&mut request.variables);
         let document = request
             .parsed_query()
-            .map_err(|error| Response::from_errors(vec![error]))?;
+            .map_err(|error| Box::new(Response::from_errors(vec![error])))?;
         let mut walk = Walk::new(document, &self.weights, &variables);
         let measured = walk.measure(name.as_deref());
         let admitted = Admitted {
@@ -138,7 +138,7 @@ impl Rules {
             .and_then(|sizes| self.check(&sizes, signed_in, open));
         match checked {
             Ok(()) => Ok(admitted),
-            Err(refusal) => Err(refusal.into_response()),
+            Err(refusal) => Err(Box::new(refusal.into_response())),
         }
     }
 

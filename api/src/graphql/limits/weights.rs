@@ -90,9 +90,8 @@ impl Weights {
                 .any(|argument| argument.node.name.node == name)
         };
         let times = match (target, is_list) {
-            (None, _) => Times::Once,
             (Some(_), false) if type_name.ends_with("Connection") => Times::Page,
-            (Some(_), false) => Times::Once,
+            (None, _) | (Some(_), false) => Times::Once,
             (Some(_), true) if of_connection => Times::EachItem,
             (Some(_), true) if has("ids") => Times::Ids,
             (Some(_), true) => Times::List,
