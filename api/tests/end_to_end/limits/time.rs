@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait as _, Database, DatabaseConnection, DbBackend, TransactionTrait as _,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement,
+    TransactionTrait as _,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
