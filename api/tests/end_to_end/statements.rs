@@ -9,7 +9,7 @@ use crate::support::servers::{Server, engine, random_layer, unique_name};
 use crate::support::world::World;
 
 /// The statements of other tasks of the gateway fall into some of the measurements, and never into all of them.
-const MEASUREMENTS: usize = 8;
+const MEASUREMENTS: usize = 25;
 
 /// References that the jobs are about.
 const TAGS: usize = 5;

@@ -40,7 +40,7 @@ fn too_much() -> Vec<(String, &'static str)> {
         ("{a".repeat(MEGABYTE / 2), "64 brackets"),
         (format!("{{ a(b: {}", "[".repeat(MEGABYTE)), "64 brackets"),
         (format!("query($a: {}", "[".repeat(MEGABYTE)), "64 brackets"),
-        (format!("{{ {} }}", aliases(60_000)), "limits.tokens"),
+        (format!("{{ {} }}", aliases(50_000)), "limits.tokens"),
         (format!("{{ {} }}", aliases(100)), "limits.aliases"),
         (
             format!("{{ {} }}", "__typename ".repeat(500)),
