@@ -27,6 +27,7 @@ mod publishing;
 mod pulls;
 mod redis_gone;
 mod refusals;
+mod scanners;
 mod secrets;
 mod statements;
 mod stopping;
