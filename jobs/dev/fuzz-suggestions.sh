@@ -26,7 +26,7 @@ finish() {
   rm -rf "$dir"
 }
 trap finish EXIT
-export WHARFINGER_DATA_DIR=$dir/data WHARFINGER_LISTEN=127.0.0.1:0 WHARFINGER_BOARD__LISTEN= WHARFINGER_LIMITS__REQUESTS_PER_SECOND=0
+export WHARFINGER_DATA_DIR=$dir/data WHARFINGER_LISTEN=127.0.0.1:0 WHARFINGER_BOARD__LISTEN="" WHARFINGER_LIMITS__REQUESTS_PER_SECOND=0
 token=$("$program" user create ada 2>"$dir/log")
 # Fields and arguments stand behind one tab.
 sed -n 's/^\t\([a-z][a-zA-Z]\{3,\}\).*/\1/p' api/schema.graphql | sed 's/.$//' | sort -u >"$dir/words"
