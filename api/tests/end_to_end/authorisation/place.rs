@@ -42,6 +42,8 @@ impl Place {
             ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
             ("WHARFINGER_WORKER__LABELS", "room=b12"),
             ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
+            // All of Ada's things are asked for at once.
+            ("WHARFINGER_LIMITS__COMPLEXITY", "0"),
         ] {
             world.set(name, value);
         }
