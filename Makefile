@@ -1,6 +1,6 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint
+.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint bench-live
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,3 +53,6 @@ bench-throughput: ## Measure jobs a second with an engine that answers at once
 
 bench-footprint: ## Measure idle memory and the time until ready
 	@jobs/dev/bench.sh footprint
+
+bench-live: ## Measure ten thousand subscribers of a hundred pulls, beside a bare WebSocket broadcast
+	@jobs/dev/bench.sh live

@@ -6,14 +6,16 @@ use async_graphql::{Data, Request};
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
-use wharfinger_jobs::accounts::{Authenticated, OpenSession, Sessions, authenticate, note_use};
+use wharfinger_jobs::accounts::{
+    Authenticated, OpenSession, Sessions, TokenLookups, authenticate, note_use,
+};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
 use crate::client_address::{ClientAddress, client_address};
 use crate::cookie;
-use crate::graphql::{Browser, Caller, Loaders};
-use crate::http::{ErrorCode, Gate, Refusal, Session, same_origin, spans};
+use crate::graphql::{Browser, Caller, Loaders, audience};
+use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, same_origin, spans};
 use crate::over_tls::over_tls;
 use crate::rate::RateLimits;
 
@@ -22,6 +24,8 @@ use crate::rate::RateLimits;
 pub(crate) struct TokenGate {
     services: Services,
     sessions: Sessions,
+    /// For sockets, which come by the thousand after a restart; requests over HTTP ask by themselves.
+    lookups: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
 }
@@ -35,6 +39,7 @@ impl TokenGate {
         Self {
             sessions: Sessions::start(&services),
             rates: RateLimits::new(services.settings.limits.requests_per_second),
+            lookups: TokenLookups::start(&services),
             services,
             trusted_proxies: trusted_proxies.into(),
         }
@@ -71,12 +76,7 @@ impl TokenGate {
 
     /// Whose token it is, or a refusal.
     async fn good(&self, token: &str) -> Result<Authenticated, Refusal> {
-        self.look_up(token).await?.ok_or_else(|| {
-            Refusal::new(
-                ErrorCode::Unauthenticated,
-                "this token is not known, has expired or was revoked: sign in again",
-            )
-        })
+        self.look_up(token).await?.ok_or_else(not_good)
     }
 
     async fn look_up(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
@@ -92,21 +92,33 @@ impl TokenGate {
             }
             Err(error) => {
                 tracing::error!(%error, "could not check a token");
-                Err(Refusal::new(
-                    ErrorCode::Unavailable,
-                    "the database does not answer: try again later",
-                ))
+                Err(unavailable())
             }
         }
     }
 
+    /// Whose token a socket has, or a refusal.
+    async fn good_for_socket(&self, token: &str) -> Result<Authenticated, Refusal> {
+        let found = self.lookups.find(token).await;
+        let found = found.map_err(|_logged| unavailable())?;
+        self.rates
+            .note(token, found.as_ref().map(|found| found.user.id));
+        let found = found.ok_or_else(not_good)?;
+        note_use(&self.services, &found.token);
+        Ok(found)
+    }
+
     /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted.
     async fn open(&self, token: &str) -> Result<OpenSession, Refusal> {
-        let mut found = self.good(token).await?;
+        let at_most = self.services.settings.limits.sockets_per_user;
+        let mut found = self.good_for_socket(token).await?;
         loop {
-            let session = self.sessions.open(&found);
+            let session = self.sessions.open_within(&found, at_most).ok_or_else(|| {
+                let message = format!("you have {at_most} sockets open, and that is the limit");
+                Refusal::new(ErrorCode::LimitExceeded, message)
+            })?;
             let role = found.user.role;
-            found = self.good(token).await?;
+            found = self.good_for_socket(token).await?;
             if found.user.role == role {
                 return Ok(session);
             }
@@ -154,7 +166,7 @@ impl Gate for TokenGate {
         let token = offered(payload, headers)?;
         self.rates.count(Some(token), address)?;
         let session = self.open(token).await?;
-        let (ended, outdated) = (session.revoked.clone(), session.demoted.clone());
+        let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         let mut data = Data::default();
         data.insert(Token(token.to_owned()));
         data.insert(session);
@@ -179,7 +191,7 @@ impl Gate for TokenGate {
             .get(&std::any::TypeId::of::<ClientAddress>())
             .and_then(|address| address.downcast_ref::<ClientAddress>());
         self.rates.count(Some(token), address.copied())?;
-        let found = self.good(token).await?;
+        let found = self.good_for_socket(token).await?;
         let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
         let sent = sent.and_then(|sent| sent.downcast_ref::<TraceContext>());
         let caller = Caller {
@@ -191,6 +203,10 @@ impl Gate for TokenGate {
         Ok(request
             .data(Loaders::new(&self.services, &caller))
             .data(caller))
+    }
+
+    fn audience(&self, request: &mut Request) -> Option<Audience> {
+        audience(request)
     }
 }
 
@@ -232,6 +248,20 @@ fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn not_good() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unauthenticated,
+        "this token is not known, has expired or was revoked: sign in again",
+    )
+}
+
+fn unavailable() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the database does not answer: try again later",
+    )
 }
 
 fn malformed() -> Refusal {

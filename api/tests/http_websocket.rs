@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+    tungstenite::{Error, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 use wharfinger::http::TransportSettings;
 
@@ -41,10 +41,28 @@ impl Client {
 
     /// Connected and acknowledged.
     async fn ready(address: SocketAddr) -> Self {
+        Self::ready_as(address, "").await
+    }
+
+    /// The same as this user of the toy's.
+    async fn ready_as(address: SocketAddr, user: &str) -> Self {
         let mut client = Self::connect(address).await;
-        client.say(json!({"type": "connection_init"})).await;
+        let payload = json!({"authorization": user});
+        client
+            .say(json!({"type": "connection_init", "payload": payload}))
+            .await;
         assert_eq!(client.hear().await, json!({"type": "connection_ack"}));
         client
+    }
+
+    /// The next event of `ticks`: its number, and whose execution told it.
+    async fn tick(&mut self) -> (u32, String) {
+        let mut message = self.hear().await;
+        let tick = message["payload"]["data"]["ticks"].take();
+        assert_ne!(tick, Value::Null, "{message}");
+        let number = tick["number"].as_u64().unwrap();
+        let viewer = tick["viewer"].as_str().unwrap_or_default();
+        (u32::try_from(number).unwrap(), viewer.to_owned())
     }
 
     async fn say(&mut self, message: Value) {
@@ -217,7 +235,11 @@ async fn the_gate_may_refuse_one_operation() {
 #[tokio::test]
 async fn the_token_of_connection_init_says_who_is_calling() {
     let address = server().await;
-    for (token, code) in [("Bearer stale", 4403), ("Bearer busy", 1013)] {
+    for (token, code) in [
+        ("Bearer stale", 4403),
+        ("Bearer busy", 1013),
+        ("Bearer crowded", 4429),
+    ] {
         let mut client = Client::connect(address).await;
         client
             .say(json!({"type": "connection_init", "payload": {"authorization": token}}))
@@ -309,6 +331,12 @@ async fn the_end_of_a_session_and_of_the_server_close_sockets() {
     toy.revoked.cancel();
     assert_eq!(revoked.closed().await, (4401, "Unauthorized".to_owned()));
 
+    let demoted = Toy::default();
+    let mut lesser = Client::ready(serve(&demoted, settings()).await).await;
+    demoted.demoted.cancel();
+    let expected = "Your rights have changed: connect again".to_owned();
+    assert_eq!(lesser.closed().await, (4403, expected));
+
     let mut waiting = Client::connect(address).await;
     toy.shutdown.cancel();
     let (code, _) = waiting.closed().await;
@@ -357,4 +385,108 @@ async fn a_client_that_does_not_read_pauses_its_stream_and_is_dropped() {
     timeout(DEADLINE, dropped).await.expect("dropped in time");
     // A few megabytes of socket buffers at most, where an unbounded queue would have gone on.
     assert!(toy.flooded.load(Ordering::SeqCst) < 32 * 1024);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_opens_no_socket() {
+    let address = server().await;
+    let own = format!("http://{address}");
+    let neighbour = format!("{own}0");
+    for (origin, status) in [
+        (own.as_str(), 101),
+        ("http://evil.example", 403),
+        ("null", 403),
+        (neighbour.as_str(), 403),
+    ] {
+        let mut request = format!("ws://{address}/graphql")
+            .into_client_request()
+            .unwrap();
+        let headers = request.headers_mut();
+        headers.insert("origin", origin.parse().unwrap());
+        let protocol = "graphql-transport-ws".parse().unwrap();
+        headers.insert("sec-websocket-protocol", protocol);
+        let answered = match connect_async(request).await {
+            Ok((_, answer)) => answer.status(),
+            Err(Error::Http(answer)) => answer.status(),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(answered, status, "{origin}");
+    }
+}
+
+const TICKS: &str = "subscription { ticks { number viewer } }";
+
+#[tokio::test]
+async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() {
+    let toy = Toy::default();
+    let address = serve(&toy, settings()).await;
+    let mut clients = Vec::new();
+    for user in ["user-ada", "user-ada", "user-bob", "user-ada", "user-bob"] {
+        let mut client = Client::ready_as(address, user).await;
+        client.subscribe("1", TICKS).await;
+        assert_eq!(client.tick().await, (0, user.to_owned()));
+        clients.push((client, user));
+    }
+    for number in 1..10 {
+        toy.ticks.send_replace(number);
+        for (client, user) in &mut clients {
+            assert_eq!(client.tick().await, (number, (*user).to_owned()));
+        }
+    }
+    let watched = || toy.watched.load(Ordering::SeqCst);
+    assert_eq!(watched(), 2, "one for each user");
+
+    // Another text is another execution, and whoever began one may leave the others to it.
+    let (mut first, _) = clients.remove(0);
+    first.say(json!({"id": "1", "type": "complete"})).await;
+    first
+        .subscribe("2", "subscription { ticks { number } }")
+        .await;
+    assert_eq!(first.tick().await.0, 9);
+    assert_eq!(watched(), 3);
+    toy.ticks.send_replace(10);
+    for (client, _) in &mut clients {
+        assert_eq!(client.tick().await.0, 10);
+    }
+
+    // The last one takes it along.
+    drop((first, clients));
+    let nobody = async {
+        while toy.ticks.receiver_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, nobody)
+        .await
+        .expect("nothing runs for nobody");
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_the_newest_state_and_no_growing_buffer() {
+    const EVENTS: u32 = 1_000;
+    let toy = Toy::default();
+    let patient = TransportSettings {
+        send_timeout: Duration::from_mins(5),
+        ..settings()
+    };
+    let address = serve(&toy, patient).await;
+    let query = "subscription { ticks { number text } }";
+    let (mut slow, mut quick) = (Client::ready(address).await, Client::ready(address).await);
+    for client in [&mut slow, &mut quick] {
+        client.subscribe("1", query).await;
+        assert_eq!(client.tick().await.0, 0);
+    }
+    // 65 MB, which the slow one does not read. The quick one is not held up.
+    for number in 1..=EVENTS {
+        toy.ticks.send_replace(number);
+        assert_eq!(quick.tick().await.0, number);
+    }
+    let (mut seen, mut last) = (0, 0);
+    while last < EVENTS {
+        let (number, _) = slow.tick().await;
+        assert!(number > last, "{number} after {last}");
+        (seen, last) = (seen + 1, number);
+    }
+    // What the kernel had buffered, the one that was being written, and the newest.
+    assert!(seen < EVENTS / 4, "{seen} of {EVENTS} were kept for it");
 }

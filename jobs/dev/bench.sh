@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh latency|pull|throughput|footprint
+# bench.sh latency|pull|throughput|footprint|live
 #
 # Measures the release binary with servers of its own beside it. PostgreSQL keeps its defaults here: every commit is
 # synced to disk, as where it matters. BullMQ is installed from npm into a temporary directory where it is compared with;
@@ -16,7 +16,8 @@ case $bench in
   pull) servers="engine:engine1 registry:registry" ;;
   throughput) servers="redis:redis postgres:postgres" ;;
   footprint) servers="engine:engine1 registry:registry" ;;
-  *) die "usage: bench.sh latency|pull|throughput|footprint" ;;
+  live) servers="redis:redis postgres:postgres" ;;
+  *) die "usage: bench.sh latency|pull|throughput|footprint|live" ;;
 esac
 
 # The second time, with the servers beside it.
@@ -43,11 +44,21 @@ fi
 say "building wharfinger (release; minutes the first time) and the driver"
 cargo build --release --locked -p wharfinger
 WHARFINGER_BENCH_PROGRAM=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
-# The driver as the tests are built: it is not what is measured.
-WHARFINGER_BENCH_DRIVER=$(cargo build --locked -p wharfinger-jobs --bench drive --message-format=json |
+# The driver as the tests are built where it is not what is measured; `live` compares with a server inside of it.
+profile=dev
+[ "$bench" != live ] || profile=release
+WHARFINGER_BENCH_DRIVER=$(cargo build --profile "$profile" --locked -p wharfinger-jobs --bench drive --message-format=json |
   sed -n 's/.*"name":"drive".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 [ -x "$WHARFINGER_BENCH_DRIVER" ] || die "the driver was not built"
 export WHARFINGER_BENCH_PROGRAM WHARFINGER_BENCH_DRIVER
+
+if [ "$bench" = live ]; then
+  # A socket is an open file, of the gateway's and of the driver's.
+  ulimit -n "$(ulimit -H -n)"
+  files=${SUBSCRIBERS:-10000}
+  [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -gt $((files + 500)) ] ||
+    die "a process may open $(ulimit -n) files here, and $files subscribers need more: set SUBSCRIBERS to less"
+fi
 
 WHARFINGER_BENCH_DIR=$(mktemp -d "${TMPDIR:-/tmp}/wharfinger-bench.XXXXXX")
 export WHARFINGER_BENCH_DIR

@@ -77,7 +77,7 @@ pub(crate) fn access_changed(events: &Events, user_id: Uuid) {
 }
 
 /// Publishes one event of a job's progress.
-pub(crate) fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
+pub fn progress(events: &Events, job_id: Uuid, frame: &ProgressFrame) {
     events.publish(Topic::Job(job_id), encode(frame));
 }
 

@@ -150,6 +150,8 @@ pub struct LimitSettings {
     pub request_body: usize,
     /// Operations at once on one WebSocket. Cannot be turned off.
     pub operations_per_socket: usize,
+    /// Sockets (WebSocket) of one user on one gateway.
+    pub sockets_per_user: usize,
 }
 
 impl LimitSettings {
@@ -169,6 +171,7 @@ impl LimitSettings {
             introspection: true,
             request_body: 1 << 20,
             operations_per_socket: 100,
+            sockets_per_user: 0,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::frame::ProgressFrame;
 use crate::services::Services;
 
 /// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
-const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_millis(30);
 
 /// How often the database is looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);

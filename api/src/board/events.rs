@@ -34,8 +34,8 @@ pub(super) async fn stream(
     let over = async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = session.revoked.cancelled() => {}
-            () = session.demoted.cancelled() => {}
+            () = session.revoked().cancelled() => {}
+            () = session.demoted().cancelled() => {}
         }
     };
     let clock = door.services.clock.clone();

@@ -14,6 +14,7 @@
     reason = "async-graphql's resolvers are async, whether they wait for anything or not"
 )]
 
+mod audience;
 mod context;
 mod enums;
 pub(crate) mod ids;
@@ -29,6 +30,7 @@ use async_graphql::Schema as GraphQlSchema;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
+pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
 pub(crate) use ids::Kind;

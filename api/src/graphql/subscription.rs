@@ -1,11 +1,13 @@
 //! What can be watched.
 
+use std::time::Duration;
+
 use async_graphql::{Context, ID, Result, Subscription as GraphQlSubscription};
 use futures::{Stream, StreamExt as _};
 use uuid::Uuid;
-use wharfinger_entity::JobKind;
+use wharfinger_entity::{JobKind, Timestamp};
 use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::events::{Event, Topic};
+use wharfinger_jobs::events::{Event, EventStream, Topic};
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
 
@@ -16,6 +18,9 @@ use super::ids::Kind;
 use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
 use crate::http::ErrorCode;
+
+/// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
+const OVERLAP: Duration = Duration::from_secs(5);
 
 /// What can be watched.
 pub struct Subscription;
@@ -65,19 +70,8 @@ impl Subscription {
             Topic::UserJobs(viewer.user_id)
         };
         let changes = services.events.subscribe(topic);
-        Ok(changes.filter_map(move |event| {
-            let services = services.clone();
-            async move {
-                match event {
-                    Event::Message(payload) => {
-                        let change: Change = serde_json::from_slice(&payload).ok()?;
-                        changed_job(&services, viewer, change.job_id).await
-                    }
-                    // What was missed is in `jobs`; there is no change to tell of by itself.
-                    Event::Gap => None,
-                }
-            }
-        }))
+        let since = services.clock.now();
+        Ok(changed_jobs(services, viewer, changes, since))
     }
 
     /// The viewer's credits now, then after every change.
@@ -110,11 +104,39 @@ impl Subscription {
     }
 }
 
-async fn changed_job(services: &Services, viewer: Viewer, job_id: Uuid) -> Option<Result<Job>> {
-    match queries::jobs::by_ids(&services.db, viewer, &[job_id]).await {
-        Ok(jobs) => jobs.into_iter().next().map(|job| Ok(Job(job))),
-        Err(error) => Some(Err(database(&error))),
-    }
+/// The jobs that events tell of. Where some may have been missed, those that the database says have changed since.
+fn changed_jobs(
+    services: Services,
+    viewer: Viewer,
+    changes: EventStream,
+    since: Timestamp,
+) -> impl Stream<Item = Result<Job>> {
+    let told = futures::stream::unfold((changes, since), move |(mut changes, since)| {
+        let services = services.clone();
+        async move {
+            let event = changes.next().await?;
+            let now = services.clock.now();
+            let jobs = match event {
+                Event::Message(payload) => match serde_json::from_slice::<Change>(&payload) {
+                    Ok(change) => {
+                        queries::jobs::by_ids(&services.db, viewer, &[change.job_id]).await
+                    }
+                    // A question to workers, which is no change.
+                    Err(_) => Ok(Vec::new()),
+                },
+                Event::Gap => queries::jobs::changed_since(&services.db, viewer, since).await,
+            };
+            let since = since.max(now.before(OVERLAP));
+            Some((jobs, (changes, since)))
+        }
+    });
+    told.flat_map(|jobs| {
+        let jobs = match jobs {
+            Ok(jobs) => jobs.into_iter().map(|job| Ok(Job(job))).collect(),
+            Err(error) => vec![Err(database(&error))],
+        };
+        futures::stream::iter(jobs)
+    })
 }
 
 async fn balance(services: &Services, user_id: Uuid) -> Result<Balance> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::error::Refusal;
+use super::{error::Refusal, sharing::Audience};
 
 /// Lets requests and connections in, and says what their resolvers find in the context.
 pub trait Gate: Clone + Send + Sync + 'static {
@@ -16,7 +16,8 @@ pub trait Gate: Clone + Send + Sync + 'static {
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 
     /// A WebSocket's `connection_init`, with the request that opened the socket (cookies, origin) and the payload
-    /// (empty when there was none). A refusal closes the socket with 4403, or with 1013 when it is about load.
+    /// (empty when there was none). A refusal closes the socket with 4403, with 1013 when it is about load, or with 4429
+    /// when it is about the number of the caller's sockets.
     fn connection(
         &self,
         upgrade: &Parts,
@@ -31,6 +32,11 @@ pub trait Gate: Clone + Send + Sync + 'static {
         request: Request,
     ) -> impl Future<Output = Result<Request, Refusal>> + Send {
         async { Ok(request) }
+    }
+
+    /// Who may share the execution of a subscription that was let in, data and all; nobody, unless the gate knows better.
+    fn audience(&self, _request: &mut Request) -> Option<Audience> {
+        None
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
         WebSocketUpgrade,
         ws::{Message, WebSocket},
     },
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures::{FutureExt, StreamExt, future, stream};
@@ -20,12 +20,13 @@ use crate::measure::Open;
 
 use super::{
     Transport,
-    error::{ErrorCode, Refusal, give_codes, is_request_error},
+    error::{ErrorCode, Refusal},
     gate::{Gate, Session},
     operations::{Operations, Outcome},
+    payload::Payload,
     spans::{self, InSpan},
     tokens,
-    ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage},
+    ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage, respond},
 };
 
 /// Allocated per socket at once, and enough for what clients say: with the default of 128 KiB ten thousand subscribers
@@ -39,6 +40,11 @@ pub(super) async fn upgrade<E: Executor, G: Gate>(
     transport: Arc<Transport<E, G>>,
     mut parts: Parts,
 ) -> Response {
+    // A browser opens sockets for any site's page, without asking first.
+    if !transport.settings.origins.admit(&parts.headers) {
+        let why = "this site may not open a WebSocket here";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
     let upgrade = match parts.extract::<WebSocketUpgrade>().await {
         Ok(upgrade) => upgrade.protocols([PROTOCOL]),
         Err(rejection) => return rejection.into_response(),
@@ -77,7 +83,7 @@ impl From<Close> for End {
 }
 
 async fn serve<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+    transport: &Arc<Transport<E, G>>,
     parts: Parts,
     socket: &mut WebSocket,
 ) -> End {
@@ -149,7 +155,7 @@ async fn open<E: Executor, G: Gate>(
 
 /// An acknowledged connection.
 struct Connection<'a, E, G> {
-    transport: &'a Transport<E, G>,
+    transport: &'a Arc<Transport<E, G>>,
     socket: &'a mut WebSocket,
     session: Arc<Data>,
     operations: Operations,
@@ -194,7 +200,9 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
     async fn handle(&mut self, message: ClientMessage) -> Result<(), End> {
         match message {
             ClientMessage::ConnectionInit { .. } => return Err(Close::SECOND_INIT.into()),
-            ClientMessage::Ping { payload } => self.say(&ServerMessage::Pong { payload }).await?,
+            ClientMessage::Ping { payload } => {
+                self.say(ServerMessage::Pong { payload }.to_text()).await?;
+            }
             ClientMessage::Pong {} => {}
             ClientMessage::Complete { id } => self.operations.remove(&id),
             ClientMessage::Subscribe { id, payload } => {
@@ -215,47 +223,42 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         if self.operations.len() >= limit {
             let message = format!("at most {limit} operations can run on one connection");
             let refusal = Refusal::new(ErrorCode::LimitExceeded, message).into_response();
-            let payload = &refusal.errors;
-            return self.say(&ServerMessage::Error { id: &id, payload }).await;
+            return self.say(respond(&id, &refusal.into())).await;
         }
         if let Err(refusal) = tokens::check(&request.query, self.transport.settings.max_tokens) {
-            let payload = &refusal.into_response().errors;
-            return self.say(&ServerMessage::Error { id: &id, payload }).await;
+            let refusal = refusal.into_response();
+            return self.say(respond(&id, &refusal.into())).await;
         }
-        let executor = self.transport.executor.clone();
-        let gate = self.transport.gate.clone();
+        let transport = Arc::clone(self.transport);
         let session = Arc::clone(&self.session);
         let span = spans::socket_operation(&mut request, self.place.as_ref());
+        let inner = span.clone();
         let responses = async move {
-            match gate.operation(&session, request).await {
-                Ok(request) => executor.execute_stream(request, Some(session)),
-                Err(refusal) => stream::once(future::ready(refusal.into_response())).boxed(),
+            match transport.gate.operation(&session, request).await {
+                Ok(request) => transport.responses(request, Some(session), &inner),
+                Err(refusal) => stream::once(future::ready(refusal.into_response().into())).boxed(),
             }
         };
-        let responses = InSpan::over(responses.flatten_stream().boxed(), span);
-        self.operations.insert(id, responses);
+        // Boxed twice, so that what only the beginning needs is not kept as long as the operation.
+        let responses = responses.boxed().flatten_stream().boxed();
+        self.operations.insert(id, InSpan::over(responses, span));
         Ok(())
     }
 
     async fn forward(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
         match outcome {
-            Outcome::Next(mut response) if is_request_error(&response) => {
-                give_codes(&mut response.errors);
-                self.operations.remove(id);
-                let payload = &response.errors;
-                self.say(&ServerMessage::Error { id, payload }).await
+            Outcome::Next(payload) => {
+                if matches!(payload, Payload::Errors(_)) {
+                    self.operations.remove(id);
+                }
+                self.say(respond(id, &payload)).await
             }
-            Outcome::Next(mut response) => {
-                give_codes(&mut response.errors);
-                let payload = &*response;
-                self.say(&ServerMessage::Next { id, payload }).await
-            }
-            Outcome::Complete => self.say(&ServerMessage::Complete { id }).await,
+            Outcome::Complete => self.say(ServerMessage::Complete { id }.to_text()).await,
         }
     }
 
-    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        self.send(Message::Text(message.to_text().into())).await
+    async fn say(&mut self, text: String) -> Result<(), End> {
+        self.send(Message::Text(text.into())).await
     }
 
     /// Sends, and meanwhile keeps the operations moving.

@@ -2,7 +2,8 @@
 //!
 //! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries) or
 //! `graphql_ws` (`graphql-transport-ws`). Both ask the [`Gate`] who is calling before they execute anything; it is
-//! the only part that knows about users and tokens. `playground` serves `GraphiQL`, `headers` protects pages.
+//! the only part that knows about users and tokens. What many connections subscribe to alike runs once (`sharing`) and
+//! is encoded once (`payload`). `playground` serves `GraphiQL`, `headers` protects pages.
 
 mod accept;
 mod cors;
@@ -13,9 +14,11 @@ mod graphql_ws;
 mod headers;
 mod operations;
 mod parameters;
+mod payload;
 mod playground;
 pub(crate) mod probe;
 mod quota;
+mod sharing;
 pub(crate) mod spans;
 mod texts;
 mod tokens;
@@ -23,7 +26,7 @@ mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::Executor;
+use async_graphql::{Data, Executor};
 use axum::{
     Router,
     extract::{Request, State},
@@ -31,8 +34,9 @@ use axum::{
     response::Response,
     routing::any,
 };
+use futures::stream::{BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 pub use self::{
     cors::AllowedOrigins,
@@ -41,8 +45,10 @@ pub use self::{
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
     quota::Quota,
+    sharing::Audience,
     texts::WithoutNul,
 };
+use self::{payload::Payload, sharing::Executions, spans::InSpan};
 
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
 #[derive(Debug, Clone)]
@@ -83,6 +89,34 @@ struct Transport<E, G> {
     gate: G,
     settings: TransportSettings,
     shutdown: CancellationToken,
+    /// Subscriptions that several connections have in common.
+    executions: Executions,
+}
+
+impl<E: Executor, G: Gate> Transport<E, G> {
+    /// The encoded responses of an operation that was let in. One that others run already is joined, whatever they came by;
+    /// the span is for one that is begun here.
+    fn responses(
+        &self,
+        mut request: async_graphql::Request,
+        session: Option<Arc<Data>>,
+        span: &Span,
+    ) -> BoxStream<'static, Payload> {
+        let executor = self.executor.clone();
+        match self.gate.audience(&mut request) {
+            // Without the session: it ends with its socket, and the execution may last longer.
+            Some(audience) => self
+                .executions
+                .join(&audience, request, |request| {
+                    InSpan::over(executor.execute_stream(request, None), span.clone())
+                })
+                .boxed(),
+            None => executor
+                .execute_stream(request, session)
+                .map(Payload::from)
+                .boxed(),
+        }
+    }
 }
 
 /// The routes of the GraphQL endpoint: `/graphql` and nothing else.
@@ -100,6 +134,7 @@ pub fn router<E: Executor, G: Gate>(
         gate,
         settings,
         shutdown,
+        executions: Executions::default(),
     });
     let routes = Router::new().route("/graphql", any(endpoint::<E, G>));
     match cors {

@@ -6,22 +6,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_graphql::Response;
 use futures::{StreamExt, stream::BoxStream};
 
+use super::payload::Payload;
 use crate::measure::Open;
 
 /// What an operation has to say next.
 pub(super) enum Outcome {
     /// A result.
-    Next(Box<Response>),
+    Next(Payload),
     /// It is over. The operation is gone.
     Complete,
 }
 
 struct Operation {
     id: String,
-    stream: BoxStream<'static, Response>,
+    stream: BoxStream<'static, Payload>,
     ready: Option<Outcome>,
     _open: Open,
 }
@@ -49,7 +49,7 @@ impl Operations {
     }
 
     /// Starts an operation whose id is not in use.
-    pub(super) fn insert(&mut self, id: String, stream: BoxStream<'static, Response>) {
+    pub(super) fn insert(&mut self, id: String, stream: BoxStream<'static, Payload>) {
         self.running.push(Operation {
             id,
             stream,
@@ -83,7 +83,7 @@ impl Operations {
                 continue;
             }
             operation.ready = match operation.stream.poll_next_unpin(cx) {
-                Poll::Ready(Some(response)) => Some(Outcome::Next(Box::new(response))),
+                Poll::Ready(Some(response)) => Some(Outcome::Next(response)),
                 Poll::Ready(None) => Some(Outcome::Complete),
                 Poll::Pending => None,
             };
@@ -112,14 +112,14 @@ impl Operations {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::Value;
+    use async_graphql::{Response, Value};
     use futures::stream;
 
     use super::*;
 
-    fn numbers(from: i32, to: i32) -> BoxStream<'static, Response> {
+    fn numbers(from: i32, to: i32) -> BoxStream<'static, Payload> {
         stream::iter(from..to)
-            .map(|number| Response::new(Value::from(number)))
+            .map(|number| Response::new(Value::from(number)).into())
             .boxed()
     }
 
@@ -132,11 +132,23 @@ mod tests {
         while operations.len() > 0 {
             let (id, outcome) = operations.next().await;
             seen.push(match outcome {
-                Outcome::Next(response) => format!("{id}{}", response.data),
+                Outcome::Next(Payload::Result(text)) => format!("{id}{text}"),
+                Outcome::Next(Payload::Errors(text)) => panic!("{text}"),
                 Outcome::Complete => format!("{id}."),
             });
         }
-        assert_eq!(seen, ["a0", "b10", "a1", "b11", "a.", "b12", "b."]);
+        assert_eq!(
+            seen,
+            [
+                "a{\"data\":0}",
+                "b{\"data\":10}",
+                "a{\"data\":1}",
+                "b{\"data\":11}",
+                "a.",
+                "b{\"data\":12}",
+                "b.",
+            ]
+        );
     }
 
     #[tokio::test]

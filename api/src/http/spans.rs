@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_graphql::{Request, Response};
+use async_graphql::Request;
 use axum::http::{HeaderMap, Method};
 use futures::Stream;
 use futures::stream::{BoxStream, StreamExt as _};
@@ -122,17 +122,14 @@ fn describe(span: &Span, request: &mut Request) {
 }
 
 /// A stream whose every step is taken in a span.
-pub(super) struct InSpan {
-    stream: BoxStream<'static, Response>,
+pub(super) struct InSpan<T> {
+    stream: BoxStream<'static, T>,
     span: Span,
 }
 
-impl InSpan {
+impl<T: 'static> InSpan<T> {
     /// The stream as it is where the span is disabled.
-    pub(super) fn over(
-        stream: BoxStream<'static, Response>,
-        span: Span,
-    ) -> BoxStream<'static, Response> {
+    pub(super) fn over(stream: BoxStream<'static, T>, span: Span) -> BoxStream<'static, T> {
         if span.is_disabled() {
             stream
         } else {
@@ -141,10 +138,10 @@ impl InSpan {
     }
 }
 
-impl Stream for InSpan {
-    type Item = Response;
+impl<T> Stream for InSpan<T> {
+    type Item = T;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Self { stream, span } = &mut *self;
         let _entered = span.enter();
         stream.poll_next_unpin(cx)

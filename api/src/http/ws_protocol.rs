@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Response, ServerError};
 use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     error::{ErrorCode, Refusal},
     parameters::Parameters,
+    payload::Payload,
 };
 
 /// The name of the sub-protocol.
@@ -35,14 +35,6 @@ pub(super) enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<Map<String, Value>>,
     },
-    Next {
-        id: &'a str,
-        payload: &'a Response,
-    },
-    Error {
-        id: &'a str,
-        payload: &'a [ServerError],
-    },
     Complete {
         id: &'a str,
     },
@@ -50,8 +42,18 @@ pub(super) enum ServerMessage<'a> {
 
 impl ServerMessage<'_> {
     pub(super) fn to_text(&self) -> String {
-        serde_json::to_string(self).expect("GraphQL responses are always JSON")
+        serde_json::to_string(self).expect("what clients sent as JSON is JSON")
     }
+}
+
+/// An operation's response in its envelope: `next`, or `error` for one that never began. The response is text already.
+pub(super) fn respond(id: &str, payload: &Payload) -> String {
+    let (kind, text) = match payload {
+        Payload::Result(text) => ("next", text),
+        Payload::Errors(text) => ("error", text),
+    };
+    let id = serde_json::to_string(id).expect("a string is JSON");
+    format!("{{\"type\":\"{kind}\",\"id\":{id},\"payload\":{text}}}")
 }
 
 /// Why the server closes a socket.
@@ -90,11 +92,12 @@ impl Close {
         }
     }
 
-    /// 4403 tells a client not to come back; 1013 ("try again later") that it may.
+    /// 4403 tells a client not to come back; 1013 ("try again later") that it may; 4429 that it has come too often.
     pub(super) fn refused(refusal: Refusal) -> Self {
         let code = match refusal.code {
             ErrorCode::RateLimited | ErrorCode::Unavailable => 1013,
             ErrorCode::Internal => 1011,
+            ErrorCode::LimitExceeded => 4429,
             _ => 4403,
         };
         Self {
@@ -112,5 +115,23 @@ impl From<Close> for CloseFrame {
             code: close.code,
             reason: Utf8Bytes::from(&close.reason[..end]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_id_of_any_letters_is_put_into_the_envelope() {
+        let id = "a\"b\\c\n";
+        let text = respond(id, &Payload::Result("{\"data\":1}".into()));
+        let message: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            message,
+            json!({"type": "next", "id": id, "payload": {"data": 1}})
+        );
     }
 }

@@ -206,7 +206,7 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     assert_eq!(code(&elsewhere).await, "UNAUTHENTICATED");
     let mut socket = Subscription::start(&signed_in, BALANCE, json!({})).await;
     assert_eq!(socket.next().await.unwrap()["total"], "1000");
-    assert_eq!(Subscription::refused(&elsewhere).await, 4403);
+    assert_eq!(Subscription::upgrade_refused(&elsewhere).await, 403);
 
     let out = "mutation { signOut { userErrors { code } } }";
     let out = signed_in.post(out, json!({})).await;

@@ -21,6 +21,8 @@ mod limits;
 mod lists;
 mod log_files;
 mod metrics;
+#[path = "../clients/node.rs"]
+mod node;
 mod observability;
 mod odd_texts;
 mod publishing;
@@ -34,3 +36,4 @@ mod stopping;
 mod support;
 mod tls;
 mod traces;
+mod watchers;

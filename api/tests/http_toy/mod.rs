@@ -9,15 +9,31 @@
     reason = "async-graphql makes resolvers of async functions only"
 )]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::TypeId,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use async_graphql::{Context, Data, Error, ErrorExtensions, Object, Request, Schema, Subscription};
+use async_graphql::{
+    Context, Data, Error, ErrorExtensions, Object, Request, Schema, SimpleObject, Subscription,
+};
 use axum::http::{header, request::Parts};
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+};
+use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
-use wharfinger::http::{ErrorCode, Gate, Refusal, Session, TransportSettings, playground, router};
+use wharfinger::http::{
+    Audience, ErrorCode, Gate, Refusal, Session, TransportSettings, playground, router,
+};
 
 /// Who the gate let in.
 #[derive(Clone)]
@@ -64,8 +80,22 @@ impl Subscriptions {
     async fn flood(&self, context: &Context<'_>) -> impl Stream<Item = String> {
         let taken = context.data_unchecked::<Toy>().flooded.clone();
         stream::repeat_with(move || {
-            taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            taken.fetch_add(1, Ordering::SeqCst);
             "x".repeat(1024)
+        })
+    }
+    /// Numbers with a long text and who began to watch, from the toy's hand; shared by all whom the gate takes for one.
+    async fn ticks(&self, context: &Context<'_>) -> impl Stream<Item = Tick> {
+        let toy = context.data_unchecked::<Toy>();
+        toy.watched.fetch_add(1, Ordering::SeqCst);
+        let viewer = context.data_opt::<Caller>();
+        let viewer = viewer.map(|caller| caller.0.clone()).unwrap_or_default();
+        let mut numbers = toy.ticks.subscribe();
+        numbers.mark_changed();
+        WatchStream::new(numbers).map(move |number| Tick {
+            number,
+            viewer: viewer.clone(),
+            text: "x".repeat(1 << 16),
         })
     }
     async fn forbidden(&self) -> Result<stream::Empty<i32>, Error> {
@@ -81,13 +111,26 @@ impl Subscriptions {
     }
 }
 
+#[derive(SimpleObject)]
+pub(crate) struct Tick {
+    number: u32,
+    viewer: String,
+    text: String,
+}
+
 /// What the tests steer the toy with, and its gate.
 #[derive(Clone, Default)]
 pub(crate) struct Toy {
+    /// What `ticks` tells.
+    pub(crate) ticks: Arc<watch::Sender<u32>>,
+    /// How often it began.
+    pub(crate) watched: Arc<AtomicUsize>,
     pub(crate) release: Arc<Notify>,
-    pub(crate) flooded: Arc<std::sync::atomic::AtomicUsize>,
+    pub(crate) flooded: Arc<AtomicUsize>,
     /// Ends every session.
     pub(crate) revoked: CancellationToken,
+    /// Says that every session may do less than before.
+    pub(crate) demoted: CancellationToken,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -95,6 +138,9 @@ fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
     let mut data = Data::default();
     match authorization.map(|value| value.strip_prefix("Bearer ").unwrap_or(value)) {
         None | Some("") => {}
+        Some("crowded") => {
+            return Err(Refusal::new(ErrorCode::LimitExceeded, "too many sockets"));
+        }
         Some("busy") => {
             return Err(Refusal::new(ErrorCode::RateLimited, "too many requests")
                 .retry_after(Duration::from_millis(1500)));
@@ -125,15 +171,29 @@ impl Gate for Toy {
         Ok(Session {
             data,
             ended: self.revoked.clone(),
-            ..Session::default()
+            outdated: self.demoted.clone(),
         })
     }
 
-    async fn operation(&self, _: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
+    async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
         if request.operation_name.as_deref() == Some("Refused") {
             return Err(Refusal::new(ErrorCode::RateLimited, "too many operations"));
         }
-        Ok(request)
+        let caller = session.get(&TypeId::of::<Caller>());
+        let caller = caller.and_then(|caller| caller.downcast_ref::<Caller>());
+        Ok(match caller {
+            Some(caller) => request.data(caller.clone()),
+            None => request,
+        })
+    }
+
+    fn audience(&self, request: &mut Request) -> Option<Audience> {
+        let caller = request.data.get(&TypeId::of::<Caller>());
+        let caller = caller.and_then(|caller| caller.downcast_ref::<Caller>());
+        request.query.contains("ticks").then(|| Audience {
+            members: caller.map(|caller| caller.0.clone()).unwrap_or_default(),
+            fresh: None,
+        })
     }
 }
 

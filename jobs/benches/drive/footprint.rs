@@ -107,7 +107,7 @@ async fn start_registry() -> Outcome<(f64, Registry)> {
 }
 
 /// A line of the process's status, in megabytes (10^6 bytes).
-fn memory(pid: u32, line: &str) -> Outcome<f64> {
+pub(crate) fn memory(pid: u32, line: &str) -> Outcome<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = status
         .lines()

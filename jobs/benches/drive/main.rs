@@ -7,6 +7,7 @@ mod environment;
 mod footprint;
 mod gateway;
 mod latency;
+mod live;
 mod one_row;
 mod pull;
 mod stand_in;
@@ -28,9 +29,17 @@ fn main() -> Outcome {
             Some("pull") => pull::run().await,
             Some("throughput") => throughput::run().await,
             Some("footprint") => footprint::run().await,
+            Some("live") => live::run().await,
+            // The bare minimum that `live` compares with, in a process of its own.
+            Some("floor") => {
+                let topics = std::env::args().nth(2).ok_or("how many topics?")?;
+                live::floor::serve(topics.parse()?).await
+            }
             // `cargo test --all-targets` and `cargo bench` without a name: these need servers.
             _ => {
-                println!("use make bench-latency, bench-pull, bench-throughput or bench-footprint");
+                println!(
+                    "use make bench-latency, bench-pull, bench-throughput, bench-footprint or bench-live"
+                );
                 Ok(())
             }
         }

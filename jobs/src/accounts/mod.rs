@@ -8,6 +8,7 @@ mod change_password;
 mod create_user;
 mod grant_credits;
 mod last_use;
+mod lookups;
 mod passwords;
 mod sessions;
 mod sign_in;
@@ -22,6 +23,7 @@ pub use create_user::{
 pub use grant_credits::{GrantCredits, grant_credits};
 pub(crate) use last_use::LastUse;
 pub use last_use::note_use;
+pub use lookups::{LookupError, TokenLookups};
 pub use passwords::{PasswordError, Passwords, weakness};
 pub use sessions::{OpenSession, Sessions};
 pub use sign_in::{SignedIn, sign_in, sign_out};

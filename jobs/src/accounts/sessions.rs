@@ -5,6 +5,7 @@
 //! outlives its token whatever happens to Redis.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,18 +35,20 @@ pub struct Sessions {
 }
 
 #[derive(Default)]
-struct Registry(Mutex<Entries>);
+struct Registry(Mutex<HashMap<Uuid, Connections>>);
 
+/// The open connections of one user.
 #[derive(Default)]
-struct Entries {
-    newest: u64,
-    open: HashMap<u64, Entry>,
+struct Connections {
+    open: usize,
+    /// By token and role, with how many of them each let in.
+    grants: HashMap<(Uuid, Role), (Arc<Grant>, usize)>,
 }
 
-#[derive(Clone)]
-struct Entry {
-    user_id: Uuid,
+/// What connections of one token, opened while its user had one role, have in common.
+struct Grant {
     token_id: Uuid,
+    user_id: Uuid,
     role: Role,
     revoked: CancellationToken,
     demoted: CancellationToken,
@@ -53,17 +56,43 @@ struct Entry {
 
 /// A connection that was let in. It leaves the list when this is dropped.
 pub struct OpenSession {
-    number: u64,
+    grant: Arc<Grant>,
     registry: Arc<Registry>,
+}
+
+impl OpenSession {
     /// Cancelled when the token is good for nothing any more.
-    pub revoked: CancellationToken,
+    pub fn revoked(&self) -> &CancellationToken {
+        &self.grant.revoked
+    }
+
     /// Cancelled when the user may do less than when the connection was opened.
-    pub demoted: CancellationToken,
+    pub fn demoted(&self) -> &CancellationToken {
+        &self.grant.demoted
+    }
 }
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        self.registry.lock().open.remove(&self.number);
+        let mut users = self.registry.lock();
+        let Entry::Occupied(mut user) = users.entry(self.grant.user_id) else {
+            return;
+        };
+        let connections = user.get_mut();
+        connections.open -= 1;
+        let key = (self.grant.token_id, self.grant.role);
+        if let Entry::Occupied(mut listed) = connections.grants.entry(key)
+            // A newer grant may have its place.
+            && Arc::ptr_eq(&listed.get().0, &self.grant)
+        {
+            listed.get_mut().1 -= 1;
+            if listed.get().1 == 0 {
+                listed.remove();
+            }
+        }
+        if connections.open == 0 {
+            user.remove();
+        }
     }
 }
 
@@ -81,29 +110,50 @@ impl Sessions {
     /// Notes an open connection. Its token has to be looked at once more afterwards: what was announced in between
     /// concerned nobody yet.
     pub fn open(&self, caller: &Authenticated) -> OpenSession {
-        let entry = Entry {
-            user_id: caller.user.id,
-            token_id: caller.token.id,
-            role: caller.user.role,
-            revoked: CancellationToken::new(),
-            demoted: CancellationToken::new(),
+        self.note(&mut self.registry.lock(), caller)
+    }
+
+    /// The same, unless the user has `at_most` open already; 0 is no limit.
+    pub fn open_within(&self, caller: &Authenticated, at_most: usize) -> Option<OpenSession> {
+        let mut users = self.registry.lock();
+        let open = users.get(&caller.user.id);
+        let open = open.map_or(0, |connections| connections.open);
+        (at_most == 0 || open < at_most).then(|| self.note(&mut users, caller))
+    }
+
+    fn note(&self, users: &mut HashMap<Uuid, Connections>, caller: &Authenticated) -> OpenSession {
+        let (user_id, token_id, role) = (caller.user.id, caller.token.id, caller.user.role);
+        let connections = users.entry(user_id).or_default();
+        connections.open += 1;
+        let new = || {
+            let grant = Grant {
+                token_id,
+                user_id,
+                role,
+                revoked: CancellationToken::new(),
+                demoted: CancellationToken::new(),
+            };
+            (Arc::new(grant), 0)
         };
-        let mut entries = self.registry.lock();
-        entries.newest += 1;
-        let number = entries.newest;
-        let session = OpenSession {
-            number,
+        let listed = connections
+            .grants
+            .entry((token_id, role))
+            .or_insert_with(new);
+        // One that was ended may come back: a user is banned and then not. Those that go are none of its business.
+        if listed.0.revoked.is_cancelled() || listed.0.demoted.is_cancelled() {
+            *listed = new();
+        }
+        listed.1 += 1;
+        OpenSession {
+            grant: Arc::clone(&listed.0),
             registry: Arc::clone(&self.registry),
-            revoked: entry.revoked.clone(),
-            demoted: entry.demoted.clone(),
-        };
-        entries.open.insert(number, entry);
-        session
+        }
     }
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        self.registry.lock().open.len()
+        let users = self.registry.lock();
+        users.values().map(|connections| connections.open).sum()
     }
 
     /// Whether none is open.
@@ -113,16 +163,18 @@ impl Sessions {
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Connections>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connections of one user, or all.
-    fn of(&self, user: Option<Uuid>) -> Vec<Entry> {
-        let entries = self.lock();
-        let open = entries.open.values();
-        open.filter(|entry| user.is_none_or(|user| entry.user_id == user))
-            .cloned()
+    /// What the connections of one user, or all, were let in with.
+    fn of(&self, user: Option<Uuid>) -> Vec<Arc<Grant>> {
+        let users = self.lock();
+        users
+            .iter()
+            .filter(|(id, _)| user.is_none_or(|user| user == **id))
+            .flat_map(|(_, connections)| connections.grants.values())
+            .map(|(grant, _)| Arc::clone(grant))
             .collect()
     }
 }
@@ -148,27 +200,27 @@ async fn watch(services: Services, registry: Arc<Registry>) {
     }
 }
 
-/// Ends those that have no right to be open.
-async fn look(services: &Services, open: &[Entry]) -> Result<(), DbErr> {
+/// Ends the connections of those that give no right any more.
+async fn look(services: &Services, open: &[Arc<Grant>]) -> Result<(), DbErr> {
     for chunk in open.chunks(CHUNK) {
         let now = services.clock.now();
         let found: HashMap<Uuid, (api_token::Model, Option<user::Model>)> =
             api_token::Entity::find()
                 .find_also_related(user::Entity)
-                .filter(api_token::Column::Id.is_in(chunk.iter().map(|entry| entry.token_id)))
+                .filter(api_token::Column::Id.is_in(chunk.iter().map(|grant| grant.token_id)))
                 .all(services.db.read())
                 .await?
                 .into_iter()
                 .map(|found| (found.0.id, found))
                 .collect();
-        for entry in chunk {
-            match found.get(&entry.token_id) {
+        for grant in chunk {
+            match found.get(&grant.token_id) {
                 Some((token, Some(user))) if is_good(token, user, now) => {
-                    if entry.role == Role::Admin && user.role != Role::Admin {
-                        entry.demoted.cancel();
+                    if grant.role == Role::Admin && user.role != Role::Admin {
+                        grant.demoted.cancel();
                     }
                 }
-                _ => entry.revoked.cancel(),
+                _ => grant.revoked.cancel(),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Tokens: what a caller shows. Of a token's secret only a hash is kept.
 
+use std::collections::HashMap;
+
 use rand::RngCore as _;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
@@ -42,18 +44,40 @@ pub async fn authenticate(
     secret: &str,
     now: Timestamp,
 ) -> Result<Option<Authenticated>, ServiceError> {
-    if !secret.starts_with(TOKEN_PREFIX) || secret.len() > 256 {
-        return Ok(None);
-    }
+    Ok(authenticate_all(db, &[secret], now).await?.remove(secret))
+}
+
+/// The same for several at once, by their secrets; those that are good for nothing are left out.
+pub(super) async fn authenticate_all(
+    db: &Db,
+    secrets: &[&str],
+    now: Timestamp,
+) -> Result<HashMap<String, Authenticated>, DbErr> {
+    let mut hashes: HashMap<String, &str> = secrets
+        .iter()
+        .filter(|secret| secret.starts_with(TOKEN_PREFIX) && secret.len() <= 256)
+        .map(|secret| (hash(secret), *secret))
+        .collect();
+    // A power of two, so that there are few different statements to prepare.
+    let mut listed: Vec<String> = hashes.keys().cloned().collect();
+    let Some(last) = listed.last().cloned() else {
+        return Ok(HashMap::new());
+    };
+    listed.resize(listed.len().next_power_of_two(), last);
     let found = api_token::Entity::find()
         .find_also_related(user::Entity)
-        .filter(api_token::Column::SecretHash.eq(hash(secret)))
+        .filter(api_token::Column::SecretHash.is_in(listed))
         .filter(not_expired(now))
-        .one(db.read())
+        .all(db.read())
         .await?;
     Ok(found
-        .and_then(|(token, user)| user.map(|user| Authenticated { user, token }))
-        .filter(|found| found.user.status == UserStatus::Active))
+        .into_iter()
+        .filter_map(|(token, user)| {
+            let user = user.filter(|user| user.status == UserStatus::Active)?;
+            let secret = hashes.remove(&token.secret_hash)?;
+            Some((secret.to_owned(), Authenticated { user, token }))
+        })
+        .collect())
 }
 
 /// Makes an API token for scripts. Returns its secret, which is stored nowhere, beside it.

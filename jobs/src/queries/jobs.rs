@@ -6,11 +6,14 @@ use sea_orm::{
     QuerySelect, QueryTrait,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, job, job_attempt};
+use wharfinger_entity::{JobKind, JobState, Timestamp, job, job_attempt};
 
 use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
 use crate::db::Db;
+
+/// How many changed jobs are told of at once.
+const CHANGED_AT_MOST: u64 = 1_000;
 
 /// Which jobs.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +63,30 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<job::Mo
         .filter(matching(viewer, &JobFilter::default()))
         .all(db.read())
         .await
+}
+
+/// The jobs that the viewer may see and that were accepted, begun or ended at an instant or since, the oldest first; the
+/// newest ones where there are very many.
+pub async fn changed_since(
+    db: &Db,
+    viewer: Viewer,
+    since: Timestamp,
+) -> Result<Vec<job::Model>, DbErr> {
+    let begun = Condition::any()
+        .add(job::Column::AcceptedAt.gte(since))
+        .add(job::Column::StartedAt.gte(since));
+    let changed = Condition::any()
+        .add(job::Column::FinishedAt.gte(since))
+        .add(Condition::all().add(job::Column::Live.eq(1)).add(begun));
+    let mut jobs = job::Entity::find()
+        .filter(matching(viewer, &JobFilter::default()))
+        .filter(changed)
+        .order_by_desc(job::Column::Id)
+        .limit(CHANGED_AT_MOST)
+        .all(db.read())
+        .await?;
+    jobs.reverse();
+    Ok(jobs)
 }
 
 /// The attempts of those of these jobs that the viewer may see, in order.

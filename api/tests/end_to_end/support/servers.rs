@@ -113,6 +113,18 @@ impl PrivateRedis {
         assert_eq!(self.ask("FLUSHALL").await.as_deref(), Some("+OK"));
     }
 
+    /// How many connections subscribe to channels.
+    pub(crate) async fn subscribing(&self) -> usize {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream
+            .write_all(b"CLIENT LIST TYPE pubsub\r\nQUIT\r\n")
+            .await
+            .unwrap();
+        let mut list = String::new();
+        stream.read_to_string(&mut list).await.unwrap();
+        list.lines().filter(|line| line.starts_with("id=")).count()
+    }
+
     /// The first line of the answer to an inline command; none while there is no server.
     async fn ask(&self, command: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;

@@ -3,8 +3,9 @@
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::graphql::Client;
@@ -84,8 +85,27 @@ impl Subscription {
         Some(last)
     }
 
+    /// The status with which the gateway refuses to open a socket at all.
+    pub(crate) async fn upgrade_refused(client: &Client) -> u16 {
+        match connect_async(Self::request(client)).await {
+            Err(Error::Http(answer)) => answer.status().as_u16(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Opens a socket and says who is calling.
     async fn open(client: &Client) -> Self {
+        let (socket, _) = connect_async(Self::request(client)).await.unwrap();
+        let mut subscription = Self { socket };
+        let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
+        let payload = authorization.map(|authorization| json!({"authorization": authorization}));
+        subscription
+            .send(json!({"type": "connection_init", "payload": payload}))
+            .await;
+        subscription
+    }
+
+    fn request(client: &Client) -> Request {
         let url = format!("ws://{}/graphql", client.address);
         let mut request = url.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
@@ -100,14 +120,7 @@ impl Subscription {
             let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        let (socket, _) = connect_async(request).await.unwrap();
-        let mut subscription = Self { socket };
-        let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
-        let payload = authorization.map(|authorization| json!({"authorization": authorization}));
-        subscription
-            .send(json!({"type": "connection_init", "payload": payload}))
-            .await;
-        subscription
+        request
     }
 
     /// Watches a pull.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{Role, UserStatus, user};
 use wharfinger_jobs::accounts::{
-    Authenticated, OpenSession, Sessions, UpdateUser, authenticate, create_api_token,
+    Authenticated, OpenSession, Sessions, TokenLookups, UpdateUser, authenticate, create_api_token,
     revoke_api_token, update_user,
 };
 use wharfinger_jobs::audit::Actor;
@@ -20,6 +20,8 @@ on_every_shape!(
     a_revoked_token_ends_its_connections_everywhere,
     a_ban_and_a_demotion_end_connections_everywhere,
     an_expired_token_ends_its_connections,
+    connections_of_one_user_are_limited,
+    very_many_tokens_are_looked_up_at_once,
 );
 
 /// A new token of a user, let in.
@@ -38,7 +40,7 @@ async fn ends(what: &str, token: &CancellationToken) {
 }
 
 fn is_open(session: &OpenSession) -> bool {
-    !session.revoked.is_cancelled() && !session.demoted.is_cancelled()
+    !session.revoked().is_cancelled() && !session.demoted().is_cancelled()
 }
 
 async fn a_revoked_token_ends_its_connections_everywhere(shape: Shape) {
@@ -61,7 +63,7 @@ async fn a_revoked_token_ends_its_connections_everywhere(shape: Shape) {
         .await
         .unwrap();
     for session in &open {
-        ends("a connection with a revoked token", &session.revoked).await;
+        ends("a connection with a revoked token", session.revoked()).await;
     }
     assert!(other.iter().all(is_open));
     drop((open, other));
@@ -88,10 +90,10 @@ async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
         update_user(&one, &by_root, &change).await.unwrap()
     };
     change(&admin, Some(Role::User), None).await;
-    ends("a demoted administrator's connection", &of_admin.demoted).await;
-    assert!(!of_admin.revoked.is_cancelled() && is_open(&of_ada));
+    ends("a demoted administrator's connection", of_admin.demoted()).await;
+    assert!(!of_admin.revoked().is_cancelled() && is_open(&of_ada));
     change(&ada, None, Some(UserStatus::Banned)).await;
-    ends("a banned user's connection", &of_ada.revoked).await;
+    ends("a banned user's connection", of_ada.revoked()).await;
 
     // Who may do more than before keeps what is open.
     let admin = user::Model {
@@ -110,7 +112,7 @@ async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
     // Announcements come in their order: when the second was heard, so was the first.
     ends(
         "the connection of a token revoked afterwards",
-        &witness.revoked,
+        witness.revoked(),
     )
     .await;
     assert!(is_open(&promoted));
@@ -125,6 +127,77 @@ async fn an_expired_token_ends_its_connections(shape: Shape) {
     let short = sessions.open(&let_in(&services, &ada, Some(minute)).await);
     let long = sessions.open(&let_in(&services, &ada, Some(minute * 2)).await);
     place.clock.advance(minute);
-    ends("a connection with an expired token", &short.revoked).await;
+    ends("a connection with an expired token", short.revoked()).await;
     assert!(is_open(&long));
+}
+
+async fn connections_of_one_user_are_limited(shape: Shape) {
+    let place = Place::new(shape).await;
+    let services = place.gateway().await;
+    let sessions = Sessions::start(&services);
+    let ada = make_user(&services, "ada", Role::User, None).await;
+    let bob = make_user(&services, "bob", Role::User, None).await;
+    let (one, two) = (
+        let_in(&services, &ada, None).await,
+        let_in(&services, &ada, None).await,
+    );
+    let of_bob = let_in(&services, &bob, None).await;
+    let open = sessions.open_within(&one, 2).unwrap();
+    let second = sessions.open_within(&two, 2).unwrap();
+    assert!(
+        sessions.open_within(&one, 2).is_none(),
+        "whatever the token"
+    );
+    assert!(sessions.open_within(&of_bob, 2).is_some());
+    drop(open);
+    let again = sessions.open_within(&one, 2).unwrap();
+    assert!(sessions.open_within(&two, 2).is_none());
+
+    // What was revoked is no reason to close what is opened with something else.
+    revoke_api_token(&services, &ada, Some(two.token.id))
+        .await
+        .unwrap();
+    ends("the connection of a revoked token", second.revoked()).await;
+    assert!(is_open(&again));
+    drop((second, again));
+    assert!(sessions.is_empty());
+}
+
+async fn very_many_tokens_are_looked_up_at_once(shape: Shape) {
+    let place = Place::new(shape).await;
+    let services = place.gateway().await;
+    let lookups = TokenLookups::start(&services);
+    let users = [
+        make_user(&services, "ada", Role::User, None).await,
+        make_user(&services, "bob", Role::User, None).await,
+    ];
+    let mut tokens = Vec::new();
+    for user in &users {
+        for number in 0..3 {
+            let name = number.to_string();
+            let made = create_api_token(&services, user.id, &name, None).await;
+            tokens.push(made.unwrap());
+        }
+    }
+    let unknown = format!("whf_{}", "0".repeat(64));
+    let asks = (0..1_000).map(async |number: usize| {
+        let found = match tokens.get(number % 8) {
+            Some((token, secret)) => (Some(token.id), lookups.find(secret).await),
+            None if number % 8 == 6 => (None, lookups.find(&unknown).await),
+            None => (None, lookups.find("no token").await),
+        };
+        let (expected, found) = found;
+        let found = found.unwrap();
+        assert_eq!(found.as_ref().map(|found| found.token.id), expected);
+        if let Some(found) = found {
+            assert_eq!(found.user.id, found.token.user_id);
+        }
+    });
+    in_time("all are looked up", futures::future::join_all(asks)).await;
+
+    let (token, secret) = &tokens[0];
+    revoke_api_token(&services, &users[0], Some(token.id))
+        .await
+        .unwrap();
+    assert!(lookups.find(secret).await.unwrap().is_none());
 }

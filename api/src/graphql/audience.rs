@@ -1,0 +1,142 @@
+//! Which subscriptions run once for several subscribers, and for whom.
+//!
+//! `pullProgress` and `balanceChanged` tell a state: the newest event makes those before it worthless. `jobUpdated` tells
+//! of changes, each of which counts, and runs for everybody alone.
+
+use std::any::TypeId;
+use std::time::Duration;
+
+use async_graphql::Request;
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+    SelectionSet,
+};
+use wharfinger_entity::Role;
+
+use super::context::Caller;
+use crate::http::Audience;
+
+/// How old an event may be for a newcomer to get it where it shows more than the event itself.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Who may share this operation, if anybody may. Callers of one audience have the same rights, so that whoever could
+/// begin the execution may also join it.
+pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
+    let caller = request.data.get(&TypeId::of::<Caller>())?;
+    let caller = caller.downcast_ref::<Caller>()?;
+    let role = match caller.user.role {
+        Role::Admin => "admin",
+        Role::User => "user",
+    };
+    let user = format!("{} {role}", caller.user.id);
+    let token = caller.token.id;
+    let name = request.operation_name.clone();
+    // What cannot be parsed is answered by the executor.
+    let document = request.parsed_query().ok()?;
+    let field = only_field(operation(document, name.as_deref())?)?;
+    match field.name.node.as_str() {
+        "balanceChanged" => Some(Audience {
+            members: user,
+            fresh: None,
+        }),
+        "pullProgress" if !names_field(document, "job") => Some(Audience {
+            members: user,
+            fresh: None,
+        }),
+        // Through the job everything can be reached, such as which of the user's tokens is the caller's.
+        "pullProgress" => Some(Audience {
+            members: format!("{user} {token}"),
+            fresh: Some(FRESH),
+        }),
+        _ => None,
+    }
+}
+
+fn operation<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d OperationDefinition> {
+    match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(&operation.node),
+        (DocumentOperations::Single(_), Some(_)) => None,
+        (DocumentOperations::Multiple(operations), name) => {
+            operations.get(name?).map(|operation| &operation.node)
+        }
+    }
+}
+
+/// The field of a subscription that has one and names it plainly.
+fn only_field(operation: &OperationDefinition) -> Option<&Field> {
+    match operation.selection_set.node.items.as_slice() {
+        [selection] if operation.ty == OperationType::Subscription => match &selection.node {
+            Selection::Field(field) => Some(&field.node),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a field of this name is selected anywhere in the document.
+fn names_field(document: &ExecutableDocument, name: &str) -> bool {
+    fn inside(set: &SelectionSet, name: &str) -> bool {
+        set.items.iter().any(|selection| match &selection.node {
+            Selection::Field(field) => {
+                field.node.name.node == name || inside(&field.node.selection_set.node, name)
+            }
+            Selection::InlineFragment(fragment) => inside(&fragment.node.selection_set.node, name),
+            // It is looked at where it is defined.
+            Selection::FragmentSpread(_) => false,
+        })
+    }
+    let operations = document.operations.iter();
+    let mut sets = operations
+        .map(|(_, operation)| &operation.node.selection_set.node)
+        .chain(
+            document
+                .fragments
+                .values()
+                .map(|fragment| &fragment.node.selection_set.node),
+        );
+    sets.any(|set| inside(set, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(query: &str, name: Option<&str>) -> Option<(String, bool)> {
+        let document = async_graphql::parser::parse_query(query).unwrap();
+        let field = only_field(operation(&document, name)?)?;
+        Some((field.name.node.to_string(), names_field(&document, "job")))
+    }
+
+    #[test]
+    fn a_subscription_is_known_by_its_only_field() {
+        let progress = |beyond| Some(("pullProgress".to_owned(), beyond));
+        let of = |rest: &str| format!("subscription {{ p: pullProgress(jobId: 1) {rest} }}");
+        assert_eq!(shows(&of("{ state layers { id } }"), None), progress(false));
+        assert_eq!(shows(&of("{ a: job { id } }"), None), progress(true));
+        assert_eq!(
+            shows(&of("{ ... on PullProgress { job { id } } }"), None),
+            progress(true)
+        );
+        let spread = of("{ ...f }") + " fragment f on PullProgress { job { id } }";
+        assert_eq!(shows(&spread, None), progress(true));
+        let two = "subscription a { balanceChanged { held } } query b { jobs { totalCount } }";
+        assert_eq!(
+            shows(two, Some("a")),
+            Some(("balanceChanged".to_owned(), false))
+        );
+        for name in [None, Some("b"), Some("c")] {
+            assert_eq!(shows(two, name), None, "{name:?}");
+        }
+        assert_eq!(
+            shows(
+                "subscription { ...f } fragment f on Subscription { x }",
+                None
+            ),
+            None
+        );
+        assert_eq!(shows("{ pullProgress }", None), None);
+    }
+}

@@ -1,0 +1,302 @@
+//! One execution of a subscription for all who are told the same.
+//!
+//! Ten thousand people who watch a hundred pulls ask for the same selection of the same state. It is executed and encoded
+//! once for each change; what is left for each subscriber is an envelope and a write to their socket. Only the newest
+//! response is kept: whoever is slow skips the ones in between.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_graphql::{Request, Response};
+use futures::stream::{BoxStream, StreamExt as _};
+use futures::{Stream, ready};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::payload::Payload;
+
+/// Who may be told what another subscriber of the same text and variables is told. A gate names an audience only for
+/// subscriptions to a state, where the newest response makes the ones before it worthless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// Everything that the responses depend on besides the request: callers with the same rights.
+    pub members: String,
+    /// How long the newest response is what a newcomer would be told; none where it is until the next one.
+    pub fresh: Option<Duration>,
+}
+
+/// The executions that run now. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Executions(Arc<Mutex<HashMap<String, Weak<Execution>>>>);
+
+struct Execution {
+    key: String,
+    newest: watch::Receiver<Option<Told>>,
+    executions: Executions,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone)]
+struct Told {
+    payload: Payload,
+    at: Instant,
+}
+
+impl Executions {
+    /// The newest response, then each newer one, of the execution that this audience shares. `execute` begins one where
+    /// there is none; it lasts as long as somebody listens.
+    pub(super) fn join(
+        &self,
+        audience: &Audience,
+        request: Request,
+        execute: impl FnOnce(Request) -> BoxStream<'static, Response>,
+    ) -> Joined {
+        let key = key(audience, &request);
+        let mut running = self.lock();
+        let known = running.get(&key).and_then(Weak::upgrade);
+        let execution = match &known {
+            Some(known) if known.welcomes(audience.fresh) => Arc::clone(known),
+            _ => {
+                let (told, newest) = watch::channel(None);
+                let task = tokio::spawn(tell(execute(request), told));
+                let execution = Arc::new(Execution {
+                    key: key.clone(),
+                    newest,
+                    executions: self.clone(),
+                    _task: AbortOnDropHandle::new(task),
+                });
+                running.insert(key, Arc::downgrade(&execution));
+                execution
+            }
+        };
+        // Before the known one is let go: it may be the last of it, which looks into the list when it is dropped.
+        drop(running);
+        drop(known);
+        Joined {
+            changes: WatchStream::new(execution.newest.clone()),
+            _execution: execution,
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Execution>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Execution {
+    /// Whether what it told last is what a newcomer is to be told first. One that has ended welcomes nobody: what it
+    /// told may have begun anew since.
+    fn welcomes(&self, fresh: Option<Duration>) -> bool {
+        let running = self.newest.has_changed().is_ok();
+        let told = self.newest.borrow();
+        let is_fresh = |told: &Told| fresh.is_none_or(|fresh| told.at.elapsed() < fresh);
+        running && told.as_ref().is_none_or(is_fresh)
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        let mut running = self.executions.lock();
+        // A newer one may have taken its place.
+        if running
+            .get(&self.key)
+            .is_some_and(|known| known.strong_count() == 0)
+        {
+            running.remove(&self.key);
+        }
+    }
+}
+
+async fn tell(mut responses: BoxStream<'static, Response>, told: watch::Sender<Option<Told>>) {
+    while let Some(response) = responses.next().await {
+        told.send_replace(Some(Told {
+            payload: response.into(),
+            at: Instant::now(),
+        }));
+    }
+}
+
+/// Requests of one key are told the same. The parts are told apart by their lengths.
+fn key(audience: &Audience, request: &Request) -> String {
+    let variables =
+        serde_json::to_string(&request.variables).expect("variables came as JSON and are JSON");
+    let name = request.operation_name.as_deref();
+    let mut key = String::new();
+    for part in [&audience.members, &request.query, &variables] {
+        key.push_str(&part.len().to_string());
+        key.push(':');
+        key.push_str(part);
+    }
+    key.push_str(name.map_or("-", |_| "+"));
+    key.push_str(name.unwrap_or_default());
+    key
+}
+
+/// A subscriber's view of a shared execution.
+pub(super) struct Joined {
+    changes: WatchStream<Option<Told>>,
+    _execution: Arc<Execution>,
+}
+
+impl Stream for Joined {
+    type Item = Payload;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
+        loop {
+            match ready!(self.changes.poll_next_unpin(cx)) {
+                Some(Some(told)) => return Poll::Ready(Some(told.payload)),
+                // Nothing was told yet.
+                Some(None) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_graphql::{Value, Variables};
+    use futures::channel::mpsc;
+
+    use super::*;
+
+    fn audience(members: &str) -> Audience {
+        Audience {
+            members: members.to_owned(),
+            fresh: None,
+        }
+    }
+
+    fn number(number: i32) -> Response {
+        Response::new(Value::from(number))
+    }
+
+    fn text(number: i32) -> Option<Payload> {
+        let text = format!("{{\"data\":{number}}}");
+        Some(Payload::Result(text.into()))
+    }
+
+    #[tokio::test]
+    async fn one_execution_serves_all_of_an_audience_and_ends_with_the_last() {
+        let (executions, begun) = (Executions::default(), AtomicUsize::new(0));
+        let (say, responses) = mpsc::unbounded();
+        let source = std::cell::RefCell::new(Some(responses));
+        let join = |members: &str| {
+            executions.join(&audience(members), Request::new("subscription"), |_| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let responses = source.borrow_mut().take();
+                responses.map_or_else(
+                    || futures::stream::pending().boxed(),
+                    |responses| responses.boxed(),
+                )
+            })
+        };
+        let (mut first, mut second) = (join("ada"), join("ada"));
+        say.unbounded_send(number(1)).unwrap();
+        assert_eq!(first.next().await, text(1));
+        assert_eq!(second.next().await, text(1));
+        let mut late = join("ada");
+        assert_eq!(late.next().await, text(1), "a late one gets the newest");
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        let other = join("bob");
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "nobody else's");
+
+        drop((first, second, other));
+        assert_eq!(executions.len(), 1);
+        drop(late);
+        assert_eq!(executions.len(), 0);
+        let ended = async {
+            while !say.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        ended.expect("nothing is executed for nobody");
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_gets_the_newest_and_the_end() {
+        let executions = Executions::default();
+        let (say, responses) = mpsc::unbounded();
+        let request = Request::new("subscription");
+        let mut slow = executions.join(&audience("ada"), request, |_| responses.boxed());
+        let mut quick = executions.join(&audience("ada"), Request::new("subscription"), |_| {
+            panic!("there is one")
+        });
+        for n in 0..1000 {
+            say.unbounded_send(number(n)).unwrap();
+            assert_eq!(quick.next().await, text(n));
+        }
+        drop(say);
+        assert_eq!(quick.next().await, None);
+        assert_eq!(slow.next().await, text(999));
+        assert_eq!(slow.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_one_that_has_ended_or_is_out_of_date() {
+        let executions = Executions::default();
+        let for_at_most = |time| Audience {
+            fresh: Some(time),
+            ..audience("ada")
+        };
+        let fresh = for_at_most(Duration::from_hours(1));
+        let once = |n| move |_| futures::stream::iter([number(n)]).boxed();
+        let lasting = |n| {
+            let first = futures::stream::iter([number(n)]);
+            move |_| first.chain(futures::stream::pending()).boxed()
+        };
+
+        let request = || Request::new("subscription");
+        let mut ended = executions.join(&fresh, request(), once(1));
+        assert_eq!(ended.next().await, text(1));
+        assert_eq!(ended.next().await, None);
+        let mut lasts = executions.join(&fresh, request(), lasting(2));
+        assert_eq!(lasts.next().await, text(2));
+        let mut joins = executions.join(&fresh, request(), lasting(3));
+        assert_eq!(joins.next().await, text(2));
+        let out_of_date = for_at_most(Duration::ZERO);
+        let mut anew = executions.join(&out_of_date, request(), lasting(4));
+        assert_eq!(anew.next().await, text(4));
+        // Where age does not matter, the newest execution is joined however old its response is.
+        let mut old = executions.join(&audience("ada"), request(), lasting(5));
+        assert_eq!(old.next().await, text(4));
+        drop((ended, lasts, joins));
+        assert_eq!(executions.len(), 1);
+    }
+
+    #[test]
+    fn what_differs_in_anything_is_not_shared() {
+        let request = |query: &str, variables: serde_json::Value, name: Option<&str>| {
+            let mut request = Request::new(query).variables(Variables::from_json(variables));
+            request.operation_name = name.map(str::to_owned);
+            request
+        };
+        let none = serde_json::json!({});
+        let id = serde_json::json!({"id": "1"});
+        let keys = [
+            key(&audience("a"), &request("q", none.clone(), None)),
+            key(&audience("aq"), &request("", none.clone(), None)),
+            key(&audience("b"), &request("q", none.clone(), None)),
+            key(&audience("a"), &request("r", none.clone(), None)),
+            key(&audience("a"), &request("q", id, None)),
+            key(&audience("a"), &request("q", none.clone(), Some(""))),
+            key(&audience("a"), &request("q", none, Some("n"))),
+        ];
+        let different: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+}

@@ -1,0 +1,191 @@
+//! Many who watch the same pull: what they share, what they do not, and what happens to them without Redis.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use crate::crashes::push;
+use crate::node::Script;
+use crate::support::graphql::Client;
+use crate::support::process::Process;
+use crate::support::registry_proxy::RegistryProxy;
+use crate::support::servers::{Server, engine};
+use crate::support::socket::Subscription;
+use crate::support::until;
+use crate::support::world::World;
+
+/// What a viewer is shown that others may not see.
+const BEYOND: &str = "subscription($id: ID!) {
+    pullProgress(jobId: $id) { sequence state job { requestedBy { name apiTokens { name current } } } }
+}";
+
+/// The state alone.
+const STATE: &str = "subscription($id: ID!) { pullProgress(jobId: $id) { sequence state } }";
+
+const CHANGES: &str = "subscription { jobUpdated { id state } }";
+
+const BALANCE: &str = "subscription { balanceChanged { total } }";
+
+/// Asks for an image whose pull stands still before its end until the registry is opened.
+async fn standing(world: &World, client: &Client) -> (RegistryProxy, String) {
+    client.online_host("one").await;
+    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
+    let image = push(world, 3_000_000).await;
+    let job = client.pull(&format!("{}/{image}", registry.address)).await;
+    Subscription::progress(client, &job)
+        .await
+        .next_where("bytes have arrived", |event| {
+            event["downloaded"].as_u64() > Some(0)
+        })
+        .await;
+    (registry, job)
+}
+
+#[tokio::test]
+async fn what_is_shared_is_nobody_elses() {
+    let world = World::embedded();
+    let gateway = world.serve(&engine(1)).await;
+    let user = |name: &str, more: &[&str]| World::client(&gateway, &world.user(name, more));
+    let (root, ada, bob) = (
+        user("root", &["--admin"]),
+        user("ada", &[]),
+        user("bob", &[]),
+    );
+    let (registry, job) = standing(&world, &ada).await;
+    let second = "mutation { createApiToken(input: { name: \"second\" }) { secret } }";
+    let second = ada.ask(second, json!({})).await;
+    let secret = second["createApiToken"]["secret"].as_str();
+    let by_second = Client::new(&gateway.address, secret);
+
+    let variables = json!({"id": job});
+    for query in [STATE, BEYOND] {
+        let mut of_bob = Subscription::start(&bob, query, variables.clone()).await;
+        assert_eq!(of_bob.refusal().await["extensions"]["code"], "BAD_REQUEST");
+    }
+    // Twice, so that the second joins what the first began; and those who may see less come after those who may see more.
+    let mut sockets = Vec::new();
+    for client in [&root, &ada, &by_second, &root, &ada, &by_second] {
+        let mut socket = Subscription::start(client, BEYOND, variables.clone()).await;
+        let first = socket.next().await.unwrap();
+        let owner = &first["job"]["requestedBy"];
+        assert_eq!(owner["name"], "ada");
+        let tokens = owner["apiTokens"].as_array().unwrap();
+        let current: Vec<_> = tokens
+            .iter()
+            .filter(|token| token["current"] == true)
+            .map(|token| token["name"] == "second")
+            .collect();
+        let expected = match client.token.as_deref() {
+            token if token == secret => vec![true],
+            token if token == ada.token.as_deref() => vec![false],
+            _ => vec![],
+        };
+        assert_eq!(current, expected);
+        sockets.push(socket);
+    }
+    for query in [STATE, BEYOND] {
+        let mut of_bob = Subscription::start(&bob, query, variables.clone()).await;
+        assert_eq!(of_bob.refusal().await["extensions"]["code"], "BAD_REQUEST");
+    }
+    registry.open();
+    for socket in &mut sockets {
+        assert_eq!(socket.rest().await.last().unwrap()["state"], "SUCCEEDED");
+    }
+    // Whoever comes after the end is told it, too.
+    let mut late = Subscription::start(&ada, STATE, variables).await;
+    assert_eq!(late.next().await.unwrap()["state"], "SUCCEEDED");
+    assert_eq!(late.next().await, None);
+}
+
+#[tokio::test]
+async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
+    let mut world = World::fleet(Server::Postgres).await;
+    let token = world.user("ada", &[]);
+    let worker = world.worker().await;
+    let gateway = world.gateway().await;
+    let ada = World::client(&gateway, &token);
+    let (registry, job) = standing(&world, &ada).await;
+
+    let redis = world.redis.as_mut().unwrap();
+    let before = redis.subscribing().await;
+    let mut watchers = Vec::new();
+    for number in 0..40 {
+        // Every other one has a selection of its own.
+        let query = match number % 2 {
+            0 => STATE.to_owned(),
+            _ => STATE.replace("state", &format!("s{number}: phase state")),
+        };
+        let mut watcher = Subscription::start(&ada, &query, json!({"id": job})).await;
+        assert_eq!(watcher.next().await.unwrap()["state"], "RUNNING");
+        watchers.push(watcher);
+    }
+    let mut changes = Subscription::start(&ada, CHANGES, json!({})).await;
+    let mut balance = Subscription::start(&ada, BALANCE, json!({})).await;
+    let total = balance.next().await.unwrap()["total"].clone();
+    let during = redis.subscribing().await;
+    assert_eq!(during, before, "subscribers cost no connection to Redis");
+
+    // The pull ends while nobody can be told.
+    redis.down();
+    registry.open();
+    ada.succeeded(&job).await;
+    redis.up().await;
+    for watcher in &mut watchers {
+        let events = watcher.rest().await;
+        assert_eq!(events.last().unwrap()["state"], "SUCCEEDED");
+        let numbers: Vec<_> = events
+            .iter()
+            .map(|event| event["sequence"].as_i64())
+            .collect();
+        assert!(
+            numbers.is_sorted() && numbers.iter().collect::<HashSet<_>>().len() == numbers.len()
+        );
+    }
+    changes
+        .next_where("the job succeeded", |change| {
+            change["id"] == job && change["state"] == "SUCCEEDED"
+        })
+        .await;
+    balance
+        .next_where("the image was charged", |balance| balance["total"] != total)
+        .await;
+    until("there are as many connections as before", async || {
+        (redis.subscribing().await == before).then_some(())
+    })
+    .await;
+    drop(worker);
+}
+
+#[tokio::test]
+async fn sockets_of_one_user_are_limited() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "2");
+    let gateway: Process = world.serve(&engine(1)).await;
+    let [ada, bob] = ["ada", "bob"].map(|name| World::client(&gateway, &world.user(name, &[])));
+    let mut sockets = Vec::new();
+    for client in [&ada, &ada, &bob] {
+        let mut socket = Subscription::start(client, BALANCE, json!({})).await;
+        assert_eq!(socket.next().await.unwrap()["total"], "1000");
+        sockets.push(socket);
+    }
+    assert_eq!(Subscription::refused(&ada).await, 4429);
+    drop(sockets.remove(0));
+    until("there is room again", async || {
+        (!Subscription::is_refused(&ada).await).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_client_of_npm_graphql_ws_watches_a_pull() {
+    let world = World::embedded();
+    let gateway = world.serve(&engine(1)).await;
+    let token = world.user("ada", &[]);
+    let ada = World::client(&gateway, &token);
+    let (registry, job) = standing(&world, &ada).await;
+    let url = format!("ws://{}/graphql", gateway.address);
+    let mut script = Script::start("graphql-ws.mjs", &[&url, &token, &job]);
+    assert_eq!(script.line().await.as_deref(), Some("watching"));
+    registry.open();
+    script.succeed().await;
+}

@@ -1,0 +1,404 @@
+//! Ten thousand subscribers of a hundred running pulls on one gateway, beside a bare axum WebSocket broadcast; late
+//! joiners; final states; and a storm of reconnecting subscribers after a restart.
+
+mod crowd;
+pub(crate) mod floor;
+mod line;
+mod pulls;
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use sea_orm::DatabaseConnection;
+use serde_json::json;
+use wharfinger_jobs::events::Events;
+
+use crate::Outcome;
+use crate::environment::{connect, count, postgres_database, variable};
+use crate::footprint::memory;
+use crate::gateway::{Client, Installation, Process};
+use crate::stats::{Sample, load, milliseconds};
+use crowd::Crowd;
+use floor::Floor;
+use line::Seat;
+use pulls::Pull;
+
+/// What a subscriber asks for: about 450 bytes for each event.
+const QUERY: &str = "subscription($id: ID!) { pullProgress(jobId: $id) { sequence state phase downloaded total bytesPerSecond \
+    remainingSeconds layers { id state downloaded total } } }";
+
+/// Users, each with an equal share of the pulls.
+const OWNERS: usize = 10;
+
+/// Changes of one pull in a second.
+const RATE: u32 = 4;
+
+/// Late joiners.
+const LATE: usize = 50;
+
+/// Time in which the storm's subscribers come back.
+const STORM: Duration = Duration::from_secs(2);
+
+struct Size {
+    pulls: usize,
+    subscribers: usize,
+    seconds: u32,
+}
+
+/// What was measured of one server.
+struct Figures {
+    p99: f64,
+    kilobytes: f64,
+}
+
+pub(crate) async fn run() -> Outcome {
+    let size = Size {
+        pulls: count("PULLS", 100),
+        subscribers: count("SUBSCRIBERS", 10_000),
+        seconds: u32::try_from(count("SECONDS", 20))?,
+    };
+    println!("load before: {}", load());
+    let floor = of_floor(&size).await?;
+    let gateway = of_gateway(&size).await?;
+    println!("load after:  {}", load());
+    let holds = |holds| if holds { "holds" } else { "DOES NOT HOLD" };
+    println!(
+        "p99 ≤ 150 ms {}, ≤ 14 kB a subscriber {}; ratio to the floor: p99 {:.2}, memory {:.2} (≤ 2 {})",
+        holds(gateway.p99 <= 150.0),
+        holds(gateway.kilobytes <= 14.0),
+        gateway.p99 / floor.p99,
+        gateway.kilobytes / floor.kilobytes,
+        holds(gateway.p99 <= 2.0 * floor.p99 && gateway.kilobytes <= 2.0 * floor.kilobytes),
+    );
+    Ok(())
+}
+
+async fn of_floor(size: &Size) -> Outcome<Figures> {
+    let mut floor = Floor::start(size.pulls).await?;
+    let crowd = Crowd::new(floor.address, size.pulls)?;
+    let pid = floor.id()?;
+    let before = memory(pid, "VmRSS")?;
+    let seats = (0..size.subscribers).map(|number| Seat {
+        topic: number % size.pulls,
+        path: format!("/{}", number % size.pulls),
+        hello: None,
+    });
+    crowd.join(seats.collect(), None).await?;
+    let text = payload();
+    let tick = async |topic: usize, sequence: u32| {
+        crowd.stats.publishing(topic, sequence);
+        let text = text.replace("#", &sequence.to_string());
+        floor.tell(topic, &text).await
+    };
+    let cores = under_load("floor  ", size, &crowd, pid, tick).await?;
+    figures("floor  ", size, &crowd, pid, before, cores)
+}
+
+/// The text of an event as the gateway sends it, with `#` for its number.
+fn payload() -> String {
+    let layer = json!({"id": "sha256:000000000000", "state": "DOWNLOADING", "downloaded": "33333433", "total": "1073741824"});
+    let progress = format!(
+        "{{\"sequence\":#,\"state\":\"RUNNING\",\"phase\":\"DOWNLOADING\",\"downloaded\":\"100000300\",\"total\":\"3221225472\",\
+         \"bytesPerSecond\":\"4000012\",\"remainingSeconds\":800,\"layers\":[{layer},{layer},{layer}]}}"
+    );
+    format!(
+        "{{\"type\":\"next\",\"id\":\"1\",\"payload\":{{\"data\":{{\"pullProgress\":{progress}}}}}}}"
+    )
+}
+
+async fn of_gateway(size: &Size) -> Outcome<Figures> {
+    let url = postgres_database().await?;
+    let mut installation = Installation::new(&variable("WHARFINGER_TEST_REDIS_URL")?)?;
+    installation
+        .fleet(&url)?
+        .set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "0");
+    let gateway = installation.serve(&["--no-worker"]).await?;
+    let database = connect(&url).await?;
+    let events = Events::redis(&variable("WHARFINGER_TEST_REDIS_URL")?, "wharfinger")?;
+    let wharf = Wharf::open(&installation, &database, size.pulls).await?;
+
+    let address = SocketAddr::from(([127, 0, 0, 1], installation.port));
+    let crowd = Crowd::new(address, size.pulls)?;
+    // What the first requests load is not the subscribers'.
+    for number in 0..wharf.users.len() {
+        crowd.late(wharf.seat(number)).await?;
+    }
+    let pid = gateway.id();
+    let before = memory(pid, "VmRSS")?;
+    let seats = (0..size.subscribers).map(|number| wharf.seat(number));
+    let began = Instant::now();
+    crowd.join(seats.collect(), None).await?;
+    println!(
+        "gateway {} subscribers are live after {:.1} s; Redis has {} connection(s) that subscribe",
+        size.subscribers,
+        began.elapsed().as_secs_f64(),
+        subscribing().await?
+    );
+    let tick = async |topic: usize, sequence: u32| {
+        crowd.stats.publishing(topic, sequence);
+        wharf.pulls[topic].progress(&events, sequence);
+        Ok(())
+    };
+    let late = async {
+        let (mut whole, mut first) = (Vec::new(), Vec::new());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for number in 0..LATE {
+            let [connected, asked] = crowd.late(wharf.seat(number)).await?;
+            whole.push(milliseconds(connected));
+            first.push(milliseconds(asked));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>([Sample::new(first), Sample::new(whole)])
+    };
+    let (cores, late) = tokio::join!(under_load("gateway", size, &crowd, pid, tick), late);
+    let (cores, [first, whole]) = (cores?, late?);
+    println!("gateway late joiner, subscribe → first event {first}");
+    println!("gateway late joiner, connect   → first event {whole}");
+    let figures = figures("gateway", size, &crowd, pid, before, cores)?;
+    end(&wharf, &database, &events, &crowd, size).await?;
+    drop(crowd);
+    storm(&installation, gateway, &database, &events, size).await?;
+    Ok(figures)
+}
+
+/// Users with running pulls.
+struct Wharf {
+    users: Vec<Client>,
+    pulls: Vec<Pull>,
+}
+
+impl Wharf {
+    async fn open(
+        installation: &Installation,
+        database: &DatabaseConnection,
+        pulls: usize,
+    ) -> Outcome<Self> {
+        let mark = uuid::Uuid::new_v4().simple().to_string();
+        let names: Vec<String> = (0..OWNERS)
+            .map(|number| format!("bench-{number}-{}", &mark[..8]))
+            .collect();
+        let users = names
+            .iter()
+            .map(|name| installation.user(name))
+            .collect::<Outcome<_>>()?;
+        let mut running = Vec::new();
+        for number in 0..pulls {
+            running.push(Pull::running(database, &names[number % OWNERS]).await?);
+        }
+        Ok(Self {
+            users,
+            pulls: running,
+        })
+    }
+
+    /// A subscriber of one of the pulls: its owner.
+    fn seat(&self, number: usize) -> Seat {
+        let topic = number % self.pulls.len();
+        let token = format!("Bearer {}", self.users[topic % OWNERS].token);
+        let init = json!({"type": "connection_init", "payload": {"authorization": token}});
+        let payload = json!({"query": QUERY, "variables": {"id": self.pulls[topic].id()}});
+        let subscribe = json!({"id": "1", "type": "subscribe", "payload": payload});
+        Seat {
+            topic,
+            path: "/graphql".to_owned(),
+            hello: Some([init.to_string(), subscribe.to_string()]),
+        }
+    }
+}
+
+/// Changes every pull a few times a second, one after the other, and returns the cores that the server kept busy.
+async fn under_load(
+    name: &str,
+    size: &Size,
+    crowd: &Crowd,
+    pid: u32,
+    mut tick: impl AsyncFnMut(usize, u32) -> Outcome,
+) -> Outcome<f64> {
+    let pulls = u32::try_from(size.pulls)?;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / (pulls * RATE));
+    let mut sequence = 1;
+    // The first second warms up.
+    let warm = RATE;
+    let (mut began, mut busy) = (Instant::now(), 0.0);
+    for round in 0..(size.seconds + 1) * RATE {
+        if round == warm {
+            crowd.stats.events.store(0, Relaxed);
+            crowd.stats.measure(true);
+            (began, busy) = (Instant::now(), processor_seconds(pid)?);
+        }
+        sequence += 1;
+        for topic in 0..size.pulls {
+            ticks.tick().await;
+            tick(topic, sequence).await?;
+        }
+    }
+    let cores = (processor_seconds(pid)? - busy) / began.elapsed().as_secs_f64();
+    let all = u64::from(size.seconds * RATE) * u64::try_from(size.subscribers)?;
+    // Whatever is on its way may arrive, and counts.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    crowd.stats.measure(false);
+    let came = crowd.stats.events.load(Relaxed);
+    println!(
+        "{name} {came} events of {all} arrived, {} out of order; {} sockets lost",
+        crowd.stats.back.load(Relaxed),
+        crowd.stats.lost.load(Relaxed)
+    );
+    Ok(cores)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts")]
+fn figures(
+    name: &str,
+    size: &Size,
+    crowd: &Crowd,
+    pid: u32,
+    before: f64,
+    cores: f64,
+) -> Outcome<Figures> {
+    let resident = memory(pid, "VmRSS")?;
+    let kilobytes = (resident - before) * 1000.0 / size.subscribers as f64;
+    let delay = |share| crowd.stats.delay(share).unwrap_or(f64::NAN);
+    println!(
+        "{name} event → client p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   most {:.1} ms",
+        delay(0.5),
+        delay(0.9),
+        delay(0.99),
+        delay(1.0)
+    );
+    println!(
+        "{name} {kilobytes:.1} kB a subscriber ({before:.1} MB without, {resident:.1} MB with them); {cores:.2} cores busy"
+    );
+    Ok(Figures {
+        p99: delay(0.99),
+        kilobytes,
+    })
+}
+
+/// Every pull succeeds, and everybody is to see it.
+async fn end(
+    wharf: &Wharf,
+    database: &DatabaseConnection,
+    events: &Events,
+    crowd: &Crowd,
+    size: &Size,
+) -> Outcome {
+    let began = Instant::now();
+    for pull in &wharf.pulls {
+        pull.succeed(database, events, 1_000_000).await?;
+    }
+    crowd
+        .until("every subscription is complete", |stats| {
+            stats.completed.load(Relaxed) + stats.lost.load(Relaxed) >= size.subscribers
+        })
+        .await?;
+    println!(
+        "gateway final state seen by {} of {}, completed {}, {:.1} s after the first of them",
+        crowd.stats.succeeded.load(Relaxed),
+        size.subscribers,
+        crowd.stats.completed.load(Relaxed),
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// The gateway is killed and started again; half of the subscribers come back within two seconds.
+async fn storm(
+    installation: &Installation,
+    gateway: Process,
+    database: &DatabaseConnection,
+    events: &Events,
+    size: &Size,
+) -> Outcome {
+    let subscribers = size.subscribers / 2;
+    let wharf = Wharf::open(installation, database, size.pulls).await?;
+    let address = SocketAddr::from(([127, 0, 0, 1], installation.port));
+    let crowd = Crowd::new(address, size.pulls)?;
+    let seats = (0..subscribers).map(|number| wharf.seat(number));
+    crowd.join(seats.collect(), Some(STORM)).await?;
+    let calm = Sample::new(queries(&wharf.users[0], Duration::from_secs(3)).await?);
+    drop(gateway);
+    let restarted = Instant::now();
+    let _gateway = installation.serve(&["--no-worker"]).await?;
+    println!(
+        "storm   ready {:.2} s after it was killed",
+        restarted.elapsed().as_secs_f64()
+    );
+    // Pulls go on meanwhile.
+    let going = async {
+        let mut sequence = 10;
+        loop {
+            sequence += 1;
+            for pull in &wharf.pulls {
+                pull.progress(events, sequence);
+                tokio::time::sleep(Duration::from_secs(1) / (RATE * 100)).await;
+            }
+        }
+    };
+    let (live, busy) = tokio::select! {
+        () = going => unreachable!("it goes on for ever"),
+        both = async { tokio::join!(crowd.storm(), queries(&wharf.users[0], Duration::from_secs(3))) } => both,
+    };
+    let (live, busy) = (live?, Sample::new(busy?));
+    println!(
+        "storm   {subscribers} come back within {} s: all live after {:.2} s (≤ 10 s {}); {} lost",
+        STORM.as_secs(),
+        live.as_secs_f64(),
+        if live <= Duration::from_secs(10) {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        },
+        crowd.stats.lost.load(Relaxed)
+    );
+    println!("storm   a query before  {calm}");
+    println!("storm   a query during  {busy}");
+    Ok(())
+}
+
+/// Asks for images again and again for a while, one request at a time.
+async fn queries(user: &Client, time: Duration) -> Outcome<Vec<f64>> {
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while began.elapsed() < time {
+        let asked = Instant::now();
+        user.ask(
+            "{ balance { available } images(first: 20) { nodes { id } } }",
+            json!({}),
+        )
+        .await?;
+        times.push(milliseconds(asked.elapsed()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(times)
+}
+
+/// How many connections to Redis subscribe to anything, this driver's own aside.
+async fn subscribing() -> Outcome<usize> {
+    let client = redis::Client::open(variable("WHARFINGER_TEST_REDIS_URL")?)?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let list: String = redis::cmd("CLIENT")
+        .arg("LIST")
+        .query_async(&mut connection)
+        .await?;
+    // Every process hears of gaps; one that watches pulls hears of them too.
+    let channels = |line: &str| -> Option<usize> {
+        line.split(' ')
+            .find_map(|word| word.strip_prefix("sub="))?
+            .parse()
+            .ok()
+    };
+    Ok(list
+        .lines()
+        .filter_map(channels)
+        .filter(|channels| *channels > 1)
+        .count())
+}
+
+/// Seconds that a process has kept a core busy.
+fn processor_seconds(pid: u32) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(str::parse::<u32>).sum::<Result<u32, _>>()?;
+    Ok(f64::from(ticks) / 100.0)
+}
