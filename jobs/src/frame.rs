@@ -15,6 +15,12 @@ pub(crate) fn beyond(sequence: i32) -> i32 {
     sequence.saturating_add(SEQUENCE_RESERVE)
 }
 
+/// Whether an event may be told when the sequence number last saved is this. One beyond what a claim sets aside would be
+/// repeated, with other content, by whoever takes the job over.
+pub(crate) fn may_be_told(saved: i32, sequence: i32) -> bool {
+    sequence < beyond(saved)
+}
+
 /// The state of a pull at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProgressFrame {
@@ -58,5 +64,21 @@ impl ProgressFrame {
     /// When this was the state.
     pub fn updated_at(&self) -> Timestamp {
         Timestamp::from_micros(self.updated_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_a_job_over_repeats_no_number_that_was_told() {
+        for saved in [0, 7, i32::MAX - 10] {
+            let told = (saved..=i32::MAX).take(5_000);
+            let highest = told.filter(|number| may_be_told(saved, *number)).max();
+            // What a claim begins to count from, after a worker that saved nothing more.
+            assert!(highest.is_none_or(|highest| highest < beyond(saved)));
+            assert!(may_be_told(saved, saved));
+        }
     }
 }

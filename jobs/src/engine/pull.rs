@@ -51,7 +51,12 @@ pub enum LayerStep {
     /// All its bytes are here.
     Downloaded,
     /// It is being unpacked.
-    Extracting,
+    Extracting {
+        /// How far: compressed bytes, or seconds, as the engine counts.
+        current: u64,
+        /// In all, if the engine says.
+        total: Option<u64>,
+    },
     /// It is on the host.
     Done,
     /// It was on the host already.
@@ -146,15 +151,14 @@ impl PullEvent {
         let status = info.status.unwrap_or_default();
         let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
         let detail = info.progress_detail.unwrap_or_default();
+        let total = bytes(detail.total).filter(|total| *total > 0);
+        let current = bytes(detail.current).unwrap_or(0);
         let step = match status.as_str() {
             "Pulling fs layer" => LayerStep::Announced,
             "Waiting" => LayerStep::Waiting,
-            "Downloading" => LayerStep::Downloading {
-                current: bytes(detail.current).unwrap_or(0),
-                total: bytes(detail.total).filter(|total| *total > 0),
-            },
+            "Downloading" => LayerStep::Downloading { current, total },
             "Verifying Checksum" | "Download complete" => LayerStep::Downloaded,
-            "Extracting" => LayerStep::Extracting,
+            "Extracting" => LayerStep::Extracting { current, total },
             "Pull complete" => LayerStep::Done,
             "Already exists" => LayerStep::Exists,
             retrying if retrying.starts_with("Retrying in ") => LayerStep::Retrying,
@@ -226,7 +230,17 @@ mod tests {
             ),
             (
                 r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Extracting),
+                layer(LayerStep::Extracting {
+                    current: 1,
+                    total: None,
+                }),
+            ),
+            (
+                r#"{"status":"Extracting","progressDetail":{"current":32,"total":90},"progress":"[=> ]","id":"a3ed95caeb02"}"#,
+                layer(LayerStep::Extracting {
+                    current: 32,
+                    total: Some(90),
+                }),
             ),
             (
                 r#"{"status":"Pull complete","progressDetail":{"hidecounts":true},"id":"a3ed95caeb02"}"#,

@@ -55,7 +55,7 @@ impl Layer {
                 }
             }
             LayerStep::Downloaded => self.fetched(LayerState::Downloaded),
-            LayerStep::Extracting => self.fetched(LayerState::Extracting),
+            LayerStep::Extracting { .. } => self.fetched(LayerState::Extracting),
             LayerStep::Done => self.fetched(LayerState::Done),
             LayerStep::Exists => self.found(),
         }

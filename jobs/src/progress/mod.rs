@@ -1,8 +1,9 @@
 //! Progress of a pull: from the manifest and the engine's events to what watchers see.
 //!
 //! A [`ProgressTracker`] takes the events and gives [`PullSnapshot`]s; a [`Coalescer`] says when the next of them may be
-//! told. Neither looks at a clock: the time is passed in.
+//! told; an [`Activity`] says when the engine last did anything. None of them looks at a clock: the time is passed in.
 
+mod activity;
 mod coalescer;
 mod layer;
 mod rate;
@@ -10,6 +11,7 @@ mod tracker;
 
 use serde::{Deserialize, Serialize};
 
+pub use activity::Activity;
 pub use coalescer::Coalescer;
 pub use tracker::{LAYERS_AT_MOST, ProgressTracker};
 

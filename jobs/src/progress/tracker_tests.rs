@@ -8,6 +8,11 @@ fn digest(letter: char) -> String {
     format!("sha256:{}", letter.to_string().repeat(64))
 }
 
+const EXTRACTING: LayerStep = LayerStep::Extracting {
+    current: 1,
+    total: None,
+};
+
 fn layer(letter: char, step: LayerStep) -> PullEvent {
     let id = letter.to_string().repeat(SHORT_ID);
     PullEvent::Layer { id, step }
@@ -58,7 +63,7 @@ fn a_pull_from_its_beginning_to_its_end() {
     assert!(!step(layer('b', LayerStep::Retrying)).0);
     assert!(!step(layer('c', LayerStep::Waiting)).0);
     assert_eq!(step(downloading('b', 0, Some(120))).1.downloaded, 80);
-    let (_, lower) = step(layer('c', LayerStep::Extracting));
+    let (_, lower) = step(layer('c', EXTRACTING));
     assert_eq!(
         (lower.phase, lower.downloaded),
         (PullPhase::Downloading, 130)
@@ -71,7 +76,7 @@ fn a_pull_from_its_beginning_to_its_end() {
         step(layer('b', LayerStep::Downloaded)).1.phase,
         PullPhase::Downloading
     );
-    let (_, extracting) = step(layer('b', LayerStep::Extracting));
+    let (_, extracting) = step(layer('b', EXTRACTING));
     assert_eq!(extracting.phase, PullPhase::Extracting);
     assert_eq!(
         (extracting.bytes_per_second, extracting.remaining_seconds),
@@ -207,7 +212,7 @@ fn any_step() -> impl Strategy<Value = LayerStep> {
         (any_size(), proptest::option::of(any_size()))
             .prop_map(|(current, total)| LayerStep::Downloading { current, total }),
         Just(LayerStep::Downloaded),
-        Just(LayerStep::Extracting),
+        Just(EXTRACTING),
         Just(LayerStep::Done),
         Just(LayerStep::Exists),
     ]

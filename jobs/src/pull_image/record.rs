@@ -1,11 +1,12 @@
 //! Before the engine is asked for anything: what it has already is recorded, and the hold becomes the expected charge.
 
-use sea_orm::{ActiveValue::Set, IntoActiveModel};
-use wharfinger_entity::{Credits, JobErrorCode, engine_image, job};
+use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel};
+use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, engine_image, job};
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{Look, look};
+use super::put_back::put_back;
 use crate::claim;
 use crate::credits::Account;
 use crate::custody;
@@ -13,6 +14,7 @@ use crate::db::in_transaction;
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
 use crate::public::Matches;
+use crate::reconcile::ReconcileError;
 use crate::registry::Manifest;
 use crate::worker::run::{JobRun, RunError};
 
@@ -24,14 +26,15 @@ const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
 
 /// Records what the engine has before it is asked for anything, and moves the hold to the expected charge: one
 /// transaction, looked at again as long as the image's row changes in between.
-/// `ahead` is a look at the engine that is under way.
+/// `ahead` is a look at the engine that is under way. Says whether the engine has the image, by its row and its own word.
 pub(super) async fn record_and_hold(
     run: &JobRun,
     manifest: &Manifest,
     ahead: Option<AbortOnDropHandle<Option<Look>>>,
-) -> Result<(), RunError> {
+) -> Result<bool, RunError> {
     let services = &run.parts.services;
     let image_id = &manifest.config_digest;
+    undo_earlier(run, image_id).await?;
     let mut looked = match ahead {
         // A look that panicked is done again.
         Some(look) => look.await.ok().flatten(),
@@ -72,12 +75,13 @@ pub(super) async fn record_and_hold(
             }
             claim::save(&tx, changed).await?;
             account.save().await?;
-            Ok(Recorded::Yes)
+            let present = seen.present && row.status == EngineImageStatus::Present;
+            Ok(Recorded::Yes { present })
         })?;
         match recorded {
-            Recorded::Yes => {
+            Recorded::Yes { present } => {
                 crate::announce::balance_changed(&services.events, run.job.user_id);
-                return Ok(());
+                return Ok(present);
             }
             Recorded::LookAgain => {}
             // The lease keeper has found out too, or is about to.
@@ -94,8 +98,28 @@ pub(super) async fn record_and_hold(
     }
 }
 
+/// An earlier attempt may have set the tag on another image than this one will: whatever becomes of this one, the tag goes
+/// back first, as after the last attempt. What it meant before the job is kept.
+async fn undo_earlier(run: &JobRun, image_id: &str) -> Result<(), RunError> {
+    let Some(earlier) = run.job.engine_image_id else {
+        return Ok(());
+    };
+    let services = &run.parts.services;
+    let earlier = engine_image::Entity::find_by_id(earlier)
+        .one(services.db.read())
+        .await?;
+    if earlier.is_none_or(|earlier| earlier.image_id == *image_id) {
+        return Ok(());
+    }
+    match put_back(services, &run.parts.engine, &run.job).await {
+        Ok(()) => Ok(()),
+        Err(ReconcileError::Service(error)) => Err(error.into()),
+        Err(ReconcileError::Engine(error)) => Err(error.into()),
+    }
+}
+
 enum Recorded {
-    Yes,
+    Yes { present: bool },
     LookAgain,
     NotOurs,
     TooExpensive { least: i64, most: i64 },

@@ -10,7 +10,7 @@ use wharfinger_entity::{ImageReference, JobErrorCode};
 use super::ahead::Ahead;
 use super::public::settle_public;
 use super::record::record_and_hold;
-use super::resolve::{Resolved, resolve};
+use super::resolve::resolve;
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
 use crate::custody;
@@ -99,14 +99,11 @@ async fn fetch(run: &Arc<JobRun>, ahead: Option<Ahead>) -> Result<Fetched, RunEr
     })?;
     let (reading, look) = ahead.map(|ahead| (ahead.manifest, ahead.look)).unzip();
     let resolved = timed("resolve", resolve(run, &reference, reading)).await?;
-    let Resolved {
-        manifest,
-        with_login,
-    } = resolved;
-    timed("record", Box::pin(record_and_hold(run, &manifest, look))).await?;
-    let transferred = transfer(run, &reference, &manifest, with_login);
+    let manifest = &resolved.manifest;
+    let present = timed("record", Box::pin(record_and_hold(run, manifest, look))).await?;
+    let transferred = Box::pin(transfer(run, &reference, &resolved, present));
     timed("transfer", transferred).await?;
-    timed("inspect", inspect(run, &reference, &manifest)).await
+    timed("inspect", inspect(run, &reference, manifest)).await
 }
 
 /// What the reference meant when the manifest was read.

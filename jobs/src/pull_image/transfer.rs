@@ -1,24 +1,30 @@
 //! The engine's pull, or that of another job for the same thing, followed to its end.
 
+use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
-use super::resolve::{login_failure, registry_failure};
+use super::resolve::{Resolved, login_failure, registry_failure};
 use super::run::pinned;
 use crate::engine::{EngineError, EngineLogin, PullName};
 use crate::error::JobFailure;
 use crate::progress::ProgressTracker;
 use crate::registry::Manifest;
 use crate::registry_credentials::login_for;
+use crate::trace;
 use crate::worker::run::{ENGINE_PAUSE, JobRun, RunError, engine_failure};
+use crate::worker::transfers::Next;
 
 /// Lets the engine pull, or joins the pull of another job, and reports what arrives.
 pub(super) async fn transfer(
     run: &JobRun,
     reference: &ImageReference,
-    manifest: &Manifest,
-    with_login: bool,
+    Resolved {
+        manifest,
+        with_login,
+    }: &Resolved,
+    present: bool,
 ) -> Result<(), RunError> {
-    let login = prepare(run, reference, with_login).await?;
+    let login = prepare(run, reference, manifest, *with_login, present).await?;
     // By digest: the tag may mean another image by now, of which nothing was recorded.
     let name = PullName::new(&reference.name(), None, Some(&manifest.digest));
     let pinned = pinned(reference, manifest);
@@ -40,31 +46,23 @@ pub(super) async fn transfer(
         }
     }
     tracing::Span::current().record("wharfinger.transfer.joined", joined);
-    let stall = run.parts.services.settings.worker.stall_timeout;
-    let mut state = transfer.state();
+    let mut following = transfer.follow();
     loop {
-        let (snapshot, ended) = {
-            let state = state.borrow_and_update();
-            (state.snapshot.clone(), state.ended.clone())
-        };
-        run.report(snapshot);
-        match ended {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => return Err(transfer_failure(&error).into()),
-            None => {}
-        }
-        let changed = tokio::time::timeout(stall, state.changed()).await;
-        match changed {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                return Err(JobFailure::retry(
-                    JobErrorCode::Internal,
-                    "the transfer ended without a result",
-                )
-                .into());
+        match following.next().await {
+            Next::State(state) => {
+                run.report(state.snapshot);
+                match state.ended {
+                    Some(Ok(())) => return Ok(()),
+                    Some(Err(error)) => return Err(transfer_failure(&error, joined).into()),
+                    None => {}
+                }
+            }
+            Next::Vanished => {
+                let message = "the transfer ended without a result";
+                return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
             }
             // Nothing comes because the engine is gone, which is nobody's fault who waits for it.
-            Err(_) if !*run.parts.engine_answers.borrow() => {
+            Next::Stalled if !*run.parts.engine_answers.borrow() => {
                 let message = "the Docker engine fell silent in the middle of the pull";
                 return Err(JobFailure::retry_free(
                     JobErrorCode::EngineUnavailable,
@@ -73,7 +71,8 @@ pub(super) async fn transfer(
                 )
                 .into());
             }
-            Err(_) => {
+            Next::Stalled => {
+                let stall = run.parts.services.settings.worker.stall_timeout;
                 let message = format!("no progress for {}", humantime::format_duration(stall));
                 return Err(JobFailure::retry(JobErrorCode::Stalled, message).into());
             }
@@ -81,33 +80,48 @@ pub(super) async fn transfer(
     }
 }
 
-/// What is looked at before the engine connects by itself: that it can only get to addresses that the rules permit, and
-/// that the login, where the registry gave the manifest to it alone, is still saved. Returns the login.
+/// What is looked at before the engine connects by itself: that it can only get to addresses that the rules permit, that
+/// the registry sends it to no other, and that the login, where the registry gave the manifest to it alone, is still saved.
+/// Returns the login. An engine that has the image fetches nothing, so it can be sent nowhere.
 async fn prepare(
     run: &JobRun,
     reference: &ImageReference,
+    manifest: &Manifest,
     with_login: bool,
+    present: bool,
 ) -> Result<Option<EngineLogin>, RunError> {
     let registry = reference.registry();
     let vetted = run.parts.registry.vet(registry).await;
     vetted.map_err(|error| registry_failure(&error))?;
-    if !with_login {
-        return Ok(None);
-    }
-    let login = login_for(&run.parts.services, run.job.user_id, registry).await;
-    let Some(login) = login.map_err(login_failure)? else {
-        let message = format!("the login for {registry} was deleted in the middle of the pull");
-        return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
+    let login = if with_login {
+        let login = login_for(&run.parts.services, run.job.user_id, registry).await;
+        let Some(login) = login.map_err(login_failure)? else {
+            let message = format!("the login for {registry} was deleted in the middle of the pull");
+            return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
+        };
+        Some(login)
+    } else {
+        None
     };
-    Ok(Some(login.for_engine(registry)))
+    if !present {
+        let client = &run.parts.registry;
+        let probed = client.probe(registry, reference.repository(), manifest, login.as_ref());
+        let probed = probed.instrument(trace::phase("probe")).await;
+        probed.map_err(|forbidden| registry_failure(&forbidden.into()))?;
+    }
+    Ok(login.map(|login| login.for_engine(registry)))
 }
 
 /// The registry had the manifest a moment ago. An engine that misses something in the middle of a pull may have had the
 /// image deleted under its hands; whether the registry has it no more, the next attempt finds out before anything else.
-fn transfer_failure(error: &EngineError) -> JobFailure {
+/// And a refusal was the login's of whoever began the transfer: who only joined has read the manifest with another.
+fn transfer_failure(error: &EngineError, joined: bool) -> JobFailure {
     match error {
         EngineError::NotFound(message) => {
             JobFailure::retry(JobErrorCode::ImageNotFound, message.clone())
+        }
+        EngineError::Denied(message) if joined => {
+            JobFailure::retry(JobErrorCode::RegistryDenied, message.clone())
         }
         error => engine_failure(error),
     }

@@ -10,11 +10,12 @@ use reqwest::dns::Resolve;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 
-use super::auth::{Challenge, Grant, Login, read_token, token_url};
+use super::auth::{Grant, Login};
+use super::authorized::Want;
 use super::cache::Bounded;
 use super::endpoint::{RegistryHost, Target};
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
-use super::manifest::{ACCEPT, Document, Manifest, PlatformManifest, read, verified_digest};
+use super::manifest::{Document, Manifest, PlatformManifest, read, urls, verified_digest};
 use super::platform::Platform;
 use super::question::Question;
 use super::rules::RegistryRules;
@@ -44,14 +45,14 @@ impl Default for Timeouts {
 /// Reads manifests from registries. Clones share connections, tokens and what is known of platforms' manifests.
 #[derive(Clone)]
 pub struct RegistryClient {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     rules: Arc<RegistryRules>,
-    timeouts: Timeouts,
-    transport: Transport,
-    authorizations: Bounded<Grant, (HeaderValue, Instant)>,
+    pub(super) timeouts: Timeouts,
+    pub(super) transport: Transport,
+    pub(super) authorizations: Bounded<Grant, (HeaderValue, Instant)>,
     /// By digest. Whoever gets here was given the index that names it, by the registry and with their own login.
     manifests: Bounded<String, Arc<PlatformManifest>>,
 }
@@ -159,8 +160,9 @@ impl Shared {
         let invalid = |reason| question.invalid(reason);
         let digest =
             verified_digest(question.reference, &first.headers, &first.body).map_err(invalid)?;
-        let (platform_digest, image) = match read(&first.headers, &first.body).map_err(invalid)? {
-            Document::Image(image) => (digest.clone(), Arc::new(image)),
+        let document = read(&first.headers, &first.body).map_err(invalid)?;
+        let (platform_digest, mut urls, image) = match document {
+            Document::Image(image) => (digest.clone(), Vec::new(), Arc::new(image)),
             Document::Index(index) => {
                 self.of_platform(question, &target, &index, platform)
                     .await?
@@ -172,6 +174,10 @@ impl Shared {
             config_digest: image.config_digest.clone(),
             layers: image.layers.clone(),
             compressed_size: image.compressed_size,
+            urls: {
+                urls.extend_from_slice(&image.urls);
+                urls
+            },
         })
     }
 
@@ -181,7 +187,7 @@ impl Shared {
         target: &Target,
         index: &ImageIndex,
         platform: &Platform,
-    ) -> Result<(String, Arc<PlatformManifest>), RegistryError> {
+    ) -> Result<(String, Vec<String>, Arc<PlatformManifest>), RegistryError> {
         let entry = platform
             .choose(index)
             .ok_or_else(|| RegistryError::NoPlatform {
@@ -190,8 +196,9 @@ impl Shared {
                 available: Platform::list(index),
             })?;
         let digest = entry.digest().to_string();
+        let urls = urls(entry);
         if let Some(known) = self.manifests.get(&digest) {
-            return Ok((digest, known));
+            return Ok((digest, urls, known));
         }
         let reply = question.accept(self.get(question, target, &digest).await)?;
         let invalid = |reason| question.invalid(reason);
@@ -200,7 +207,7 @@ impl Shared {
             Document::Image(image) => {
                 let image = Arc::new(image);
                 self.manifests.insert(digest.clone(), image.clone());
-                Ok((digest, image))
+                Ok((digest, urls, image))
             }
             Document::Index(_) => Err(invalid(InvalidAnswer::Manifest(
                 "its index leads to another index",
@@ -208,7 +215,7 @@ impl Shared {
         }
     }
 
-    /// One manifest's URL, authorized as often as needed: with what is known, and once more if that is refused.
+    /// One manifest.
     async fn get(
         &self,
         question: &Question<'_>,
@@ -216,57 +223,13 @@ impl Shared {
         reference: &str,
     ) -> Result<Reply, TransportError> {
         let url = target.manifest_url(reference).ok_or(InvalidAnswer::Name)?;
-        let grant = Grant::new(target, question.login);
-        let known = self.authorizations.get(&grant);
-        let known = known.and_then(|(header, until)| (Instant::now() < until).then_some(header));
-        let reply = self.transport.get(url.clone(), ACCEPT, known).await?;
-        if reply.status != StatusCode::UNAUTHORIZED || reply.elsewhere {
-            return Ok(reply);
-        }
-        self.authorizations.remove(&grant);
-        let (header, life) = match Challenge::find(&reply.headers) {
-            None => return Ok(reply),
-            Some(Challenge::Basic) => match question.login {
-                None => return Ok(reply),
-                Some(login) => (login.basic(), BASIC_LIFE),
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                let url = token_url(target, &realm, service.as_deref())?;
-                let login = question.login.map(Login::basic);
-                let answer = self.transport.get(url, "application/json", login).await?;
-                if !answer.status.is_success() {
-                    return Ok(as_refusal(answer));
-                }
-                read_token(&answer.body)?
-            }
-        };
-        let reply = self
-            .transport
-            .get(url, ACCEPT, Some(header.clone()))
-            .await?;
-        if reply.status.is_success() {
-            self.authorizations
-                .insert(grant, (header, Instant::now() + life));
-        }
-        Ok(reply)
+        self.authorized(target, question.login, url, Want::Document)
+            .await
     }
-}
-
-/// How long a password is sent without waiting for the challenge. It runs out at all so that a registry that has
-/// become public stops being sent passwords.
-const BASIC_LIFE: Duration = Duration::from_mins(5);
-
-/// A token service that says anything against the request (some say 400 or 404 to a bad login) denies it.
-fn as_refusal(mut answer: Reply) -> Reply {
-    let status = answer.status;
-    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
-        answer.status = StatusCode::UNAUTHORIZED;
-    }
-    answer
 }
 
 /// Plain HTTP was not what a loopback registry speaks: no HTTP came back, or Go's 400 to a request without TLS.
-fn wants_tls(reply: &Result<Reply, TransportError>) -> bool {
+pub(super) fn wants_tls(reply: &Result<Reply, TransportError>) -> bool {
     match reply {
         Ok(reply) => {
             reply.status == StatusCode::BAD_REQUEST

@@ -134,6 +134,14 @@ impl Target {
         })
     }
 
+    /// The URL of a layer or config; `None` for what is no digest.
+    pub(super) fn blob_url(&self, digest: &str) -> Option<Url> {
+        if digest.len() > 256 || Digest::try_from(digest).is_err() {
+            return None;
+        }
+        self.url("blobs", digest)
+    }
+
     /// The URL of a manifest by tag or digest; `None` for a reference that is neither.
     pub(super) fn manifest_url(&self, reference: &str) -> Option<Url> {
         let tag = reference.len() <= 128 && reference.bytes().all(is_name_byte);
@@ -141,11 +149,15 @@ impl Target {
         if reference.is_empty() || reference.starts_with('.') || !(tag || digest()) {
             return None;
         }
+        self.url("manifests", reference)
+    }
+
+    fn url(&self, kind: &str, reference: &str) -> Option<Url> {
         let scheme = if self.plain_http { "http" } else { "https" };
         let host = self.host.api_host();
         let mut url = Url::parse(&format!("{scheme}://{host}/")).ok()?;
         url.set_port(self.host.explicit_port).ok()?;
-        url.set_path(&format!("v2/{}/manifests/{reference}", self.repository));
+        url.set_path(&format!("v2/{}/{kind}/{reference}", self.repository));
         Some(url)
     }
 }

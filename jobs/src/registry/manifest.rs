@@ -1,6 +1,8 @@
 //! From the bytes that a registry sent to what an engine will pull.
 
-use oci_spec::image::{Digest, ImageIndex, ImageManifest};
+use std::iter;
+
+use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,6 +41,8 @@ pub struct Manifest {
     pub layers: Vec<Layer>,
     /// The sum of the layers' sizes, in bytes.
     pub compressed_size: u64,
+    /// Where, by its own words, an engine may fetch parts of it from, besides the registry.
+    pub urls: Vec<String>,
 }
 
 /// A layer as the registry stores it.
@@ -64,6 +68,7 @@ pub(super) struct PlatformManifest {
     pub(super) config_digest: String,
     pub(super) layers: Vec<Layer>,
     pub(super) compressed_size: u64,
+    pub(super) urls: Vec<String>,
 }
 
 /// Which members a document has, to tell its kind without trusting what it calls itself.
@@ -170,7 +175,16 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
         config_digest: manifest.config().digest().to_string(),
         layers,
         compressed_size,
+        urls: iter::once(manifest.config())
+            .chain(manifest.layers())
+            .flat_map(urls)
+            .collect(),
     })
+}
+
+/// Where else a part may be fetched from. Engines with containerd's image store ask there first.
+pub(super) fn urls(part: &Descriptor) -> Vec<String> {
+    part.urls().clone().unwrap_or_default()
 }
 
 fn is_index_type(media_type: &str) -> bool {

@@ -4,16 +4,19 @@
 //! the endpoint makes the URL; the transport follows it hop by hop, connecting only to permitted addresses; auth answers the
 //! registry's challenge with this user's login, or none; the manifest is checked against its digest, and from an
 //! index the engine's [`Platform`] picks its image. What comes out, a [`Manifest`], tells sizes and ids before a byte is
-//! pulled, and that the registry would give this user the image.
+//! pulled, and that the registry would give this user the image. The probe then asks where its parts come from, before an engine
+//! does.
 
 mod address;
 mod auth;
+mod authorized;
 mod cache;
 mod client;
 mod endpoint;
 mod error;
 mod manifest;
 mod platform;
+mod probe;
 mod question;
 mod retry_after;
 mod rules;

@@ -11,6 +11,8 @@ use crate::trace;
 pub(super) async fn send(request: RequestBuilder, url: &Url) -> Result<Response, reqwest::Error> {
     let template = if url.path().contains("/manifests/") {
         "/v2/{name}/manifests/{reference}"
+    } else if url.path().contains("/blobs/") {
+        "/v2/{name}/blobs/{digest}"
     } else {
         ""
     };

@@ -103,25 +103,37 @@ impl Transport {
 
     /// Looks a registry's name up, as whoever connects to it would, and judges every address that comes of it.
     pub(super) async fn vet(&self, registry: &RegistryHost) -> Result<(), VetError> {
-        let name = match &registry.host {
+        match &registry.host {
             // Judged with the name; `localhost` means the loopback whatever a resolver says (RFC 6761, 6.3).
-            _ if registry.is_loopback() => return Ok(()),
-            Host::Ipv4(_) | Host::Ipv6(_) => return Ok(()),
-            Host::Domain(_) => registry.api_host(),
-        };
+            _ if registry.is_loopback() => Ok(()),
+            Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
+            Host::Domain(_) => {
+                self.vet_name(&registry.host, &registry.api_host(), registry.port())
+                    .await
+            }
+        }
+    }
+
+    /// The same for a name, which the rules know as `host`.
+    pub(super) async fn vet_name(
+        &self,
+        host: &Host<String>,
+        name: &str,
+        port: u16,
+    ) -> Result<(), VetError> {
         let failed = |error: &dyn StdError| VetError::LookUp(error.to_string());
         let name = name.parse().map_err(|_| failed(&InvalidAnswer::Name))?;
         let found = self.resolver.resolve(name).await;
         for address in found.map_err(|error| failed(&*error))? {
-            let address = SocketAddr::new(address.ip(), registry.port());
+            let address = SocketAddr::new(address.ip(), port);
             self.rules
-                .permits_connection(&registry.host, address)
+                .permits_connection(host, address)
                 .map_err(VetError::NotAllowed)?;
         }
         Ok(())
     }
 
-    fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
+    pub(super) fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
         let nowhere = || InvalidAnswer::Redirect("to where no host is");
         let host = url
             .host()
@@ -168,8 +180,12 @@ pub(crate) fn ensure_crypto_provider() {
     }
 }
 
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
 fn next_hop(from: &Url, response: &Response) -> Result<Option<Url>, InvalidAnswer> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+    if !is_redirect(response.status()) {
         return Ok(None);
     }
     let location = response.headers().get(LOCATION);
@@ -185,7 +201,7 @@ fn next_hop(from: &Url, response: &Response) -> Result<Option<Url>, InvalidAnswe
     Ok(Some(next))
 }
 
-async fn read(mut response: Response, elsewhere: bool) -> Result<Reply, TransportError> {
+pub(super) async fn read(mut response: Response, elsewhere: bool) -> Result<Reply, TransportError> {
     let announced = response.content_length().unwrap_or(0);
     if announced > MAX_BODY as u64 {
         return Err(InvalidAnswer::TooLarge(MAX_BODY).into());

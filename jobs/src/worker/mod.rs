@@ -74,11 +74,11 @@ impl Worker {
                     &Uuid::new_v4().simple().to_string()[..8]
                 ),
                 host: host.to_owned(),
+                transfers: Transfers::new(services.settings.worker.stall_timeout),
                 services,
                 engine,
                 registry,
                 running: Running::default(),
-                transfers: Transfers::default(),
                 hand_back: CancellationToken::new(),
                 engine_answers: watch::Sender::new(false),
                 info: latest,

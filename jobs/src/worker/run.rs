@@ -14,7 +14,7 @@ use crate::announce;
 use crate::claim::{self, Lease, Renewal};
 use crate::engine::EngineError;
 use crate::error::{JobFailure, ServiceError, Then};
-use crate::frame::ProgressFrame;
+use crate::frame::{ProgressFrame, may_be_told};
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
 use crate::pull_image::ahead::Ahead;
@@ -28,6 +28,10 @@ use crate::{pull_image, reconcile, remove_image};
 /// How long a job waits for an engine that fell silent before it is offered again. Its worker claims nothing until the
 /// engine answers, so this only spaces the offers.
 pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How seldom an attempt saves its progress, however long the lease is: what it tells in between has to fit into the sequence
+/// numbers that a claim sets aside.
+const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// How soon it is tried again to record the end of an attempt.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
@@ -90,6 +94,8 @@ pub(crate) struct JobRun {
     /// Somebody else has it.
     lost: CancellationToken,
     sequence: AtomicI32,
+    /// The sequence number that the job's row has.
+    saved: AtomicI32,
     snapshot: Mutex<PullSnapshot>,
     ahead: Mutex<Option<Ahead>>,
 }
@@ -111,6 +117,7 @@ impl JobRun {
             cancel: CancellationToken::new(),
             lost: CancellationToken::new(),
             sequence: AtomicI32::new(job.sequence),
+            saved: AtomicI32::new(job.sequence),
             snapshot: Mutex::new(frame.snapshot),
             ahead: Mutex::new(ahead.filter(|ahead| ahead.reference == job.reference)),
             job,
@@ -148,7 +155,10 @@ impl JobRun {
 
     /// Tells whoever watches how far it is.
     pub(crate) fn tell(&self) {
-        announce::progress(&self.parts.services.events, self.job.id, &self.frame());
+        let frame = self.frame();
+        if may_be_told(self.saved.load(Ordering::SeqCst), frame.sequence) {
+            announce::progress(&self.parts.services.events, self.job.id, &frame);
+        }
     }
 
     /// Completes when the attempt has to stop before its end, with what is to be recorded.
@@ -161,20 +171,32 @@ impl JobRun {
         }
     }
 
+    /// Does something, and keeps the lease meanwhile.
+    async fn with_lease<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            () = self.keep_lease() => unreachable!("the lease is kept until the work is done"),
+        }
+    }
+
     /// Keeps the lease, until dropped.
     async fn keep_lease(&self) {
         let lease = self.parts.services.settings.worker.lease;
-        let mut ticks = tokio::time::interval(lease / 3);
+        let mut ticks = tokio::time::interval((lease / 3).min(SAVE_AT_LEAST));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = ticks.tick().await;
         loop {
             let now = ticks.tick().await;
             let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
             match claim::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
-                Ok(Renewal::Held) => renewed = now,
-                Ok(Renewal::CancelRequested) => {
+                Ok(held @ (Renewal::Held | Renewal::CancelRequested)) => {
                     renewed = now;
-                    self.cancel.cancel();
+                    if let Some(frame) = frame {
+                        self.saved.store(frame.sequence, Ordering::SeqCst);
+                    }
+                    if held == Renewal::CancelRequested {
+                        self.cancel.cancel();
+                    }
                 }
                 Ok(Renewal::Lost) => {
                     tracing::warn!("lost the lease: leaving the job to whoever has it");
@@ -215,20 +237,15 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let _registered = parts.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");
-        let outcome = {
-            let middle = async {
-                match run.job.kind {
-                    JobKind::PullImage => Box::pin(pull_image::run::run(&run)).await,
-                    JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
-                }
-            };
-            let noting = claim::note(services, &run.job);
-            let middle = async { tokio::join!(noting, middle).1 };
-            tokio::select! {
-                outcome = middle => outcome,
-                () = run.keep_lease() => unreachable!("the lease is kept until the attempt ends"),
+        let middle = async {
+            match run.job.kind {
+                JobKind::PullImage => Box::pin(pull_image::run::run(&run)).await,
+                JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
             }
         };
+        let noting = claim::note(services, &run.job);
+        let middle = async { tokio::join!(noting, middle).1 };
+        let outcome = run.with_lease(middle).await;
         Box::pin(record(&run, outcome)).await;
     }
     .instrument(span)
@@ -267,8 +284,8 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
         Outcome::Failed(failure) => failure.then == Then::Fail,
         Outcome::HandedBack | Outcome::NothingToDo => false,
     };
-    // Whoever sees that the job came to nothing finds the tag where it was.
-    if surely_final && let Err(error) = put_back_tag(run).await {
+    // Whoever sees that the job came to nothing finds the tag where it was. The engine may take its time.
+    if surely_final && let Err(error) = run.with_lease(Box::pin(put_back_tag(run))).await {
         tracing::warn!(%error, "could not put a tag back before the end of a job: trying again after it");
     }
     match end(run, outcome).await {
@@ -287,9 +304,13 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
         .await?;
     // A worker that was cut off may come too late: the job may be another host's by now.
     let ours = |job: &job::Model| job.host_id == Some(run.host_id);
-    match job.filter(|job| job.kind == JobKind::PullImage && ours(job)) {
-        Some(job) => put_back(services, engine, &job).await,
-        None => Ok(()),
+    let Some(job) = job.filter(|job| job.kind == JobKind::PullImage && ours(job)) else {
+        return Ok(());
+    };
+    tokio::select! {
+        done = put_back(services, engine, &job) => done,
+        // Whoever has the job now may have moved the tag.
+        () = run.lost.cancelled() => Ok(()),
     }
 }
 

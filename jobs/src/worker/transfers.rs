@@ -4,8 +4,8 @@
 //! is cancelled, the engine's pull is cancelled with it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
 use crate::engine::{Engine, EngineError, EngineLogin, PullEvent, PullName};
-use crate::progress::{Coalescer, ProgressTracker, PullSnapshot};
+use crate::progress::{Activity, Coalescer, ProgressTracker, PullSnapshot};
 use crate::trace::{self, TraceContext};
 
 /// Where a transfer is.
@@ -23,20 +23,37 @@ pub(crate) struct TransferState {
     pub(crate) snapshot: PullSnapshot,
     /// How it ended, once it has.
     pub(crate) ended: Option<Result<(), Arc<EngineError>>>,
+    /// When the engine last did something for it.
+    moved: Instant,
+    /// The engine has others to serve first.
+    waits_for_its_turn: bool,
 }
 
 /// A running transfer. Dropping the last one cancels the engine's pull.
 pub(crate) struct Transfer {
     state: watch::Receiver<TransferState>,
+    patience: Patience,
     /// Where the engine's pull is in the trace of the job that began it.
     place: Option<TraceContext>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Transfer {
-    /// Follows it.
-    pub(crate) fn state(&self) -> watch::Receiver<TransferState> {
-        self.state.clone()
+    /// Follows it. Who joined follows as who began it does: it stalls for all of them at the same moment.
+    pub(crate) fn follow(&self) -> Following {
+        let mut state = self.state.clone();
+        state.mark_changed();
+        Following {
+            state,
+            patience: self.patience.clone(),
+        }
+    }
+
+    /// Whether it is worth waiting for: one that has ended is on its way out, and what it brought may be gone again by
+    /// now; one that has stalled is given up by everyone who follows it.
+    fn is_running(&self) -> bool {
+        let state = self.state.borrow();
+        state.ended.is_none() && now() < self.patience.until(&state)
     }
 
     /// Where the engine's pull is in the trace of the job that began it; none where nobody records traces.
@@ -45,11 +62,83 @@ impl Transfer {
     }
 }
 
+/// A transfer as one of its jobs sees it.
+pub(crate) struct Following {
+    state: watch::Receiver<TransferState>,
+    patience: Patience,
+}
+
+/// What comes next of a transfer.
+pub(crate) enum Next {
+    /// This is how it stands.
+    State(TransferState),
+    /// The engine has done nothing for it for too long.
+    Stalled,
+    /// It is gone without having ended.
+    Vanished,
+}
+
+impl Following {
+    /// Waits for what a watcher sees, or until it stalls. The first state comes at once.
+    pub(crate) async fn next(&mut self) -> Next {
+        loop {
+            let until = self.patience.until(&self.state.borrow());
+            match tokio::time::timeout_at(until.into(), self.state.changed()).await {
+                Ok(Ok(())) => return Next::State(self.state.borrow_and_update().clone()),
+                Ok(Err(_)) => return Next::Vanished,
+                // It has moved meanwhile, in a way that no watcher sees.
+                Err(_) if now() < self.patience.until(&self.state.borrow()) => {}
+                Err(_) => return Next::Stalled,
+            }
+        }
+    }
+}
+
+/// How long a transfer is waited for.
+#[derive(Clone)]
+struct Patience {
+    stall: Duration,
+    /// When the engine last did something for any transfer.
+    engine_moved: Arc<Mutex<Instant>>,
+}
+
+impl Patience {
+    /// When a transfer stalls, if nothing happens until then. One that waits for its turn is as slow as those before it:
+    /// its time is up only when the engine does nothing for them either.
+    fn until(&self, state: &TransferState) -> Instant {
+        let quiet_since = if state.waits_for_its_turn {
+            state.moved.max(*self.engine_moved())
+        } else {
+            state.moved
+        };
+        quiet_since + self.stall
+    }
+
+    fn engine_moved(&self) -> MutexGuard<'_, Instant> {
+        self.engine_moved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The transfers that run on this worker, by reference.
-#[derive(Default)]
-pub(crate) struct Transfers(Mutex<HashMap<String, Weak<Transfer>>>);
+pub(crate) struct Transfers {
+    running: Mutex<HashMap<String, Weak<Transfer>>>,
+    patience: Patience,
+}
 
 impl Transfers {
+    /// None yet. `stall` is how long one may stand still.
+    pub(crate) fn new(stall: Duration) -> Self {
+        Self {
+            running: Mutex::default(),
+            patience: Patience {
+                stall,
+                engine_moved: Arc::new(Mutex::new(now())),
+            },
+        }
+    }
+
     /// Joins the transfer of a reference, or starts it with this login, if any, and what `tracker` knows of the layers.
     /// Says whether it joined. Whoever comes here was given the manifest by the registry, with their own login: to join a
     /// transfer that began with another's gives them nothing that they could not have fetched themselves.
@@ -61,24 +150,27 @@ impl Transfers {
         login: Option<&EngineLogin>,
         tracker: ProgressTracker,
     ) -> (Arc<Transfer>, bool) {
-        let mut transfers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transfers = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         transfers.retain(|_, transfer| transfer.strong_count() > 0);
         let running = transfers.get(reference).and_then(Weak::upgrade);
-        // One that has ended is on its way out: what it brought may be gone again by now.
-        if let Some(transfer) = running.filter(|transfer| transfer.state.borrow().ended.is_none()) {
+        if let Some(transfer) = running.filter(|transfer| transfer.is_running()) {
             return (transfer, true);
         }
         let first = TransferState {
             snapshot: tracker.snapshot(now()),
             ended: None,
+            moved: now(),
+            waits_for_its_turn: false,
         };
+        let patience = self.patience.clone();
         let (sender, state) = watch::channel(first);
         let span = engine.pull_span();
         let place = TraceContext::of(&span);
-        let following = follow(engine.pull(name, login), tracker, sender);
+        let following = follow(engine.pull(name, login), tracker, sender, patience.clone());
         let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,
+            patience,
             place,
             _task: AbortOnDropHandle::new(task),
         });
@@ -92,8 +184,10 @@ async fn follow(
     events: impl Stream<Item = Result<PullEvent, EngineError>> + Send,
     mut tracker: ProgressTracker,
     state: watch::Sender<TransferState>,
+    patience: Patience,
 ) {
     let mut events = std::pin::pin!(events);
+    let mut activity = Activity::begun(now());
     let mut coalescer = Coalescer::default();
     let mut pending = false;
     loop {
@@ -109,6 +203,15 @@ async fn follow(
         };
         match event {
             Some(Ok(event)) => {
+                if activity.note(&event, now()) {
+                    *patience.engine_moved() = activity.moved();
+                }
+                // For the followers' patience; only what a watcher sees is told.
+                state.send_if_modified(|state| {
+                    state.moved = activity.moved();
+                    state.waits_for_its_turn = activity.waits_for_its_turn();
+                    false
+                });
                 let changed = tracker.apply(&event, now());
                 if changed && due == Duration::ZERO {
                     pending = false;
@@ -140,6 +243,11 @@ async fn follow(
     }
 }
 
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+/// The runtime's clock, so that tests need not wait.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+#[path = "transfers_tests.rs"]
+mod tests;

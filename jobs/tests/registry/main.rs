@@ -4,6 +4,7 @@
 mod fake;
 mod hostile;
 mod inside;
+mod probe;
 mod real;
 mod rebinding;
 mod tokens;

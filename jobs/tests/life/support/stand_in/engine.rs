@@ -4,7 +4,7 @@ mod answers;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{Method, Uri};
@@ -22,7 +22,14 @@ pub(crate) enum PullFault {
     DiskFull,
     /// The registry's connection breaks in the middle of a layer.
     CutOff,
+    /// The registry refuses a layer.
+    Denied,
+    /// The registry's connection falls silent.
+    Silent,
 }
+
+/// How often an engine tells how far it has unpacked a layer.
+const UNPACKING: Duration = Duration::from_millis(50);
 
 /// Ends when it is dropped.
 pub(crate) struct Engine {
@@ -41,6 +48,12 @@ struct Parts {
     open: watch::Sender<bool>,
     /// Pulls that wait for it.
     waiting: watch::Sender<usize>,
+    /// While a pull waits, it unpacks; how often it has told of it.
+    unpacked: watch::Sender<Option<u64>>,
+    /// Images can be looked at while it is open.
+    seeing: watch::Sender<bool>,
+    /// Looks that wait for it.
+    looking: watch::Sender<usize>,
     events: broadcast::Sender<String>,
 }
 
@@ -52,10 +65,18 @@ impl Engine {
             registry: registry.content(),
             open: watch::Sender::new(true),
             waiting: watch::Sender::new(0),
+            unpacked: watch::Sender::new(None),
+            seeing: watch::Sender::new(true),
+            looking: watch::Sender::new(0),
             events: broadcast::Sender::new(64),
         };
-        let answer = |State(parts): State<Parts>, method: Method, uri: Uri| {
-            future::ready(answers::answer(&parts, &method, &uri))
+        let answer = async |State(parts): State<Parts>, method: Method, uri: Uri| {
+            // Of one image: the list is another matter.
+            let of_one = uri.path().split_once("/images/").map(|(_, rest)| rest);
+            if method == Method::GET && of_one.is_some_and(|rest| rest.ends_with("/json")) {
+                parts.look().await;
+            }
+            answers::answer(&parts, &method, &uri)
         };
         let (port, server) = http::serve(http::all(answer, parts.clone())).await;
         Self {
@@ -68,6 +89,43 @@ impl Engine {
     /// From now on pulls wait in the middle.
     pub(crate) fn block(&self) {
         self.parts.open.send_replace(false);
+    }
+
+    /// From now on pulls wait in the middle and unpack a layer all the while.
+    pub(crate) fn unpack(&self) {
+        self.parts.unpacked.send_replace(Some(0));
+        self.block();
+    }
+
+    /// Waits until pulls have unpacked for so long.
+    pub(crate) async fn has_unpacked_for(&self, time: Duration) {
+        let steps = u64::try_from(time.as_millis() / UNPACKING.as_millis()).unwrap();
+        let mut unpacked = self.parts.unpacked.subscribe();
+        unpacked
+            .wait_for(|told| *told >= Some(steps))
+            .await
+            .unwrap();
+    }
+
+    /// From now on nobody gets to see an image.
+    pub(crate) fn block_looks(&self) {
+        self.parts.seeing.send_replace(false);
+    }
+
+    /// Whoever waits does.
+    pub(crate) fn open_looks(&self) {
+        self.parts.seeing.send_replace(true);
+    }
+
+    /// Waits until somebody waits to see an image.
+    pub(crate) async fn looked_at(&self) {
+        let mut looking = self.parts.looking.subscribe();
+        looking.wait_for(|looks| *looks > 0).await.unwrap();
+    }
+
+    /// How many pulls it was asked for.
+    pub(crate) fn pulls(&self) -> usize {
+        lock(&self.parts.store).pulls
     }
 
     /// They go on.
@@ -84,6 +142,16 @@ impl Engine {
     /// The next so many pulls go wrong.
     pub(crate) fn fail_pulls(&self, fault: PullFault, times: usize) {
         lock(&self.parts.store).pull_faults = vec![fault; times];
+    }
+
+    /// Pulls of this image are refused by the registry.
+    pub(crate) fn refuse(&self, image: &Image) {
+        lock(&self.parts.store).refused.insert(image.id.clone());
+    }
+
+    /// Once this image is tagged, it cannot be looked at the next time.
+    pub(crate) fn hide_when_tagged(&self, image: &Image) {
+        lock(&self.parts.store).hides = Some(image.id.clone());
     }
 
     /// The next so many deletions of images by id fail.
@@ -126,6 +194,15 @@ impl Engine {
 }
 
 impl Parts {
+    async fn look(&self) {
+        let mut seeing = self.seeing.subscribe();
+        if !*seeing.borrow() {
+            self.looking.send_modify(|looks| *looks += 1);
+            // The engine lives as long as whoever could close the channel.
+            let _ = seeing.wait_for(|seeing| *seeing).await;
+        }
+    }
+
     /// Tells whoever follows the event stream.
     fn tell(&self, action: &str, id: &str) {
         let event = serde_json::json!({

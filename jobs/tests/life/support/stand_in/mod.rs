@@ -37,6 +37,11 @@ impl Image {
         }
     }
 
+    /// The digest of its layer.
+    fn layer(&self) -> String {
+        digest_of(format!("the layer of {}", self.id).as_bytes())
+    }
+
     /// Its manifest. Editions are manifests of different digests for one image id.
     fn manifest(&self, edition: u32) -> Vec<u8> {
         let manifest = json!({
@@ -48,7 +53,7 @@ impl Image {
             "layers": [{
                 "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
                 "size": self.compressed,
-                "digest": digest_of(format!("the layer of {}", self.id).as_bytes()),
+                "digest": self.layer(),
             }],
             "annotations": {"edition": edition.to_string()},
         });

@@ -5,7 +5,7 @@ use std::future;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_jobs::testing::image::digest_of;
 
@@ -29,6 +29,9 @@ pub(super) struct Content {
     tags: HashMap<String, String>,
     manifests: HashMap<String, Manifest>,
     refuse: Option<Refusal>,
+    blobs_are_at: Option<String>,
+    /// A tag that means another digest from the next read on.
+    moves: Option<(String, String)>,
 }
 
 /// What the next reads of a manifest are answered with.
@@ -62,16 +65,18 @@ impl Registry {
 
     /// Makes a tag mean an image. Returns the digest of its manifest.
     pub(crate) fn push(&self, repository: &str, tag: &str, image: &Image, edition: u32) -> String {
-        let bytes = image.manifest(edition);
-        let digest = digest_of(&bytes);
         let mut content = lock(&self.content);
-        let image = image.clone();
-        content
-            .manifests
-            .insert(digest.clone(), Manifest { bytes, image });
+        let digest = content.keep(image, edition);
         let tag = format!("{repository}:{tag}");
         content.tags.insert(tag, digest.clone());
         digest
+    }
+
+    /// Makes a tag mean an image once it has been read the next time.
+    pub(crate) fn push_after_read(&self, repository: &str, tag: &str, image: &Image) {
+        let mut content = lock(&self.content);
+        let digest = content.keep(image, 0);
+        content.moves = Some((format!("{repository}:{tag}"), digest));
     }
 
     /// The next so many reads of a manifest are answered with this status.
@@ -92,6 +97,11 @@ impl Registry {
         });
     }
 
+    /// Sends whoever asks for a layer or config there.
+    pub(crate) fn redirect_blobs(&self, to: &str) {
+        lock(&self.content).blobs_are_at = Some(to.to_owned());
+    }
+
     pub(super) fn content(&self) -> Shared<Content> {
         Shared::clone(&self.content)
     }
@@ -107,6 +117,15 @@ impl Content {
         };
         let image = self.manifests.get(&digest)?.image.clone();
         Some((digest, image))
+    }
+
+    fn keep(&mut self, image: &Image, edition: u32) -> String {
+        let bytes = image.manifest(edition);
+        let digest = digest_of(&bytes);
+        let image = image.clone();
+        self.manifests
+            .insert(digest.clone(), Manifest { bytes, image });
+        digest
     }
 
     fn refusal(&mut self) -> Option<Response> {
@@ -128,9 +147,16 @@ impl Content {
     }
 }
 
-/// `GET /v2/REPOSITORY/manifests/REFERENCE`
+/// `GET /v2/REPOSITORY/manifests/REFERENCE`; of blobs it knows at most where they are.
 fn answer(content: &mut Content, uri: &Uri) -> Response {
     let path = http::decoded(uri.path());
+    if let Some(place) = content
+        .blobs_are_at
+        .as_ref()
+        .filter(|_| path.contains("/blobs/"))
+    {
+        return Redirect::temporary(place).into_response();
+    }
     let Some((repository, reference)) = path
         .strip_prefix("/v2/")
         .and_then(|rest| rest.split_once("/manifests/"))
@@ -144,6 +170,10 @@ fn answer(content: &mut Content, uri: &Uri) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     let bytes = content.manifests[&digest].bytes.clone();
+    let tag = format!("{repository}:{reference}");
+    if let Some((tag, digest)) = content.moves.take_if(|(moving, _)| *moving == tag) {
+        content.tags.insert(tag, digest);
+    }
     let headers = [
         (header::CONTENT_TYPE.as_str(), MANIFEST_TYPE.to_owned()),
         ("docker-content-digest", digest),

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use futures::{StreamExt as _, future, stream};
+use futures::{Stream, StreamExt as _, future, stream};
 use serde_json::{Value, json};
-use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 
 use super::super::{Image, http, lock};
 use super::store::{Refused, Store};
-use super::{Parts, PullFault};
+use super::{Parts, PullFault, UNPACKING};
 
 pub(super) fn answer(parts: &Parts, method: &Method, uri: &Uri) -> Response {
     let path = http::decoded(uri.path());
@@ -47,6 +47,14 @@ fn of_image(parts: &Parts, method: &str, path: &str, query: &Query) -> Response 
     let name = path.strip_prefix("/images/").unwrap_or_default();
     let mut store = lock(&parts.store);
     match (method, name.rsplit_once('/')) {
+        ("GET", Some((name, "json")))
+            if store
+                .hidden
+                .take_if(|hidden| hidden.as_str() == name)
+                .is_some() =>
+        {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the storage is upset")
+        }
         ("GET", Some((name, "json"))) => match store.find(name) {
             Some(image) => Json(describe(&store, image)).into_response(),
             None => no_such_image(name),
@@ -54,6 +62,9 @@ fn of_image(parts: &Parts, method: &str, path: &str, query: &Query) -> Response 
         ("POST", Some((id, "tag"))) => {
             let name = format!("{}:{}", query.value("repo"), query.value("tag"));
             if store.tag(id, &name) {
+                if store.hides.as_deref() == Some(id) {
+                    store.hidden = store.hides.take();
+                }
                 StatusCode::CREATED.into_response()
             } else {
                 no_such_image(id)
@@ -105,7 +116,9 @@ fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
         let message = format!("manifest for {repository}@{reference} not found: manifest unknown");
         return refusal(StatusCode::NOT_FOUND, &message);
     };
+    lock(&parts.store).pulls += 1;
     let first = json!({"status": format!("Pulling from {path}"), "id": reference});
+    let unpacking = unpacking(&parts, &image);
     let name = format!("{repository}@{digest}");
     let last = async move {
         let mut open = parts.open.subscribe();
@@ -115,8 +128,18 @@ fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
             // The engine lives as long as whoever could close the channel.
             let _ = open.wait_for(|open| *open).await;
         }
+        let fault = {
+            let mut store = lock(&parts.store);
+            let refused = store.refused.contains(&image.id);
+            store
+                .pull_faults
+                .pop()
+                .or(refused.then_some(PullFault::Denied))
+        };
+        if fault == Some(PullFault::Silent) {
+            future::pending::<()>().await;
+        }
         let mut store = lock(&parts.store);
-        let fault = store.pull_faults.pop();
         if fault.is_none() {
             store.bring(&image);
             store.tag(&image.id, &name);
@@ -127,15 +150,40 @@ fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
             Some(fault) => {
                 let message = match fault {
                     PullFault::DiskFull => "write /var/lib/docker/tmp/x: no space left on device",
-                    PullFault::CutOff => "unexpected EOF",
+                    PullFault::CutOff | PullFault::Silent => "unexpected EOF",
+                    PullFault::Denied => "denied: requested access to the resource is denied",
                 };
                 json!({"errorDetail": {"message": message}, "error": message})
             }
         };
         format!("{words}\r\n")
     };
-    let lines = stream::once(future::ready(format!("{first}\r\n"))).chain(stream::once(last));
+    let lines = stream::once(future::ready(format!("{first}\r\n")))
+        .chain(unpacking)
+        .chain(stream::once(last));
     Body::from_stream(lines.map(Ok::<_, Infallible>)).into_response()
+}
+
+/// What an engine tells while it unpacks the layer of an image, if it is to.
+fn unpacking(parts: &Parts, image: &Image) -> impl Stream<Item = String> + Send + use<> {
+    let (open, unpacked) = (parts.open.subscribe(), parts.unpacked.clone());
+    let id = image.layer()[7..19].to_owned();
+    let ticks = IntervalStream::new(tokio::time::interval(UNPACKING));
+    ticks
+        .take_while(move |_| future::ready(unpacked.borrow().is_some() && !*open.borrow()))
+        .enumerate()
+        .map({
+            let unpacked = parts.unpacked.clone();
+            move |(step, _)| {
+                let told = step as u64 + 1;
+                unpacked.send_modify(|most| *most = (*most).max(Some(told)));
+                let event = json!({
+                    "status": "Extracting", "id": id,
+                    "progressDetail": {"current": told, "total": 1_000_000},
+                });
+                format!("{event}\r\n")
+            }
+        })
 }
 
 /// The stream of events, until whoever follows hangs up.

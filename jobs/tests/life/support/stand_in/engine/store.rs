@@ -14,6 +14,13 @@ pub(super) struct Store {
     /// Image ids that a stopped container uses.
     pub(super) containers: BTreeSet<String>,
     pub(super) pull_faults: Vec<PullFault>,
+    pub(super) pulls: usize,
+    /// Images whose pulls fail.
+    pub(super) refused: BTreeSet<String>,
+    /// An image that is to be hidden when it is tagged.
+    pub(super) hides: Option<String>,
+    /// An image that is not shown the next time.
+    pub(super) hidden: Option<String>,
     pub(super) delete_faults: usize,
 }
 
