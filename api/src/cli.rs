@@ -113,6 +113,9 @@ struct WorkerArgs {
         help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
     )]
     host_name: Option<String>,
+    /// Leave the database as it is: `wharfinger migrate` brings it up to date
+    #[arg(long)]
+    no_migrate: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,9 +185,9 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
             telemetry.stop().await;
             served
         }
-        Command::Worker(_) => {
+        Command::Worker(args) => {
             let telemetry = telemetry::start(&config, Role::Worker)?;
-            let worked = serve::work(config, true).await;
+            let worked = serve::work(config, !args.no_migrate).await;
             telemetry.stop().await;
             worked
         }

@@ -359,10 +359,40 @@ fn a_bad_value_is_named_with_its_source_and_what_would_be_right() {
             "\"*\" is not exact origins such as https://console.example",
         ),
         (
+            "WHARFINGER_REGISTRIES__DENY",
+            "ghcr.io,a.*.example",
+            "registries.deny",
+            "\"a.*.example\" is not a host[:port] pattern",
+        ),
+        (
+            "WHARFINGER_REGISTRIES__ALLOW",
+            "ghcr.io:99999",
+            "registries.allow",
+            "\"ghcr.io:99999\" is not a host[:port] pattern",
+        ),
+        (
             "DOCKER_HOST",
             "/run/docker.sock",
             "docker_host",
             "\"/run/docker.sock\" is not a URL that begins with unix:",
+        ),
+        (
+            "DOCKER_HOST",
+            "npipe:////./pipe/docker_engine",
+            "docker_host",
+            "\"npipe:////./pipe/docker_engine\" is not a URL",
+        ),
+        (
+            "DOCKER_HOST",
+            "tcp://docker/path",
+            "docker_host",
+            "\"tcp://docker/path\" is not a URL",
+        ),
+        (
+            "WHARFINGER_LOG",
+            "info,wharfinger=loud",
+            "log",
+            "\"info,wharfinger=loud\" is not directives such as info",
         ),
     ] {
         let text = said(with_environment(&[(variable, value)]));

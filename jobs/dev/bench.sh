@@ -66,7 +66,7 @@ trap 'rm -rf "$WHARFINGER_BENCH_DIR"' EXIT
 case $bench in
   latency | throughput)
     cp jobs/benches/bullmq/* "$WHARFINGER_BENCH_DIR"
-    if have npm && (cd "$WHARFINGER_BENCH_DIR" && npm install --omit=optional --ignore-scripts --no-audit --no-fund >npm.log 2>&1); then
+    if "$here/packages.sh" npm && (cd "$WHARFINGER_BENCH_DIR" && npm install --omit=optional --ignore-scripts --no-audit --no-fund >npm.log 2>&1); then
       export WHARFINGER_BENCH_BULLMQ=$WHARFINGER_BENCH_DIR
     fi
     ;;

@@ -17,6 +17,7 @@ package_of() {
     redis-server | redis-cli) echo "redis-server redis-tools: the queue and live events of a fleet" ;;
     postgres | initdb | pg_isready) echo "postgresql: a fleet's database" ;;
     mariadbd | mariadb-install-db | mariadb-admin) echo "mariadb-server mariadb-client: a fleet's database" ;;
+    npm) echo "npm: to install what is compared with" ;;
     docker) echo "docker.io: to compare with docker pull" ;;
     dockerd | containerd) echo "docker.io: a private Docker engine" ;;
     chromium) echo "chromium: to see the playground as a browser does" ;;

@@ -116,7 +116,7 @@ ready_registry() { curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://127
 prepare_engine() {
   # A socket's path has at most 107 bytes, and containerd appends to it.
   if [ ${#1} -gt 70 ]; then
-    echo "$1 is too long a path for the engine's sockets"
+    echo "$1 is too long a path for the engine's sockets: set WHARFINGER_DATA_DIR (or TMPDIR, for tests) to a shorter one"
     return 1
   fi
   mkdir -p "$1/data" "$1/exec"

@@ -9,6 +9,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/servers.sh
 . "$here/servers.sh"
 
+# The demo is the embedded shape on its defaults, whatever the caller's shell is set up for.
+for name in $(compgen -e); do
+  case $name in
+    WHARFINGER_DATA_DIR) ;;
+    WHARFINGER_* | DATABASE_URL | REDIS_URL | OTEL_*) unset "$name" ;;
+    *) ;;
+  esac
+done
 WHARFINGER_DATA_DIR=$(realpath -m "${WHARFINGER_DATA_DIR:-$root_dir/.wharfinger}")
 export WHARFINGER_DATA_DIR
 up=$WHARFINGER_DATA_DIR/up

@@ -375,6 +375,29 @@ async fn redis_is_left_clean() {
     assert_eq!(keys, ::redis::Value::Array(vec![]));
 }
 
+/// Nobody asks for it.
+#[tokio::test]
+async fn redis_is_cleaned_while_a_worker_runs() {
+    let (url, prefix) = (redis_url(), prefix());
+    let queue = redis_at(&url, &prefix);
+    let mut worker = Worker::open(&queue, "w", 4);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(push(&queue).await);
+    }
+    worker.next_n(20).await;
+    until_let_go(&queue, &ids).await;
+    let url = &url;
+    for of_messages in ["data", "done", "meta:*"] {
+        let pattern = format!("{prefix}*:{of_messages}");
+        until("the queue is cleaned", || async {
+            command(url, &["KEYS", &pattern]).await == ::redis::Value::Array(vec![])
+        })
+        .await;
+    }
+    worker.end().await;
+}
+
 #[tokio::test]
 async fn redis_flushed_loses_messages_but_not_workers() {
     let server = PrivateRedis::start().await;

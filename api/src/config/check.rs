@@ -1,9 +1,12 @@
 //! What the type of a value cannot say.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, slice, time::Duration};
 
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
 use url::Url;
+use wharfinger_jobs::engine::Engine;
+use wharfinger_jobs::registry::RegistryRules;
 use wharfinger_jobs::settings::Secret;
 use wharfinger_jobs::sweep_images::SweepSchedule;
 
@@ -17,7 +20,6 @@ const MINUTE: Duration = Duration::from_mins(1);
 const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
 const COLLECTORS: &[&str] = &["http", "https"];
-const ENGINES: &[&str] = &["unix", "tcp", "http", "npipe"];
 
 /// Refuses values that can be read but cannot work.
 pub(super) fn check(config: &Config, layers: &Layers) -> Result<(), ConfigError> {
@@ -41,7 +43,18 @@ impl Check<'_> {
         self.url("redis_url", redis, REDIS)?;
         let collector = config.traces.endpoint.as_ref().map(Secret::expose);
         self.url("traces.endpoint", collector, COLLECTORS)?;
-        self.url("docker_host", config.docker_host.as_deref(), ENGINES)
+        self.engine(config.docker_host.as_deref())
+    }
+
+    /// In the words of whoever connects to it.
+    fn engine(&self, docker_host: Option<&str>) -> Result<(), ConfigError> {
+        self.require(
+            Engine::connect(docker_host).is_ok(),
+            "docker_host",
+            format!("{:?}", docker_host.unwrap_or_default()),
+            "a URL that begins with unix:, tcp:, http: and has no path after a host, such as \
+             unix:///var/run/docker.sock or tcp://127.0.0.1:2375",
+        )
     }
 
     fn logins(&self, config: &Config) -> Result<(), ConfigError> {
@@ -122,6 +135,12 @@ impl Check<'_> {
             format!("{:?}", strange.as_deref().unwrap_or_default()),
             "exact origins such as https://console.example or http://localhost:3000",
         )?;
+        self.require(
+            EnvFilter::try_new(&config.log).is_ok(),
+            "log",
+            format!("{:?}", config.log),
+            "directives such as info or info,wharfinger_jobs=debug",
+        )?;
         let Some(schedule) = &config.sweep.schedule else {
             return Ok(());
         };
@@ -144,8 +163,9 @@ impl Check<'_> {
     }
 
     fn patterns(&self, key: &str, patterns: &[String]) -> Result<(), ConfigError> {
-        let strange = |letter: char| letter.is_whitespace() || letter == '/' || letter == '@';
-        let bad = patterns.iter().find(|pattern| pattern.contains(strange));
+        let unreadable =
+            |pattern: &&String| RegistryRules::parse(slice::from_ref(pattern), &[]).is_err();
+        let bad = patterns.iter().find(unreadable);
         self.require(
             bad.is_none(),
             key,

@@ -85,6 +85,20 @@ fn a_bad_setting_stops_the_start_with_one_line_that_names_it() {
     }
 }
 
+/// Nothing brings this database up to date, so the worker says what it misses, and ends.
+#[test]
+fn a_worker_leaves_the_database_as_it_is_where_asked() {
+    let mut world = World::embedded();
+    // Nobody listens there, and the worker does not come so far.
+    world.set("REDIS_URL", "redis://127.0.0.1:1");
+    for _ in 0..2 {
+        let output = world.run(&["worker", "--no-migrate"]);
+        assert!(!output.status.success());
+        let error = text(&output.stderr);
+        assert!(error.contains("no such table"), "{error}");
+    }
+}
+
 /// Runs a client's command against a gateway.
 fn client(world: &World, gateway: &Process, token: &str, arguments: &[&str]) -> Output {
     let mut command: Command = world.command(arguments);

@@ -59,14 +59,11 @@ async fn what_the_caller_can_mend_is_a_user_error() {
             "{unknown}"
         );
     }
+    has_only(&client, 0).await;
     let poor = World::client(&gateway, &poor);
     let payload = poor.try_pull(json!({"reference": reference})).await;
     assert_eq!(refusal(&payload).0, "INSUFFICIENT_CREDITS");
-    let jobs = poor.ask("{ jobs { totalCount } }", json!({})).await;
-    assert_eq!(
-        jobs["jobs"]["totalCount"], 0,
-        "what was refused left nothing"
-    );
+    has_only(&poor, 0).await;
 
     let keyed = |reference: &str| json!({"reference": reference, "idempotencyKey": "k"});
     let first = client.try_pull(keyed(&reference)).await;
@@ -78,6 +75,16 @@ async fn what_the_caller_can_mend_is_a_user_error() {
         ("IDEMPOTENCY_CONFLICT", &at("idempotencyKey"))
     );
     client.succeeded(&id(&first["job"])).await;
+    has_only(&client, 1).await;
+}
+
+/// What was refused left nothing: so many jobs there are, and none of them holds anything.
+async fn has_only(client: &Client, jobs: usize) {
+    let query = "{ jobs { totalCount } balance { held } images { totalCount } }";
+    let all = client.ask(query, json!({})).await;
+    assert_eq!(all["jobs"]["totalCount"], jobs, "{all}");
+    assert_eq!(all["images"]["totalCount"], jobs, "{all}");
+    assert_eq!(all["balance"]["held"], "0", "{all}");
 }
 
 async fn id_of_viewer(client: &Client) -> String {

@@ -1,6 +1,9 @@
 //! Any text through every parser of the crate; the property tests run the same body on stable Rust.
 #![no_main]
 
+#[path = "../../tests/values/grammar.rs"]
+mod grammar;
+
 #[path = "../../tests/values/fuzz_body.rs"]
 mod fuzz_body;
 

@@ -1,11 +1,20 @@
 //! What must hold for any text whatever. The fuzzer (`entity/fuzz`) and the property tests both run it.
 
-use wharfinger_entity::{Credits, Digest, ImageReference};
+use wharfinger_entity::{Credits, Digest, DigestError, ImageReference, ReferenceError};
+
+use crate::grammar;
 
 /// No parser panics, what one accepts it prints and reads back as the same, and no refusal repeats much of its input.
+/// A reference is accepted only if it is one by Docker's grammar, and refused only if it is none, or for a reason that the
+/// grammar does not know.
 pub(crate) fn check(text: &str) {
     match ImageReference::parse(text) {
         Ok(reference) => {
+            assert!(grammar::reference().is_match(text), "{text:?} was accepted");
+            assert!(
+                grammar::reference().is_match(&reference.to_string()),
+                "{reference}"
+            );
             assert_eq!(
                 ImageReference::parse(&reference.to_string()).as_ref(),
                 Ok(&reference)
@@ -16,7 +25,15 @@ pub(crate) fn check(text: &str) {
             );
             assert!(reference.tag().is_some() || reference.digest().is_some());
         }
-        Err(error) => check_message(&error.to_string()),
+        Err(error) => {
+            if grammar::reference().is_match(text) {
+                assert!(
+                    is_refused_beyond_the_grammar(text, &error),
+                    "{text:?}: {error:?}"
+                );
+            }
+            check_message(&error.to_string());
+        }
     }
     match Digest::parse(text) {
         Ok(digest) => assert_eq!(digest.to_string(), text),
@@ -25,6 +42,23 @@ pub(crate) fn check(text: &str) {
     match text.parse::<Credits>() {
         Ok(credits) => assert_eq!(credits.to_string().parse(), Ok(credits)),
         Err(error) => check_message(&error.to_string()),
+    }
+}
+
+/// What Docker refuses, or this parser, of the texts that the grammar has: see the messages of the errors.
+fn is_refused_beyond_the_grammar(text: &str, error: &ReferenceError) -> bool {
+    match error {
+        ReferenceError::TooLong { .. }
+        | ReferenceError::Identifier { .. }
+        | ReferenceError::RepositoryTooLong { .. }
+        | ReferenceError::Digest(
+            DigestError::Algorithm { .. }
+            | DigestError::Length { .. }
+            | DigestError::UpperCase { .. },
+        ) => true,
+        // `[abc]/name`: a host by the grammar; Docker takes it for the first part of a path, which it cannot be.
+        ReferenceError::NoRepository { .. } => text.starts_with('['),
+        _ => false,
     }
 }
 
