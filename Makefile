@@ -1,6 +1,6 @@
 # Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint bench-live
+.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint bench-live bench-reads
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,3 +56,6 @@ bench-footprint: ## Measure idle memory and the time until ready
 
 bench-live: ## Measure ten thousand subscribers of a hundred pulls, beside a bare WebSocket broadcast
 	@jobs/dev/bench.sh live
+
+bench-reads: ## Measure lists and balances beside bare SQL handlers and a GraphQL server on Node
+	@jobs/dev/bench.sh reads

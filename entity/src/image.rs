@@ -29,6 +29,8 @@ pub struct Model {
     pub state: ImageState,
     /// What the holder was charged for it.
     pub charge: Credits,
+    /// The size of the engine's image, in unpacked bytes: kept here too, so that an index gives the order.
+    pub size: i64,
     /// When it was pulled.
     pub pulled_at: Timestamp,
     /// When it was let go or lost.

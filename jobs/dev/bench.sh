@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# bench.sh latency|pull|throughput|footprint|live
+# bench.sh latency|pull|throughput|footprint|live|reads
 #
 # Measures the release binary with servers of its own beside it. PostgreSQL keeps its defaults here: every commit is
-# synced to disk, as where it matters. BullMQ is installed from npm into a temporary directory where it is compared with;
-# without npm its lines say SKIPPED. jobs/benches/README.md says what the lines mean.
+# synced to disk, as where it matters. BullMQ or mercurius is installed from npm into a temporary directory where it is
+# compared with; without npm its lines say SKIPPED. jobs/benches/README.md says what the lines mean.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/common.sh
@@ -16,8 +16,8 @@ case $bench in
   pull) servers="engine:engine1 registry:registry" ;;
   throughput) servers="redis:redis postgres:postgres" ;;
   footprint) servers="engine:engine1 registry:registry" ;;
-  live) servers="redis:redis postgres:postgres" ;;
-  *) die "usage: bench.sh latency|pull|throughput|footprint|live" ;;
+  live | reads) servers="redis:redis postgres:postgres" ;;
+  *) die "usage: bench.sh latency|pull|throughput|footprint|live|reads" ;;
 esac
 
 # The second time, with the servers beside it.
@@ -44,9 +44,9 @@ fi
 say "building wharfinger (release; minutes the first time) and the driver"
 cargo build --release --locked -p wharfinger
 WHARFINGER_BENCH_PROGRAM=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
-# The driver as the tests are built where it is not what is measured; `live` compares with a server inside of it.
+# The driver as the tests are built where it is not what is measured; `live` and `reads` compare with a server inside of it.
 profile=dev
-[ "$bench" != live ] || profile=release
+case $bench in live | reads) profile=release ;; *) ;; esac
 WHARFINGER_BENCH_DRIVER=$(cargo build --profile "$profile" --locked -p wharfinger-jobs --bench drive --message-format=json |
   sed -n 's/.*"name":"drive".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 [ -x "$WHARFINGER_BENCH_DRIVER" ] || die "the driver was not built"
@@ -63,11 +63,21 @@ fi
 WHARFINGER_BENCH_DIR=$(mktemp -d "${TMPDIR:-/tmp}/wharfinger-bench.XXXXXX")
 export WHARFINGER_BENCH_DIR
 trap 'rm -rf "$WHARFINGER_BENCH_DIR"' EXIT
+# Installs a peer from npm, as its lock file says.
+from_npm() {
+  cp "jobs/benches/$1"/* "$WHARFINGER_BENCH_DIR"
+  "$here/packages.sh" npm && (cd "$WHARFINGER_BENCH_DIR" && npm ci --omit=optional --ignore-scripts --no-audit --no-fund >npm.log 2>&1)
+}
 case $bench in
   latency | throughput)
-    cp jobs/benches/bullmq/* "$WHARFINGER_BENCH_DIR"
-    if "$here/packages.sh" npm && (cd "$WHARFINGER_BENCH_DIR" && npm install --omit=optional --ignore-scripts --no-audit --no-fund >npm.log 2>&1); then
+    if from_npm bullmq; then
       export WHARFINGER_BENCH_BULLMQ=$WHARFINGER_BENCH_DIR
+    fi
+    ;;
+  reads)
+    "$here/packages.sh" wrk
+    if from_npm mercurius; then
+      export WHARFINGER_BENCH_MERCURIUS=$WHARFINGER_BENCH_DIR
     fi
     ;;
   pull) "$here/packages.sh" docker ;;

@@ -24,6 +24,7 @@ package_of() {
     promtool) echo "prometheus: to check the alert rules" ;;
     node) echo "nodejs: to run clients from npm against the endpoint" ;;
     npm) echo "npm: to install these clients" ;;
+    wrk) echo "wrk: to ask a server as often as it answers" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
     *) return 1 ;;
   esac

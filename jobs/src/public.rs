@@ -170,6 +170,7 @@ pub(crate) async fn publish(
         visibility: Set(ImageVisibility::Public),
         state: Set(ImageState::Held),
         charge: Set(Credits::ZERO),
+        size: Set(row.size),
         pulled_at: Set(publication.pulled_at),
         released_at: Set(None),
         live: Set(Some(1)),

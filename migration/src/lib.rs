@@ -17,6 +17,7 @@ mod m20261124_000006_sign_in;
 mod m20261124_000007_fleet;
 mod m20261124_000008_reference_order;
 mod m20261124_000009_administration;
+mod m20261125_000010_list_orders;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000007_fleet::Migration),
             Box::new(m20261124_000008_reference_order::Migration),
             Box::new(m20261124_000009_administration::Migration),
+            Box::new(m20261125_000010_list_orders::Migration),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! What resolvers find in their context: the services, who is calling, and the loaders of the request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_graphql::dataloader::DataLoader;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wharfinger_entity::{Role, api_token, user};
 use wharfinger_jobs::accounts::PasswordError;
 use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::db::timed_out;
+use wharfinger_jobs::db::{Db, timed_out};
 use wharfinger_jobs::error::{self, ServiceError, UserError};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::ListError;
@@ -53,9 +53,12 @@ pub(crate) struct Browser {
 /// How long no resolver may have asked for anything before what was asked for is read.
 const QUIET: Duration = Duration::from_millis(1);
 
-/// Loaders for one request, which answer only what its caller may see.
+/// Loaders for one request, which answer only what its caller may see. Made when the first is asked for: a page of a list
+/// brings most of what is asked for with it.
 pub(crate) struct Loaders {
-    loader: DataLoader<Loader>,
+    db: Db,
+    viewer: Viewer,
+    loader: OnceLock<DataLoader<Loader>>,
     /// Grows with everything that resolvers ask for.
     asked: Arc<AtomicUsize>,
 }
@@ -63,8 +66,20 @@ pub(crate) struct Loaders {
 impl Loaders {
     /// Loaders for one caller.
     pub(crate) fn new(services: &Services, caller: &Caller) -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
+        Self {
+            db: services.db.clone(),
+            viewer: Viewer::from(&caller.user),
+            loader: OnceLock::new(),
+            asked: Arc::default(),
+        }
+    }
+
+    fn loader(&self) -> &DataLoader<Loader> {
+        self.loader.get_or_init(|| self.make())
+    }
+
+    fn make(&self) -> DataLoader<Loader> {
+        let count = Arc::clone(&self.asked);
         // A fixed delay would read a long list in as many statements as resolving it takes delays: wait until the
         // resolvers of a level have all asked.
         let spawn = move |read: BoxFuture<'static, ()>| {
@@ -82,11 +97,8 @@ impl Loaders {
                 read.await;
             })
         };
-        let loader = Loader::new(services.db.clone(), Viewer::from(&caller.user));
-        Self {
-            loader: DataLoader::new(loader, spawn).delay(Duration::ZERO),
-            asked,
-        }
+        let loader = Loader::new(self.db.clone(), self.viewer);
+        DataLoader::new(loader, spawn).delay(Duration::ZERO)
     }
 }
 
@@ -99,7 +111,7 @@ pub(crate) fn services<'c>(ctx: &Context<'c>) -> &'c Services {
 pub(crate) fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c DataLoader<Loader>, Error> {
     let loaders: &Loaders = ctx.data_opt().ok_or_else(unauthenticated)?;
     loaders.asked.fetch_add(1, Ordering::Relaxed);
-    Ok(&loaders.loader)
+    Ok(loaders.loader())
 }
 
 /// Who is calling; an error if nobody is signed in.

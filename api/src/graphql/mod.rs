@@ -26,10 +26,11 @@ mod scalars;
 mod subscription;
 mod types;
 
-use async_graphql::Schema as GraphQlSchema;
+use async_graphql::{Schema as GraphQlSchema, ValidationMode};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::watch::Watches;
 
+use crate::http::ValidateOnce;
 pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
@@ -43,19 +44,26 @@ use subscription::Subscription;
 pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 
 /// The schema over these services, within their limits.
-pub(crate) fn schema(services: Services) -> Limited<Schema> {
+pub(crate) fn schema(services: Services) -> Limited<ValidateOnce<Schema>> {
     let limits = services.settings.limits.clone();
     let gateway = Gateway {
         services,
         watches: Watches::default(),
     };
-    let open = builder().data(gateway.clone());
     // Whether a name is suggested is decided for a whole schema.
-    let closed = builder()
-        .data(gateway)
-        .disable_introspection()
-        .disable_suggestions();
-    Limited::new(open.finish(), closed.finish(), &sdl(), limits)
+    let executor = |open: bool| {
+        let schema = |mode| {
+            let builder = builder().validation_mode(mode).data(gateway.clone());
+            if open {
+                builder.finish()
+            } else {
+                let closed = builder.disable_introspection().disable_suggestions();
+                closed.finish()
+            }
+        };
+        ValidateOnce::new(schema(ValidationMode::Strict), schema(ValidationMode::Fast))
+    };
+    Limited::new(executor(true), executor(false), &sdl(), limits)
 }
 
 /// The schema in GraphQL's own language.

@@ -95,10 +95,12 @@ async fn execute<E: Executor, G: Gate>(
     let mut request = async_graphql::Request::from(parameters);
     request.data = data;
     tokens::check(&request.query, transport.settings.max_tokens)?;
+    let document = transport
+        .documents
+        .parse(&mut request)
+        .map_err(Rejection::Document)?;
     if by_get {
-        let name = request.operation_name.clone();
-        let document = request.parsed_query().map_err(Rejection::Document)?;
-        match operation_type(document, name.as_deref()) {
+        match operation_type(document.tree(), request.operation_name.as_deref()) {
             Some(OperationType::Query) | None => {}
             Some(other) => return Err(Rejection::NotAQuery(other)),
         }

@@ -229,6 +229,8 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             let refusal = refusal.into_response();
             return self.say(respond(&id, &refusal.into())).await;
         }
+        // What cannot be parsed is answered by the executor.
+        let _ = self.transport.documents.parse(&mut request);
         let transport = Arc::clone(self.transport);
         let session = Arc::clone(&self.session);
         let span = spans::socket_operation(&mut request, self.place.as_ref());

@@ -3,10 +3,11 @@
 //! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries) or
 //! `graphql_ws` (`graphql-transport-ws`). Both ask the [`Gate`] who is calling before they execute anything; it is
 //! the only part that knows about users and tokens. What many connections subscribe to alike runs once (`sharing`) and
-//! is encoded once (`payload`). `playground` serves `GraphiQL`, `headers` protects pages.
+//! is encoded once (`payload`). `documents` parses what clients ask for, and keeps it. `playground` serves `GraphiQL`, `headers` protects pages.
 
 mod accept;
 mod cors;
+mod documents;
 mod error;
 mod gate;
 mod graphql_http;
@@ -40,6 +41,7 @@ use tracing::{Instrument as _, Span};
 
 pub use self::{
     cors::AllowedOrigins,
+    documents::ValidateOnce,
     error::{ErrorCode, Refusal},
     gate::{Gate, Session, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
@@ -87,6 +89,7 @@ impl Default for TransportSettings {
 struct Transport<E, G> {
     executor: E,
     gate: G,
+    documents: documents::Documents,
     settings: TransportSettings,
     shutdown: CancellationToken,
     /// Subscriptions that several connections have in common.
@@ -132,6 +135,7 @@ pub fn router<E: Executor, G: Gate>(
     let transport = Arc::new(Transport {
         executor,
         gate,
+        documents: documents::Documents::default(),
         settings,
         shutdown,
         executions: Executions::default(),

@@ -58,6 +58,11 @@ impl Installation {
         Ok(installation)
     }
 
+    /// The path of a file that goes with it.
+    pub(crate) fn data_file(&self, name: &str) -> std::path::PathBuf {
+        self.data_dir.path().join(name)
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -86,7 +91,7 @@ impl Installation {
 
     /// Starts a process that goes on until it is dropped.
     pub(crate) fn start(&self, words: &[&str]) -> Outcome<Process> {
-        Ok(Process(self.command(words).spawn()?))
+        Ok(Process::new(self.command(words).spawn()?))
     }
 
     /// Starts a gateway and waits until it is ready.
@@ -97,12 +102,18 @@ impl Installation {
         Ok(process)
     }
 
-    /// Makes a user, and returns a client with their token.
+    /// Makes an administrator, and returns a client with their token.
     pub(crate) fn user(&self, name: &str) -> Outcome<Client> {
-        let made = self
-            .command(&["user", "create", name, "--admin"])
-            .stderr(Stdio::inherit())
-            .output()?;
+        self.create(&["user", "create", name, "--admin"])
+    }
+
+    /// Makes a user who is none.
+    pub(crate) fn plain_user(&self, name: &str) -> Outcome<Client> {
+        self.create(&["user", "create", name])
+    }
+
+    fn create(&self, words: &[&str]) -> Outcome<Client> {
+        let made = self.command(words).stderr(Stdio::inherit()).output()?;
         if !made.status.success() {
             return Err(format!("user create failed: {}", made.status).into());
         }
@@ -125,6 +136,10 @@ impl Installation {
 pub(crate) struct Process(Child);
 
 impl Process {
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

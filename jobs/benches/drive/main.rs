@@ -10,6 +10,7 @@ mod latency;
 mod live;
 mod one_row;
 mod pull;
+mod reads;
 mod stand_in;
 mod stats;
 mod tap;
@@ -35,10 +36,13 @@ fn main() -> Outcome {
                 let topics = std::env::args().nth(2).ok_or("how many topics?")?;
                 live::floor::serve(topics.parse()?).await
             }
+            Some("reads") => reads::run().await,
+            // What it starts to compare with.
+            Some("bare") => reads::bare::serve().await,
             // `cargo test --all-targets` and `cargo bench` without a name: these need servers.
             _ => {
                 println!(
-                    "use make bench-latency, bench-pull, bench-throughput, bench-footprint or bench-live"
+                    "use make bench-latency, bench-pull, bench-throughput, bench-footprint, bench-live or bench-reads"
                 );
                 Ok(())
             }

@@ -29,6 +29,8 @@ pub use sessions::{OpenSession, Sessions};
 pub use sign_in::{SignedIn, sign_in, sign_out};
 pub(crate) use throttle::forget_old_delays;
 pub(crate) use tokens::forget_expired_sign_ins;
+#[cfg(feature = "testing")]
+pub use tokens::statement;
 pub use tokens::{Authenticated, authenticate, create_api_token, create_token, revoke_api_token};
 pub use update_user::{UpdateUser, update_user};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rand::RngCore as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
-    ExprTrait, ModelTrait as _, PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
+    EntityTrait, ModelTrait as _, PaginatorTrait, QueryFilter, Statement,
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +18,7 @@ use crate::audit::{self, Actor, Subject};
 use crate::credits::Account;
 use crate::db::{Db, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::queries::sql::{Columns, Sql, columns};
 use crate::services::Services;
 
 /// What every token begins with, so that secret scanners can know it.
@@ -64,21 +65,49 @@ pub(super) async fn authenticate_all(
         return Ok(HashMap::new());
     };
     listed.resize(listed.len().next_power_of_two(), last);
-    let found = api_token::Entity::find()
-        .find_also_related(user::Entity)
-        .filter(api_token::Column::SecretHash.is_in(listed))
-        .filter(not_expired(now))
-        .all(db.read())
-        .await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|(token, user)| {
-            let user = user.filter(|user| user.status == UserStatus::Active)?;
-            let secret = hashes.remove(&token.secret_hash)?;
-            Some((secret.to_owned(), Authenticated { user, token }))
-        })
-        .collect())
+    let rows = db.read().query_all_raw(by_hashes(db.backend(), listed));
+    let mut good = HashMap::new();
+    for row in rows.await? {
+        let mut columns = Columns::of(&row);
+        let found = Authenticated {
+            token: token(&mut columns)?,
+            user: user(&mut columns)?,
+        };
+        let expired = found.token.expires_at.is_some_and(|end| end <= now);
+        if !expired
+            && found.user.status == UserStatus::Active
+            && let Some(secret) = hashes.remove(&found.token.secret_hash)
+        {
+            good.insert(secret.to_owned(), found);
+        }
+    }
+    Ok(good)
 }
+
+/// The statement by which [`authenticate`] finds a token and whose it is. For those who compare with it.
+#[cfg(feature = "testing")]
+pub fn statement(backend: DbBackend, secret: &str) -> Statement {
+    by_hashes(backend, vec![hash(secret)])
+}
+
+fn by_hashes(backend: DbBackend, hashes: Vec<String>) -> Statement {
+    let mut sql = Sql::new(backend);
+    sql.push("SELECT ")
+        .list("t.", TOKEN)
+        .push(", ")
+        .list("u.", USER);
+    sql.push(" FROM api_tokens AS t JOIN users AS u ON u.id = t.user_id WHERE t.secret_hash IN ");
+    sql.bind_all(hashes);
+    sql.statement()
+}
+
+columns!(TOKEN, token -> api_token::Model {
+    id, user_id, name, secret_hash, created_at, last_used_at, expires_at, sign_in
+});
+
+columns!(USER, user -> user::Model {
+    id, name, name_key, role, status, password_hash, total, held, ledger_entries, accepted_jobs, created_at
+});
 
 /// Makes an API token for scripts. Returns its secret, which is stored nowhere, beside it.
 pub async fn create_api_token(
@@ -220,12 +249,6 @@ pub(crate) async fn forget_expired_sign_ins(db: &Db, now: Timestamp) -> Result<(
         .exec(db.write())
         .await
         .map(drop)
-}
-
-fn not_expired(now: Timestamp) -> sea_orm::sea_query::SimpleExpr {
-    api_token::Column::ExpiresAt
-        .is_null()
-        .or(api_token::Column::ExpiresAt.gt(now))
 }
 
 fn check_name(name: &str) -> Result<&str, UserError> {

@@ -1,6 +1,9 @@
 //! Settling a pull: image, charge, hold and state in one transaction.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, IntoActiveModel};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, QueryFilter,
+};
 use uuid::Uuid;
 use wharfinger_entity::{
     Credits, EngineImageStatus, ImageState, ImageVisibility, JobState, engine_image, image, job,
@@ -216,6 +219,7 @@ async fn hold(
         visibility: Set(ImageVisibility::Private),
         state: Set(ImageState::Held),
         charge: Set(charge),
+        size: Set(row.size),
         pulled_at: Set(account.now()),
         released_at: Set(None),
         live: Set(Some(1)),
@@ -230,6 +234,10 @@ async fn describe(
     image: &EngineImage,
 ) -> Result<engine_image::Model, ServiceError> {
     let size = i64::try_from(image.size).map_err(|_| LedgerError::Overflow)?;
+    // It was 0 before the engine told, and nobody held it.
+    if row.size != 0 && row.size != size {
+        resize(tx, row.id, size).await?;
+    }
     let (version, absent) = (row.version, row.status == EngineImageStatus::Absent);
     let mut row = row.into_active_model();
     row.status = Set(EngineImageStatus::Present);
@@ -245,6 +253,23 @@ async fn describe(
     row.platform = Set(image.platform.clone());
     row.exposed_ports = Set(serde_json::json!(image.exposed_ports));
     Ok(row.update(tx).await?)
+}
+
+/// Holdings keep the size of their image, for lists by size.
+async fn resize(
+    tx: &DatabaseTransaction,
+    engine_image_id: Uuid,
+    size: i64,
+) -> Result<(), ServiceError> {
+    image::Entity::update_many()
+        .set(image::ActiveModel {
+            size: Set(size),
+            ..Default::default()
+        })
+        .filter(image::Column::EngineImageId.eq(engine_image_id))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// A new manifest digest with the same image id is only noted.

@@ -1,23 +1,50 @@
 //! Images as users see them.
 
-use sea_orm::sea_query::{Expr, Func, SimpleExpr};
+mod rows;
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::{Expr, Func, LikeExpr, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, SelectTwo,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    Statement,
 };
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, engine_image, image};
+use wharfinger_entity::{ImageState, ImageVisibility, host, image};
 
 use super::Viewer;
-use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::page::{Keys, ListError, Page, PageArgs, PageError, PageRequest, Position};
 use crate::db::Db;
 
-/// A holding with what the engine says of the image.
+/// A holding, with as much of what it refers to as was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {
     /// The holding.
     pub image: image::Model,
-    /// The image on the engine.
-    pub engine: engine_image::Model,
+    /// What the engine says of the image; none if it was not asked for.
+    pub engine: Option<OnEngine>,
+    /// Where it is; none if it was not asked for.
+    pub host: Option<Arc<host::Model>>,
+}
+
+/// What the engine says of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnEngine {
+    /// The engine's image id, `sha256:…`.
+    pub image_id: String,
+    /// As `linux/amd64`.
+    pub platform: String,
+    /// As the image declares them: an array of strings such as `6379/tcp`.
+    pub exposed_ports: serde_json::Value,
+}
+
+/// What is read beside the holdings, in the same statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct With {
+    /// What the engine says of each.
+    pub engine: bool,
+    /// The host of each.
+    pub host: bool,
 }
 
 /// Which images.
@@ -50,31 +77,30 @@ pub enum ImageOrder {
 }
 
 impl ImageOrder {
-    fn ordering(self) -> Ordering {
-        let column = |column: image::Column| Expr::col((image::Entity, column));
-        let size = || Expr::col((engine_image::Entity, engine_image::Column::Size));
-        let (by, descending) = match self {
-            Self::PulledAtDesc => (By::Number(column(image::Column::PulledAt)), true),
-            Self::PulledAtAsc => (By::Number(column(image::Column::PulledAt)), false),
-            Self::SizeDesc => (By::Number(size()), true),
-            Self::SizeAsc => (By::Number(size()), false),
-            Self::ReferenceAsc => (By::Text(column(image::Column::Reference)), false),
+    fn keys(self) -> Keys {
+        let (column, text, descending) = match self {
+            Self::PulledAtDesc => ("pulled_at", false, true),
+            Self::PulledAtAsc => ("pulled_at", false, false),
+            Self::SizeDesc => ("size", false, true),
+            Self::SizeAsc => ("size", false, false),
+            Self::ReferenceAsc => ("reference", true, false),
         };
-        Ordering {
-            by,
-            id: column(image::Column::Id),
+        Keys {
+            column,
+            within: &["holder", "state"],
+            text,
             descending,
         }
     }
 
     fn position(self, view: &ImageView) -> Position {
-        let id = view.image.id;
+        let image = &view.image;
         match self {
             Self::PulledAtDesc | Self::PulledAtAsc => {
-                Position::number(view.image.pulled_at.micros(), id)
+                Position::number(image.pulled_at.micros(), image.id)
             }
-            Self::SizeDesc | Self::SizeAsc => Position::number(view.engine.size, id),
-            Self::ReferenceAsc => Position::text(view.image.reference.clone(), id),
+            Self::SizeDesc | Self::SizeAsc => Position::number(image.size, image.id),
+            Self::ReferenceAsc => Position::text(image.reference.clone(), image.id),
         }
     }
 }
@@ -87,18 +113,54 @@ pub async fn list(
     filter: &ImageFilter,
     order: ImageOrder,
     page: &PageArgs,
+    with: With,
 ) -> Result<Page<ImageView>, ListError> {
     let request = page.check()?;
-    let query = request.restrict(
-        with_engine().filter(matching(viewer, user_id, filter)),
-        &order.ordering(),
-    )?;
-    let rows = query.all(db.read()).await?;
-    Ok(
-        request.cut(rows.into_iter().filter_map(view).collect(), |view| {
-            order.position(view)
-        }),
+    let Some(statement) = page_of(db.backend(), viewer, user_id, filter, order, &request, with)?
+    else {
+        return Ok(request.cut(Vec::new(), |view| order.position(view)));
+    };
+    let views = rows::read(db, statement, with).await?;
+    Ok(request.cut(views, |view| order.position(view)))
+}
+
+/// The statement that [`list`] runs for a page; none where nothing can match. For those who compare with it, and for
+/// tests of its plan.
+#[cfg(feature = "testing")]
+pub fn statement(
+    backend: DbBackend,
+    user_id: Uuid,
+    order: ImageOrder,
+    page: &PageArgs,
+    with: With,
+) -> Result<Option<Statement>, PageError> {
+    let filter = ImageFilter::default();
+    let viewer = Viewer::user(user_id);
+    page_of(
+        backend,
+        viewer,
+        user_id,
+        &filter,
+        order,
+        &page.check()?,
+        with,
     )
+}
+
+fn page_of(
+    backend: DbBackend,
+    viewer: Viewer,
+    user_id: Uuid,
+    filter: &ImageFilter,
+    order: ImageOrder,
+    request: &PageRequest,
+    with: With,
+) -> Result<Option<Statement>, PageError> {
+    let mut holdings = Vec::new();
+    for holder in holders(viewer, user_id, filter) {
+        holdings.extend(states(filter).into_iter().map(|state| (holder, state)));
+    }
+    rows::page(backend, &holdings, filter, order.keys(), request, with)
 }
 
 /// How many there are of them in all.
@@ -116,44 +178,43 @@ pub async fn count(
 
 /// Those of these images that the viewer may see: their own, public ones, or, for an administrator, any.
 pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageView>, DbErr> {
-    Ok(with_engine()
-        .filter(image::Column::Id.is_in(ids.iter().copied()))
-        .filter(visible(viewer))
-        .all(db.read())
-        .await?
-        .into_iter()
-        .filter_map(view)
-        .collect())
+    let with = With {
+        engine: true,
+        host: false,
+    };
+    let statement = rows::by_ids(db.backend(), viewer.owner(), ids, with);
+    rows::read(db, statement, with).await
 }
 
-fn with_engine() -> SelectTwo<image::Entity, engine_image::Entity> {
-    image::Entity::find().find_also_related(engine_image::Entity)
-}
-
-fn view((image, engine): (image::Model, Option<engine_image::Model>)) -> Option<ImageView> {
-    engine.map(|engine| ImageView { image, engine })
-}
-
-/// The images that the viewer may see. Public ones have nobody for a holder.
-fn visible(viewer: Viewer) -> Condition {
-    let owner = viewer.owner();
-    let holders = owner.map(|owner| image::Column::Holder.is_in([owner, Uuid::nil()]));
-    Condition::all().add_option(holders)
-}
-
-fn matching(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Condition {
-    let states = filter
-        .states
-        .clone()
-        .unwrap_or_else(|| vec![ImageState::Held]);
-    let holders = match filter.visibility {
+/// Who may be the holder of what is listed, as far as the viewer may see it. Public images have nobody for a holder.
+fn holders(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Vec<Uuid> {
+    let mut holders = match filter.visibility {
         None => vec![user_id, Uuid::nil()],
         Some(ImageVisibility::Private) => vec![user_id],
         Some(ImageVisibility::Public) => vec![Uuid::nil()],
     };
-    let mut matching = visible(viewer)
-        .add(image::Column::Holder.is_in(holders))
-        .add(image::Column::State.is_in(states));
+    if let Some(owner) = viewer.owner() {
+        holders.retain(|holder| *holder == owner || holder.is_nil());
+    }
+    holders
+}
+
+/// The states of what is listed, each of them once.
+fn states(filter: &ImageFilter) -> Vec<ImageState> {
+    let Some(asked) = &filter.states else {
+        return vec![ImageState::Held];
+    };
+    let every = [ImageState::Held, ImageState::Released, ImageState::Lost];
+    every
+        .into_iter()
+        .filter(|state| asked.contains(state))
+        .collect()
+}
+
+fn matching(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Condition {
+    let mut matching = Condition::all()
+        .add(image::Column::Holder.is_in(holders(viewer, user_id, filter)))
+        .add(image::Column::State.is_in(states(filter)));
     if let Some(host_id) = filter.host_id {
         matching = matching.add(image::Column::HostId.eq(host_id));
     }
@@ -171,8 +232,16 @@ const LONGEST_PART: usize = 4096;
 
 /// Whether text contains `part`, whatever the case, with no character of `part` meaning anything but itself.
 pub(super) fn contains(text: SimpleExpr, part: &str) -> SimpleExpr {
+    match pattern(part) {
+        Some(pattern) => Expr::expr(Func::lower(text)).like(LikeExpr::new(pattern).escape('!')),
+        None => Expr::val(1).eq(0),
+    }
+}
+
+/// The pattern of `LIKE … ESCAPE '!'` for text in lower case that contains `part`; none where no text does.
+fn pattern(part: &str) -> Option<String> {
     if part.len() > LONGEST_PART {
-        return Expr::val(1).eq(0);
+        return None;
     }
     let mut pattern = String::from("%");
     for character in part.to_lowercase().chars() {
@@ -182,5 +251,5 @@ pub(super) fn contains(text: SimpleExpr, part: &str) -> SimpleExpr {
         pattern.push(character);
     }
     pattern.push('%');
-    Expr::expr(Func::lower(text)).like(sea_orm::sea_query::LikeExpr::new(pattern).escape('!'))
+    Some(pattern)
 }

@@ -1,9 +1,9 @@
 //! Jobs and their attempts as users see them.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Order};
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
 };
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Timestamp, job, job_attempt};
@@ -41,10 +41,8 @@ pub async fn list(
         id: Expr::col((job::Entity, job::Column::Id)),
         descending: true,
     };
-    let query = request.restrict(
-        job::Entity::find().filter(matching(viewer, filter)),
-        &ordering,
-    )?;
+    let query = owned(db.backend(), viewer, filter, request.order(&ordering));
+    let query = request.restrict(query, &ordering)?;
     Ok(request.cut(query.all(db.read()).await?, |job| Position::id(job.id)))
 }
 
@@ -109,14 +107,45 @@ pub async fn attempts(
         .await
 }
 
+/// The jobs of a page, as a range of an index that ends with the id.
+fn owned(
+    backend: DbBackend,
+    viewer: Viewer,
+    filter: &JobFilter,
+    order: Order,
+) -> Select<job::Entity> {
+    let (jobs, user_id) = (job::Entity::find(), job::Column::UserId);
+    let owners = owners(viewer, filter);
+    // MariaDB begins at a cursor where it is given bounds, and not where it is given an equality: see `Sql::within`.
+    if backend != DbBackend::MySql || owners.is_empty() {
+        return jobs.filter(matching(viewer, filter));
+    }
+    let mut jobs = jobs.filter(like(filter)).order_by(user_id, order);
+    for owner in owners {
+        jobs = jobs.filter(user_id.gte(owner)).filter(user_id.lte(owner));
+    }
+    jobs
+}
+
 fn matching(viewer: Viewer, filter: &JobFilter) -> Condition {
-    let mut matching = Condition::all();
-    if let Some(owner) = viewer.owner() {
+    let mut matching = like(filter);
+    for owner in owners(viewer, filter) {
         matching = matching.add(job::Column::UserId.eq(owner));
     }
-    if let Some(user_id) = filter.user_id {
-        matching = matching.add(job::Column::UserId.eq(user_id));
-    }
+    matching
+}
+
+/// Who must be the owner of what is listed.
+fn owners(viewer: Viewer, filter: &JobFilter) -> Vec<Uuid> {
+    [viewer.owner(), filter.user_id]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// All of a filter but the owner.
+fn like(filter: &JobFilter) -> Condition {
+    let mut matching = Condition::all();
     if let Some(states) = &filter.states {
         matching = matching.add(job::Column::State.is_in(states.iter().copied()));
     }

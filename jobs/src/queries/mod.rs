@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod page;
 pub mod queues;
 pub mod registry_credentials;
+pub(crate) mod sql;
 pub mod tokens;
 pub mod users;
 

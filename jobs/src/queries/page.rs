@@ -1,11 +1,15 @@
 //! Pages of a list, by keys (Relay's cursor connections).
 
+mod written;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sea_orm::sea_query::{Expr, Order, SimpleExpr, Value};
 use sea_orm::{Condition, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub(super) use written::Keys;
 
 /// Items of a page when nothing is asked for.
 pub const DEFAULT_SIZE: i32 = 20;
@@ -76,7 +80,10 @@ impl Position {
     }
 
     /// As it is handed out.
-    #[expect(clippy::missing_panics_doc, reason = "it does not")]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a tuple of plain values always encodes"
+    )]
     pub fn cursor(&self) -> String {
         let json = serde_json::to_vec(self).expect("a tuple of plain values always encodes");
         BASE64_URL_SAFE_NO_PAD.encode(json)
@@ -178,17 +185,22 @@ impl PageRequest {
         if let Some(before) = &self.before {
             query = query.filter(ordering.beyond("before", before, !ordering.descending)?);
         }
-        let order = if ordering.descending == self.backward {
-            Order::Asc
-        } else {
-            Order::Desc
-        };
+        let order = self.order(ordering);
         if let By::Number(key) | By::Text(key) = &ordering.by {
             query = query.order_by(key.clone(), order.clone());
         }
         Ok(query
             .order_by(ordering.id.clone(), order)
             .limit(self.size + 1))
+    }
+
+    /// Which way the keys go.
+    pub(crate) fn order(&self, ordering: &Ordering) -> Order {
+        if ordering.descending == self.backward {
+            Order::Asc
+        } else {
+            Order::Desc
+        }
     }
 
     /// Cuts the answer to the page and puts it in the list's order.

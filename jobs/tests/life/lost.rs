@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharfinger_entity::{Credits, ImageState, JobState};
 use wharfinger_jobs::queries::Viewer;
-use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder};
+use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::testing::image::layer;
 
@@ -226,14 +226,12 @@ async fn history_is_listed_by_filter(shape: Shape) {
             ..ImageFilter::default()
         };
         let (db, page) = (&fleet.services.db, PageArgs::default());
-        let list = images::list(
-            db,
+        let (viewer, order, with) = (
             Viewer::user(user),
-            user,
-            &filter,
             ImageOrder::ReferenceAsc,
-            &page,
+            With::default(),
         );
+        let list = images::list(db, viewer, user, &filter, order, &page, with);
         let items = list.await.unwrap().items.into_iter();
         items.map(|(_, view)| view.image.reference).collect()
     };

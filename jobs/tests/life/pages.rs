@@ -13,7 +13,7 @@ use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::hosts;
 use wharfinger_jobs::queries::Viewer;
-use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder};
+use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;
 
 use crate::support::database::TestDatabase;
@@ -26,6 +26,12 @@ on_every_shape!(
 
 /// Runs of the property on each database.
 const CASES: u32 = 32;
+
+/// Everything that can be read beside the images.
+const ALL: With = With {
+    engine: true,
+    host: true,
+};
 
 /// Sizes of the engine's images: two are the same.
 const SIZES: [i64; 4] = [10, 20, 20, 30];
@@ -218,6 +224,7 @@ impl Stage {
             },
             state: new.state,
             charge: Credits::ZERO,
+            size: engine_image.size,
             pulled_at: Timestamp::from_micros(new.pulled_at),
             released_at: None,
             live: held.then_some(1),
@@ -327,7 +334,7 @@ impl Stage {
             };
             let user = self.holders[0];
             let viewer = Viewer::user(user);
-            let read = images::list(&self.db, viewer, user, &filter, walk.order, &page);
+            let read = images::list(&self.db, viewer, user, &filter, walk.order, &page, ALL);
             let read = read.await.unwrap();
 
             let whole = self.list(walk);
@@ -351,6 +358,13 @@ impl Stage {
             let ids: Vec<Uuid> = read.items.iter().map(|(_, view)| view.image.id).collect();
             let expected_ids: Vec<Uuid> = expected.iter().map(|place| place.2).collect();
             prop_assert_eq!(ids, expected_ids);
+            for (_, view) in &read.items {
+                let own = |row: &&engine_image::Model| row.id == view.image.engine_image_id;
+                let own = self.engine_images.iter().find(own).unwrap();
+                let engine = view.engine.as_ref().unwrap();
+                prop_assert_eq!(&engine.image_id, &own.image_id);
+                prop_assert_eq!(view.host.as_ref().unwrap().id, own.host_id);
+            }
             let flags = if walk.backward {
                 (more, cursor.is_some())
             } else {
@@ -430,6 +444,7 @@ async fn a_search_means_nothing_but_itself(shape: Shape) {
             &filter,
             ImageOrder::ReferenceAsc,
             &page,
+            With::default(),
         );
         let found: Vec<String> = list
             .await

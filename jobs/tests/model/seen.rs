@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, ImageVisibility, JobErrorCode, JobKind, JobState};
-use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder, ImageView};
+use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder, ImageView, With};
 use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
@@ -170,9 +170,13 @@ async fn list(
         admin: false,
     };
     let order = ImageOrder::default();
-    let images = queries::images::list(db, viewer, id, filter, order, &page).await;
+    let with = With {
+        engine: true,
+        host: false,
+    };
+    let images = queries::images::list(db, viewer, id, filter, order, &page, with).await;
     let mut held = Vec::new();
-    for (_, ImageView { image, engine }) in images.unwrap().items {
+    for (_, ImageView { image, engine, .. }) in images.unwrap().items {
         let (host, tag) = (
             world.host_of(image.host_id),
             world.tag_of(&image.reference).unwrap(),
@@ -183,7 +187,7 @@ async fn list(
         let (meant, edition) = world.editions[&image.digest.unwrap()];
         assert_eq!(
             Some(meant),
-            number_of(&engine.image_id),
+            number_of(&engine.unwrap().image_id),
             "digest and image id"
         );
         held.push(Held {

@@ -13,7 +13,7 @@ use crate::graphql::loaders::{
     ApiTokenId, AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, RegistryCredentialId, UserId,
 };
 use crate::graphql::types::{
-    ApiToken, AuditEntry, Balance, Host, HostConnection, Image, ImageConnection, ImageFilter, Job,
+    ApiToken, AuditEntry, Balance, HostConnection, Image, ImageConnection, ImageFilter, Job,
     JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, images, jobs,
 };
 use crate::http::ErrorCode;
@@ -202,7 +202,7 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         Kind::Host => loaders
             .load_one(HostId(id))
             .await
-            .map(|host| host.map(|host| Node::Host(Host(host)))),
+            .map(|host| host.map(|host| Node::Host(host.into()))),
         Kind::LedgerEntry => loaders
             .load_one(LedgerEntryId(id))
             .await

@@ -4,6 +4,7 @@ use async_graphql::{ID, InputObject, Object};
 use wharfinger_entity::audit_entry;
 use wharfinger_jobs::queries::audit;
 
+use super::rows::Row;
 use crate::graphql::enums::AuditAction;
 use crate::graphql::ids::{self, Kind};
 use crate::graphql::scalars::DateTime;
@@ -16,6 +17,10 @@ impl From<audit_entry::Model> for AuditEntry {
     fn from(entry: audit_entry::Model) -> Self {
         Self(entry)
     }
+}
+
+impl Row for AuditEntry {
+    const WAITING: &'static [&'static str] = &[];
 }
 
 /// An administrative act. Append-only; it outlives what it is about, so what is gone is named and not linked.

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use wharfinger_jobs::db::DbErr;
 use wharfinger_jobs::queries::page::Page;
 
+use super::rows::{Items, One, Row};
 use super::{AuditEntry, Host, Image, Job, LedgerEntry, User};
 use crate::graphql::context::database;
 
@@ -34,12 +35,27 @@ macro_rules! connection {
         }
 
         #[doc = concat!($item, " in a list, with its place there.")]
-        #[derive(SimpleObject, Clone)]
         pub(crate) struct $edge {
-            /// Its place in the list, for `after` and `before`.
             cursor: String,
-            #[doc = concat!($item, ".")]
             node: $node,
+        }
+
+        impl Row for $edge {
+            const WAITING: &'static [&'static str] = &[];
+        }
+
+        #[doc = concat!($item, " in a list, with its place there.")]
+        #[Object]
+        impl $edge {
+            /// Its place in the list, for `after` and `before`.
+            async fn cursor(&self) -> &str {
+                &self.cursor
+            }
+
+            #[doc = concat!($item, ".")]
+            async fn node(&self) -> One<&$node> {
+                One(&self.node)
+            }
         }
 
         impl $connection {
@@ -74,13 +90,13 @@ macro_rules! connection {
         #[Object]
         impl $connection {
             /// The items of the page with their cursors.
-            async fn edges(&self) -> &[$edge] {
-                &self.edges
+            async fn edges(&self) -> Items<'_, $edge> {
+                Items(self.edges.iter().collect())
             }
 
             /// The items of the page.
-            async fn nodes(&self) -> Vec<$node> {
-                self.edges.iter().map(|edge| edge.node.clone()).collect()
+            async fn nodes(&self) -> Items<'_, $node> {
+                Items(self.edges.iter().map(|edge| &edge.node).collect())
             }
 
             /// Where the page lies in the list.

@@ -1,9 +1,12 @@
 //! A Docker host.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use wharfinger_entity::host;
 use wharfinger_jobs::hosts::is_online;
 
+use super::rows::Row;
 use crate::graphql::context::{loaders, services};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{HostLoad, LoadOf};
@@ -11,10 +14,16 @@ use crate::graphql::scalars::{ByteSize, DateTime};
 
 /// A Docker host of the fleet.
 #[derive(Clone)]
-pub(crate) struct Host(pub(crate) host::Model);
+pub(crate) struct Host(Arc<host::Model>);
 
 impl From<host::Model> for Host {
     fn from(host: host::Model) -> Self {
+        Self(Arc::new(host))
+    }
+}
+
+impl From<Arc<host::Model>> for Host {
+    fn from(host: Arc<host::Model>) -> Self {
         Self(host)
     }
 }
@@ -26,6 +35,10 @@ pub(crate) struct HostLabel {
     name: String,
     /// What it says.
     value: String,
+}
+
+impl Row for Host {
+    const WAITING: &'static [&'static str] = &["runningJobs", "queuedJobs"];
 }
 
 /// A Docker host of the fleet.

@@ -1,14 +1,18 @@
 //! An image as somebody holds it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use wharfinger_entity::{Credits as Amount, ImageReference};
-use wharfinger_jobs::queries::images::{self, ImageView};
+use wharfinger_jobs::queries::images::{self, ImageView, OnEngine, With};
 
 use super::Host;
+use super::rows::{One, Row};
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::{ImageState, ImageVisibility};
 use crate::graphql::ids::Kind;
-use crate::graphql::loaders::HostId;
+use crate::graphql::loaders::{HostId, ImageId};
 use crate::graphql::scalars::{ByteSize, Credits, DateTime};
 
 /// An image on a host, as one user holds it, or as everyone may use it when it is public.
@@ -26,6 +30,38 @@ impl Image {
     fn parts(&self) -> Result<ImageReference> {
         ImageReference::parse(&self.0.image.reference).map_err(|error| internal(&error))
     }
+
+    /// What the engine says of it: read with the list where the list knew that it would be asked for ([`Self::asked_for`]).
+    async fn on_engine(&self, ctx: &Context<'_>) -> Result<Cow<'_, OnEngine>> {
+        if let Some(engine) = &self.0.engine {
+            return Ok(Cow::Borrowed(engine));
+        }
+        let image = loaders(ctx)?
+            .load_one(ImageId(self.0.image.id))
+            .await
+            .map_err(|error| internal(&*error))?;
+        let engine = image.and_then(|image| image.engine);
+        engine
+            .map(Cow::Owned)
+            .ok_or_else(|| internal(&Missing("image")))
+    }
+
+    /// What a query asks for of the images of the list that is being resolved, to be read in the list's own statement.
+    pub(super) fn asked_for(ctx: &Context<'_>) -> With {
+        let list = ctx.look_ahead();
+        let places = [list.field("nodes"), list.field("edges").field("node")];
+        let asked = |field| places.iter().any(|place| place.field(field).exists());
+        With {
+            engine: ["imageId", "exposedPorts", "platform"]
+                .into_iter()
+                .any(asked),
+            host: asked("host"),
+        }
+    }
+}
+
+impl Row for Image {
+    const WAITING: &'static [&'static str] = &[];
 }
 
 /// An image on a host, as one user holds it, or as everyone may use it when it is public.
@@ -67,13 +103,13 @@ impl Image {
     }
 
     /// The engine's image id, sha256:…
-    async fn image_id(&self) -> &str {
-        &self.0.engine.image_id
+    async fn image_id(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(self.on_engine(ctx).await?.image_id.clone())
     }
 
     /// The engine's unpacked size.
     async fn size(&self) -> ByteSize {
-        self.0.engine.size.into()
+        self.0.image.size.into()
     }
 
     /// size in megabytes (10^6 bytes), rounded to one decimal.
@@ -82,22 +118,21 @@ impl Image {
         reason = "rounded to a tenth of a megabyte anyway"
     )]
     async fn size_megabytes(&self) -> f64 {
-        (self.0.engine.size as f64 / 100_000.0).round() / 10.0
+        (self.0.image.size as f64 / 100_000.0).round() / 10.0
     }
 
     /// As the image declares them: 6379/tcp. Lowest port first.
-    async fn exposed_ports(&self) -> Vec<String> {
-        let ports = self.0.engine.exposed_ports.as_array();
-        ports
-            .into_iter()
-            .flatten()
+    async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
+        let engine = self.on_engine(ctx).await?;
+        let ports = engine.exposed_ports.as_array().into_iter().flatten();
+        Ok(ports
             .filter_map(|port| port.as_str().map(str::to_owned))
-            .collect()
+            .collect())
     }
 
     /// Operating system and architecture: linux/amd64
-    async fn platform(&self) -> &str {
-        &self.0.engine.platform
+    async fn platform(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(self.on_engine(ctx).await?.platform.clone())
     }
 
     /// Who sees it.
@@ -126,8 +161,11 @@ impl Image {
     }
 
     /// Where it is.
-    async fn host(&self, ctx: &Context<'_>) -> Result<Host> {
-        Host::load_one(ctx, self.0.image.host_id).await
+    async fn host(&self, ctx: &Context<'_>) -> Result<One<Host>> {
+        match &self.0.host {
+            Some(host) => Ok(One(Arc::clone(host).into())),
+            None => Host::load_one(ctx, self.0.image.host_id).await.map(One),
+        }
     }
 
     /// When it was pulled.
@@ -143,7 +181,8 @@ impl Host {
             .load_one(HostId(id))
             .await
             .map_err(|error| internal(&*error))?;
-        host.map(Self).ok_or_else(|| internal(&Missing("host")))
+        host.map(Self::from)
+            .ok_or_else(|| internal(&Missing("host")))
     }
 }
 

@@ -6,6 +6,7 @@ use wharfinger_jobs::frame::ProgressFrame;
 use wharfinger_jobs::queries::jobs;
 
 use super::image::Missing;
+use super::rows::Row;
 use super::{Host, Image, PullProgress, User};
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::{JobErrorCode, JobKind, JobState};
@@ -77,6 +78,10 @@ impl JobError {
             retryable: retryable.unwrap_or_default(),
         })
     }
+}
+
+impl Row for Job {
+    const WAITING: &'static [&'static str] = &["host", "requestedBy", "image", "attempts"];
 }
 
 /// A unit of accepted work: it will end in a final state, whatever crashes.

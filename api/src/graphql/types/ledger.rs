@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, Object, Result};
 use wharfinger_entity::ledger_entry;
 
 use super::Job;
+use super::rows::Row;
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::LedgerEntryKind;
 use crate::graphql::ids::Kind;
@@ -18,6 +19,10 @@ impl From<ledger_entry::Model> for LedgerEntry {
     fn from(entry: ledger_entry::Model) -> Self {
         Self(entry)
     }
+}
+
+impl Row for LedgerEntry {
+    const WAITING: &'static [&'static str] = &["job"];
 }
 
 /// One movement of credits. Append-only.

@@ -10,6 +10,7 @@ mod ledger;
 mod progress;
 mod queue;
 mod registry_credential;
+mod rows;
 mod token;
 mod user;
 

@@ -9,8 +9,10 @@ use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
+use super::rows::Row;
 use super::{
-    ApiToken, Balance, ImageConnection, JobConnection, LedgerEntryConnection, RegistryCredential,
+    ApiToken, Balance, Image, ImageConnection, JobConnection, LedgerEntryConnection,
+    RegistryCredential,
 };
 use crate::graphql::context::{database, internal, list, loaders, services, viewer};
 use crate::graphql::enums::{Role, UserStatus};
@@ -21,6 +23,16 @@ use crate::graphql::scalars::DateTime;
 /// A user, as they see themselves or an administrator sees them.
 #[derive(Clone)]
 pub(crate) struct User(pub(crate) user::Model);
+
+impl Row for User {
+    const WAITING: &'static [&'static str] = &[
+        "images",
+        "jobs",
+        "ledger",
+        "registryCredentials",
+        "apiTokens",
+    ];
+}
 
 /// A user, as they see themselves or an administrator sees them.
 #[Object]
@@ -164,7 +176,8 @@ pub(crate) async fn images(
 ) -> Result<ImageConnection> {
     let db = services(ctx).db.clone();
     let viewer = viewer(ctx)?;
-    let images = queries::images::list(&db, viewer, user_id, &filter, order, &page)
+    let with = Image::asked_for(ctx);
+    let images = queries::images::list(&db, viewer, user_id, &filter, order, &page, with)
         .await
         .map_err(list)?;
     Ok(ImageConnection::new(images, move || {

@@ -171,6 +171,7 @@ impl Bare {
             visibility: Set(visibility),
             state: Set(ImageState::Held),
             charge: Set(Credits::ZERO),
+            size: Set(on_engine.size),
             pulled_at: Set(now),
             released_at: Set(None),
             live: Set(Some(1)),

@@ -1,0 +1,191 @@
+//! How the databases read a page of a long list: from the index that has the list's order, and no more of it than the
+//! page, wherever the page is.
+
+use sea_orm::{
+    ActiveModelTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _,
+    IntoActiveModel as _, Statement,
+};
+use serde_json::Value;
+use uuid::Uuid;
+use wharfinger_entity::{ImageVisibility, Timestamp, image};
+use wharfinger_jobs::queries::Viewer;
+use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
+use wharfinger_jobs::queries::page::PageArgs;
+
+use crate::support::bare::Bare;
+use crate::support::{Shape, on_every_shape};
+
+on_every_shape!(a_page_costs_what_is_on_it);
+
+/// Images that each of the holders holds.
+const ROWS: i64 = 2000;
+
+/// Images on a page. One more is read, to know whether there is another page.
+const PAGE: i32 = 20;
+
+const ORDERS: [(ImageOrder, &str); 5] = [
+    (ImageOrder::PulledAtDesc, "pulled_at"),
+    (ImageOrder::PulledAtAsc, "pulled_at"),
+    (ImageOrder::SizeDesc, "size"),
+    (ImageOrder::SizeAsc, "size"),
+    (ImageOrder::ReferenceAsc, "reference"),
+];
+
+/// Everything that can be read beside the images.
+const ALL: With = With {
+    engine: true,
+    host: true,
+};
+
+async fn a_page_costs_what_is_on_it(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let db = &bare.services.db;
+    let (viewer, other, host) = (
+        bare.user().await,
+        bare.user().await,
+        bare.host(|_| ()).await,
+    );
+    let first = bare.hold(host, Some(viewer), "docker.io/a/first:1").await;
+    let first = image::Entity::find_by_id(first).one(db.read()).await;
+    let first = first.unwrap().unwrap();
+    for holder in [viewer, other, Uuid::nil()] {
+        fill(db.write(), &first, holder).await;
+    }
+    let analyze = match db.backend() {
+        DbBackend::MySql => "ANALYZE TABLE images",
+        _ => "ANALYZE",
+    };
+    db.write().execute_unprepared(analyze).await.unwrap();
+
+    for (order, column) in ORDERS {
+        // In the middle of the list.
+        let half = PageArgs {
+            first: Some(100),
+            ..PageArgs::default()
+        };
+        let mut cursor = None;
+        for _ in 0..10 {
+            let page = PageArgs {
+                after: cursor,
+                ..half.clone()
+            };
+            let (filter, with) = (ImageFilter::default(), With::default());
+            let user = Viewer::user(viewer);
+            let read = images::list(db, user, viewer, &filter, order, &page, with).await;
+            cursor = read.unwrap().items.last().map(|(cursor, _)| cursor.clone());
+        }
+        let pages = [
+            PageArgs {
+                first: Some(PAGE),
+                ..PageArgs::default()
+            },
+            PageArgs {
+                first: Some(PAGE),
+                after: cursor.clone(),
+                ..PageArgs::default()
+            },
+            PageArgs {
+                last: Some(PAGE),
+                before: cursor,
+                ..PageArgs::default()
+            },
+        ];
+        for page in pages {
+            let statement = images::statement(db.backend(), viewer, order, &page, ALL);
+            let statement = statement.unwrap().unwrap();
+            read_only_the_page(db.read(), statement, column).await;
+        }
+    }
+}
+
+/// Copies an image for a holder, in other orders by time, size and reference.
+async fn fill(db: &DatabaseConnection, like: &image::Model, holder: Uuid) {
+    let rows: Vec<_> = (0..ROWS)
+        .map(|number| {
+            let public = holder.is_nil();
+            image::Model {
+                id: Uuid::now_v7(),
+                user_id: (!public).then_some(holder),
+                holder,
+                reference: format!("docker.io/b/{}:{number}", number * 17 % ROWS),
+                visibility: if public {
+                    ImageVisibility::Public
+                } else {
+                    ImageVisibility::Private
+                },
+                size: number * 7 % 500,
+                pulled_at: Timestamp::from_micros(number),
+                ..like.clone()
+            }
+            .into_active_model()
+            .reset_all()
+        })
+        .collect();
+    for rows in rows.chunks(500) {
+        let insert = image::Entity::insert_many(rows.iter().cloned());
+        insert.exec_without_returning(db).await.unwrap();
+    }
+}
+
+async fn read_only_the_page(db: &DatabaseConnection, statement: Statement, column: &str) {
+    let index = format!("ix_images_holder_state_{column}_id");
+    let explain = match db.get_database_backend() {
+        DbBackend::Postgres => "EXPLAIN (ANALYZE, FORMAT JSON) ",
+        DbBackend::MySql => "ANALYZE FORMAT=JSON ",
+        _ => "EXPLAIN QUERY PLAN ",
+    };
+    let sql = format!("{explain}{}", statement.sql);
+    let values = statement.values.map(|values| values.0).unwrap_or_default();
+    let explain = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query_all_raw(explain).await.unwrap();
+    let plan = match db.get_database_backend() {
+        DbBackend::Postgres => rows[0].try_get_by_index(0).unwrap(),
+        DbBackend::MySql => {
+            let text: String = rows[0].try_get_by_index(0).unwrap();
+            serde_json::from_str(&text).unwrap()
+        }
+        // SQLite does not say how many rows it read: that its scan has the index's order is all there is.
+        _ => {
+            let steps: Vec<String> = rows
+                .iter()
+                .map(|row| row.try_get("", "detail").unwrap())
+                .collect();
+            let scans = steps.iter().filter(|step| step.contains(" images "));
+            let scans: Vec<_> = scans.collect();
+            assert_eq!(scans.len(), 2, "{steps:#?}");
+            for scan in scans {
+                let range = format!("USING INDEX {index} (holder=? AND state=?");
+                assert!(scan.contains(&range), "{steps:#?}");
+            }
+            return;
+        }
+    };
+    let mut scans = Vec::new();
+    scans_of_images(&plan, &mut scans);
+    assert_eq!(scans.len(), 2, "{plan:#}");
+    for (used, read) in scans {
+        assert_eq!(used, index, "{plan:#}");
+        assert!(read <= f64::from(PAGE + 1), "{read} rows: {plan:#}");
+    }
+}
+
+/// The index of each scan of the table of images, and how many rows it read.
+fn scans_of_images(plan: &Value, scans: &mut Vec<(String, f64)>) {
+    match plan {
+        Value::Array(steps) => steps.iter().for_each(|step| scans_of_images(step, scans)),
+        Value::Object(step) => {
+            let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+            let number = |name: &str| step.get(name).and_then(Value::as_f64).unwrap_or_default();
+            if text("Relation Name") == "images" {
+                let read = number("Actual Rows") + number("Rows Removed by Filter");
+                scans.push((text("Index Name").to_owned(), read));
+            } else if text("table_name") == "images" {
+                // Anything else filters entries of the index without counting them.
+                assert_eq!(text("access_type"), "range", "{step:?}");
+                scans.push((text("key").to_owned(), number("r_rows")));
+            }
+            step.values().for_each(|step| scans_of_images(step, scans));
+        }
+        _ => {}
+    }
+}
