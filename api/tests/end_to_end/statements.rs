@@ -57,6 +57,13 @@ async fn a_list_of_jobs_costs_the_same_number_of_statements_however_long_it_is()
     assert_eq!((one, ten), (hundred, hundred));
     // The token and its caller, the jobs, and one for each of hosts, images, users and attempts.
     assert!((1..=6).contains(&hundred), "{hundred} statements");
+
+    let ada = World::client(&gateway, &tokens[0]);
+    let images = "{ images(first: 5) { nodes { imageId host { name } } } }";
+    let listed = ada.ask(images, json!({})).await;
+    assert!(listed["images"]["nodes"][4]["host"]["name"].is_string());
+    // The token and its caller, and the images with all that is asked for.
+    assert_eq!(fewest(&ada, &proxy, images).await, 2);
     drop(workers);
 }
 

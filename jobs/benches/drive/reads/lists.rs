@@ -30,7 +30,7 @@ struct Line {
 }
 
 pub(crate) async fn run(name: &str, shape: Shape) -> Outcome {
-    let seconds = count("SECONDS", 1);
+    let seconds = count("WINDOW", 1);
     let most = count("ROWS", 1_000_000) as u64;
     let one = shape.installation.plain_user("one")?;
     let admin = shape.installation.user("admin")?;

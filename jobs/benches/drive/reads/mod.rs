@@ -79,7 +79,7 @@ impl Shape {
 }
 
 async fn compare(name: &str, shape: Shape) -> Outcome {
-    let (rounds, seconds) = (count("ROUNDS", 3), count("SECONDS", 4));
+    let (rounds, seconds) = (count("ROUNDS", 3), count("WINDOW", 4));
     let ada = shape.installation.user("ada")?;
     let database = data::connect(&shape.database).await?;
     let user = data::user(&database, "ada").await?;
