@@ -92,6 +92,12 @@ pub struct Config {
     pub websocket: WebSocketSettings,
     /// Other sites' pages.
     pub cors: CorsSettings,
+    /// Streams of events.
+    pub sse: SseSettings,
+    /// Documents that are named by their hash.
+    pub persisted_queries: PersistedQuerySettings,
+    /// Compression of answers.
+    pub compression: CompressionSettings,
     /// Where traces go.
     pub traces: TraceSettings,
     /// What is counted.
@@ -203,6 +209,36 @@ pub struct CorsSettings {
     pub allow_origins: Vec<String>,
 }
 
+/// `sse`: server-sent events.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SseSettings {
+    /// Between two signs of life where there is nothing to say.
+    #[serde(deserialize_with = "duration")]
+    pub keep_alive: Duration,
+}
+
+/// `persisted_queries`: what is kept of documents that clients name by their hash, or the list of the only ones.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersistedQuerySettings {
+    /// How many are kept; 0 keeps none.
+    pub entries: usize,
+    /// How many bytes they have in all.
+    pub bytes: usize,
+    /// The manifest of trusted documents; `None` executes any.
+    #[serde(deserialize_with = "optional")]
+    pub trusted_documents_file: Option<PathBuf>,
+}
+
+/// `compression`: of answers over HTTP.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompressionSettings {
+    /// Bytes from which on it is worth it; 0 compresses nothing.
+    pub min_size: u64,
+}
+
 impl Config {
     /// Reads the settings of this process. `file` is `--config`; `flags` holds the flags that were given, and only
     /// those.
@@ -257,7 +293,7 @@ impl Config {
         texts.filter_map(|text| check::network(text)).collect()
     }
 
-    /// The limits of the GraphQL transport.
+    /// The limits of the GraphQL transport. The trusted documents are in a file, which is not read here.
     pub fn transport(&self) -> TransportSettings {
         TransportSettings {
             max_body: self.limits.request_body,
@@ -268,6 +304,11 @@ impl Config {
             send_timeout: self.websocket.send_timeout,
             // Checked when the settings were read.
             origins: AllowedOrigins::parse(&self.cors.allow_origins).unwrap_or_default(),
+            sse_keep_alive: self.sse.keep_alive,
+            max_batch: self.limits.requests_per_batch,
+            persisted_entries: self.persisted_queries.entries,
+            persisted_bytes: self.persisted_queries.bytes,
+            trusted: None,
         }
     }
 }

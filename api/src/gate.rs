@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Data, Request};
-use axum::http::{HeaderMap, Method, header, request::Parts};
+use axum::http::{HeaderMap, header, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use wharfinger_jobs::accounts::{
@@ -53,8 +53,8 @@ impl TokenGate {
     /// Who sent a request with these headers; none for nobody. A bearer token that is not good is refused. A cookie that
     /// is not good is nobody's: it must not keep its browser from signing in again.
     ///
-    /// A browser sends the cookie with other sites' requests too, as far as `SameSite=Lax` lets it: whoever changes
-    /// anything for such a request has to ask [`same_origin`] first.
+    /// A browser sends the cookie with other sites' requests too, as far as `SameSite=Lax` lets it: whoever does anything
+    /// for such a request has to ask [`same_origin`] first.
     pub(crate) async fn authenticated(
         &self,
         headers: &HeaderMap,
@@ -146,14 +146,37 @@ impl Gate for TokenGate {
             data.insert(quota);
         }
         let caller = self.authenticated(headers).await?;
-        // Another site's page cannot send JSON without asking first, and is not let in if it could. What only reads may
-        // come from anywhere: its answer reaches no other page.
-        let only_reads = matches!(parts.method, Method::GET | Method::HEAD);
-        if let Some(caller) = caller.filter(|caller| !caller.by_cookie || only_reads || own_page) {
+        // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
+        // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
+        if let Some(caller) = caller.filter(|caller| !caller.by_cookie || own_page) {
             data.insert(Loaders::new(&self.services, &caller));
             data.insert(caller);
         }
         Ok(data)
+    }
+
+    async fn stream(&self, parts: &Parts, mut data: Data) -> Result<Session, Refusal> {
+        let let_in = data.contains_key(&std::any::TypeId::of::<Caller>());
+        let headers = &parts.headers;
+        let token = match bearer_of(headers)? {
+            Some(token) => Some(token),
+            None => cookie::session(headers),
+        };
+        // Nobody's stream ends by itself: there is nothing that nobody may watch.
+        let Some(token) = token.filter(|_| let_in) else {
+            return Ok(Session {
+                data,
+                ..Session::default()
+            });
+        };
+        let session = self.open(token).await?;
+        let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
+        data.insert(session);
+        Ok(Session {
+            data,
+            ended,
+            outdated,
+        })
     }
 
     async fn connection(

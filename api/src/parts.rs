@@ -17,6 +17,7 @@ use wharfinger_jobs::sweep_images::Schedule;
 use wharfinger_jobs::worker::Worker;
 
 use crate::config::Config;
+use crate::http::TrustedDocuments;
 use crate::secret_key;
 
 /// What Redis keys and channels begin with.
@@ -98,6 +99,23 @@ async fn services(config: &Config, db: Db) -> anyhow::Result<Services> {
 fn rules(config: &Config) -> anyhow::Result<RegistryRules> {
     RegistryRules::parse(&config.registries.allow, &config.registries.deny)
         .context("registries.allow or registries.deny")
+}
+
+/// The only documents that are executed, if there is a list of them.
+pub(crate) fn trusted_documents(config: &Config) -> anyhow::Result<Option<Arc<TrustedDocuments>>> {
+    let Some(file) = &config.persisted_queries.trusted_documents_file else {
+        return Ok(None);
+    };
+    let cannot = || {
+        format!(
+            "bad value of persisted_queries.trusted_documents_file (WHARFINGER_PERSISTED_QUERIES__TRUSTED_DOCUMENTS_FILE): cannot use {}",
+            file.display()
+        )
+    };
+    let text = std::fs::read_to_string(file).with_context(cannot)?;
+    let documents = TrustedDocuments::parse(&text).with_context(cannot)?;
+    tracing::info!("{} trusted documents, and no others", documents.len());
+    Ok(Some(Arc::new(documents)))
 }
 
 /// The clean-up, if it is to happen by itself.

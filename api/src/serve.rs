@@ -19,7 +19,7 @@ use wharfinger_jobs::{dispatch, sweep_images};
 use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
-use crate::http::{self, SecurityHeaders, WithoutNul, playground};
+use crate::http::{self, SecurityHeaders, TransportSettings, WithoutNul, playground};
 use crate::over_tls::{Encrypted, strict_transport};
 use crate::tls::Tls;
 use crate::{board, first_admin, graphql, measure, parts, signals};
@@ -63,12 +63,18 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         services: services.clone(),
         sessions: gate.sessions(),
     };
+    let min_size = config.compression.min_size;
+    let transport = TransportSettings {
+        trusted: parts::trusted_documents(&config)?,
+        ..config.transport()
+    };
     let gateway = http::router(
         WithoutNul(graphql::schema(requests)),
         gate,
-        config.transport(),
+        transport,
         stop.clone(),
     );
+    let gateway = http::compress(gateway, min_size);
     let pages = Router::new()
         .route("/", get(async || Redirect::temporary("/playground")))
         .merge(playground())
@@ -77,15 +83,12 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let mut app = gateway.merge(pages).merge(health::router(health));
     // Where nobody may ask for the schema, it does not lie beside either.
     if config.limits.introspection {
-        app = app.route(
+        app = app.merge(http::tagged(
             "/schema.graphql",
-            get(async || {
-                (
-                    [("content-type", "application/graphql; charset=utf-8")],
-                    graphql::sdl(),
-                )
-            }),
-        );
+            "application/graphql; charset=utf-8",
+            graphql::sdl(),
+            min_size,
+        ));
     }
     let app = app
         .layer(SecurityHeaders::ANSWERS)

@@ -152,6 +152,8 @@ pub struct LimitSettings {
     pub operations_per_socket: usize,
     /// Sockets (WebSocket) of one user on one gateway.
     pub sockets_per_user: usize,
+    /// Requests in one batch; 0 refuses batches.
+    pub requests_per_batch: usize,
 }
 
 impl LimitSettings {
@@ -172,6 +174,7 @@ impl LimitSettings {
             request_body: 1 << 20,
             operations_per_socket: 100,
             sockets_per_user: 0,
+            requests_per_batch: 0,
         }
     }
 }

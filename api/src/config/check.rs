@@ -116,6 +116,7 @@ impl Check<'_> {
             ("websocket.init_timeout", websocket.init_timeout, MOMENT),
             ("websocket.keep_alive", websocket.keep_alive, MOMENT),
             ("websocket.send_timeout", websocket.send_timeout, MOMENT),
+            ("sse.keep_alive", config.sse.keep_alive, MOMENT),
         ] {
             let expected = format!("at least {}", humantime::format_duration(least));
             let shown = humantime::format_duration(found);

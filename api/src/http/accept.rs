@@ -1,8 +1,8 @@
-//! Content negotiation of GraphQL over HTTP: two media types, chosen by `Accept`.
+//! Content negotiation of GraphQL over HTTP: two media types for one result, and a stream of events, chosen by `Accept`.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The media types that a response can have.
+/// The media types that a single response can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MediaType {
     /// `application/graphql-response+json`: the status tells whether the request was executed.
@@ -11,12 +11,35 @@ pub(super) enum MediaType {
     Json,
 }
 
-impl MediaType {
-    /// The type that the client likes best, `None` if it takes neither. `application/json` where it does not say
-    /// (GraphQL over HTTP, "Legacy watershed"); of two that it likes the same, the newer.
-    pub(super) fn negotiate(headers: &HeaderMap) -> Option<Self> {
+/// What is answered as a stream of events (`text/event-stream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Events {
+    /// Nothing.
+    Never,
+    /// What has more than one result: the client takes JSON too, and likes it no less.
+    Subscriptions,
+    /// Everything.
+    Always,
+}
+
+/// What the client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// The type of a single response that it likes best, `None` if it takes neither.
+    pub(super) media: Option<MediaType>,
+    /// What it wants as events.
+    pub(super) events: Events,
+}
+
+impl Accepted {
+    /// Reads `Accept`. `application/json` where the client does not say (GraphQL over HTTP, "Legacy watershed"); of two
+    /// that it likes the same, the newer. Events are for those who name them: a wildcard is no wish for a stream.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         if !headers.contains_key(header::ACCEPT) {
-            return Some(Self::Json);
+            return Self {
+                media: Some(MediaType::Json),
+                events: Events::Never,
+            };
         }
         let ranges: Vec<_> = headers
             .get_all(header::ACCEPT)
@@ -30,15 +53,24 @@ impl MediaType {
         let wildcard_only = !ranges
             .iter()
             .any(|range| range.subtype == "graphql-response+json");
-        if newer > 0 && (newer > older || (newer == older && !wildcard_only)) {
-            Some(Self::GraphqlResponse)
+        let media = if newer > 0 && (newer > older || (newer == older && !wildcard_only)) {
+            Some(MediaType::GraphqlResponse)
         } else if older > 0 {
-            Some(Self::Json)
+            Some(MediaType::Json)
         } else {
             None
-        }
+        };
+        let named = ranges.iter().find(|range| range.subtype == EVENT_STREAM);
+        let events = match named.map_or(0, |range| range.quality) {
+            0 => Events::Never,
+            liked if liked > newer.max(older) => Events::Always,
+            _ => Events::Subscriptions,
+        };
+        Self { media, events }
     }
+}
 
+impl MediaType {
     /// The value of `Content-Type`.
     pub(super) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -48,7 +80,9 @@ impl MediaType {
     }
 }
 
-/// One media range of `Accept` that can match `application/…`.
+const EVENT_STREAM: &str = "event-stream";
+
+/// One media range of `Accept` that can match `application/…`, or `text/event-stream`.
 struct Range {
     subtype: String,
     /// 2 for an exact type, 1 for `application/*`, 0 for `*/*`: the more specific range decides (RFC 9110, 12.5.1).
@@ -65,7 +99,7 @@ impl Range {
         let precision = match (kind, subtype) {
             ("*", "*") => 0,
             ("application", "*") => 1,
-            ("application", _) => 2,
+            ("application", _) | ("text", EVENT_STREAM) => 2,
             _ => return None,
         };
         let quality = parts
@@ -106,10 +140,10 @@ fn quality(ranges: &[Range], subtype: &str) -> u16 {
 mod tests {
     use super::*;
 
-    fn negotiate(accept: &'static str) -> Option<MediaType> {
+    fn accepted(accept: &'static str) -> Accepted {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        MediaType::negotiate(&headers)
+        Accepted::of(&headers)
     }
 
     #[test]
@@ -139,8 +173,43 @@ mod tests {
             ("Application/JSON; charset=utf-8; q=0.5", Some(Json)),
             ("nonsense", None),
         ] {
-            assert_eq!(negotiate(accept), expected, "{accept}");
+            let accepted = accepted(accept);
+            assert_eq!(accepted.media, expected, "{accept}");
+            assert_eq!(accepted.events, Events::Never, "{accept}");
         }
-        assert_eq!(MediaType::negotiate(&HeaderMap::new()), Some(Json));
+        let without = Accepted::of(&HeaderMap::new());
+        assert_eq!((without.media, without.events), (Some(Json), Events::Never));
+    }
+
+    #[test]
+    fn events_are_for_those_who_name_them() {
+        use Events::{Always, Never, Subscriptions};
+        for (accept, media, expected) in [
+            ("text/event-stream", None, Always),
+            ("Text/Event-Stream; q=0.1", None, Always),
+            (
+                "text/event-stream, */*;q=0.1",
+                Some(MediaType::Json),
+                Always,
+            ),
+            ("text/event-stream;q=0", None, Never),
+            ("text/*", None, Never),
+            (
+                "application/graphql-response+json, application/json, text/event-stream",
+                Some(MediaType::GraphqlResponse),
+                Subscriptions,
+            ),
+            (
+                "application/json;q=0.5, text/event-stream;q=0.6",
+                Some(MediaType::Json),
+                Always,
+            ),
+        ] {
+            let expected = Accepted {
+                media,
+                events: expected,
+            };
+            assert_eq!(accepted(accept), expected, "{accept}");
+        }
     }
 }

@@ -15,6 +15,21 @@ pub trait Gate: Clone + Send + Sync + 'static {
     /// One HTTP request, seen before its body is read. What it returns becomes the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 
+    /// A stream of events that was let in as a request, with what [`Self::request`] returned: the place to say what ends
+    /// it. By default nothing does.
+    fn stream(
+        &self,
+        _parts: &Parts,
+        data: Data,
+    ) -> impl Future<Output = Result<Session, Refusal>> + Send {
+        async move {
+            Ok(Session {
+                data,
+                ..Session::default()
+            })
+        }
+    }
+
     /// A WebSocket's `connection_init`, with the request that opened the socket (cookies, origin) and the payload
     /// (empty when there was none). A refusal closes the socket with 4403, with 1013 when it is about load, or with 4429
     /// when it is about the number of the caller's sockets.
@@ -40,22 +55,33 @@ pub trait Gate: Clone + Send + Sync + 'static {
     }
 }
 
-/// A WebSocket connection that was let in.
+/// A WebSocket connection, or a stream of events, that was let in.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// What the resolvers of every operation on this socket find in the context.
+    /// What the resolvers of every operation on it find in the context.
     pub data: Data,
-    /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401.
+    /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401, the stream ends with
+    /// an error.
     pub ended: CancellationToken,
-    /// Cancelled when the session may do less than when it was opened (another role): the socket closes with 4403, and
-    /// its client may open another.
+    /// Cancelled when the session may do less than when it was opened (another role): the socket closes with 4403, the
+    /// stream breaks, and its client may open another.
     pub outdated: CancellationToken,
 }
 
-/// Whether a browser sent this from a page of this very server, or it was no browser (no `Origin`).
+/// Whether a browser sent this from a page of this very server, or by itself (an address that was typed), or it was no
+/// browser.
 ///
-/// A gate that takes cookies on a WebSocket has to ask: browsers open sockets across origins without a preflight.
+/// A gate that takes cookies has to ask: browsers open sockets across origins without a preflight, and send queries by
+/// GET for any page that links to them. What such a page cannot read it can still measure. `Sec-Fetch-Site` is what the
+/// browser itself says about the page; it is there for every server over TLS or on the browser's own machine. Without
+/// it there is `Origin`, which browsers leave out of a plain GET.
 pub fn same_origin(headers: &HeaderMap) -> bool {
+    let from_elsewhere = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "cross-site" || site == "same-site");
+    if from_elsewhere {
+        return false;
+    }
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
@@ -82,6 +108,21 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         same_origin(&headers)
+    }
+
+    #[test]
+    fn what_the_browser_says_of_the_page_counts_where_there_is_no_origin() {
+        for (site, expected) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "wharf.example".parse().unwrap());
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(same_origin(&headers), expected, "{site}");
+        }
     }
 
     #[test]

@@ -212,7 +212,14 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 if self.operations.contains(&id) {
                     return Err(Close::duplicate(&id).into());
                 }
-                self.start(id, payload.into()).await?;
+                match self.transport.persisted.find(payload) {
+                    Ok(request) => self.start(id, request).await?,
+                    Err(reason) => {
+                        let refusal =
+                            async_graphql::Response::from_errors(vec![reason.into_error()]);
+                        self.say(respond(&id, &refusal.into())).await?;
+                    }
+                }
             }
         }
         Ok(())

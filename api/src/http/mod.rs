@@ -1,28 +1,40 @@
-//! GraphQL over HTTP and over WebSocket, for any async-graphql executor.
+//! GraphQL over HTTP, server-sent events and WebSocket, for any async-graphql executor.
 //!
-//! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries) or
-//! `graphql_ws` (`graphql-transport-ws`). Both ask the [`Gate`] who is calling before they execute anything; it is
-//! the only part that knows about users and tokens. What many connections subscribe to alike runs once (`sharing`) and
-//! is encoded once (`payload`). `documents` parses what clients ask for, and keeps it. `playground` serves `GraphiQL`, `headers` protects pages.
+//! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries; `graphql_sse` where
+//! the client wants events) or `graphql_ws` (`graphql-transport-ws`). All ask the [`Gate`] who is calling before they
+//! execute anything; it is the only part that knows about users and tokens. `preflight` keeps other sites' forms out,
+//! `persisted` finds documents by their hash, `documents` parses what clients ask for, and keeps it. What many sockets
+//! subscribe to alike runs once (`sharing`) and is encoded once (`payload`). `playground` serves `GraphiQL`, `headers`
+//! protects pages.
 
 mod accept;
+mod batch;
+mod body;
+mod compress;
 mod cors;
 mod documents;
 mod error;
+mod etag;
+mod event_id;
 mod gate;
 mod graphql_http;
+mod graphql_sse;
 mod graphql_ws;
 mod headers;
 mod operations;
 mod parameters;
 mod payload;
+mod persisted;
 mod playground;
+mod preflight;
 pub(crate) mod probe;
 mod quota;
+mod rejection;
 mod sharing;
 pub(crate) mod spans;
 mod texts;
 mod tokens;
+mod trusted;
 mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
@@ -39,16 +51,21 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
+use self::persisted::Persisted;
 pub use self::{
+    compress::compress,
     cors::AllowedOrigins,
     documents::ValidateOnce,
     error::{ErrorCode, Refusal},
+    etag::tagged,
+    event_id::EventId,
     gate::{Gate, Session, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
     quota::Quota,
     sharing::Audience,
     texts::WithoutNul,
+    trusted::{ManifestError, TrustedDocuments},
 };
 use self::{payload::Payload, sharing::Executions, spans::InSpan};
 
@@ -69,6 +86,16 @@ pub struct TransportSettings {
     pub send_timeout: Duration,
     /// Other sites whose pages may use the API.
     pub origins: AllowedOrigins,
+    /// Time between two signs of life on a stream of events that has nothing to say.
+    pub sse_keep_alive: Duration,
+    /// Requests in one batch; 0 takes none.
+    pub max_batch: usize,
+    /// Documents that are kept for clients that name them by their hash; 0 keeps none.
+    pub persisted_entries: usize,
+    /// Bytes of these documents in all.
+    pub persisted_bytes: usize,
+    /// The only documents that are executed, if there is a list of them.
+    pub trusted: Option<Arc<TrustedDocuments>>,
 }
 
 impl Default for TransportSettings {
@@ -81,6 +108,11 @@ impl Default for TransportSettings {
             keep_alive: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
             origins: AllowedOrigins::default(),
+            sse_keep_alive: Duration::from_secs(15),
+            max_batch: 0,
+            persisted_entries: 1000,
+            persisted_bytes: 4 << 20,
+            trusted: None,
         }
     }
 }
@@ -90,6 +122,7 @@ struct Transport<E, G> {
     executor: E,
     gate: G,
     documents: documents::Documents,
+    persisted: Persisted,
     settings: TransportSettings,
     shutdown: CancellationToken,
     /// Subscriptions that several connections have in common.
@@ -124,7 +157,8 @@ impl<E: Executor, G: Gate> Transport<E, G> {
 
 /// The routes of the GraphQL endpoint: `/graphql` and nothing else.
 ///
-/// Cancelling `shutdown` closes every WebSocket with 1001; HTTP requests are left to the server's own drain.
+/// Cancelling `shutdown` closes every WebSocket with 1001 and ends every stream of events; other HTTP requests are left
+/// to the server's own drain.
 pub fn router<E: Executor, G: Gate>(
     executor: E,
     gate: G,
@@ -136,6 +170,11 @@ pub fn router<E: Executor, G: Gate>(
         executor,
         gate,
         documents: documents::Documents::default(),
+        persisted: Persisted::new(
+            settings.trusted.clone(),
+            settings.persisted_entries,
+            settings.persisted_bytes,
+        ),
         settings,
         shutdown,
         executions: Executions::default(),

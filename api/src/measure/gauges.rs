@@ -52,6 +52,11 @@ pub(super) fn describe() {
         "GraphQL operations that run on WebSockets"
     );
     describe_gauge!(
+        "wharfinger_sse_streams",
+        Unit::Count,
+        "Answers that are sent as server-sent events and have not ended"
+    );
+    describe_gauge!(
         "wharfinger_database_connections",
         Unit::Count,
         "Connections to the database, by pool and state (in_use, idle)"
@@ -85,6 +90,7 @@ pub(super) fn describe() {
     );
     gauge!("wharfinger_websocket_connections").set(0.0);
     gauge!("wharfinger_websocket_operations").set(0.0);
+    gauge!("wharfinger_sse_streams").set(0.0);
 }
 
 /// When what has to be asked for was last asked for.

@@ -204,6 +204,19 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     );
     elsewhere = elsewhere.with_header("origin", "https://evil.example");
     assert_eq!(code(&elsewhere).await, "UNAUTHENTICATED");
+    // A link on another site's page asks by GET, and the browser adds the cookie and where it was.
+    let by_link = Client::new(&gateway.address, None).with_header("cookie", pair);
+    for (site, expected) in [
+        ("none", Value::Null),
+        ("same-origin", Value::Null),
+        ("same-site", json!("UNAUTHENTICATED")),
+        ("cross-site", json!("UNAUTHENTICATED")),
+    ] {
+        let browser = by_link.with_header("sec-fetch-site", site);
+        let answer = browser.query_by_get("{ viewer { name } }").await;
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(*code, expected, "{site}: {answer}");
+    }
     let mut socket = Subscription::start(&signed_in, BALANCE, json!({})).await;
     assert_eq!(socket.next().await.unwrap()["total"], "1000");
     assert_eq!(Subscription::upgrade_refused(&elsewhere).await, 403);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::node::Script;
 use crate::support::graphql::Client;
 use crate::support::servers::{Server, engine};
 use crate::support::until;
@@ -28,7 +29,45 @@ async fn a_gateway_serves_its_health_schema_and_playground() {
     assert!(media.starts_with("text/plain"), "{media}");
     let schema = client.get("/schema.graphql").await.text().await.unwrap();
     assert!(schema == include_str!("../../schema.graphql"));
+    let tag = client.get("/schema.graphql").await.headers()["etag"].clone();
+    let known = client.with_header("if-none-match", tag.to_str().unwrap());
+    assert_eq!(known.get("/schema.graphql").await.status(), 304);
     assert_eq!(client.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test]
+async fn every_audit_of_graphql_over_http_passes_at_the_gateway() {
+    let world = World::embedded();
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let url = format!("http://{}/graphql", gateway.address);
+    let said = Script::start("audit.mjs", &[&url, &token]).succeed().await;
+    assert_eq!(said, ["61 of 61 audits passed"]);
+}
+
+#[tokio::test]
+async fn a_gateway_with_a_list_of_trusted_documents_executes_no_other() {
+    let mut world = World::embedded();
+    let name = "WHARFINGER_PERSISTED_QUERIES__TRUSTED_DOCUMENTS_FILE";
+    let file = world.file("wrong.json", "{\"abc\": \"{ viewer { name } }\"}");
+    world.set(name, &file);
+    let refused = world.run(&["serve", "--no-worker"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains(name), "{said}");
+    assert!(said.contains("\"abc\" is not the SHA-256"), "{said}");
+
+    // printf '{ viewer { name } }' | sha256sum
+    let manifest = json!({"3f9a5fe58741fdcb3ba59d8cc865ce0c081b65bca09f7904bc81277be1bdd3f0": "{ viewer { name } }"});
+    let file = world.file("trusted.json", &manifest.to_string());
+    world.set(name, &file);
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    let viewer = client.ask("{ viewer { name } }", json!({})).await;
+    assert_eq!(viewer["viewer"]["name"], "ada");
+    let (status, answer) = client.send("{ viewer { id } }", json!({})).await;
+    assert_eq!(status, 403);
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod command_line;
 mod contract;
 mod crashes;
 mod endpoints;
+#[path = "../http/events.rs"]
+mod events;
 mod examples;
 mod fleet;
 mod limits;
@@ -33,6 +35,7 @@ mod scanners;
 mod secrets;
 mod statements;
 mod stopping;
+mod streams;
 mod support;
 mod tls;
 mod traces;

@@ -12,7 +12,7 @@ const NEW: &str = "application/graphql-response+json";
 const OLD: &str = "application/json";
 
 /// reqwest is built without a TLS provider of its own; the first one in a process wins and any will do.
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::new()
 }
@@ -97,8 +97,25 @@ async fn malformed_bodies_are_refused_in_words() {
     for (body, message) in [
         ("", "empty"),
         ("{ \"not json", "not a JSON object"),
-        ("{}", "missing field `query`"),
+        ("{}", "has no \"query\""),
+        ("{\"query\": null}", "has no \"query\""),
         ("{\"query\": 1}", "expected a string"),
+        (
+            "{\"query\": \"{ hello }\", \"variables\": \"{}\"}",
+            "not a JSON object",
+        ),
+        (
+            "{\"query\": \"{ hello }\", \"operationName\": 1}",
+            "not a JSON object",
+        ),
+        (
+            "{\"query\": \"{ hello }\", \"extensions\": []}",
+            "not a JSON object",
+        ),
+        (
+            "{\"query\": \"{ hello }\", \"query\": \"{ hello }\"}",
+            "duplicate field",
+        ),
         ("[{\"query\": \"{ hello }\"}]", "batches are not supported"),
         (" [\"{ hello }\"]", "batches are not supported"),
     ] {
@@ -151,6 +168,52 @@ async fn only_json_in_utf8_is_read() {
         let status = send(media).await.unwrap().status();
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{media}");
     }
+    let compressed = client().post(&url).header("content-type", OLD);
+    let compressed = compressed.header("content-encoding", "gzip").body("{}");
+    let answer = compressed.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer.headers()["accept-encoding"], "identity");
+}
+
+#[tokio::test]
+async fn what_a_form_can_send_is_read_only_where_the_browser_has_asked_first() {
+    let url = endpoint().await;
+    let json = "{\"query\": \"mutation { increment(by: 1) }\"}";
+    let form = "query=mutation+%7B+increment(by%3A+1)+%7D&variables=%7B%7D";
+    for (media, body) in [
+        (None, json),
+        (Some("text/plain;charset=UTF-8"), json),
+        (Some("application/x-www-form-urlencoded"), form),
+    ] {
+        let send = |forcing: Option<&'static str>| {
+            let mut request = client().post(&url).body(body);
+            if let Some(media) = media {
+                request = request.header("content-type", media);
+            }
+            if let Some(name) = forcing {
+                request = request.header(name, "1");
+            }
+            request.send()
+        };
+        let (status, _, answer) = read(send(None).await.unwrap()).await;
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{media:?}");
+        let said = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(said.contains("GraphQL-Require-Preflight"), "{said}");
+        for name in [
+            "GraphQL-Require-Preflight",
+            "Apollo-Require-Preflight",
+            "x-apollo-operation-name",
+        ] {
+            let (status, _, answer) = read(send(Some(name)).await.unwrap()).await;
+            let expected = json!({"data": {"increment": 2}});
+            assert_eq!((status, answer), (StatusCode::OK, expected), "{name}");
+        }
+    }
+    // Files are nothing that this schema takes.
+    let parts = client().post(&url).header("graphql-require-preflight", "1");
+    let parts = parts.header("content-type", "multipart/form-data; boundary=x");
+    let answer = parts.body("--x--").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -189,6 +252,9 @@ async fn get_runs_queries_and_nothing_else() {
         &[("query", "{")],
         &[("query", "{ hello }"), ("variables", "[]")],
         &[("query", "{ hello }"), ("operationName", "Other")],
+        &[("query", "{ hello }"), ("extensions", "[]")],
+        &[("query", "query A { hello } query B { hello }")],
+        &[("operationName", "A")],
     ] {
         assert_eq!(
             get(parameters).await.unwrap().status(),

@@ -32,7 +32,8 @@ use tokio::{
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use wharfinger::http::{
-    Audience, ErrorCode, Gate, Refusal, Session, TransportSettings, playground, router,
+    Audience, ErrorCode, EventId, Gate, Refusal, Session, TransportSettings, compress, playground,
+    router,
 };
 
 /// Who the gate let in.
@@ -64,6 +65,12 @@ impl Mutation {
     async fn increment(&self, by: i32) -> i32 {
         by + 1
     }
+}
+
+#[derive(SimpleObject)]
+pub(crate) struct Padded {
+    number: i32,
+    padding: String,
 }
 
 pub(crate) struct Subscriptions;
@@ -98,6 +105,27 @@ impl Subscriptions {
             text: "x".repeat(1 << 16),
         })
     }
+    /// From 1 on, or from where the client was.
+    async fn numbered(&self, context: &Context<'_>, to: i32) -> impl Stream<Item = i32> {
+        let id: Option<EventId> = context.data_opt().cloned();
+        let seen = id.as_ref().and_then(EventId::last_seen).unwrap_or_default();
+        stream::iter(seen + 1..=to).inspect(move |number| {
+            if let Some(id) = &id {
+                id.note(*number);
+            }
+        })
+    }
+    /// The number that the test has set last, and then each one that it sets; the counter says how many were taken.
+    async fn newest(&self, context: &Context<'_>) -> impl Stream<Item = Padded> {
+        let toy = context.data_unchecked::<Toy>();
+        let numbers = WatchStream::new(toy.newest.subscribe());
+        let taken = toy.flooded.clone();
+        numbers.map(move |number| {
+            taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let padding = "x".repeat(16 * 1024);
+            Padded { number, padding }
+        })
+    }
     async fn forbidden(&self) -> Result<stream::Empty<i32>, Error> {
         Err(Error::new("not yours").extend_with(|_, error| error.set("code", "FORBIDDEN")))
     }
@@ -127,6 +155,7 @@ pub(crate) struct Toy {
     pub(crate) watched: Arc<AtomicUsize>,
     pub(crate) release: Arc<Notify>,
     pub(crate) flooded: Arc<AtomicUsize>,
+    pub(crate) newest: watch::Sender<i32>,
     /// Ends every session.
     pub(crate) revoked: CancellationToken,
     /// Says that every session may do less than before.
@@ -160,6 +189,14 @@ impl Gate for Toy {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
         let value = parts.headers.get(header::AUTHORIZATION);
         caller(value.and_then(|value| value.to_str().ok()))
+    }
+
+    async fn stream(&self, _: &Parts, data: Data) -> Result<Session, Refusal> {
+        Ok(Session {
+            data,
+            ended: self.revoked.clone(),
+            ..Session::default()
+        })
     }
 
     async fn connection(
@@ -215,7 +252,8 @@ pub(crate) async fn serve_on(toy: &Toy, settings: TransportSettings, address: &s
     let schema = Schema::build(Query, Mutation, Subscriptions)
         .data(toy.clone())
         .finish();
-    let app = router(schema, toy.clone(), settings, toy.shutdown.clone()).merge(playground());
+    let gateway = router(schema, toy.clone(), settings, toy.shutdown.clone());
+    let app = compress(gateway, 1024).merge(playground());
     let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -63,11 +63,30 @@ impl Client {
 
     /// The answer to an operation with its headers.
     pub(crate) async fn post(&self, query: &str, variables: Value) -> Response {
-        let mut request = self
+        let accept = "application/graphql-response+json";
+        self.with_header("accept", accept)
+            .stream(query, variables)
+            .await
+    }
+
+    /// The answer to an operation in what this client's headers ask for.
+    pub(crate) async fn stream(&self, query: &str, variables: Value) -> Response {
+        let request = self
             .http
             .post(format!("http://{}/graphql", self.address))
-            .header("accept", "application/graphql-response+json")
             .json(&json!({"query": query, "variables": variables}));
+        self.dressed(request).send().await.unwrap()
+    }
+
+    /// The answer to a query by GET.
+    pub(crate) async fn query_by_get(&self, query: &str) -> Value {
+        let url = format!("http://{}/graphql", self.address);
+        let request = self.http.get(url).query(&[("query", query)]);
+        let answer = self.dressed(request).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
+    fn dressed(&self, mut request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -77,7 +96,7 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.send().await.unwrap()
+        request
     }
 
     /// The whole answer to a body of JSON as it is.
@@ -118,7 +137,7 @@ impl Client {
     /// A plain GET of another path.
     pub(crate) async fn get(&self, path: &str) -> Response {
         let url = format!("http://{}{path}", self.address);
-        self.http.get(url).send().await.unwrap()
+        self.dressed(self.http.get(url)).send().await.unwrap()
     }
 
     /// The payload of `pullImage`.

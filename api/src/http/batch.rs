@@ -1,0 +1,74 @@
+//! Several requests in one POST, for clients that insist: off unless `limits.batch` lets them.
+
+use async_graphql::{Data, Executor};
+use axum::{
+    http::{HeaderMap, StatusCode, request::Parts},
+    response::Response,
+};
+use tracing::Instrument as _;
+
+use super::{
+    Transport,
+    accept::MediaType,
+    gate::Gate,
+    graphql_http::{encode, encode_errors, respond},
+    parameters::{BadParameters, Parameters},
+    rejection::Rejection,
+    spans, tokens,
+};
+
+/// Executes one after the other, so that a batch takes no more of the server at a time than a single request, and
+/// mutations happen in their order. The answer is a list of the responses; as no single one of them, it has no status
+/// of its own and is always `application/json`.
+pub(super) async fn answer<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    parts: &Parts,
+    data: Data,
+    batch: Vec<Parameters>,
+) -> Result<Response, Rejection> {
+    let limit = transport.settings.max_batch;
+    if batch.is_empty() {
+        return Err(BadParameters::EmptyBatch.into());
+    }
+    if batch.len() > limit {
+        return Err(Rejection::BatchTooLong(limit));
+    }
+    let mut headers = HeaderMap::new();
+    let mut body = vec![b'['];
+    let mut first = Some(data);
+    for parameters in batch {
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        let response = one(transport, parts, first.take(), parameters, &mut headers).await;
+        body.extend(response.unwrap_or_else(|rejection| encode_errors(rejection.into_errors())));
+    }
+    body.push(b']');
+    let mut answer = respond(MediaType::Json, StatusCode::OK, body);
+    answer.headers_mut().extend(headers);
+    Ok(answer)
+}
+
+/// One request of a batch: it passes the gate by itself, as if it had come alone.
+async fn one<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    parts: &Parts,
+    passed: Option<Data>,
+    parameters: Parameters,
+    headers: &mut HeaderMap,
+) -> Result<Vec<u8>, Rejection> {
+    let mut request = transport.persisted.find(parameters)?;
+    request.data = match passed {
+        Some(data) => data,
+        None => transport.gate.request(parts).await?,
+    };
+    tokens::check(&request.query, transport.settings.max_tokens)?;
+    transport
+        .documents
+        .parse(&mut request)
+        .map_err(Rejection::Document)?;
+    let span = spans::operation(&mut request);
+    let mut response = transport.executor.execute(request).instrument(span).await;
+    headers.extend(std::mem::take(&mut response.http_headers));
+    Ok(encode(response))
+}

@@ -1,0 +1,131 @@
+//! Requests that are answered without being executed.
+
+use async_graphql::{ServerError, parser::types::OperationType};
+use axum::{
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+
+use super::{
+    accept::MediaType,
+    error::{ErrorCode, Refusal},
+    graphql_http::{encode_errors, respond},
+    parameters::BadParameters,
+    persisted::NoDocument,
+    quota,
+};
+
+/// What the endpoint understands, for `Allow`.
+const METHODS: &str = "GET, HEAD, POST";
+
+/// Why a request was answered without being executed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejection {
+    #[error("the method {0} is not allowed here: use POST, or GET for a query")]
+    Method(Method),
+    #[error("a {0} cannot be sent with GET: use POST")]
+    NotAQuery(OperationType),
+    #[error(
+        "none of the types in Accept can be had: application/graphql-response+json, application/json, text/event-stream"
+    )]
+    NotAcceptable,
+    #[error(
+        "the Content-Type must be application/json in UTF-8. What a form can send (text/plain, application/x-www-form-urlencoded, none) is read only beside a header GraphQL-Require-Preflight: 1"
+    )]
+    ContentType,
+    #[error("the body must be sent as it is, without Content-Encoding")]
+    ContentEncoding,
+    #[error("the request body is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("a batch has at most {0} requests")]
+    BatchTooLong(usize),
+    #[error("the results of a batch cannot be sent as events")]
+    StreamedBatch,
+    #[error("the request body could not be read")]
+    Broken,
+    #[error(transparent)]
+    Parameters(#[from] BadParameters),
+    #[error(transparent)]
+    NoDocument(#[from] NoDocument),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Document(ServerError),
+}
+
+impl Rejection {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(refusal) => refusal.code,
+            Self::TooLong(_) | Self::BatchTooLong(_) => ErrorCode::LimitExceeded,
+            Self::NoDocument(NoDocument::NotTrusted) => ErrorCode::Forbidden,
+            _ => ErrorCode::BadRequest,
+        }
+    }
+
+    fn status(&self, media: MediaType) -> StatusCode {
+        match (self, media) {
+            (Self::Method(_) | Self::NotAQuery(_), _) => StatusCode::METHOD_NOT_ALLOWED,
+            (Self::NotAcceptable, _) => StatusCode::NOT_ACCEPTABLE,
+            (Self::ContentType | Self::ContentEncoding, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            (Self::TooLong(_), _) => StatusCode::PAYLOAD_TOO_LARGE,
+            // The request is well-formed; and Apollo's clients expect the answer of one where a name is not known.
+            (
+                Self::Document(_)
+                | Self::NoDocument(NoDocument::NotFound | NoDocument::NotSupported),
+                MediaType::Json,
+            ) => StatusCode::OK,
+            _ => self.code().status(),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self {
+            Self::Method(_) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+            }
+            Self::NotAQuery(_) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::ContentEncoding => {
+                let only = HeaderValue::from_static("identity");
+                headers.insert(header::ACCEPT_ENCODING, only);
+            }
+            Self::Refused(refusal) => refusal_headers(refusal, &mut headers),
+            _ => {}
+        }
+        headers
+    }
+
+    /// The GraphQL errors.
+    pub(super) fn into_errors(self) -> Vec<ServerError> {
+        let code = self.code();
+        match self {
+            Self::Document(error) => vec![error],
+            Self::NoDocument(reason) => vec![reason.into_error()],
+            other => Refusal::new(code, other.to_string()).into_response().errors,
+        }
+    }
+}
+
+/// The answer.
+pub(super) fn rejected(media: MediaType, rejection: Rejection) -> Response {
+    let status = rejection.status(media);
+    let headers = rejection.headers();
+    let mut answer = respond(media, status, encode_errors(rejection.into_errors()));
+    answer.headers_mut().extend(headers);
+    answer
+}
+
+fn refusal_headers(refusal: &Refusal, headers: &mut HeaderMap) {
+    if refusal.code == ErrorCode::Unauthenticated {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(wait) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(quota::seconds(wait)));
+    }
+    if let Some(quota) = &refusal.quota {
+        quota.write(headers);
+    }
+}
