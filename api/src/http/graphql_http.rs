@@ -141,7 +141,6 @@ pub(super) fn operation_type(
 
 fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {
     give_codes(&mut response.errors);
-    give_codes(&mut response.errors);
     let headers = std::mem::take(&mut response.http_headers);
     let status = match media {
         MediaType::GraphqlResponse if is_request_error(&response) => response
