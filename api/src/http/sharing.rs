@@ -184,9 +184,8 @@ mod tests {
         Response::new(Value::from(number))
     }
 
-    fn text(number: i32) -> Option<Payload> {
-        let text = format!("{{\"data\":{number}}}");
-        Some(Payload::Result(text.into()))
+    fn text(number: i32) -> Payload {
+        Payload::Result(format!("{{\"data\":{number}}}").into())
     }
 
     #[tokio::test]
@@ -206,10 +205,14 @@ mod tests {
         };
         let (mut first, mut second) = (join("ada"), join("ada"));
         say.unbounded_send(number(1)).unwrap();
-        assert_eq!(first.next().await, text(1));
-        assert_eq!(second.next().await, text(1));
+        assert_eq!(first.next().await, Some(text(1)));
+        assert_eq!(second.next().await, Some(text(1)));
         let mut late = join("ada");
-        assert_eq!(late.next().await, text(1), "a late one gets the newest");
+        assert_eq!(
+            late.next().await,
+            Some(text(1)),
+            "a late one gets the newest"
+        );
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         let other = join("bob");
         assert_eq!(begun.load(Ordering::SeqCst), 2, "nobody else's");
@@ -238,11 +241,11 @@ mod tests {
         });
         for n in 0..1000 {
             say.unbounded_send(number(n)).unwrap();
-            assert_eq!(quick.next().await, text(n));
+            assert_eq!(quick.next().await, Some(text(n)));
         }
         drop(say);
         assert_eq!(quick.next().await, None);
-        assert_eq!(slow.next().await, text(999));
+        assert_eq!(slow.next().await, Some(text(999)));
         assert_eq!(slow.next().await, None);
     }
 
@@ -262,18 +265,18 @@ mod tests {
 
         let request = || Request::new("subscription");
         let mut ended = executions.join(&fresh, request(), once(1));
-        assert_eq!(ended.next().await, text(1));
+        assert_eq!(ended.next().await, Some(text(1)));
         assert_eq!(ended.next().await, None);
         let mut lasts = executions.join(&fresh, request(), lasting(2));
-        assert_eq!(lasts.next().await, text(2));
+        assert_eq!(lasts.next().await, Some(text(2)));
         let mut joins = executions.join(&fresh, request(), lasting(3));
-        assert_eq!(joins.next().await, text(2));
+        assert_eq!(joins.next().await, Some(text(2)));
         let out_of_date = for_at_most(Duration::ZERO);
         let mut anew = executions.join(&out_of_date, request(), lasting(4));
-        assert_eq!(anew.next().await, text(4));
+        assert_eq!(anew.next().await, Some(text(4)));
         // Where age does not matter, the newest execution is joined however old its response is.
         let mut old = executions.join(&audience("ada"), request(), lasting(5));
-        assert_eq!(old.next().await, text(4));
+        assert_eq!(old.next().await, Some(text(4)));
         drop((ended, lasts, joins));
         assert_eq!(executions.len(), 1);
     }
