@@ -149,8 +149,8 @@ impl Crowd {
     /// back when told to, within that time.
     pub(crate) async fn join(&self, seats: Vec<Seat>, returns: Option<Duration>) -> Outcome {
         let goal = self.stats.live.load(Relaxed) + seats.len();
-        let count = seats.len();
-        for (number, seat) in seats.into_iter().enumerate() {
+        let count = u32::try_from(seats.len())?;
+        for (number, seat) in (0..count).zip(seats) {
             let (stats, room, address) = (self.stats.clone(), self.room.clone(), self.address);
             let mut again = self.again.subscribe();
             self.thread.spawn(async move {
@@ -165,8 +165,7 @@ impl Crowd {
                 let Ok(start) = again.wait_for(Option::is_some).await.map(|start| *start) else {
                     return;
                 };
-                let turn =
-                    within.mul_f64(f64::from(u32::try_from(number).unwrap_or(0)) / count as f64);
+                let turn = within * number / count;
                 tokio::time::sleep_until((start.unwrap_or_else(Instant::now) + turn).into()).await;
                 if let Err(why) = attend(address, &seat, &stats, || ()).await {
                     stats.lose(&why);

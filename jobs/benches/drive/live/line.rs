@@ -85,13 +85,12 @@ impl Line {
     pub(crate) async fn say(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         let mut frame = Vec::with_capacity(payload.len() + 8);
         frame.push(0x80 | opcode);
-        match u8::try_from(payload.len()) {
-            Ok(length @ ..=125) => frame.push(0x80 | length),
-            _ => {
-                let length = u16::try_from(payload.len()).map_err(io::Error::other)?;
-                frame.push(0x80 | 126);
-                frame.extend(length.to_be_bytes());
-            }
+        if let Ok(length @ ..=125) = u8::try_from(payload.len()) {
+            frame.push(0x80 | length);
+        } else {
+            let length = u16::try_from(payload.len()).map_err(io::Error::other)?;
+            frame.push(0x80 | 0x7e);
+            frame.extend(length.to_be_bytes());
         }
         frame.extend([0; 4]);
         frame.extend(payload);

@@ -88,7 +88,7 @@ async fn of_floor(size: &Size) -> Outcome<Figures> {
     let text = payload();
     let tick = async |topic: usize, sequence: u32| {
         crowd.stats.publishing(topic, sequence);
-        let text = text.replace("#", &sequence.to_string());
+        let text = text.replace('#', &sequence.to_string());
         floor.tell(topic, &text).await
     };
     let cores = under_load("floor  ", size, &crowd, pid, tick).await?;
@@ -184,7 +184,8 @@ impl Wharf {
             .collect::<Outcome<_>>()?;
         let mut running = Vec::new();
         for number in 0..pulls {
-            running.push(Pull::running(database, &names[number % OWNERS]).await?);
+            let ordinal = i64::try_from(number)? + 1;
+            running.push(Pull::running(database, &names[number % OWNERS], ordinal).await?);
         }
         Ok(Self {
             users,

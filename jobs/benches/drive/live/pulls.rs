@@ -26,8 +26,12 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    /// A pull of this user that runs, on a worker that is not there.
-    pub(crate) async fn running(database: &DatabaseConnection, owner: &str) -> Outcome<Self> {
+    /// A pull of this user, of which they have one for each ordinal, that runs on a worker that is not there.
+    pub(crate) async fn running(
+        database: &DatabaseConnection,
+        owner: &str,
+        ordinal: i64,
+    ) -> Outcome<Self> {
         let owner = user::Entity::find()
             .filter(user::Column::Name.eq(owner))
             .one(database)
@@ -49,7 +53,7 @@ impl Pull {
             held: Credits::ZERO,
             attempt: 1,
             max_attempts: 5,
-            ordinal: 1,
+            ordinal,
             turn: 1,
             run_after: now,
             dispatched_at: Some(now),
