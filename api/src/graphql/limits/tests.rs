@@ -285,11 +285,31 @@ async fn an_operation_has_one_answer_and_a_subscription_all_of_its_own() {
     }
 }
 
+/// Every document under a folder.
+fn documents(folder: &std::path::Path, into: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            documents(&path, into);
+        } else if path.extension().is_some_and(|kind| kind == "graphql") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            into.push((path.display().to_string(), text));
+        }
+    }
+}
+
 #[test]
-fn the_documents_of_our_own_client_are_far_within_the_limits() {
+fn the_documents_of_our_own_client_and_our_examples_are_far_within_the_limits() {
     let limits = defaults();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let mut ours = Vec::new();
+    documents(examples.as_ref(), &mut ours);
+    assert!(!ours.is_empty());
     for (name, document) in crate::client::DOCUMENTS {
-        let sizes = measure(document, json!({})).0.unwrap();
+        ours.push(((*name).to_owned(), (*document).to_owned()));
+    }
+    for (name, document) in ours {
+        let sizes = measure(&document, json!({})).0.unwrap();
         for (found, most) in [
             (sizes.fields, limits.fields),
             (sizes.aliases, limits.aliases),
