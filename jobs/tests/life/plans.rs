@@ -3,7 +3,7 @@
 
 use sea_orm::{
     ActiveModelTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _,
-    IntoActiveModel as _, Statement,
+    IntoActiveModel as _, QueryResult, Statement,
 };
 use serde_json::Value;
 use uuid::Uuid;
