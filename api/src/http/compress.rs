@@ -1,4 +1,4 @@
-//! Compression of answers: `br` or `gzip`, as the client likes best.
+//! Compression of answers: `br`, `zstd` or `gzip`, as the client likes best.
 
 use axum::Router;
 use tower_http::compression::{

@@ -4,7 +4,7 @@
     reason = "a test that cannot go on should panic where it stands"
 )]
 
-use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder};
+use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
 use axum::http::HeaderValue;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::post_get::client;
 async fn expanded(coding: &str, body: &[u8]) -> Vec<u8> {
     let mut reader: Box<dyn AsyncRead + Send + Unpin + '_> = match coding {
         "br" => Box::new(BrotliDecoder::new(body)),
+        "zstd" => Box::new(ZstdDecoder::new(body)),
         "gzip" => Box::new(GzipDecoder::new(body)),
         other => panic!("nobody asked for {other}"),
     };
@@ -44,7 +45,7 @@ async fn an_answer_that_is_long_enough_is_compressed_as_the_client_likes() {
         request.header("accept-encoding", coding).json(&query)
     };
     let long = "wharf".repeat(400);
-    for coding in ["br", "gzip"] {
+    for coding in ["br", "zstd", "gzip"] {
         let answer = ask(long.clone(), coding).send().await.unwrap();
         assert_eq!(answer.headers()["content-encoding"], coding);
         assert!(varies_by_coding(&answer));
@@ -54,7 +55,7 @@ async fn an_answer_that_is_long_enough_is_compressed_as_the_client_likes() {
         assert_eq!(whole["data"]["hello"], format!("hello {long}"));
     }
     for (name, coding) in [
-        ("wharf".to_owned(), "br, gzip"),
+        ("wharf".to_owned(), "br, zstd, gzip"),
         (long.clone(), "identity"),
         (long, "compress"),
     ] {
@@ -72,7 +73,7 @@ async fn events_leave_as_they_are() {
     let address = serve(&Toy::default(), settings()).await;
     let request = client().post(format!("http://{address}/graphql"));
     let request = request
-        .header("accept-encoding", "br, gzip")
+        .header("accept-encoding", "br, zstd, gzip")
         .header("accept", "text/event-stream")
         .json(&json!({"query": "subscription { count(to: 2) }"}));
     let answer = request.send().await.unwrap();
@@ -106,7 +107,7 @@ async fn who_has_a_text_is_not_sent_it_again() {
         request.send()
     };
     let mut tags = Vec::new();
-    for coding in ["identity", "br", "gzip"] {
+    for coding in ["identity", "br", "zstd", "gzip"] {
         let answer = get(coding, None).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(varies_by_coding(&answer));
@@ -133,7 +134,7 @@ async fn who_has_a_text_is_not_sent_it_again() {
     tags.dedup();
     assert_eq!(
         tags.len(),
-        3,
+        4,
         "other bytes have another strong tag: {tags:?}"
     );
 
