@@ -60,8 +60,10 @@ impl<'a> Tokens<'a> {
         self.at += length.unwrap_or(rest.len());
     }
 
-    /// Moves behind the end of a string, or of the text where it has none.
+    /// Moves behind the end of a string. A block without an end is an empty string to the parser, and what follows is
+    /// read anew; counted as one to the end of the text, it would hide any number of tokens.
     fn skip_string(&mut self) {
+        let start = self.at;
         let block = self.text[self.at..].starts_with(b"\"\"\"");
         self.at += if block { 3 } else { 1 };
         while let Some(&byte) = self.text.get(self.at) {
@@ -81,6 +83,38 @@ impl<'a> Tokens<'a> {
                 b'\n' | b'\r' if !block => return,
                 _ => self.at += 1,
             }
+        }
+        if block {
+            self.at = start + 2;
+        }
+    }
+
+    /// Moves behind the end of a number, as the parser has them: an integer ends where another may begin, with nothing
+    /// in between. So `[000]` is three, and `[1-1]` two.
+    fn skip_number(&mut self) {
+        if self.text[self.at] == b'-' {
+            self.at += 1;
+        }
+        match self.text.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.skip(|byte| byte.is_ascii_digit()),
+            _ => return,
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.skip_digits(1);
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            let signed = matches!(self.text.get(self.at + 1), Some(b'+' | b'-'));
+            self.skip_digits(if signed { 2 } else { 1 });
+        }
+    }
+
+    /// Moves over so many bytes and the digits behind them, if there are digits.
+    fn skip_digits(&mut self, prefix: usize) {
+        let digits = self.at + prefix;
+        if self.text.get(digits).is_some_and(u8::is_ascii_digit) {
+            self.at = digits;
+            self.skip(|byte| byte.is_ascii_digit());
         }
     }
 }
@@ -105,14 +139,9 @@ impl Iterator for Tokens<'_> {
         match first {
             b'"' => self.skip_string(),
             b'.' if self.text[self.at..].starts_with(b"...") => self.at += 3,
-            b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                self.at += 1;
-                let number = !first.is_ascii_alphabetic() && first != b'_';
-                self.skip(|byte| {
-                    byte.is_ascii_alphanumeric()
-                        || byte == b'_'
-                        || (number && matches!(byte, b'.' | b'+' | b'-'))
-                });
+            b'-' | b'0'..=b'9' => self.skip_number(),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                self.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             }
             _ => self.at += 1,
         }
@@ -147,6 +176,60 @@ mod tests {
     }
 
     #[test]
+    fn numbers_end_where_the_parser_ends_them() {
+        for (text, expected) in [
+            ("[000]", 5),
+            ("[1-1]", 4),
+            ("[-0-0]", 4),
+            ("[10 -20]", 4),
+            ("0.5", 1),
+            ("-1.25", 1),
+            ("1e5", 1),
+            ("1E-5", 1),
+            ("-2.5e+3", 1),
+            ("[1.5-1]", 4),
+            ("[1e5-1]", 4),
+            ("[1.50.5]", 5),
+            ("1e", 2),
+            ("1a", 2),
+            ("1...a", 3),
+            ("-", 1),
+            ("--", 2),
+        ] {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+
+    /// However few bytes are between them: what the parser takes for a value is a token.
+    #[test]
+    fn no_more_values_are_parsed_than_tokens_are_counted() {
+        use async_graphql::parser::{parse_query, types::Selection};
+        use async_graphql_value::Value;
+
+        for values in [
+            "0".repeat(100),
+            "1-".repeat(100) + "1",
+            "-0".repeat(100),
+            "0.5".to_owned() + &"-1e+1".repeat(100),
+            "\"a\"".repeat(100),
+            format!("\"\"\" a\" {}", "1 ".repeat(100)),
+        ] {
+            let text = format!("{{ a(b: [{values}]) }}");
+            let document = parse_query(&text).unwrap();
+            let (_, operation) = document.operations.iter().next().unwrap();
+            let Selection::Field(field) = &operation.node.selection_set.node.items[0].node else {
+                panic!("{text}");
+            };
+            let argument = field.node.get_argument("b").map(|value| &value.node);
+            let Some(Value::List(list)) = argument else {
+                panic!("{text}");
+            };
+            // Beside them `{ a ( b : [ ] ) }`.
+            assert_eq!(count(&text), list.len() + 9, "{text}");
+        }
+    }
+
+    #[test]
     fn strings_without_an_end_do_not_run_over_it() {
         for text in [
             "\"",
@@ -156,7 +239,7 @@ mod tests {
             "\"a\nb",
             "\"\"\"\\\"\"\"",
         ] {
-            assert!((1..=2).contains(&count(text)), "{text:?}");
+            assert!((1..=3).contains(&count(text)), "{text:?}");
         }
     }
 
