@@ -132,10 +132,11 @@ impl Rules {
             operation: walk.operation_type(name.as_deref()),
             open,
         };
-        request.variables = variables;
         let checked = measured
             .map_err(|why| unmeasurable(&why))
-            .and_then(|sizes| self.check(&sizes, signed_in, open));
+            .and_then(|sizes| self.check(&sizes, signed_in, open))
+            .and_then(|()| single_root_field(&walk));
+        request.variables = variables;
         match checked {
             Ok(()) => Ok(admitted),
             Err(refusal) => Err(Box::new(refusal.into_response())),
@@ -214,6 +215,18 @@ fn advice(setting: &str) -> &'static str {
         "aliases" => "use `nodes(ids:)`, or several requests",
         _ => "ask for less in one request",
     }
+}
+
+/// Each field at the root of a subscription is a stream of its own: one operation of a connection would be any number.
+/// async-graphql executes them all.
+fn single_root_field(walk: &Walk<'_>) -> Result<(), Refusal> {
+    if walk.subscribes_to_one_each() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::BadRequest,
+        "a subscription has exactly one field at its root, and none of introspection: subscribe once for each",
+    ))
 }
 
 fn unmeasurable(why: &Unmeasurable) -> Refusal {

@@ -285,6 +285,40 @@ async fn an_operation_has_one_answer_and_a_subscription_all_of_its_own() {
     }
 }
 
+#[tokio::test]
+async fn a_subscription_has_one_field_at_its_root() {
+    let limited = Limited::new(
+        Counting::default(),
+        Counting::default(),
+        &crate::graphql::sdl(),
+        defaults(),
+    );
+    for text in [
+        "subscription { x: balanceChanged { total } }",
+        "subscription { ... { ... on Subscription { balanceChanged { total held } } } }",
+        "subscription { ...A } fragment A on Subscription { ...B } fragment B on Subscription { balanceChanged { total } }",
+        "query A { viewer { id } jobs { totalCount } } subscription B { balanceChanged { total } }",
+    ] {
+        let request = Request::new(text).operation_name("B");
+        let stream = limited.execute_stream(request, None);
+        assert_eq!(stream.count().await, 2, "{text}");
+    }
+    for text in [
+        "subscription { a: balanceChanged { total } b: balanceChanged { total } }",
+        "subscription { balanceChanged { total } balanceChanged { total } }",
+        "subscription { balanceChanged { total } __typename }",
+        "subscription { __typename }",
+        "subscription { ... { balanceChanged { total } jobUpdated { id } } }",
+        "subscription { ...A ...A } fragment A on Subscription { balanceChanged { total } }",
+        "subscription { ...A } fragment A on Subscription { balanceChanged { total } __typename }",
+        "query A { viewer { id } } subscription B { balanceChanged { total } jobUpdated { id } }",
+    ] {
+        let (code, message) = refused(defaults(), text).await;
+        assert_eq!(code, "BAD_REQUEST", "{text}: {message}");
+        assert!(message.contains("exactly one field"), "{text}: {message}");
+    }
+}
+
 /// Every document under a folder.
 fn documents(folder: &std::path::Path, into: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {

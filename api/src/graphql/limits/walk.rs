@@ -147,6 +147,36 @@ impl<'a> Walk<'a> {
         found.map(|(_, operation)| operation.node.ty)
     }
 
+    /// Whether every subscription has exactly one field at its root, and none of introspection (GraphQL specification,
+    /// 5.2.3.1 "Single Root Field"). Only for a document that was measured: its fragments have an end.
+    pub(super) fn subscribes_to_one_each(&self) -> bool {
+        let mut operations = self.document.operations.iter();
+        operations.all(|(_, operation)| {
+            let operation = &operation.node;
+            operation.ty != OperationType::Subscription
+                || self.only_field(&operation.selection_set.node)
+        })
+    }
+
+    /// Whether there is one field, in however many fragments. Of two, each would be executed, alike or not. A selection
+    /// of anything else than one item is refused at once, so that no fragment is looked into twice.
+    fn only_field(&self, selections: &SelectionSet) -> bool {
+        let [selection] = selections.items.as_slice() else {
+            return false;
+        };
+        match &selection.node {
+            Selection::Field(field) => !field.node.name.node.starts_with("__"),
+            Selection::InlineFragment(fragment) => {
+                self.only_field(&fragment.node.selection_set.node)
+            }
+            Selection::FragmentSpread(spread) => {
+                let fragment = self.document.fragments.get(&spread.node.fragment_name.node);
+                // Validation says which fragment there is not.
+                fragment.is_none_or(|fragment| self.only_field(&fragment.node.selection_set.node))
+            }
+        }
+    }
+
     fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Sizes, Unmeasurable> {
         let root = self.weights.root(operation.ty);
         let mut sizes = self.selections(&operation.selection_set.node, root, 0)?;
