@@ -44,6 +44,7 @@ struct Execution {
 #[derive(Clone)]
 struct Told {
     payload: Payload,
+    has_errors: bool,
     at: Instant,
 }
 
@@ -96,12 +97,14 @@ impl Executions {
 
 impl Execution {
     /// Whether what it told last is what a newcomer is to be told first. One that has ended welcomes nobody: what it
-    /// told may have begun anew since.
+    /// told may have begun anew since. Nor does one whose newest response has errors: they may be of a moment, and
+    /// nothing tells when the state could be read again until it changes.
     fn welcomes(&self, fresh: Option<Duration>) -> bool {
         let running = self.newest.has_changed().is_ok();
         let told = self.newest.borrow();
-        let is_fresh = |told: &Told| fresh.is_none_or(|fresh| told.at.elapsed() < fresh);
-        running && told.as_ref().is_none_or(is_fresh)
+        let is_good =
+            |told: &Told| !told.has_errors && fresh.is_none_or(|fresh| told.at.elapsed() < fresh);
+        running && told.as_ref().is_none_or(is_good)
     }
 }
 
@@ -121,6 +124,7 @@ impl Drop for Execution {
 async fn tell(mut responses: BoxStream<'static, Response>, told: watch::Sender<Option<Told>>) {
     while let Some(response) = responses.next().await {
         told.send_replace(Some(Told {
+            has_errors: !response.errors.is_empty(),
             payload: response.into(),
             at: Instant::now(),
         }));
@@ -279,6 +283,33 @@ mod tests {
         assert_eq!(old.next().await, Some(text(4)));
         drop((ended, lasts, joins));
         assert_eq!(executions.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_one_whose_newest_response_has_errors() {
+        let executions = Executions::default();
+        let (say, responses) = mpsc::unbounded();
+        let request = || Request::new("subscription");
+        let failed = || {
+            let mut response = number(1);
+            let error = async_graphql::ServerError::new("not now", None);
+            response.errors.push(error);
+            response
+        };
+        let mut first = executions.join(&audience("ada"), request(), |_| responses.boxed());
+        say.unbounded_send(failed()).unwrap();
+        assert!(first.next().await.is_some());
+        let lasting = |_| {
+            let now = futures::stream::iter([number(2)]);
+            now.chain(futures::stream::pending()).boxed()
+        };
+        let mut late = executions.join(&audience("ada"), request(), lasting);
+        assert_eq!(late.next().await, Some(text(2)), "it looks for itself");
+        // Who was there hears on, and newcomers join the one that is well.
+        say.unbounded_send(number(3)).unwrap();
+        assert_eq!(first.next().await, Some(text(3)));
+        let mut later = executions.join(&audience("ada"), request(), |_| panic!("there is one"));
+        assert_eq!(later.next().await, Some(text(2)));
     }
 
     #[test]
