@@ -32,6 +32,12 @@ use crate::http::{ErrorCode, Refusal};
 /// answer is some hundred times as long.
 const MOST_SCHEMA_LISTS: u64 = 2;
 
+/// Whole schemas (`__schema`) in one document at most: it has everything.
+const MOST_SCHEMAS: u64 = 1;
+
+/// Types by name (`__type`) in one document at most.
+const MOST_TYPES: u64 = 5;
+
 /// Executes what is within the limits.
 #[derive(Clone)]
 pub(crate) struct Limited<E> {
@@ -189,6 +195,17 @@ impl Rules {
                 sizes.schema_lists
             );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
+        for (field, found, most) in [
+            ("__schema", sizes.schemas, MOST_SCHEMAS),
+            ("__type", sizes.types, MOST_TYPES),
+        ] {
+            if limits.complexity > 0 && found > most {
+                let message = format!(
+                    "the document has `{field}` {found} times, counted wherever its fragments are spread, and at most {most} are allowed: ask for less in one request"
+                );
+                return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+            }
         }
         match (open, signed_in) {
             (true, _) => Ok(()),

@@ -319,6 +319,58 @@ async fn a_subscription_has_one_field_at_its_root() {
     }
 }
 
+/// Admits a document by the defaults: the refusal's code, or none.
+fn refusal(text: &str) -> Option<String> {
+    let rules = Rules {
+        weights: weights(),
+        limits: defaults(),
+    };
+    let response = rules.admit(&mut Request::new(text)).err()?;
+    let error = &response.errors[0];
+    let code = error.extensions.as_ref().unwrap().get("code").unwrap();
+    Some(code.to_string().trim_matches('"').to_owned())
+}
+
+#[test]
+fn introspection_costs_what_its_lists_multiply_to_and_that_of_every_tool_passes() {
+    let schema = |inner: &str| complexity(&format!("{{ __schema {{ {inner} }} }}"), json!({}));
+    assert_eq!(schema("queryType { name }"), 1 + 2);
+    assert_eq!(schema("types { name }"), 1 + 1 + 5);
+    assert_eq!(
+        schema("types { fields { args { name } } }"),
+        1 + 1 + 5 * (1 + 5 * (1 + 5))
+    );
+    // Nobody who is not signed in may ask: that it comes so far says that it is within the limits.
+    let within = Some("UNAUTHENTICATED".to_owned());
+    assert_eq!(refusal(INTROSPECTION), within);
+    let (cost, most) = (complexity(INTROSPECTION, json!({})), defaults().complexity);
+    assert!(cost * 3 / 2 <= most, "{cost} of {most}");
+    assert_eq!(refusal("{ __schema { types { name kind } } }"), within);
+}
+
+#[test]
+fn the_schema_is_asked_for_once_and_few_types_by_name() {
+    let within = Some("UNAUTHENTICATED".to_owned());
+    let over = Some("LIMIT_EXCEEDED".to_owned());
+    let types = |count: usize| {
+        let types = (0..count).fold(String::new(), |text, number| {
+            text + &format!("t{number}: __type(name: \"Job\") {{ name }} ")
+        });
+        format!("{{ {types} }}")
+    };
+    assert_eq!(refusal(&types(5)), within);
+    assert_eq!(refusal(&types(6)), over);
+    for text in [
+        "{ __schema { description } x: __schema { description } }",
+        "{ ...A ...A } fragment A on Query { __schema { description } }",
+        "{ ... { __schema { description } } ...A } fragment A on Query { __schema { description } }",
+    ] {
+        assert_eq!(refusal(text), over, "{text}");
+    }
+    let together = "{ __schema { description } __type(name: \"Job\") { name } }";
+    assert_eq!(refusal(together), within);
+}
+
 /// Every document under a folder.
 fn documents(folder: &std::path::Path, into: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {

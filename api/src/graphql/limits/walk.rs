@@ -22,6 +22,10 @@ pub(super) const MOST_LEVELS: u32 = 32;
 /// Items that a list without pages is taken to have.
 const LIST_ITEMS: u64 = 10;
 
+/// Items that a list of the schema is taken to have. Types and fields have more, arguments and values fewer; with seven the
+/// introspection that every tool sends would be over the default of `limits.complexity`.
+const SCHEMA_ITEMS: u64 = 5;
+
 /// What a document comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -40,6 +44,10 @@ pub(super) struct Sizes {
     pub(super) introspects: bool,
     /// Lists of the schema inside each other.
     pub(super) schema_lists: u64,
+    /// How often it asks for the whole schema (`__schema`).
+    pub(super) schemas: u64,
+    /// How many types it asks for by name (`__type`).
+    pub(super) types: u64,
 }
 
 impl Sizes {
@@ -55,6 +63,8 @@ impl Sizes {
             levels: self.levels.max(other.levels),
             introspects: self.introspects || other.introspects,
             schema_lists: self.schema_lists.max(other.schema_lists),
+            schemas: self.schemas.saturating_add(other.schemas),
+            types: self.types.saturating_add(other.types),
         }
     }
 }
@@ -275,13 +285,19 @@ impl<'a> Walk<'a> {
             .saturating_add(u64::from(field.alias.is_some()));
         let name = field.name.node.as_str();
         sizes.introspects |= matches!(name, "__schema" | "__type");
+        sizes.schemas = sizes.schemas.saturating_add(u64::from(name == "__schema"));
+        sizes.types = sizes.types.saturating_add(u64::from(name == "__type"));
         let is_schema_list = matches!(
             name,
             "fields" | "interfaces" | "possibleTypes" | "inputFields"
         );
         sizes.schema_lists += u64::from(is_schema_list && weight.is_none());
 
-        let (times, own) = weight.map_or((Times::Once, 1), |weight| (weight.times, weight.own));
+        let (times, own) = match weight {
+            Some(weight) => (weight.times, weight.own),
+            None if lists_schema(name) => (Times::SchemaList, 1),
+            None => (Times::Once, 1),
+        };
         let each = sizes.each_item;
         let inner = match times {
             Times::Once | Times::EachItem => sizes.complexity.saturating_add(each),
@@ -290,6 +306,7 @@ impl<'a> Walk<'a> {
                 sizes.complexity.saturating_add(of_items)
             }
             Times::List => sizes.complexity.saturating_mul(LIST_ITEMS),
+            Times::SchemaList => sizes.complexity.saturating_mul(SCHEMA_ITEMS),
             Times::Ids => {
                 let ids = field
                     .get_argument("ids")
@@ -335,6 +352,21 @@ impl<'a> Walk<'a> {
         let given = self.variables.get(name);
         given.or_else(|| self.defaults.get(name.as_str()).copied())
     }
+}
+
+/// Whether a field of introspection is a list.
+fn lists_schema(name: &str) -> bool {
+    matches!(
+        name,
+        "types"
+            | "directives"
+            | "fields"
+            | "args"
+            | "enumValues"
+            | "inputFields"
+            | "interfaces"
+            | "possibleTypes"
+    )
 }
 
 /// The same one level further out.

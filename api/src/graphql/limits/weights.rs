@@ -21,6 +21,8 @@ pub(super) enum Times {
     EachItem,
     /// A list without pages.
     List,
+    /// A list of introspection.
+    SchemaList,
     /// A list that has as many items as the argument `ids`.
     Ids,
 }
