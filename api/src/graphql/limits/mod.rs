@@ -89,11 +89,11 @@ impl<E: Executor> Executor for Limited<E> {
         let executor = self.executor(&admitted);
         let limit = self.rules.limits.request_time;
         match admitted.operation {
-            _ if limit == Duration::ZERO => executor.execute(request).await,
             Some(OperationType::Mutation) => {
                 let executor = executor.clone();
                 time::finish(limit, async move { executor.execute(request).await }).await
             }
+            _ if limit == Duration::ZERO => executor.execute(request).await,
             _ => time::give_up(limit, executor.execute(request)).await,
         }
     }
@@ -110,10 +110,10 @@ impl<E: Executor> Executor for Limited<E> {
         let responses = self.executor(&admitted).execute_stream(request, session);
         let limit = self.rules.limits.request_time;
         match admitted.operation {
-            _ if limit == Duration::ZERO => responses,
             Some(OperationType::Mutation) => {
                 stream::once(time::finish(limit, only(responses))).boxed()
             }
+            _ if limit == Duration::ZERO => responses,
             Some(OperationType::Query) => {
                 stream::once(time::give_up(limit, only(responses))).boxed()
             }

@@ -371,6 +371,64 @@ fn the_schema_is_asked_for_once_and_few_types_by_name() {
     assert_eq!(refusal(together), within);
 }
 
+/// Waits between two steps until it is let go on, and says what it has done.
+#[derive(Clone)]
+struct TwoSteps {
+    began: Arc<tokio::sync::Notify>,
+    go: Arc<tokio::sync::Notify>,
+    ended: Arc<tokio::sync::Notify>,
+}
+
+impl Executor for TwoSteps {
+    async fn execute(&self, _: Request) -> Response {
+        self.began.notify_one();
+        self.go.notified().await;
+        self.ended.notify_one();
+        Response::new(true)
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        _: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let steps = self.clone();
+        stream::once(async move { steps.execute(request).await }).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_ends_after_its_client_has_left_with_and_without_a_limit() {
+    for request_time in [Duration::ZERO, Duration::from_hours(1)] {
+        let steps = TwoSteps {
+            began: Arc::default(),
+            go: Arc::default(),
+            ended: Arc::default(),
+        };
+        let limits = LimitSettings {
+            request_time,
+            ..defaults()
+        };
+        let limited = Limited::new(steps.clone(), steps.clone(), &crate::graphql::sdl(), limits);
+        let mutation = || Request::new("mutation { signOut { userErrors { code } } }");
+        let mut stream = limited.execute_stream(mutation(), None);
+        for by_stream in [false, true] {
+            tokio::select! {
+                _ = limited.execute(mutation()), if !by_stream => panic!("it waits"),
+                _ = stream.next(), if by_stream => panic!("it waits"),
+                () = steps.began.notified() => {}
+            }
+            // The future of `execute` is gone; the stream goes here.
+            if by_stream {
+                drop(std::mem::replace(&mut stream, stream::empty().boxed()));
+            }
+            steps.go.notify_one();
+            let ended = tokio::time::timeout(Duration::from_secs(20), steps.ended.notified());
+            ended.await.expect("it goes on to its end");
+        }
+    }
+}
+
 /// Every document under a folder.
 fn documents(folder: &std::path::Path, into: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -19,13 +19,19 @@ pub(super) async fn give_up(limit: Duration, query: impl Future<Output = Respons
 }
 
 /// Answers a mutation. One that takes too long is not cut off, because nobody could say then whether it had been committed:
-/// it goes on to its end without us, and the answer says that its outcome is not known.
+/// it goes on to its end without us, and the answer says that its outcome is not known. It does so without a limit too
+/// (zero): a client that leaves must not end it between two of its transactions.
 pub(super) async fn finish(
     limit: Duration,
     mutation: impl Future<Output = Response> + Send + 'static,
 ) -> Response {
     let running = tokio::spawn(mutation.in_current_span());
-    match timeout(limit, running).await {
+    let ended = if limit.is_zero() {
+        Ok(running.await)
+    } else {
+        timeout(limit, running).await
+    };
+    match ended {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
@@ -93,6 +99,27 @@ mod tests {
         go.send(()).unwrap();
         ended.await.unwrap();
         let answered = finish(LONG, ready(Response::new(1))).await;
+        assert_eq!(answered.data, 1.into());
+    }
+
+    #[tokio::test]
+    async fn a_mutation_without_a_limit_goes_on_when_its_client_leaves() {
+        let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let mutation = async move {
+            begin.send(()).unwrap();
+            gone.await.unwrap();
+            end.send(()).unwrap();
+            Response::new(1)
+        };
+        tokio::select! {
+            answered = finish(Duration::ZERO, mutation) => panic!("{answered:?}"),
+            begun = begun => begun.unwrap(),
+        }
+        go.send(()).unwrap();
+        ended.await.unwrap();
+        let answered = finish(Duration::ZERO, ready(Response::new(1))).await;
         assert_eq!(answered.data, 1.into());
     }
 }
