@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::parser::{parse_query, types::ExecutableDocument, types::OperationType};
-use async_graphql::{Data, Executor, Request, Response, ServerError};
+use async_graphql::{Data, Executor, Name, Request, Response, ServerError};
 use futures::stream::BoxStream;
 use lru::LruCache;
 
@@ -45,6 +45,19 @@ impl Document {
     /// The document itself.
     pub(super) fn tree(&self) -> &ExecutableDocument {
         &self.tree
+    }
+
+    /// Whether the operation that is asked for declares this variable; any operation where no name is given.
+    fn declares(&self, operation_name: Option<&str>, variable: &str) -> bool {
+        let mut chosen = self.tree.operations.iter().filter(|(name, _)| {
+            operation_name.is_none() || name.map(Name::as_str) == operation_name
+        });
+        chosen.any(|(_, operation)| {
+            let declared = &operation.node.variable_definitions;
+            declared
+                .iter()
+                .any(|declared| declared.node.name.node == variable)
+        })
     }
 
     /// Whether it may be kept: the text of a mutation can have a password in it, which must not stay in memory.
@@ -97,8 +110,15 @@ impl Kept {
 impl Documents {
     /// The document of a request, from here on parsed for everybody who looks at it, the executor too. An error is the
     /// caller's: the text is not GraphQL.
+    ///
+    /// Values of variables that the operation does not declare are let go here, where every transport passes: nothing
+    /// reads them, and a subscription would keep them for as long as it lasts, and share with nobody who sent others.
     pub(super) fn parse(&self, request: &mut Request) -> Result<Arc<Document>, ServerError> {
         let document = self.of_text(&request.query)?;
+        let name = request.operation_name.as_deref();
+        request
+            .variables
+            .retain(|variable, _| document.declares(name, variable));
         request.set_parsed_query(document.tree.clone());
         request.data.insert(Arc::clone(&document));
         Ok(document)
@@ -245,6 +265,31 @@ mod tests {
         let texts = kept.documents.iter().map(|(text, _)| text.len());
         assert_eq!(texts.sum::<usize>(), kept.bytes);
         assert!((MOST_KEPT / 2..=MOST_KEPT).contains(&kept.bytes));
+    }
+
+    #[test]
+    fn variables_that_the_operation_does_not_declare_are_let_go() {
+        let left = |text: &str, name: Option<&str>| {
+            let variables = json!({"a": 1, "b": 2, "c": [3]});
+            let variables = async_graphql::Variables::from_json(variables);
+            let mut request = Request::new(text).variables(variables);
+            request.operation_name = name.map(str::to_owned);
+            Documents::default().parse(&mut request).unwrap();
+            request
+                .variables
+                .keys()
+                .map(ToString::to_string)
+                .collect::<String>()
+        };
+        let one = "subscription($a: Int, $z: Int) { x(a: $a) }";
+        assert_eq!(left(one, None), "a");
+        assert_eq!(left("subscription { x }", None), "");
+        let two = "query A($a: Int) { a } query B($b: Int, $c: [Int]) { b }";
+        assert_eq!(left(two, Some("A")), "a");
+        assert_eq!(left(two, Some("B")), "bc");
+        // Which one would run is the executor's to refuse.
+        assert_eq!(left(two, Some("C")), "");
+        assert_eq!(left(two, None), "abc");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_graphql::{Request, Response};
 use futures::stream::{BoxStream, StreamExt as _};
 use futures::{Stream, ready};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
@@ -30,12 +31,16 @@ pub struct Audience {
     pub fresh: Option<Duration>,
 }
 
+/// The SHA-256 of what requests that are told the same have in common. The text and the variables themselves may be long,
+/// and an execution has them already.
+type Key = [u8; 32];
+
 /// The executions that run now. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Executions(Arc<Mutex<HashMap<String, Weak<Execution>>>>);
+pub(super) struct Executions(Arc<Mutex<HashMap<Key, Weak<Execution>>>>);
 
 struct Execution {
-    key: String,
+    key: Key,
     newest: watch::Receiver<Option<Told>>,
     executions: Executions,
     _task: AbortOnDropHandle<()>,
@@ -66,7 +71,7 @@ impl Executions {
                 let (told, newest) = watch::channel(None);
                 let task = tokio::spawn(tell(execute(request), told));
                 let execution = Arc::new(Execution {
-                    key: key.clone(),
+                    key,
                     newest,
                     executions: self.clone(),
                     _task: AbortOnDropHandle::new(task),
@@ -90,7 +95,7 @@ impl Executions {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Execution>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Weak<Execution>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,19 +137,22 @@ async fn tell(mut responses: BoxStream<'static, Response>, told: watch::Sender<O
 }
 
 /// Requests of one key are told the same. The parts are told apart by their lengths.
-fn key(audience: &Audience, request: &Request) -> String {
+fn key(audience: &Audience, request: &Request) -> Key {
     let variables =
-        serde_json::to_string(&request.variables).expect("variables came as JSON and are JSON");
+        serde_json::to_vec(&request.variables).expect("variables came as JSON and are JSON");
     let name = request.operation_name.as_deref();
-    let mut key = String::new();
-    for part in [&audience.members, &request.query, &variables] {
-        key.push_str(&part.len().to_string());
-        key.push(':');
-        key.push_str(part);
+    let mut hash = Sha256::new();
+    for part in [
+        audience.members.as_bytes(),
+        request.query.as_bytes(),
+        &variables,
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
     }
-    key.push_str(name.map_or("-", |_| "+"));
-    key.push_str(name.unwrap_or_default());
-    key
+    hash.update(name.map_or("-", |_| "+"));
+    hash.update(name.unwrap_or_default());
+    hash.finalize().into()
 }
 
 /// A subscriber's view of a shared execution.
