@@ -108,8 +108,9 @@ impl TokenGate {
         Ok(found)
     }
 
-    /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted.
-    async fn open(&self, token: &str) -> Result<OpenSession, Refusal> {
+    /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted. Whoever
+    /// the token is found to be then, in the role that was noted, comes with it.
+    async fn open(&self, token: &str) -> Result<(OpenSession, Authenticated), Refusal> {
         let at_most = self.services.settings.limits.sockets_per_user;
         let mut found = self.good_for_socket(token).await?;
         loop {
@@ -117,10 +118,9 @@ impl TokenGate {
                 let message = format!("you have {at_most} sockets open, and that is the limit");
                 Refusal::new(ErrorCode::LimitExceeded, message)
             })?;
-            let role = found.user.role;
             found = self.good_for_socket(token).await?;
-            if found.user.role == role {
-                return Ok(session);
+            if found.user.role == session.role() {
+                return Ok((session, found));
             }
         }
     }
@@ -145,6 +145,12 @@ impl Gate for TokenGate {
         if let Some(quota) = self.rates.count(token, address)? {
             data.insert(quota);
         }
+        Ok(data)
+    }
+
+    async fn caller(&self, parts: &Parts, mut data: Data) -> Result<Data, Refusal> {
+        let headers = &parts.headers;
+        let own_page = same_origin(headers);
         let caller = self.authenticated(headers).await?;
         // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
         // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
@@ -156,22 +162,34 @@ impl Gate for TokenGate {
     }
 
     async fn stream(&self, parts: &Parts, mut data: Data) -> Result<Session, Refusal> {
-        let let_in = data.contains_key(&std::any::TypeId::of::<Caller>());
+        let let_in = data
+            .get(&std::any::TypeId::of::<Caller>())
+            .and_then(|caller| caller.downcast_ref::<Caller>())
+            .map(|caller| (caller.by_cookie, caller.traceparent.clone()));
         let headers = &parts.headers;
         let token = match bearer_of(headers)? {
             Some(token) => Some(token),
             None => cookie::session(headers),
         };
         // Nobody's stream ends by itself: there is nothing that nobody may watch.
-        let Some(token) = token.filter(|_| let_in) else {
+        let (Some(token), Some((by_cookie, traceparent))) = (token, let_in) else {
             return Ok(Session {
                 data,
                 ..Session::default()
             });
         };
-        let session = self.open(token).await?;
+        let (session, found) = self.open(token).await?;
         let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         data.insert(session);
+        // As whom the session was noted: what it ends with is what the stream may do.
+        let caller = Caller {
+            user: found.user,
+            token: found.token,
+            by_cookie,
+            traceparent,
+        };
+        data.insert(Loaders::new(&self.services, &caller));
+        data.insert(caller);
         Ok(Session {
             data,
             ended,
@@ -188,7 +206,7 @@ impl Gate for TokenGate {
         let headers = &upgrade.headers;
         let token = offered(payload, headers)?;
         self.rates.count(Some(token), address)?;
-        let session = self.open(token).await?;
+        let (session, _) = self.open(token).await?;
         let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         let mut data = Data::default();
         data.insert(Token(token.to_owned()));
@@ -215,6 +233,17 @@ impl Gate for TokenGate {
             .and_then(|address| address.downcast_ref::<ClientAddress>());
         self.rates.count(Some(token), address.copied())?;
         let found = self.good_for_socket(token).await?;
+        let noted = session
+            .get(&std::any::TypeId::of::<OpenSession>())
+            .and_then(|noted| noted.downcast_ref::<OpenSession>());
+        // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.
+        if let Some(noted) = noted.filter(|noted| noted.role() != found.user.role) {
+            noted.demoted().cancel();
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                "your role has changed since this socket was opened: connect again",
+            ));
+        }
         let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
         let sent = sent.and_then(|sent| sent.downcast_ref::<TraceContext>());
         let caller = Caller {

@@ -17,13 +17,12 @@ package_of() {
     redis-server | redis-cli) echo "redis-server redis-tools: the queue and live events of a fleet" ;;
     postgres | initdb | pg_isready) echo "postgresql: a fleet's database" ;;
     mariadbd | mariadb-install-db | mariadb-admin) echo "mariadb-server mariadb-client: a fleet's database" ;;
-    npm) echo "npm: to install what is compared with" ;;
+    npm) echo "npm: to install clients and what is compared with" ;;
     docker) echo "docker.io: to compare with docker pull" ;;
     dockerd | containerd) echo "docker.io: a private Docker engine" ;;
     chromium) echo "chromium: to see the playground as a browser does" ;;
     promtool) echo "prometheus: to check the alert rules" ;;
     node) echo "nodejs: to run clients from npm against the endpoint" ;;
-    npm) echo "npm: to install these clients" ;;
     wrk) echo "wrk: to ask a server as often as it answers" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
     *) return 1 ;;

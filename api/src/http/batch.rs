@@ -58,10 +58,11 @@ async fn one<E: Executor, G: Gate>(
     headers: &mut HeaderMap,
 ) -> Result<Vec<u8>, Rejection> {
     let mut request = transport.persisted.find(parameters)?;
-    request.data = match passed {
+    let passed = match passed {
         Some(data) => data,
         None => transport.gate.request(parts).await?,
     };
+    request.data = transport.gate.caller(parts, passed).await?;
     tokens::check(&request.query, transport.settings.max_tokens)?;
     transport
         .documents

@@ -5,6 +5,8 @@ use axum::{
     http::{HeaderMap, header},
 };
 use futures::StreamExt as _;
+use std::time::Duration;
+use tokio::time::timeout;
 
 use super::{
     TransportSettings,
@@ -12,6 +14,9 @@ use super::{
     preflight::Encoding,
     rejection::Rejection,
 };
+
+/// How long a body may take: nobody holds memory for ever by sending all but the last byte.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads a body that is written so.
 pub(super) async fn read(
@@ -41,12 +46,18 @@ async fn bytes(headers: &HeaderMap, body: HttpBody, limit: usize) -> Result<Vec<
     }
     let mut bytes = Vec::with_capacity(announced);
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Rejection::Broken)?;
-        if bytes.len() + chunk.len() > limit {
-            return Err(Rejection::TooLong(limit));
+    let reading = async {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Rejection::Broken)?;
+            if bytes.len() + chunk.len() > limit {
+                return Err(Rejection::TooLong(limit));
+            }
+            bytes.extend_from_slice(&chunk);
         }
-        bytes.extend_from_slice(&chunk);
-    }
+        Ok(())
+    };
+    timeout(PATIENCE, reading)
+        .await
+        .map_err(|_| Rejection::TooSlow)??;
     Ok(bytes)
 }

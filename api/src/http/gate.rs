@@ -12,10 +12,20 @@ use super::{error::Refusal, sharing::Audience};
 
 /// Lets requests and connections in, and says what their resolvers find in the context.
 pub trait Gate: Clone + Send + Sync + 'static {
-    /// One HTTP request, seen before its body is read. What it returns becomes the request's data.
+    /// One HTTP request, seen before its body is read: the place for limits. What it returns becomes the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 
-    /// A stream of events that was let in as a request, with what [`Self::request`] returned: the place to say what ends
+    /// The same request when its body is there, with what [`Self::request`] returned: the place to say who is calling. A
+    /// client may take its time with a body, and what it was allowed to do when it began counts for nothing then.
+    fn caller(
+        &self,
+        _parts: &Parts,
+        data: Data,
+    ) -> impl Future<Output = Result<Data, Refusal>> + Send {
+        async move { Ok(data) }
+    }
+
+    /// A stream of events that was let in as a request, with what [`Self::caller`] returned: the place to say what ends
     /// it. By default nothing does.
     fn stream(
         &self,

@@ -100,7 +100,7 @@ async fn run<E: Executor, G: Gate>(
         }
     };
     let mut request = transport.persisted.find(parameters)?;
-    request.data = data;
+    request.data = transport.gate.caller(parts, data).await?;
     tokens::check(&request.query, transport.settings.max_tokens)?;
     let by_get = encoding.is_none();
     let document = transport.documents.parse(&mut request);

@@ -43,6 +43,8 @@ pub(super) enum Rejection {
     StreamedBatch,
     #[error("the request body could not be read")]
     Broken,
+    #[error("the request body did not come in time")]
+    TooSlow,
     #[error(transparent)]
     Parameters(#[from] BadParameters),
     #[error(transparent)]
@@ -69,6 +71,7 @@ impl Rejection {
             (Self::NotAcceptable, _) => StatusCode::NOT_ACCEPTABLE,
             (Self::ContentType | Self::ContentEncoding, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Self::TooLong(_), _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (Self::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
             // The request is well-formed; and Apollo's clients expect the answer of one where a name is not known.
             (
                 Self::Document(_)

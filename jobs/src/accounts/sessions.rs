@@ -66,7 +66,13 @@ impl OpenSession {
         &self.grant.revoked
     }
 
-    /// Cancelled when the user may do less than when the connection was opened.
+    /// The role that the user had when the connection was opened.
+    pub fn role(&self) -> Role {
+        self.grant.role
+    }
+
+    /// Cancelled when the user may do less than when the connection was opened. Whoever finds the user in another role
+    /// cancels it too.
     pub fn demoted(&self) -> &CancellationToken {
         &self.grant.demoted
     }

@@ -42,7 +42,8 @@ impl Activity {
     }
 
     /// Whether nothing is left to it but to wait for its turn: an engine fetches only so many layers at a time (three, if
-    /// nobody changed it), whosever they are.
+    /// nobody changed it), whosever they are. An engine does not say that a turn has come before the first bytes have, so
+    /// a layer that hangs then looks the same: `worker.pull_timeout` bounds that.
     pub fn waits_for_its_turn(&self) -> bool {
         let mut waits = false;
         for step in self.steps.values() {

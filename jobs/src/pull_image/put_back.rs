@@ -27,7 +27,9 @@ pub(crate) async fn put_back(
     else {
         return Ok(());
     };
-    let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
+    // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off: nobody else puts the tag back.
+    let Some(custody) = custody::lock(services, engine_image_id).await? else {
+        tracing::warn!(job.id = %job.id, reference = job.reference, "a tag could not be put back: its image was busy for too long");
         return Ok(());
     };
     let moved = async {

@@ -63,19 +63,16 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<job::Mo
         .await
 }
 
-/// The jobs that the viewer may see and that were accepted, begun or ended at an instant or since, the oldest first; the
-/// newest ones where there are very many.
+/// The jobs that the viewer may see and that may have changed at an instant or since: those that ended since, and all that
+/// have not ended. The oldest first; the newest ones where there are very many.
 pub async fn changed_since(
     db: &Db,
     viewer: Viewer,
     since: Timestamp,
 ) -> Result<Vec<job::Model>, DbErr> {
-    let begun = Condition::any()
-        .add(job::Column::AcceptedAt.gte(since))
-        .add(job::Column::StartedAt.gte(since));
     let changed = Condition::any()
         .add(job::Column::FinishedAt.gte(since))
-        .add(Condition::all().add(job::Column::Live.eq(1)).add(begun));
+        .add(job::Column::Live.eq(1));
     let mut jobs = job::Entity::find()
         .filter(matching(viewer, &JobFilter::default()))
         .filter(changed)

@@ -2,6 +2,7 @@
 //! storage, or name other addresses in the manifest, and an engine goes wherever it is sent.
 
 use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use futures::{StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RANGE};
@@ -181,6 +182,27 @@ impl Transport {
         let Some(host) = canonical_host(&Host::Domain(name)) else {
             return Ok(());
         };
+        // `localhost` means the loopback whatever a resolver says (RFC 6761, 6.3): a rule for one of its addresses will do.
+        if name == "localhost" {
+            let loopback = [
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ];
+            let mut judged = loopback
+                .map(|ip| {
+                    self.rules
+                        .permits_connection(&host, SocketAddr::new(ip, port))
+                })
+                .into_iter();
+            return judged
+                .find(Result::is_ok)
+                .unwrap_or_else(|| {
+                    Err(NotAllowed::Address {
+                        registry: host.to_string(),
+                    })
+                })
+                .map_err(TransportError::NotAllowed);
+        }
         match self.vet_name(&host, name, port).await {
             Err(VetError::NotAllowed(forbidden)) => Err(TransportError::NotAllowed(forbidden)),
             // A name that leads nowhere leads the engine nowhere.

@@ -49,7 +49,7 @@ pub(super) enum VetError {
 /// ports: so each port has its own resolver, and with it its own connections. What is in a pool was checked when
 /// it was connected.
 pub(super) struct Transport {
-    rules: Arc<RegistryRules>,
+    pub(super) rules: Arc<RegistryRules>,
     resolver: Arc<dyn Resolve>,
     connect_timeout: Duration,
     clients: Bounded<(bool, u16), Client>,
@@ -244,7 +244,7 @@ impl From<reqwest::Error> for TransportError {
 /// Passes on only those addresses that the rules permit for one port. The connection is made to what this returns,
 /// so a name that changes its mind between two look-ups gains nothing.
 struct Guarded {
-    rules: Arc<RegistryRules>,
+    pub(super) rules: Arc<RegistryRules>,
     inner: Arc<dyn Resolve>,
     port: u16,
 }
