@@ -24,6 +24,7 @@ use super::{
     gate::{Gate, Session},
     operations::{Operations, Outcome},
     payload::Payload,
+    persisted::NoDocument,
     spans::{self, InSpan},
     tokens,
     ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage, respond},
@@ -214,6 +215,10 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 }
                 match self.transport.persisted.find(payload) {
                     Ok(request) => self.start(id, request).await?,
+                    // Neither a document nor the name of one: no message of the protocol.
+                    Err(missing @ NoDocument::Missing) => {
+                        return Err(Close::invalid(&missing).into());
+                    }
                     Err(reason) => {
                         let refusal =
                             async_graphql::Response::from_errors(vec![reason.into_error()]);
