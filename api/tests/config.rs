@@ -197,7 +197,7 @@ fn everything_can_come_from_the_environment() {
         "log_files.rotation" => "hourly",
         "metrics.per_user" | "metrics.per_image" => "true",
         "log_files.keep" | "metrics.most_values" => "9",
-        key if key.starts_with("limits.") => "9",
+        key if key.starts_with("limits.") || key == "compression.min_size" => "9",
         key if key.contains('.') && !key.starts_with("admin.") => "90s",
         _ => "1234",
     };
