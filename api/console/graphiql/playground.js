@@ -114,14 +114,24 @@ function fetcher(params, options) {
     : post(params, headers);
 }
 
-ReactDOM.createRoot(document.getElementById('playground')).render(
-  React.createElement(GraphiQL, {
-    fetcher,
-    defaultQuery: welcome,
-    isHeadersEditorEnabled: true,
-    // A token would outlive the session in the browser's storage.
-    shouldPersistHeaders: false,
-    defaultHeaders: '{\n  "Authorization": "Bearer "\n}',
-    defaultEditorToolsVisibility: 'headers',
-  }),
+// Introspection is for who is signed in. The schema's text is for everybody, unless a setting keeps it to the server: then
+// the editor knows none.
+async function schema() {
+  const response = await fetch('/schema.graphql');
+  return response.ok ? GraphiQL.GraphQL.buildSchema(await response.text()) : null;
+}
+
+schema().then((schema) =>
+  ReactDOM.createRoot(document.getElementById('playground')).render(
+    React.createElement(GraphiQL, {
+      fetcher,
+      schema,
+      defaultQuery: welcome,
+      isHeadersEditorEnabled: true,
+      // A token would outlive the session in the browser's storage.
+      shouldPersistHeaders: false,
+      defaultHeaders: '{\n  "Authorization": "Bearer "\n}',
+      defaultEditorToolsVisibility: 'headers',
+    }),
+  ),
 );

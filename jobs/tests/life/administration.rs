@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageVisibility, JobErrorCode, JobState, audit_entry, host, image,
+    AuditAction, Credits, ImageVisibility, JobErrorCode, JobState, Role, audit_entry, host, image,
     image_in_use, job, paused_queue,
 };
 use wharfinger_jobs::audit::Actor;
@@ -272,7 +272,8 @@ async fn a_discarded_dead_letter_is_passed_by(shape: Shape) {
 async fn an_administrator_changes_anothers_job(shape: Shape) {
     let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 1).await;
     fleet.stop_worker().await;
-    let (user, admin) = (fleet.user("100").await, fleet.user("100").await);
+    let user = fleet.user("100").await;
+    let admin = fleet.new_user(Role::Admin, "100").await;
     let actor = Actor::from(&fleet.account(admin).await);
     let services = &fleet.services;
     let job = fleet.pull(user, &fleet.repository().tag("1")).await.id;

@@ -226,7 +226,8 @@ impl Fleet {
         self.new_user(Role::Admin, "0").await
     }
 
-    async fn new_user(&self, role: Role, credits: &str) -> Uuid {
+    /// A new user in this role, with this many credits.
+    pub(crate) async fn new_user(&self, role: Role, credits: &str) -> Uuid {
         let new = NewUser {
             name: format!("u{}", Uuid::new_v4().simple()),
             role,
