@@ -7,6 +7,8 @@ use std::time::Duration;
 
 pub use sea_orm::DbErr;
 use sea_orm::sea_query::LockType;
+use sea_orm::sqlx::pool::PoolOptions;
+use sea_orm::sqlx::{Executor as _, MySql};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     IsolationLevel, QuerySelect, RuntimeErr, Select, SqlErr, SqliteTransactionMode,
@@ -161,6 +163,17 @@ pub(crate) async fn begin(pool: &DatabaseConnection) -> Result<DatabaseTransacti
     .await
 }
 
+/// Connections to MySQL that come back without a transaction. A BEGIN whose caller was cut off leaves one open that sqlx
+/// does not know of: whoever had the connection next would work inside of it, and nothing of that would ever be committed.
+fn rolled_back(pool: PoolOptions<MySql>) -> PoolOptions<MySql> {
+    pool.after_release(|connection, _| {
+        Box::pin(async move {
+            connection.execute("ROLLBACK").await?;
+            Ok(true)
+        })
+    })
+}
+
 /// A pool of connections to PostgreSQL, with these parameters of its sessions, or to MySQL.
 fn server(
     url: &str,
@@ -179,7 +192,8 @@ fn server(
             options
                 .options([("default_transaction_isolation", "read committed")])
                 .options(parameters.iter().copied())
-        });
+        })
+        .map_sqlx_mysql_pool_opts(rolled_back);
     options
 }
 

@@ -11,6 +11,7 @@ use sea_orm::{ConnectOptions, DbErr, RuntimeErr};
 pub(super) fn limit(options: &mut ConnectOptions, limit: Duration) {
     options.statement_timeout(limit);
     options.map_sqlx_mysql_pool_opts(move |options| {
+        let options = super::rolled_back(options);
         options.after_connect(move |connection, _| Box::pin(limit_mysql(connection, limit)))
     });
 }
