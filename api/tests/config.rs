@@ -197,8 +197,11 @@ fn everything_can_come_from_the_environment() {
         "log_files.rotation" => "hourly",
         "metrics.per_user" | "metrics.per_image" | "limits.introspection" => "true",
         "limits.request_time" => "90s",
-        "persisted_queries.entries" | "persisted_queries.bytes" | "compression.min_size" => "9",
-        "log_files.keep" | "metrics.most_values" => "9",
+        "persisted_queries.entries"
+        | "persisted_queries.bytes"
+        | "compression.min_size"
+        | "log_files.keep"
+        | "metrics.most_values" => "9",
         key if key.starts_with("limits.") => "9",
         key if key.contains('.') && !key.starts_with("admin.") => "90s",
         _ => "1234",
