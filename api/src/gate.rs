@@ -15,7 +15,7 @@ use wharfinger_jobs::trace::TraceContext;
 use crate::client_address::{ClientAddress, client_address};
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders, audience};
-use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, same_origin, spans};
+use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, data_of, same_origin, spans};
 use crate::over_tls::over_tls;
 use crate::rate::RateLimits;
 
@@ -162,10 +162,8 @@ impl Gate for TokenGate {
     }
 
     async fn stream(&self, parts: &Parts, mut data: Data) -> Result<Session, Refusal> {
-        let let_in = data
-            .get(&std::any::TypeId::of::<Caller>())
-            .and_then(|caller| caller.downcast_ref::<Caller>())
-            .map(|caller| (caller.by_cookie, caller.traceparent.clone()));
+        let let_in =
+            data_of::<Caller>(&data).map(|caller| (caller.by_cookie, caller.traceparent.clone()));
         let headers = &parts.headers;
         let token = match bearer_of(headers)? {
             Some(token) => Some(token),
@@ -222,20 +220,14 @@ impl Gate for TokenGate {
     }
 
     async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
-        let token = session
-            .get(&std::any::TypeId::of::<Token>())
-            .and_then(|token| token.downcast_ref::<Token>());
+        let token = data_of::<Token>(session);
         let Some(Token(token)) = token else {
             return Ok(request);
         };
-        let address = session
-            .get(&std::any::TypeId::of::<ClientAddress>())
-            .and_then(|address| address.downcast_ref::<ClientAddress>());
+        let address = data_of::<ClientAddress>(session);
         self.rates.count(Some(token), address.copied())?;
         let found = self.good_for_socket(token).await?;
-        let noted = session
-            .get(&std::any::TypeId::of::<OpenSession>())
-            .and_then(|noted| noted.downcast_ref::<OpenSession>());
+        let noted = data_of::<OpenSession>(session);
         // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.
         if let Some(noted) = noted.filter(|noted| noted.role() != found.user.role) {
             noted.demoted().cancel();
@@ -244,8 +236,7 @@ impl Gate for TokenGate {
                 "your role has changed since this socket was opened: connect again",
             ));
         }
-        let sent = request.data.get(&std::any::TypeId::of::<TraceContext>());
-        let sent = sent.and_then(|sent| sent.downcast_ref::<TraceContext>());
+        let sent = data_of::<TraceContext>(&request.data);
         let caller = Caller {
             user: found.user,
             token: found.token,

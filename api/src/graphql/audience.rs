@@ -3,7 +3,6 @@
 //! `pullProgress` and `balanceChanged` tell a state: the newest event makes those before it worthless. `jobUpdated` tells
 //! of changes, each of which counts, and runs for everybody alone.
 
-use std::any::TypeId;
 use std::time::Duration;
 
 use async_graphql::Request;
@@ -14,7 +13,7 @@ use async_graphql::parser::types::{
 use wharfinger_entity::Role;
 
 use super::context::Caller;
-use crate::http::Audience;
+use crate::http::{Audience, data_of};
 
 /// How old an event may be for a newcomer to get it where it shows more than the event itself.
 const FRESH: Duration = Duration::from_secs(1);
@@ -22,8 +21,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Who may share this operation, if anybody may. Callers of one audience have the same rights, so that whoever could
 /// begin the execution may also join it.
 pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
-    let caller = request.data.get(&TypeId::of::<Caller>())?;
-    let caller = caller.downcast_ref::<Caller>()?;
+    let caller = data_of::<Caller>(&request.data)?;
     let role = match caller.user.role {
         Role::Admin => "admin",
         Role::User => "user",

@@ -12,7 +12,7 @@ use async_graphql::{Data, Executor, Name, Request, Response, ServerError};
 use futures::stream::BoxStream;
 use lru::LruCache;
 
-use super::error::is_request_error;
+use super::{error::is_request_error, gate::data_of};
 
 /// Bytes of text that are kept in all. A parsed document is about ten times as large as its text.
 const MOST_KEPT: usize = 1 << 19;
@@ -188,8 +188,7 @@ impl<E: Executor> Executor for ValidateOnce<E> {
 }
 
 fn constant_document(data: &Data) -> Option<Arc<Document>> {
-    data.get(&std::any::TypeId::of::<Arc<Document>>())
-        .and_then(|document| document.downcast_ref::<Arc<Document>>())
+    data_of::<Arc<Document>>(data)
         .filter(|document| document.constant)
         .cloned()
 }

@@ -1,6 +1,10 @@
 //! Who is calling: the transport's only question to the rest of the program.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    future::Future,
+    sync::Arc,
+};
 
 use async_graphql::{Data, Request};
 use axum::http::{HeaderMap, header, request::Parts};
@@ -76,6 +80,11 @@ pub struct Session {
     /// Cancelled when the session may do less than when it was opened (another role): the socket closes with 4403, the
     /// stream breaks, and its client may open another.
     pub outdated: CancellationToken,
+}
+
+/// What a request's data or a session's has of this type.
+pub fn data_of<T: Any>(data: &Data) -> Option<&T> {
+    data.get(&TypeId::of::<T>())?.downcast_ref()
 }
 
 /// Whether a browser sent this from a page of this very server, or by itself (an address that was typed), or it was no

@@ -59,7 +59,7 @@ pub use self::{
     error::{ErrorCode, Refusal},
     etag::tagged,
     event_id::EventId,
-    gate::{Gate, Session, same_origin},
+    gate::{Gate, Session, data_of, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
     quota::Quota,

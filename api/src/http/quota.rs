@@ -1,10 +1,11 @@
 //! What is left of the requests that one client may send, as headers.
 
-use std::any::TypeId;
 use std::time::Duration;
 
 use async_graphql::Data;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::gate::data_of;
 
 /// What is left of a quota: goes out as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10). A
 /// gate puts it into the request's data, or into its refusal.
@@ -25,7 +26,7 @@ pub struct Quota {
 impl Quota {
     /// What the gate said of a request.
     pub(super) fn of(data: &Data) -> Option<Self> {
-        data.get(&TypeId::of::<Self>())?.downcast_ref().copied()
+        data_of::<Self>(data).copied()
     }
 
     /// Adds both headers.
