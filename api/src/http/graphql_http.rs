@@ -2,7 +2,7 @@
 
 use async_graphql::{
     Data, Executor, Response as GraphqlResponse, ServerError,
-    parser::types::{ExecutableDocument, OperationType},
+    parser::types::{ExecutableDocument, OperationDefinition, OperationType},
 };
 use axum::{
     body::Body as HttpBody,
@@ -131,12 +131,20 @@ pub(super) fn operation_type(
     document: &ExecutableDocument,
     name: Option<&str>,
 ) -> Option<OperationType> {
+    chosen(document, name).map(|operation| operation.ty)
+}
+
+/// The operation that would run.
+pub(super) fn chosen<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d OperationDefinition> {
     let mut operations = document.operations.iter();
     let found = match name {
         Some(name) => operations.find(|(known, _)| known.is_some_and(|known| known == name)),
         None => operations.next(),
     };
-    found.map(|(_, operation)| operation.node.ty)
+    found.map(|(_, operation)| &operation.node)
 }
 
 fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {

@@ -27,7 +27,7 @@ use super::{
     error::{ErrorCode, Refusal},
     event_id::EventId,
     gate::{Gate, Session},
-    graphql_http::{encode, private},
+    graphql_http::{chosen, encode, private},
     spans::{self, InSpan},
 };
 
@@ -92,14 +92,9 @@ fn subscribe<E: Executor, G: Gate>(
 
 /// Whether all events of the operation are of one field, so that their numbers are of one sequence.
 fn has_one_field(document: &ExecutableDocument, name: Option<&str>) -> bool {
-    let mut operations = document.operations.iter();
-    let operation = match name {
-        Some(name) => operations.find(|(known, _)| known.is_some_and(|known| known == name)),
-        None => operations.next(),
-    };
-    operation.is_some_and(|(_, operation)| {
-        let items = &operation.node.selection_set.node.items;
-        operation.node.ty == OperationType::Subscription
+    chosen(document, name).is_some_and(|operation| {
+        let items = &operation.selection_set.node.items;
+        operation.ty == OperationType::Subscription
             && matches!(items.as_slice(), [only] if matches!(only.node, Selection::Field(_)))
     })
 }
