@@ -136,8 +136,14 @@ enum UserCommand {
     },
 }
 
-/// Runs the program.
+/// Runs the program to its end. The runtime is started here rather than in `main.rs`, because a future is compiled where it is
+/// polled: there the whole program would be compiled a second time.
+#[tokio::main]
 pub async fn run() -> ExitCode {
+    Box::pin(program()).await
+}
+
+async fn program() -> ExitCode {
     let program = Program::parse();
     match program.command {
         // A client of the API has settings of its own, and exit codes.

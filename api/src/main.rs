@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    Box::pin(wharfinger::cli::run()).await
+fn main() -> ExitCode {
+    wharfinger::cli::run()
 }

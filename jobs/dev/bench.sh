@@ -41,14 +41,11 @@ if [ -n "${WHARFINGER_BENCH_DIR:-}" ]; then
   exec "$WHARFINGER_BENCH_DRIVER" "$bench"
 fi
 
-say "building wharfinger (release; minutes the first time) and the driver"
-cargo build --release --locked -p wharfinger
-WHARFINGER_BENCH_PROGRAM=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
-# The driver as the tests are built where it is not what is measured; `live` and `reads` compare with a server inside of it.
-profile=dev
-case $bench in live | reads) profile=release ;; *) ;; esac
-WHARFINGER_BENCH_DRIVER=$(cargo build --profile "$profile" --locked -p wharfinger-jobs --bench drive --message-format=json |
+say "building wharfinger and the driver (release; minutes the first time)"
+# By one command: two would choose other features of what both are built on, and build it twice.
+WHARFINGER_BENCH_DRIVER=$(cargo build --release --locked -p wharfinger --bin wharfinger -p wharfinger-jobs --bench drive --message-format=json-render-diagnostics |
   sed -n 's/.*"name":"drive".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+WHARFINGER_BENCH_PROGRAM=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
 [ -x "$WHARFINGER_BENCH_DRIVER" ] || die "the driver was not built"
 export WHARFINGER_BENCH_PROGRAM WHARFINGER_BENCH_DRIVER
 

@@ -199,16 +199,20 @@ async fn dispatch_host(
 }
 
 /// Hands out a job that was accepted for a host where nobody waits: it is next, whoever looks, and need not wait for a
-/// dispatcher to look. Returns at once; what fails here, the next pass does.
+/// dispatcher to look. It was accepted as one that is handed out; if it is not, because the process ends here, the queue is
+/// found not to have it, as if it had lost it. Returns at once.
 pub(crate) fn hand_out(services: &Services, host: host::Model, job: &job::Model) {
     let (services, job) = (services.clone(), Waiting::from(job));
     tokio::spawn(async move {
-        let now = services.clock.now();
-        if let Err(error) = push(&services, &host, &job, now).await {
-            let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-            tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not hand a job out at once");
-            services.wake.notify_one();
+        let Err(error) = send(&services, &host, &job).await else {
+            return;
+        };
+        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+        tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not hand a job out at once");
+        if let Err(error) = note(&services, host.id, job.id, None).await {
+            tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not note that either");
         }
+        services.wake.notify_one();
     });
 }
 
@@ -288,14 +292,23 @@ fn waiting_on(host_id: Uuid) -> Condition {
         .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
 }
 
-/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never. For
-/// the same reason the note need not wait for the disk, where the job's claim would wait for it.
+/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never.
 async fn push(
     services: &Services,
     host: &host::Model,
     job: &Waiting,
     now: Timestamp,
 ) -> Result<(), DispatchError> {
+    send(services, host, job).await?;
+    Ok(note(services, host.id, job.id, Some(now)).await?)
+}
+
+/// Gives a job to the queue.
+async fn send(
+    services: &Services,
+    host: &host::Model,
+    job: &Waiting,
+) -> Result<(), crate::queue::QueueError> {
     let dispatch = Dispatch {
         job_id: job.id,
         pulls: (job.kind == JobKind::PullImage).then(|| job.reference.clone()),
@@ -309,15 +322,27 @@ async fn push(
     pushed.inspect_err(|_| trace::failed(&span, "queue"))?;
     let trace_id = trace::id_of(traceparent, job.id);
     tracing::debug!(job.id = %job.id, job.attempt, trace_id, host = host.name, "handed a job out");
+    Ok(())
+}
+
+/// Notes when a waiting job was handed out, or that it was not. It need not wait for the disk: what is forgotten hands a
+/// job out twice, and the job's claim would wait for it.
+async fn note(
+    services: &Services,
+    host_id: Uuid,
+    job_id: Uuid,
+    dispatched_at: Option<Timestamp>,
+) -> Result<(), DbErr> {
     // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
     job::Entity::update_many()
         .set(job::ActiveModel {
-            dispatched_at: Set(Some(now)),
+            dispatched_at: Set(dispatched_at),
             ..Default::default()
         })
-        .filter(job::Column::Id.eq(job.id))
-        .filter(job::Column::RunAfter.lte(now))
-        .filter(waiting_on(host.id))
+        .filter(job::Column::Id.eq(job_id))
+        // Not one that has failed since, and waits to be tried again.
+        .filter(job::Column::RunAfter.lte(services.clock.now()))
+        .filter(waiting_on(host_id))
         .exec(services.db.relaxed())
         .await?;
     Ok(())

@@ -10,13 +10,14 @@ use wharfinger_entity::{
 
 use crate::accept::{Key, draft, within_limits};
 use crate::accounts::still_active;
+use crate::announce::Coming;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::{Account, Balance, Purpose};
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings;
 use crate::services::Services;
-use crate::{dispatch, hosts, public};
+use crate::{announce, dispatch, hosts, public};
 
 /// Longest fully qualified reference that is stored, in characters.
 const MAX_REFERENCE_LENGTH: usize = 512;
@@ -81,16 +82,22 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                     account.set_hold(&mut job, Credits::ZERO, minimum)?;
                 }
             }
+            let waits = place.next && job.live == Set(Some(1));
+            let next = waits && !dispatch::is_paused(&tx, host.id).await?;
+            if next {
+                job.dispatched_at = Set(Some(now));
+                let coming = Coming {
+                    job_id: id,
+                    reference: stored.clone(),
+                    traceparent: request.traceparent.clone(),
+                };
+                announce::coming(&services.events, host.id, &coming);
+            }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
-            let waits = place.next && job.state == JobState::Queued;
-            let new = if waits && !dispatch::is_paused(&tx, host.id).await? {
-                New::Next(host)
-            } else {
-                New::Yes
-            };
+            let new = if next { New::Next(host) } else { New::Yes };
             Ok::<_, ServiceError>((job, account.save().await?, new))
         }
     })?;

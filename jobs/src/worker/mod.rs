@@ -3,6 +3,7 @@
 //!
 //! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
 
+mod coming;
 mod heartbeat;
 mod reconciling;
 pub(crate) mod run;
@@ -24,6 +25,7 @@ use crate::events::{Event, Topic};
 use crate::hosts;
 use crate::registry::RegistryClient;
 use crate::services::Services;
+use coming::ComingPulls;
 use running::Running;
 use transfers::Transfers;
 
@@ -45,6 +47,7 @@ pub(crate) struct Parts {
     /// Name of this worker, unique in the fleet.
     pub(crate) worker: String,
     pub(crate) running: Running,
+    pub(crate) coming: ComingPulls,
     pub(crate) transfers: Transfers,
     /// Running attempts are to be given back.
     pub(crate) hand_back: CancellationToken,
@@ -79,6 +82,7 @@ impl Worker {
                 engine,
                 registry,
                 running: Running::default(),
+                coming: ComingPulls::default(),
                 hand_back: CancellationToken::new(),
                 engine_answers: watch::Sender::new(false),
                 info: latest,
@@ -126,6 +130,13 @@ impl Worker {
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());
             tasks.spawn(async move { side.run_until_cancelled(worker.listen()).await });
+        }
+        {
+            let (worker, stop) = (Arc::clone(&worker), stop.clone());
+            tasks.spawn(async move {
+                let reading = coming::read_ahead(&worker.parts, worker.host_id);
+                stop.run_until_cancelled(reading).await
+            });
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
