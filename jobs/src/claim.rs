@@ -3,14 +3,18 @@
 //! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
 //! the newest.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
     IntoActiveModel, QueryFilter, QuerySelect, Select, TryIntoModel,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job};
+use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, user};
 
+use crate::credits::Account;
 use crate::db::{self, MAX_TRANSACTION_TRIES, for_update, in_transaction};
 use crate::dispatch;
 use crate::error::{JobFailure, ServiceError, Transient as _};
@@ -25,6 +29,15 @@ pub(crate) struct Lease {
     pub(crate) job_id: Uuid,
     pub(crate) attempt: i32,
     pub(crate) worker: String,
+}
+
+impl Lease {
+    /// Whether the job is still that of this lease.
+    fn is_of(&self, job: &job::Model) -> bool {
+        job.state == JobState::Running
+            && job.attempt == self.attempt
+            && job.worker.as_deref() == Some(&self.worker)
+    }
 }
 
 /// Takes a job of this host for a new attempt. None when there is nothing to take: it ended, somebody else has it, it
@@ -99,14 +112,31 @@ async fn try_claim(
     Ok(Some((job, lease)))
 }
 
-/// Notes the attempt of a claimed job and announces that it runs. The attempt need not wait for it: what ends the attempt
-/// notes it too where this did not.
-pub(crate) async fn note(services: &Services, job: &job::Model) {
-    let now = services.clock.now();
-    if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
-        tracing::warn!(%error, "could not note an attempt: its end notes it");
-    }
+/// How long a job's first attempt may take and be noted by its end alone: the database has enough to do just then. Of a later one
+/// only this note knows when it began.
+const NOTED_AFTER: Duration = Duration::from_millis(100);
+
+/// Announces that a claimed job runs, runs its attempt, and notes the attempt beside it. The attempt need not wait for that: what
+/// ends the attempt notes it too where this did not.
+pub(crate) async fn noting<T>(
+    services: &Services,
+    job: &job::Model,
+    attempt: impl Future<Output = T>,
+) -> T {
     services.announce(job, None);
+    let mut attempt = pin!(attempt);
+    let now = services.clock.now();
+    if job.attempt == 1
+        && let Ok(done) = tokio::time::timeout(NOTED_AFTER, &mut attempt).await
+    {
+        return done;
+    }
+    let note = async {
+        if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
+            tracing::warn!(%error, "could not note an attempt: its end notes it");
+        }
+    };
+    tokio::join!(note, attempt).1
 }
 
 /// That a job waits on this host and is due.
@@ -149,11 +179,19 @@ pub(crate) async fn fenced(
     let job = for_update(tx, job::Entity::find_by_id(lease.job_id))
         .one(tx)
         .await?;
-    Ok(job.filter(|job| {
-        job.state == JobState::Running
-            && job.attempt == lease.attempt
-            && job.worker.as_deref() == Some(&lease.worker)
-    }))
+    Ok(job.filter(|job| lease.is_of(job)))
+}
+
+/// The same, and its user's credits after it, in one statement.
+pub(crate) async fn fenced_with_account<'t>(
+    tx: &'t DatabaseTransaction,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<Option<(job::Model, Account<'t>)>, DbErr> {
+    let both = job::Entity::find_by_id(lease.job_id).find_both_related(user::Entity);
+    let both = for_update(tx, both).one(tx).await?;
+    let ours = both.filter(|(job, _)| lease.is_of(job));
+    Ok(ours.map(|(job, user)| (job, Account::locked(tx, user, now))))
 }
 
 /// What a renewal found.

@@ -92,6 +92,11 @@ impl<'t> Account<'t> {
         Ok(Self { tx, user, now })
     }
 
+    /// The credits of a user whose row is locked.
+    pub(crate) fn locked(tx: &'t DatabaseTransaction, user: user::Model, now: Timestamp) -> Self {
+        Self { tx, user, now }
+    }
+
     /// The user as locked, with the changes so far.
     pub(crate) fn user(&self) -> &user::Model {
         &self.user

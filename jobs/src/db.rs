@@ -11,7 +11,7 @@ use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::{Executor as _, MySql};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    IsolationLevel, QuerySelect, RuntimeErr, Select, SqlErr, SqliteTransactionMode,
+    IsolationLevel, QuerySelect, RuntimeErr, SqlErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
 use wharfinger_migration::{Migrator, MigratorTrait};
@@ -243,10 +243,7 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
 }
 
 /// `SELECT … FOR UPDATE` where the database has row locks. SQLite's one writer needs none, and does not know the words.
-pub(crate) fn for_update<E: sea_orm::EntityTrait>(
-    tx: &DatabaseTransaction,
-    select: Select<E>,
-) -> Select<E> {
+pub(crate) fn for_update<S: QuerySelect>(tx: &DatabaseTransaction, select: S) -> S {
     let strength = match tx.get_database_backend() {
         DbBackend::Sqlite => return select,
         // Rows that refer to this one may be made meanwhile: only changes of it wait.

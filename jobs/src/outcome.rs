@@ -148,20 +148,7 @@ pub(crate) async fn begin_attempt(
     job: &job::Model,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    job_attempt::Entity::insert(job_attempt::ActiveModel {
-        id: Set(Uuid::now_v7()),
-        job_id: Set(job.id),
-        number: Set(job.attempt),
-        worker: Set(job.worker.clone().unwrap_or_default()),
-        started_at: Set(now),
-        finished_at: Set(None),
-        error_code: Set(None),
-        error_message: Set(None),
-        error_retryable: Set(None),
-    })
-    .exec_without_returning(db)
-    .await?;
-    Ok(())
+    insert(db, job, now, <Ending as Default>::default()).await
 }
 
 /// Closes the attempt that runs.
@@ -171,23 +158,46 @@ pub(crate) async fn finish_attempt(
     error: Option<&JobFailure>,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    let finish = || {
-        job_attempt::Entity::update_many()
-            .set(job_attempt::ActiveModel {
-                finished_at: Set(Some(now)),
-                error_code: Set(error.map(|error| error.code)),
-                error_message: Set(error.map(|error| error.message.clone())),
-                error_retryable: Set(error.map(JobFailure::is_retryable)),
-                ..Default::default()
-            })
-            .filter(job_attempt::Column::JobId.eq(job.id))
-            .filter(job_attempt::Column::Number.eq(job.attempt))
+    let ending = Ending {
+        finished_at: Set(Some(now)),
+        error_code: Set(error.map(|error| error.code)),
+        error_message: Set(error.map(|error| error.message.clone())),
+        error_retryable: Set(error.map(JobFailure::is_retryable)),
+        ..Default::default()
     };
-    if finish().exec(tx).await?.rows_affected == 0 {
-        // Its worker vanished between taking the job and noting that it did.
-        begin_attempt(tx, job, now).await?;
-        finish().exec(tx).await?;
+    let noted = job_attempt::Entity::update_many()
+        .set(ending.clone())
+        .filter(job_attempt::Column::JobId.eq(job.id))
+        .filter(job_attempt::Column::Number.eq(job.attempt))
+        .exec(tx)
+        .await?;
+    if noted.rows_affected == 0 {
+        // It was short, or its worker vanished between taking the job and noting that it did.
+        let first = job.started_at.filter(|_| job.attempt == 1);
+        insert(tx, job, first.unwrap_or(now), ending).await?;
     }
+    Ok(())
+}
+
+/// What there is to say of an attempt that ended; of one that runs, nothing is set.
+type Ending = job_attempt::ActiveModel;
+
+async fn insert(
+    db: &impl ConnectionTrait,
+    job: &job::Model,
+    started_at: Timestamp,
+    ending: Ending,
+) -> Result<(), DbErr> {
+    job_attempt::Entity::insert(job_attempt::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        job_id: Set(job.id),
+        number: Set(job.attempt),
+        worker: Set(job.worker.clone().unwrap_or_default()),
+        started_at: Set(started_at),
+        ..ending
+    })
+    .exec_without_returning(db)
+    .await?;
     Ok(())
 }
 

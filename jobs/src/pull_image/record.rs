@@ -54,10 +54,10 @@ pub(super) async fn record_and_hold(
             let Some(row) = row else {
                 return Ok::<_, ServiceError>(Recorded::LookAgain);
             };
-            let Some(job) = claim::fenced(&tx, &run.lease).await? else {
+            let fenced = claim::fenced_with_account(&tx, &run.lease, now).await?;
+            let Some((job, mut account)) = fenced else {
                 return Ok(Recorded::NotOurs);
             };
-            let mut account = Account::lock(&tx, job.user_id, now).await?;
             let cost = expect_cost(&tx, &account, &job, &row, manifest).await?;
             let most = job.held.micro().saturating_add(account.available().micro());
             if cost.least > most {

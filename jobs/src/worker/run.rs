@@ -243,9 +243,8 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
                 JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
             }
         };
-        let noting = claim::note(services, &run.job);
-        let middle = async { tokio::join!(noting, middle).1 };
-        let outcome = run.with_lease(middle).await;
+        let noted = claim::noting(services, &run.job, middle);
+        let outcome = run.with_lease(noted).await;
         Box::pin(record(&run, outcome)).await;
     }
     .instrument(span)

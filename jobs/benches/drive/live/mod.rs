@@ -109,7 +109,7 @@ fn payload() -> String {
 
 async fn of_gateway(size: &Size) -> Outcome<Figures> {
     let url = postgres_database().await?;
-    let mut installation = Installation::new(&variable("WHARFINGER_TEST_REDIS_URL")?)?;
+    let mut installation = Installation::new("unix:///nonexistent")?;
     installation
         .fleet(&url)?
         .set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "0");
