@@ -138,9 +138,14 @@ enum UserCommand {
 
 /// Runs the program to its end. The runtime is started here rather than in `main.rs`, because a future is compiled where it is
 /// polled: there the whole program would be compiled a second time.
-#[tokio::main]
-pub async fn run() -> ExitCode {
-    Box::pin(program()).await
+pub fn run() -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(Box::pin(program())),
+        Err(error) => {
+            eprintln!("wharfinger: cannot start its threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn program() -> ExitCode {

@@ -11,8 +11,8 @@ use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::{Executor as _, MySql};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    IsolationLevel, QuerySelect, RuntimeErr, SqlErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    IsolationLevel, QuerySelect, RuntimeErr, SqlErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
 use wharfinger_migration::{Migrator, MigratorTrait};
 

@@ -1,7 +1,7 @@
 //! Pulls that are about to come: what they will need is read while their acceptance is still being committed.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -13,32 +13,68 @@ use crate::events::{Event, Topic};
 use crate::pull_image::ahead::Ahead;
 use crate::trace;
 
-/// Pulls that are waited for at a time; the oldest are forgotten first.
+/// Pulls that are remembered at a time; the oldest are forgotten first.
 const MOST: usize = 16;
 
 /// How old what was read may be when its job comes. The registry and the engine may say something else by then.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What is being read for jobs that have not come yet.
-#[derive(Default)]
-pub(crate) struct ComingPulls(Mutex<VecDeque<(Uuid, Instant, Ahead)>>);
+pub(crate) struct ComingPulls<T = Ahead>(Mutex<VecDeque<Pull<T>>>);
 
-impl ComingPulls {
-    fn expect(&self, job_id: Uuid, ahead: Ahead) {
-        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if expected.len() == MOST {
-            expected.pop_front();
+struct Pull<T> {
+    job_id: Uuid,
+    since: Instant,
+    /// None when the job has come.
+    ahead: Option<T>,
+}
+
+impl<T> Default for ComingPulls<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> ComingPulls<T> {
+    /// Begins to read for a job that is announced, unless it came faster than its announcement.
+    fn expect(&self, job_id: Uuid, begin: impl FnOnce() -> Option<T>, now: Instant) {
+        let mut pulls = self.pulls();
+        if pulls.iter().all(|pull| pull.job_id != job_id) {
+            remember(&mut pulls, job_id, begin(), now);
         }
-        expected.push_back((job_id, Instant::now(), ahead));
     }
 
-    /// What was begun to be read for a job, if that was just now. Reads of jobs that did not come in time are dropped.
-    pub(crate) fn take(&self, job_id: Uuid) -> Option<Ahead> {
-        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.retain(|(_, begun, _)| begun.elapsed() < FRESH);
-        let place = expected.iter().position(|(id, _, _)| *id == job_id)?;
-        expected.remove(place).map(|(_, _, ahead)| ahead)
+    /// What is being read for a job that has come: since its announcement if that was just now, else from now on.
+    pub(crate) fn come(
+        &self,
+        job_id: Uuid,
+        begin: impl FnOnce() -> Option<T>,
+        now: Instant,
+    ) -> Option<T> {
+        let mut pulls = self.pulls();
+        let Some(pull) = pulls.iter_mut().find(|pull| pull.job_id == job_id) else {
+            remember(&mut pulls, job_id, None, now);
+            return begin();
+        };
+        let fresh = now.duration_since(pull.since) < FRESH;
+        let ahead = pull.ahead.take().filter(|_| fresh);
+        ahead.or_else(begin)
     }
+
+    fn pulls(&self) -> MutexGuard<'_, VecDeque<Pull<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember<T>(pulls: &mut VecDeque<Pull<T>>, job_id: Uuid, ahead: Option<T>, now: Instant) {
+    if pulls.len() == MOST {
+        pulls.pop_front();
+    }
+    pulls.push_back(Pull {
+        job_id,
+        since: now,
+        ahead,
+    });
 }
 
 /// Begins to read whenever a pull is announced to this host; nothing while its engine is silent, because such a worker
@@ -57,8 +93,46 @@ pub(super) async fn read_ahead(parts: &Arc<Parts>, host_id: Uuid) {
             continue;
         }
         let span = trace::ahead(pull.job_id, 1, pull.traceparent.as_deref());
-        if let Some(ahead) = span.in_scope(|| Ahead::begin(parts, host_id, pull.reference)) {
-            parts.coming.expect(pull.job_id, ahead);
+        let begin = || span.in_scope(|| Ahead::begin(parts, host_id, pull.reference));
+        parts.coming.expect(pull.job_id, begin, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    #[test]
+    fn what_was_begun_for_a_job_is_taken_once_and_begun_once() {
+        let (pulls, now) = (ComingPulls::default(), Instant::now());
+        pulls.expect(id(1), || Some("announced"), now);
+        pulls.expect(id(1), || panic!("begun already"), now);
+        assert_eq!(
+            pulls.come(id(1), || panic!("begun already"), now),
+            Some("announced")
+        );
+        // Another attempt, and an announcement that comes too late.
+        assert_eq!(pulls.come(id(1), || Some("anew"), now), Some("anew"));
+        pulls.expect(id(1), || panic!("it has come"), now);
+        assert_eq!(pulls.come(id(2), || Some("come"), now), Some("come"));
+        pulls.expect(id(2), || panic!("it has come"), now);
+    }
+
+    #[test]
+    fn what_is_old_or_among_too_many_is_begun_anew() {
+        let (pulls, now) = (ComingPulls::default(), Instant::now());
+        pulls.expect(id(0), || Some("announced"), now);
+        let later = now + FRESH;
+        assert_eq!(pulls.come(id(0), || Some("anew"), later), Some("anew"));
+        for number in 1..=MOST as u128 + 1 {
+            pulls.expect(id(number), || Some("announced"), later);
         }
+        assert_eq!(pulls.pulls().len(), MOST);
+        assert_eq!(pulls.come(id(1), || Some("anew"), later), Some("anew"));
+        assert_eq!(pulls.come(id(3), || Some("anew"), later), Some("announced"));
     }
 }

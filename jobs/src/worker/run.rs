@@ -220,9 +220,10 @@ pub(crate) async fn run(parts: &Arc<Parts>, host_id: Uuid, dispatch: Dispatch) {
     let trace_id = trace::id_of(dispatch.traceparent.as_deref(), job_id);
     tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, "the queue gave a job");
     // Whoever loses the claim drops what is being read.
-    let ahead = parts.coming.take(job_id).or_else(|| {
+    let ahead = dispatch.pulls.and_then(|reference| {
         let span = trace::ahead(job_id, attempt + 1, dispatch.traceparent.as_deref());
-        span.in_scope(|| Ahead::begin(parts, host_id, dispatch.pulls?))
+        let begin = || span.in_scope(|| Ahead::begin(parts, host_id, reference));
+        parts.coming.come(job_id, begin, std::time::Instant::now())
     });
     let (job, lease) = match claim::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
