@@ -2,12 +2,15 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota as Pace, RateLimiter};
 
 use crate::http::{ErrorCode, Quota, Refusal};
@@ -21,7 +24,39 @@ const MOST: usize = 100_000;
 /// Requests between two looks at how many there are.
 const LOOK_AFTER: usize = 1024;
 
-type Limiter<K, C> = RateLimiter<K, DashMapStateStore<K>, C, StateInformationMiddleware>;
+type Limiter<K, C> = RateLimiter<K, States<K>, C, StateInformationMiddleware>;
+
+/// The states of the buckets, which a limiter keeps to itself: shared, so that a key can be looked for without making it one.
+struct States<K: Hash + Eq + Clone>(Arc<DashMapStateStore<K>>);
+
+impl<K: Hash + Eq + Clone> StateStore for States<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, measure)
+    }
+}
+
+impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for States<K> {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.0.retain_recent(drop_below);
+    }
+
+    fn shrink_to_fit(&self) {
+        self.0.shrink_to_fit();
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// One bucket for each key.
 pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
@@ -29,6 +64,7 @@ pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
     rate: NonZeroU32,
     /// `None` is the bucket that all new keys share while there are too many.
     limiter: Limiter<Option<K>, C>,
+    states: Arc<DashMapStateStore<Option<K>>>,
     clock: C,
     most: usize,
     counted: AtomicUsize,
@@ -46,10 +82,12 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
     fn with_clock(policy: &'static str, rate: NonZeroU32, clock: C, most: usize) -> Self {
         let burst = rate.saturating_mul(NonZeroU32::new(WINDOW).unwrap_or(NonZeroU32::MIN));
         let pace = Pace::per_second(rate).allow_burst(burst);
+        let states = Arc::new(DashMapStateStore::default());
         Self {
             policy,
             rate,
-            limiter: RateLimiter::dashmap_with_clock(pace, clock.clone()).with_middleware(),
+            limiter: RateLimiter::new(pace, States(Arc::clone(&states)), clock.clone()),
+            states,
             clock,
             most,
             counted: AtomicUsize::new(0),
@@ -62,7 +100,10 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
         if self.counted.fetch_add(1, Ordering::Relaxed) % LOOK_AFTER == LOOK_AFTER - 1 {
             self.tidy();
         }
-        let key = (!self.full.load(Ordering::Relaxed)).then_some(key);
+        let mut key = Some(key);
+        if self.full.load(Ordering::Relaxed) && !self.states.contains_key(&key) {
+            key = None;
+        }
         match self.limiter.check_key(&key) {
             Ok(state) => Ok(self.quota(state.remaining_burst_capacity())),
             Err(not_until) => {
@@ -161,5 +202,19 @@ mod tests {
             let _ = buckets.take(0);
         }
         assert!(!buckets.full.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_key_with_a_bucket_keeps_it_while_new_ones_share() {
+        let (buckets, clock) = buckets(50, 100);
+        for key in 0..LOOK_AFTER {
+            buckets.take(key).unwrap();
+        }
+        assert!(buckets.full.load(Ordering::Relaxed));
+        let shared = (LOOK_AFTER..2 * LOOK_AFTER - 1).filter(|key| buckets.take(*key).is_ok());
+        assert_eq!(shared.count(), 99, "the last of the others took one");
+        assert_eq!(buckets.take(0).unwrap().remaining, 98);
+        clock.advance(Duration::from_millis(20));
+        assert_eq!(buckets.take(0).unwrap().remaining, 98, "at its own rate");
     }
 }
