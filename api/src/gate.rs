@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Data, Request};
+use async_graphql::{Data, Request, ServerError};
 use axum::http::{HeaderMap, header, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use wharfinger_jobs::trace::TraceContext;
 
 use crate::client_address::{ClientAddress, client_address};
 use crate::cookie;
-use crate::graphql::{Browser, Caller, Loaders, audience};
+use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, data_of, same_origin, spans};
 use crate::over_tls::over_tls;
 use crate::rate::RateLimits;
@@ -28,15 +28,17 @@ pub(crate) struct TokenGate {
     lookups: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
+    rules: Arc<Rules>,
 }
 
 /// The token that a WebSocket was opened with: looked up again for each operation, so that a revoked one stops working.
 struct Token(String);
 
 impl TokenGate {
-    /// A gate over these services. Call it inside a Tokio runtime.
-    pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>) -> Self {
+    /// A gate over these services, which lets documents in by these rules. Call it inside a Tokio runtime.
+    pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>, rules: Arc<Rules>) -> Self {
         Self {
+            rules,
             sessions: Sessions::start(&services),
             rates: RateLimits::new(services.settings.limits.requests_per_second),
             lookups: TokenLookups::start(&services),
@@ -148,6 +150,10 @@ impl Gate for TokenGate {
         Ok(data)
     }
 
+    fn document(&self, request: &mut Request) -> Result<(), ServerError> {
+        self.rules.note(request)
+    }
+
     async fn caller(&self, parts: &Parts, mut data: Data) -> Result<Data, Refusal> {
         let headers = &parts.headers;
         let own_page = same_origin(headers);
@@ -219,13 +225,19 @@ impl Gate for TokenGate {
         })
     }
 
+    fn count(&self, session: &Data) -> Result<(), Refusal> {
+        if let Some(Token(token)) = data_of::<Token>(session) {
+            let address = data_of::<ClientAddress>(session);
+            self.rates.count(Some(token), address.copied())?;
+        }
+        Ok(())
+    }
+
     async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
         let token = data_of::<Token>(session);
         let Some(Token(token)) = token else {
             return Ok(request);
         };
-        let address = data_of::<ClientAddress>(session);
-        self.rates.count(Some(token), address.copied())?;
         let found = self.good_for_socket(token).await?;
         let noted = data_of::<OpenSession>(session);
         // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.

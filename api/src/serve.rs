@@ -58,7 +58,8 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         gauges: Arc::default(),
     };
     let requests = services.for_requests();
-    let gate = TokenGate::new(requests.clone(), config.trusted_proxies());
+    let schema = graphql::schema(requests.clone());
+    let gate = TokenGate::new(requests, config.trusted_proxies(), schema.rules());
     let door = board::Door {
         services: services.clone(),
         sessions: gate.sessions(),
@@ -68,12 +69,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         trusted: parts::trusted_documents(&config)?,
         ..config.transport()
     };
-    let gateway = http::router(
-        WithoutNul(graphql::schema(requests)),
-        gate,
-        transport,
-        stop.clone(),
-    );
+    let gateway = http::router(WithoutNul(schema), gate, transport, stop.clone());
     let gateway = http::compress(gateway, min_size);
     let pages = Router::new()
         .route("/", get(async || Redirect::temporary("/playground")))

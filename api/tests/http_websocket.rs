@@ -14,7 +14,14 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        protocol::frame::{
+            Frame,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
 };
 use wharfinger::http::TransportSettings;
 
@@ -275,6 +282,97 @@ async fn what_is_no_message_closes_with_4400() {
     let mut client = Client::connect(address).await;
     client.0.send(Message::binary(vec![1])).await.unwrap();
     assert_eq!(client.closed().await.0, 4400);
+}
+
+#[tokio::test]
+async fn an_id_that_every_event_would_carry_has_a_bound() {
+    let address = server().await;
+    let mut client = Client::ready(address).await;
+    let longest = "x".repeat(256);
+    client.subscribe(&longest, "{ hello }").await;
+    assert_eq!(client.hear().await["id"], longest);
+    let mut client = Client::ready(address).await;
+    client.subscribe(&"x".repeat(257), "{ hello }").await;
+    let expected = "Invalid message: the id is too long".to_owned();
+    assert_eq!(client.closed().await, (4400, expected));
+}
+
+#[tokio::test]
+async fn what_runs_on_one_socket_has_a_bound_in_bytes() {
+    let mut client = Client::ready(server().await).await;
+    // Two of them are more than one message may have.
+    let long = format!("subscription {{ silence }} #{}", "x".repeat(2500));
+    client.subscribe("1", &long).await;
+    client.subscribe("2", &long).await;
+    let message = client.hear().await;
+    assert_eq!(
+        (&message["type"], &message["id"]),
+        (&json!("error"), &json!("2"))
+    );
+    assert_eq!(
+        message["payload"][0]["extensions"]["code"],
+        "LIMIT_EXCEEDED"
+    );
+    client.subscribe("3", "{ hello }").await;
+    assert_eq!(client.hear().await["type"], "next");
+    assert_eq!(client.hear().await["type"], "complete");
+    // What has ended counts no more.
+    client.say(json!({"id": "1", "type": "complete"})).await;
+    client
+        .subscribe("2", &long.replace("subscription { silence }", "{ hello }"))
+        .await;
+    assert_eq!(client.hear().await["type"], "next");
+}
+
+#[tokio::test]
+async fn what_is_no_text_or_too_long_is_closed_with_a_code() {
+    let address = server().await;
+    for acknowledged in [false, true] {
+        let connect = async || {
+            if acknowledged {
+                Client::ready(address).await
+            } else {
+                Client::connect(address).await
+            }
+        };
+        let mut long = connect().await;
+        long.subscribe("1", &"x".repeat(5000)).await;
+        let expected = (1009, "Message too long".to_owned());
+        assert_eq!(long.closed().await, expected);
+
+        // One message in frames that are short enough each.
+        let mut parts = connect().await;
+        for (code, last) in [(Data::Text, false), (Data::Continue, true)] {
+            let frame = Frame::message("x".repeat(3000), OpCode::Data(code), last);
+            parts.0.send(Message::Frame(frame)).await.unwrap();
+        }
+        assert_eq!(parts.closed().await.0, 1009);
+
+        let mut no_text = connect().await;
+        let frame = Frame::message(vec![b'{', 0xFF], OpCode::Data(Data::Text), true);
+        no_text.0.send(Message::Frame(frame)).await.unwrap();
+        assert_eq!(no_text.closed().await, (1007, "Text is UTF-8".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_document_is_refused_before_anybody_is_looked_up() {
+    let toy = Toy::default();
+    let mut client = Client::ready_as(serve(&toy, settings()).await, "user-ada").await;
+    for (document, code) in [
+        ("{ tooMuch }", "LIMIT_EXCEEDED"),
+        (&"{".repeat(100), "LIMIT_EXCEEDED"),
+        ("{", "BAD_REQUEST"),
+    ] {
+        client.subscribe("1", document).await;
+        let message = client.hear().await;
+        assert_eq!(message["type"], "error");
+        assert_eq!(message["payload"][0]["extensions"]["code"], code);
+    }
+    assert_eq!(toy.looked_up.load(Ordering::SeqCst), 0);
+    client.subscribe("1", "{ hello }").await;
+    assert_eq!(client.hear().await["type"], "next");
+    assert_eq!(toy.looked_up.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
 pub(crate) use ids::Kind;
 use limits::Limited;
+pub(crate) use limits::Rules;
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;

@@ -14,7 +14,7 @@ use super::{
     graphql_http::{encode, encode_errors, respond},
     parameters::{BadParameters, Parameters},
     rejection::Rejection,
-    spans, tokens,
+    spans,
 };
 
 /// Executes one after the other, so that a batch takes no more of the server at a time than a single request, and
@@ -62,12 +62,10 @@ async fn one<E: Executor, G: Gate>(
         Some(data) => data,
         None => transport.gate.request(parts).await?,
     };
-    request.data = transport.gate.caller(parts, passed).await?;
-    tokens::check(&request.query, transport.settings.max_tokens)?;
-    transport
-        .documents
-        .parse(&mut request)
-        .map_err(Rejection::Document)?;
+    request.data = passed;
+    transport.prepare(&mut request)?;
+    let data = std::mem::take(&mut request.data);
+    request.data = transport.gate.caller(parts, data).await?;
     let span = spans::operation(&mut request);
     let mut response = transport.executor.execute(request).instrument(span).await;
     headers.extend(std::mem::take(&mut response.http_headers));

@@ -60,7 +60,12 @@ impl Document {
         })
     }
 
-    /// Whether it may be kept: the text of a mutation can have a password in it, which must not stay in memory.
+    /// Whether it may be kept, of which this is the text.
+    pub(super) fn may_be_kept(&self, text: &str) -> bool {
+        text.len() <= LONGEST_KEPT && self.only_reads()
+    }
+
+    /// The text of a mutation can have a password in it, which must not stay in memory.
     fn only_reads(&self) -> bool {
         self.tree
             .operations
@@ -129,7 +134,7 @@ impl Documents {
             return Ok(Arc::clone(known));
         }
         let document = Arc::new(Document::new(parse_query(text)?));
-        if text.len() <= LONGEST_KEPT && document.only_reads() {
+        if document.may_be_kept(text) {
             self.kept().keep(text, &document);
         }
         Ok(document)

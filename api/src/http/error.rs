@@ -112,12 +112,17 @@ impl Refusal {
 
     /// The refusal as a GraphQL response without data.
     pub(crate) fn into_response(self) -> Response {
+        Response::from_errors(vec![self.into_error()])
+    }
+
+    /// The refusal as a GraphQL error.
+    pub(crate) fn into_error(self) -> ServerError {
         let mut error = ServerError::new(self.message, None);
         error
             .extensions
             .get_or_insert_default()
             .set("code", self.code.as_str());
-        Response::from_errors(vec![error])
+        error
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use async_graphql::{Data, Request};
+use async_graphql::{Data, Request, ServerError};
 use axum::http::{HeaderMap, header, request::Parts};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,12 @@ use super::{error::Refusal, sharing::Audience};
 pub trait Gate: Clone + Send + Sync + 'static {
     /// One HTTP request, seen before its body is read: the place for limits. What it returns becomes the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
+
+    /// A document that was parsed, on every transport, before it is known who sent it: the place for limits that need no
+    /// caller. What is noted in the request's data is there when it is executed.
+    fn document(&self, _request: &mut Request) -> Result<(), ServerError> {
+        Ok(())
+    }
 
     /// The same request when its body is there, with what [`Self::request`] returned: the place to say who is calling. A
     /// client may take its time with a body, and what it was allowed to do when it began counts for nothing then.
@@ -53,8 +59,14 @@ pub trait Gate: Clone + Send + Sync + 'static {
         payload: &Map<String, Value>,
     ) -> impl Future<Output = Result<Session, Refusal>> + Send;
 
-    /// One operation on a WebSocket, before it is executed: the place for what must be fresh for each operation
-    /// (data loaders) and for limits that count operations. A refusal ends this operation alone.
+    /// One operation on a WebSocket, before its document is looked at: the place for limits that count operations. A refusal
+    /// ends this operation alone.
+    fn count(&self, _session: &Data) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The same operation, before it is executed: the place for what must be fresh for each operation (who is calling, data
+    /// loaders). A refusal ends this operation alone.
     fn operation(
         &self,
         _session: &Arc<Data>,

@@ -23,7 +23,7 @@ use super::{
     preflight::{self, Encoding},
     quota::Quota,
     rejection::{Rejection, rejected},
-    spans, tokens,
+    spans,
 };
 
 /// Answers one HTTP request; every answer is a well-formed GraphQL response, a list of them or a stream of them.
@@ -100,24 +100,28 @@ async fn run<E: Executor, G: Gate>(
         }
     };
     let mut request = transport.persisted.find(parameters)?;
-    request.data = transport.gate.caller(parts, data).await?;
-    tokens::check(&request.query, transport.settings.max_tokens)?;
+    request.data = data;
+    let kind = match transport.prepare(&mut request) {
+        Ok(kind) => kind,
+        Err(Rejection::Document(error)) if events == Events::Always => {
+            return Ok(graphql_sse::refuse(transport, error));
+        }
+        Err(rejection) => return Err(rejection),
+    };
     let by_get = encoding.is_none();
-    let document = transport.documents.parse(&mut request);
-    let name = request.operation_name.as_deref();
-    let kind = document.map(|document| operation_type(document.tree(), name));
-    let subscribes = matches!(kind, Ok(Some(OperationType::Subscription)));
+    let subscribes = kind == Some(OperationType::Subscription);
     let streamed = events == Events::Always || (events == Events::Subscriptions && subscribes);
     match kind {
-        Ok(Some(kind @ OperationType::Mutation)) if by_get => {
+        Some(kind @ OperationType::Mutation) if by_get => {
             return Err(Rejection::NotAQuery(kind));
         }
-        Ok(Some(kind @ OperationType::Subscription)) if by_get && !streamed => {
+        Some(kind @ OperationType::Subscription) if by_get && !streamed => {
             return Err(Rejection::NotAQuery(kind));
         }
-        Err(error) if !streamed => return Err(Rejection::Document(error)),
         _ => {}
     }
+    let data = std::mem::take(&mut request.data);
+    request.data = transport.gate.caller(parts, data).await?;
     if streamed {
         return Ok(graphql_sse::answer(transport, parts, request, subscribes).await?);
     }
@@ -127,22 +131,25 @@ async fn run<E: Executor, G: Gate>(
 }
 
 /// The kind of the operation that would run; `None` where the executor will say that there is no such one.
-pub(super) fn operation_type(
+pub(crate) fn operation_type(
     document: &ExecutableDocument,
     name: Option<&str>,
 ) -> Option<OperationType> {
     chosen(document, name).map(|operation| operation.ty)
 }
 
-/// The operation that would run.
-pub(super) fn chosen<'d>(
+/// The operation that would run. Of several, none without a name: the parser keeps them in no order, and which one is meant
+/// is the client's to say (GraphQL specification, 6.1 "Executing Requests").
+pub(crate) fn chosen<'d>(
     document: &'d ExecutableDocument,
     name: Option<&str>,
 ) -> Option<&'d OperationDefinition> {
     let mut operations = document.operations.iter();
-    let found = match name {
-        Some(name) => operations.find(|(known, _)| known.is_some_and(|known| known == name)),
-        None => operations.next(),
+    let found = if let Some(name) = name {
+        operations.find(|(known, _)| known.is_some_and(|known| known == name))
+    } else {
+        let first = operations.next();
+        first.filter(|_| operations.next().is_none())
     };
     found.map(|(_, operation)| &operation.node)
 }

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use async_graphql::{
-    Executor, Request, Response as GraphqlResponse,
+    Executor, Request, Response as GraphqlResponse, ServerError,
     parser::types::{ExecutableDocument, OperationType, Selection},
 };
 use axum::{
@@ -52,6 +52,10 @@ pub(super) async fn answer<E: Executor, G: Gate>(
         headers = std::mem::take(&mut response.http_headers);
         Live::of(stream::once(future::ready(response)).boxed(), transport)
     };
+    Ok(stream_of(live, headers))
+}
+
+fn stream_of(live: Live, headers: HeaderMap) -> Response {
     let events = live.events().map(Ok::<_, Infallible>);
     let mut answer = Response::new(Body::from_stream(events));
     let own = answer.headers_mut();
@@ -63,7 +67,14 @@ pub(super) async fn answer<E: Executor, G: Gate>(
     private(own);
     // nginx collects a proxied answer before it passes it on, unless it is told not to.
     own.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(answer)
+    answer
+}
+
+/// Answers with the error of a document that is not executed, as an event.
+pub(super) fn refuse<E, G>(transport: &Transport<E, G>, error: ServerError) -> Response {
+    let response = GraphqlResponse::from_errors(vec![error]);
+    let live = Live::of(stream::once(future::ready(response)).boxed(), transport);
+    stream_of(live, HeaderMap::new())
 }
 
 fn subscribe<E: Executor, G: Gate>(

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::{Data, Executor, Request};
+use async_graphql::{Data, Executor, Request, ServerError};
 use axum::{
     RequestPartsExt,
     extract::{
@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{FutureExt, StreamExt, future, stream};
-use tokio::time::{Instant, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, interval_at, sleep, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Error as WebSocketError;
 use wharfinger_jobs::trace::TraceContext;
 
 use crate::measure::Open;
@@ -25,9 +26,9 @@ use super::{
     operations::{Operations, Outcome},
     payload::Payload,
     persisted::NoDocument,
+    rejection::Rejection,
     spans::{self, InSpan},
-    tokens,
-    ws_protocol::{ClientMessage, Close, PROTOCOL, ServerMessage, respond},
+    ws_protocol::{ClientMessage, Close, MOST_ID, PROTOCOL, ServerMessage, respond},
 };
 
 /// Allocated per socket at once, and enough for what clients say: with the default of 128 KiB ten thousand subscribers
@@ -35,6 +36,9 @@ use super::{
 const READ_BUFFER: usize = 2048;
 /// How long the peer's half of the closing handshake is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a socket that cannot be read any more stays open after the frame that says why: what was not read makes the
+/// kernel reset the connection, and a reset can overtake the frame.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Turns the request into a WebSocket, or says why that cannot be.
 pub(super) async fn upgrade<E: Executor, G: Gate>(
@@ -131,13 +135,15 @@ async fn open<E: Executor, G: Gate>(
             .await
             .map_err(|_| Close::INIT_TIMEOUT)??;
         match message {
-            None | Some(ClientMessage::Pong {} | ClientMessage::Complete { .. }) => {}
-            Some(ClientMessage::Ping { payload }) => {
+            None | Some((ClientMessage::Pong {} | ClientMessage::Complete { .. }, _)) => {}
+            Some((ClientMessage::Ping { payload }, _)) => {
                 let pong = ServerMessage::Pong { payload }.to_text();
                 send(socket, pong, settings.send_timeout).await?;
             }
-            Some(ClientMessage::Subscribe { .. }) => return Err(Close::UNAUTHORIZED.into()),
-            Some(ClientMessage::ConnectionInit { payload }) => break payload.unwrap_or_default(),
+            Some((ClientMessage::Subscribe { .. }, _)) => return Err(Close::UNAUTHORIZED.into()),
+            Some((ClientMessage::ConnectionInit { payload }, _)) => {
+                break payload.unwrap_or_default();
+            }
         }
     };
     let session = transport
@@ -182,8 +188,8 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             tokio::select! {
                 message = receive(self.socket) => {
                     unanswered = 0;
-                    if let Some(message) = message? {
-                        self.handle(message).await?;
+                    if let Some((message, size)) = message? {
+                        self.handle(message, size).await?;
                     }
                 }
                 (id, outcome) = self.operations.next() => self.forward(&id, outcome).await?,
@@ -198,7 +204,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Result<(), End> {
+    async fn handle(&mut self, message: ClientMessage, size: usize) -> Result<(), End> {
         match message {
             ClientMessage::ConnectionInit { .. } => return Err(Close::SECOND_INIT.into()),
             ClientMessage::Ping { payload } => {
@@ -210,39 +216,29 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 if id.is_empty() {
                     return Err(Close::invalid(&"the id is empty").into());
                 }
+                if id.len() > MOST_ID {
+                    return Err(Close::LONG_ID.into());
+                }
                 if self.operations.contains(&id) {
                     return Err(Close::duplicate(&id).into());
                 }
                 match self.transport.persisted.find(payload) {
-                    Ok(request) => self.start(id, request).await?,
+                    Ok(request) => self.start(id, request, size).await?,
                     // Neither a document nor the name of one: no message of the protocol.
                     Err(missing @ NoDocument::Missing) => {
                         return Err(Close::invalid(&missing).into());
                     }
-                    Err(reason) => {
-                        let refusal =
-                            async_graphql::Response::from_errors(vec![reason.into_error()]);
-                        self.say(respond(&id, &refusal.into())).await?;
-                    }
+                    Err(reason) => self.refuse(&id, vec![reason.into_error()]).await?,
                 }
             }
         }
         Ok(())
     }
 
-    async fn start(&mut self, id: String, mut request: Request) -> Result<(), End> {
-        let limit = self.transport.settings.max_operations;
-        if self.operations.len() >= limit {
-            let message = format!("at most {limit} operations can run on one connection");
-            let refusal = Refusal::new(ErrorCode::LimitExceeded, message).into_response();
-            return self.say(respond(&id, &refusal.into())).await;
+    async fn start(&mut self, id: String, mut request: Request, size: usize) -> Result<(), End> {
+        if let Err(rejection) = self.admit(&mut request, size) {
+            return self.refuse(&id, rejection.into_errors()).await;
         }
-        if let Err(refusal) = tokens::check(&request.query, self.transport.settings.max_tokens) {
-            let refusal = refusal.into_response();
-            return self.say(respond(&id, &refusal.into())).await;
-        }
-        // What cannot be parsed is answered by the executor.
-        let _ = self.transport.documents.parse(&mut request);
         let transport = Arc::clone(self.transport);
         let session = Arc::clone(&self.session);
         let span = spans::socket_operation(&mut request, self.place.as_ref());
@@ -255,8 +251,36 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         };
         // Boxed twice, so that what only the beginning needs is not kept as long as the operation.
         let responses = responses.boxed().flatten_stream().boxed();
-        self.operations.insert(id, InSpan::over(responses, span));
+        let responses = InSpan::over(responses, span);
+        self.operations.insert(id, size, responses);
         Ok(())
+    }
+
+    /// Whether one more operation may run, whose message has so many bytes. What runs keeps its text, so all of them together
+    /// may be as long as one may be.
+    fn admit(&self, request: &mut Request, size: usize) -> Result<(), Rejection> {
+        let settings = &self.transport.settings;
+        let limit = settings.max_operations;
+        if self.operations.len() >= limit {
+            let message = format!("at most {limit} operations can run on one connection");
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
+        }
+        let most = settings.max_body;
+        if self.operations.bytes() + size > most {
+            let message = format!(
+                "the operations that run on one connection can have at most {most} bytes of messages: end some, or open another"
+            );
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
+        }
+        self.transport.gate.count(&self.session)?;
+        self.transport.prepare(request)?;
+        Ok(())
+    }
+
+    /// Answers an operation that does not begin.
+    async fn refuse(&mut self, id: &str, errors: Vec<ServerError>) -> Result<(), End> {
+        let refusal = async_graphql::Response::from_errors(errors);
+        self.say(respond(id, &refusal.into())).await
     }
 
     async fn forward(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
@@ -294,20 +318,32 @@ async fn send(socket: &mut WebSocket, text: String, limit: Duration) -> Result<(
     }
 }
 
-/// The next message; `None` is a frame of WebSocket's own that only shows that the peer is there. Safe to cancel.
-async fn receive(socket: &mut WebSocket) -> Result<Option<ClientMessage>, End> {
+/// The next message and its length; `None` is a frame of WebSocket's own that only shows that the peer is there. Safe to
+/// cancel.
+async fn receive(socket: &mut WebSocket) -> Result<Option<(ClientMessage, usize)>, End> {
     match socket.recv().await {
         Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
-            .map(Some)
+            .map(|message| Some((message, text.len())))
             .map_err(|error| Close::invalid(&error).into()),
         Some(Ok(Message::Binary(_))) => Err(Close::invalid(&"binary data").into()),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
-        Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+        Some(Err(error)) => Err(unreadable(error)),
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+    }
+}
+
+/// What a message that is no message comes to. Any other failure is the connection's.
+fn unreadable(error: axum::Error) -> End {
+    match error.into_inner().downcast_ref() {
+        Some(WebSocketError::Capacity(_)) => Close::TOO_LONG.into(),
+        Some(WebSocketError::Utf8(_)) => Close::NOT_UTF8.into(),
+        _ => End::Gone,
     }
 }
 
 /// Closes and waits for the peer to agree: a connection dropped at once may lose the frame that says why.
 async fn say_goodbye(mut socket: WebSocket, close: Close) {
+    let unreadable = close.is_of_unreadable();
     let goodbye = async {
         if socket
             .send(Message::Close(Some(close.into())))
@@ -315,6 +351,9 @@ async fn say_goodbye(mut socket: WebSocket, close: Close) {
             .is_ok()
         {
             while let Some(Ok(_)) = socket.recv().await {}
+            if unreadable {
+                sleep(LINGER).await;
+            }
         }
     };
     // A peer that does not answer in time is dropped; there is nobody left to tell.

@@ -39,11 +39,11 @@ mod ws_protocol;
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::{Data, Executor};
+use async_graphql::{Data, Executor, parser::types::OperationType};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Method, header},
+    http::{HeaderMap, Method, header},
     response::Response,
     routing::any,
 };
@@ -51,6 +51,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
+pub(crate) use self::graphql_http::{chosen, operation_type};
 use self::persisted::Persisted;
 pub use self::{
     compress::compress,
@@ -67,7 +68,7 @@ pub use self::{
     texts::WithoutNul,
     trusted::{ManifestError, TrustedDocuments},
 };
-use self::{payload::Payload, sharing::Executions, spans::InSpan};
+use self::{payload::Payload, rejection::Rejection, sharing::Executions, spans::InSpan};
 
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
 #[derive(Debug, Clone)]
@@ -130,6 +131,20 @@ struct Transport<E, G> {
 }
 
 impl<E: Executor, G: Gate> Transport<E, G> {
+    /// Looks at a request's document as far as that needs no caller: its tokens, its syntax, its size. What is refused here
+    /// has cost this look and nothing else. A document that was sent with its hash is kept from here on.
+    fn prepare(
+        &self,
+        request: &mut async_graphql::Request,
+    ) -> Result<Option<OperationType>, Rejection> {
+        tokens::check(&request.query, self.settings.max_tokens)?;
+        let document = self.documents.parse(request).map_err(Rejection::Document)?;
+        self.gate.document(request).map_err(Rejection::Document)?;
+        self.persisted.keep(request, &document);
+        let name = request.operation_name.as_deref();
+        Ok(operation_type(document.tree(), name))
+    }
+
     /// The encoded responses of an operation that was let in. One that others run already is joined, whatever they came by;
     /// the span is for one that is begun here.
     fn responses(
@@ -191,9 +206,7 @@ async fn endpoint<E: Executor, G: Gate>(
     State(transport): State<Arc<Transport<E, G>>>,
     request: Request,
 ) -> Response {
-    let is_upgrade =
-        request.method() == Method::GET && request.headers().contains_key(header::UPGRADE);
-    if is_upgrade {
+    if request.method() == Method::GET && asks_for_websocket(request.headers()) {
         graphql_ws::upgrade(transport, request.into_parts().0).await
     } else {
         let span = spans::request(request.method(), request.headers());
@@ -202,4 +215,11 @@ async fn endpoint<E: Executor, G: Gate>(
         spans::answered(&span, answer.status());
         answer
     }
+}
+
+/// Whether the client wants a WebSocket. Other protocols it may offer with any request, and is answered in HTTP as if it had
+/// not (RFC 9110, 7.8): `curl --http2` and Java's client offer `h2c`.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let mut offered = headers.get_all(header::UPGRADE).iter();
+    offered.any(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -21,6 +21,8 @@ pub(super) enum Outcome {
 
 struct Operation {
     id: String,
+    /// Bytes of the message that began it.
+    bytes: usize,
     stream: BoxStream<'static, Payload>,
     ready: Option<Outcome>,
     _open: Open,
@@ -43,15 +45,21 @@ impl Operations {
         self.running.len()
     }
 
+    /// The bytes of the messages that began them.
+    pub(super) fn bytes(&self) -> usize {
+        self.running.iter().map(|operation| operation.bytes).sum()
+    }
+
     /// Whether this id is in use.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.running.iter().any(|operation| operation.id == id)
     }
 
-    /// Starts an operation whose id is not in use.
-    pub(super) fn insert(&mut self, id: String, stream: BoxStream<'static, Payload>) {
+    /// Starts an operation whose id is not in use, by a message of so many bytes.
+    pub(super) fn insert(&mut self, id: String, bytes: usize, stream: BoxStream<'static, Payload>) {
         self.running.push(Operation {
             id,
+            bytes,
             stream,
             ready: None,
             _open: Open::new("wharfinger_websocket_operations"),
@@ -126,8 +134,9 @@ mod tests {
     #[tokio::test]
     async fn operations_take_turns_and_end_alone() {
         let mut operations = Operations::default();
-        operations.insert("a".to_owned(), numbers(0, 2));
-        operations.insert("b".to_owned(), numbers(10, 13));
+        operations.insert("a".to_owned(), 1, numbers(0, 2));
+        operations.insert("b".to_owned(), 2, numbers(10, 13));
+        assert_eq!(operations.bytes(), 3);
         let mut seen = Vec::new();
         while operations.len() > 0 {
             let (id, outcome) = operations.next().await;
@@ -158,7 +167,7 @@ mod tests {
             .inspect(move |_| produced.send(()).unwrap())
             .boxed();
         let mut operations = Operations::default();
-        operations.insert("a".to_owned(), source);
+        operations.insert("a".to_owned(), 1, source);
         for _ in 0..10 {
             assert!(futures::poll!(Box::pin(operations.fill())).is_pending());
         }

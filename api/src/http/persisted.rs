@@ -2,9 +2,11 @@
 //!
 //! The protocol is Apollo's (<https://www.apollographql.com/docs/apollo-server/performance/apq>): a client sends
 //! `extensions.persistedQuery` with the hash alone; where this process does not know it, the client sends the hash with
-//! the document, which is kept for the next time. What is kept is bounded in number and bytes; the least recently used
-//! goes first.
+//! the document, which is kept for the next time once it was found to be GraphQL, within the limits, short, and without a
+//! mutation, whose text may have a password in it. What is kept is bounded in number and bytes; the least recently used goes
+//! first.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +15,7 @@ use lru::LruCache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::documents::Document;
 use super::error::ErrorCode;
 use super::parameters::Parameters;
 use super::trusted::TrustedDocuments;
@@ -90,7 +93,7 @@ impl Persisted {
     /// The request with its document.
     pub(super) fn find(&self, mut parameters: Parameters) -> Result<Request, NoDocument> {
         let query = parameters.query.take();
-        let named = named(&parameters)?;
+        let named = named(parameters.extensions.as_ref())?;
         match (self, query, named) {
             (Self::Unnamed, _, Some(_)) => Err(NoDocument::NotSupported),
             (Self::Any(_) | Self::Unnamed, Some(query), None) => Ok(parameters.into_request(query)),
@@ -99,9 +102,8 @@ impl Persisted {
                 let found = lock(kept).get(&hash).ok_or(NoDocument::NotFound)?;
                 Ok(parameters.into_request(found.to_string()))
             }
-            (Self::Any(kept), Some(query), Some(hash)) => {
+            (Self::Any(_), Some(query), Some(hash)) => {
                 is_hash_of(&query, &hash)?;
-                lock(kept).put(hash, query.as_str().into());
                 Ok(parameters.into_request(query))
             }
             (Self::Trusted(trusted), None, Some(hash)) => {
@@ -121,13 +123,29 @@ impl Persisted {
     }
 }
 
+impl Persisted {
+    /// Keeps the document of a request from [`Self::find`] that sent its hash along, if it may be kept. Only for one that was
+    /// parsed and is within the limits: whoever sends anything else could fill the room with it.
+    pub(super) fn keep(&self, request: &Request, document: &Document) {
+        let Self::Any(kept) = self else {
+            return;
+        };
+        // The hash was compared with the text when the request came.
+        let Ok(Some(hash)) = named(Some(&request.extensions.0)) else {
+            return;
+        };
+        if document.may_be_kept(&request.query) {
+            lock(kept).put_new(hash, &request.query);
+        }
+    }
+}
+
 fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The hash in the extension, if there is the extension.
-fn named(parameters: &Parameters) -> Result<Option<Hash>, NoDocument> {
-    let extensions = parameters.extensions.as_ref();
+fn named(extensions: Option<&HashMap<String, Value>>) -> Result<Option<Hash>, NoDocument> {
     let Some(value) = extensions.and_then(|extensions| extensions.get("persistedQuery")) else {
         return Ok(None);
     };
@@ -175,6 +193,13 @@ impl Kept {
 
     fn get(&mut self, hash: &Hash) -> Option<Arc<str>> {
         self.documents.get(hash).cloned()
+    }
+
+    /// Keeps a document, unless it is there already.
+    fn put_new(&mut self, hash: Hash, document: &str) {
+        if self.get(&hash).is_none() {
+            self.put(hash, document.into());
+        }
     }
 
     fn put(&mut self, hash: Hash, document: Arc<str>) {

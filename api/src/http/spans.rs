@@ -107,7 +107,7 @@ fn describe(span: &Span, request: &mut Request) {
     // What cannot be parsed is answered by the executor.
     if let Ok(document) = request.parsed_query() {
         kind = operation_type(document, name.as_deref()).map(|kind| kind.to_string());
-        if name.is_none() {
+        if name.is_none() && kind.is_some() {
             let only = document.operations.iter().next();
             name = only.and_then(|(name, _)| name.map(ToString::to_string));
         }

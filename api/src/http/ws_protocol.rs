@@ -15,6 +15,9 @@ use super::{
 /// The name of the sub-protocol.
 pub(super) const PROTOCOL: &str = "graphql-transport-ws";
 
+/// Longest id of an operation, in bytes: every event of it has it, and clients use numbers or UUIDs.
+pub(super) const MOST_ID: usize = 256;
+
 /// What a client says.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -65,6 +68,9 @@ pub(super) struct Close {
 
 impl Close {
     pub(super) const GOING_AWAY: Self = Self::fixed(1001, "Server is shutting down");
+    pub(super) const NOT_UTF8: Self = Self::fixed(1007, "Text is UTF-8");
+    pub(super) const TOO_LONG: Self = Self::fixed(1009, "Message too long");
+    pub(super) const LONG_ID: Self = Self::fixed(4400, "Invalid message: the id is too long");
     pub(super) const UNAUTHORIZED: Self = Self::fixed(4401, "Unauthorized");
     pub(super) const OUTDATED: Self = Self::fixed(4403, "Your rights have changed: connect again");
     pub(super) const SUBPROTOCOL: Self = Self::fixed(4406, "Subprotocol not acceptable");
@@ -90,6 +96,11 @@ impl Close {
             code: 4409,
             reason: format!("Subscriber for {id} already exists").into(),
         }
+    }
+
+    /// Whether it is about what the peer sent in frames, of which nothing more can be read.
+    pub(super) fn is_of_unreadable(&self) -> bool {
+        matches!(self.code, 1007 | 1009)
     }
 
     /// 4403 tells a client not to come back; 1013 ("try again later") that it may; 4429 that it has come too often.

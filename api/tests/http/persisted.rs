@@ -135,12 +135,77 @@ async fn what_is_kept_has_a_bound() {
     assert_eq!(known, [false, true, true]);
 }
 
+/// Whether a document that is sent with its hash, and answered or not, is known by it afterwards.
+async fn is_kept(url: &str, document: &str) -> bool {
+    let whole = json!({"query": document, "extensions": extension(document)});
+    post(url, NEW, &whole).await;
+    let named = json!({"extensions": extension(document)});
+    let (_, answer) = post(url, NEW, &named).await;
+    answer["errors"][0]["extensions"]["code"] != "PERSISTED_QUERY_NOT_FOUND"
+}
+
 #[tokio::test]
-async fn a_named_mutation_cannot_be_sent_with_get_either() {
+async fn only_what_was_parsed_is_within_the_limits_and_reads_is_kept() {
+    let url = server(|settings| {
+        settings.max_tokens = 50;
+        settings.max_body = 1 << 20;
+        settings.max_batch = 2;
+    })
+    .await;
+    let long = |length| format!("{{ hello }} #{}", "x".repeat(length));
+    for (document, kept) in [
+        ("{ hello }", true),
+        ("{ hello ", false),
+        ("nonsense", false),
+        ("mutation { increment(by: 1) }", false),
+        ("query A { hello } mutation B { increment(by: 1) }", false),
+        (&"{ hello }".replace("hello", &"hello ".repeat(60)), false),
+        (&long(16 << 10), false),
+        (&long(15 << 10), true),
+        ("subscription { count(to: 1) }", true),
+    ] {
+        assert_eq!(is_kept(&url, document).await, kept, "{document:.60}");
+    }
+    // The same in a batch.
+    for (document, kept) in [
+        ("{ b: hello }", true),
+        ("{ b: hello", false),
+        ("mutation { b: increment(by: 1) }", false),
+    ] {
+        let whole = json!([{"query": document, "extensions": extension(document)}]);
+        post(&url, "application/json", &whole).await;
+        let named = json!([{"extensions": extension(document)}]);
+        let (_, answer) = post(&url, "application/json", &named).await;
+        let code = &answer[0]["errors"][0]["extensions"]["code"];
+        assert_eq!(code != "PERSISTED_QUERY_NOT_FOUND", kept, "{document}");
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_is_answered_with_its_hash_and_without_being_kept() {
     let url = server(|_| {}).await;
     let mutation = "mutation { increment(by: 1) }";
     let whole = json!({"query": mutation, "extensions": extension(mutation)});
-    assert_eq!(post(&url, NEW, &whole).await.0, StatusCode::OK);
+    for _ in 0..2 {
+        let answered = (StatusCode::OK, json!({"data": {"increment": 2}}));
+        assert_eq!(post(&url, NEW, &whole).await, answered);
+        let named = json!({"extensions": extension(mutation)});
+        let (_, answer) = post(&url, NEW, &named).await;
+        assert_eq!(error(&answer).1, "PERSISTED_QUERY_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_named_mutation_cannot_be_sent_with_get_either() {
+    let mutation = "mutation { increment(by: 1) }";
+    let url = server(|settings| {
+        let manifest = json!({hash(mutation): mutation});
+        let trusted = TrustedDocuments::parse(&manifest.to_string()).unwrap();
+        settings.trusted = Some(Arc::new(trusted));
+    })
+    .await;
+    let named = json!({"extensions": extension(mutation)});
+    assert_eq!(post(&url, NEW, &named).await.0, StatusCode::OK);
     let extensions = extension(mutation).to_string();
     let (status, _) = get(&url, &[("extensions", &extensions)]).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);

@@ -7,6 +7,8 @@
 use crate::http_toy::{Toy, serve, settings};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use wharfinger::http::TransportSettings;
 
 const NEW: &str = "application/graphql-response+json";
 const OLD: &str = "application/json";
@@ -264,6 +266,49 @@ async fn get_runs_queries_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn which_of_several_operations_is_meant_is_never_guessed() {
+    let url = endpoint().await;
+    let document = "query A { hello } mutation B { increment(by: 1) }";
+    for _ in 0..50 {
+        let request = client().get(&url).query(&[("query", document)]);
+        let request = request.header("accept", NEW);
+        let (status, _, body) = read(request.send().await.unwrap()).await;
+        assert_eq!(
+            (status, code(&body)),
+            (StatusCode::BAD_REQUEST, "BAD_REQUEST")
+        );
+    }
+    for (name, status) in [
+        ("A", StatusCode::OK),
+        ("B", StatusCode::METHOD_NOT_ALLOWED),
+        ("C", StatusCode::BAD_REQUEST),
+    ] {
+        let parameters = [("query", document), ("operationName", name)];
+        let request = client().get(&url).query(&parameters).header("accept", NEW);
+        assert_eq!(request.send().await.unwrap().status(), status, "{name}");
+    }
+}
+
+/// As `curl --http2` and Java's client send it without TLS.
+#[tokio::test]
+async fn an_offer_of_another_protocol_is_passed_over() {
+    let url = endpoint().await;
+    let get = |upgrade: &str| {
+        let request = client().get(&url).query(&[("query", "{ hello }")]);
+        request
+            .header("connection", "Upgrade, HTTP2-Settings")
+            .header("upgrade", upgrade)
+            .header("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA")
+    };
+    let (status, _, body) = read(get("h2c").send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body, json!({"data": {"hello": "hello world"}}));
+    // Half a handshake of the one that is spoken here.
+    let status = get("WebSocket").send().await.unwrap().status();
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn other_methods_are_not_allowed() {
     let url = endpoint().await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
@@ -321,6 +366,40 @@ async fn the_gate_decides_before_anything_runs() {
         (status, code(&body)),
         (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED")
     );
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_document_is_refused_before_anybody_is_looked_up() {
+    let toy = Toy::default();
+    let settings = TransportSettings {
+        max_tokens: 20,
+        max_batch: 1,
+        ..settings()
+    };
+    let url = format!("http://{}/graphql", serve(&toy, settings).await);
+    let looked_up = || toy.looked_up.load(Ordering::SeqCst);
+    let too_long = format!("{{ {} }}", "hello ".repeat(30));
+    for (document, code) in [
+        ("{ tooMuch }", "LIMIT_EXCEEDED"),
+        (&too_long, "LIMIT_EXCEEDED"),
+        ("{", "BAD_REQUEST"),
+    ] {
+        let one = json!({"query": document});
+        for (accept, body) in [
+            (NEW, &one),
+            (OLD, &one),
+            ("text/event-stream", &one),
+            (OLD, &json!([one])),
+        ] {
+            let request = client().post(&url).header("accept", accept).json(body);
+            let request = request.bearer_auth("user-ada");
+            let answer = request.send().await.unwrap().text().await.unwrap();
+            assert!(answer.contains(code), "{accept}: {answer}");
+        }
+        assert_eq!(looked_up(), 0, "{document:.40}");
+    }
+    let answered = post(&url, NEW, &json!({"query": "{ hello }"})).await;
+    assert_eq!((answered.status(), looked_up()), (StatusCode::OK, 1));
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use std::{
 };
 
 use async_graphql::{
-    Context, Data, Error, ErrorExtensions, Object, Request, Schema, SimpleObject, Subscription,
+    Context, Data, Error, ErrorExtensions, Object, Request, Schema, ServerError, SimpleObject,
+    Subscription,
 };
 use axum::http::{header, request::Parts};
 use futures::{Stream, StreamExt, stream};
@@ -161,6 +162,8 @@ pub(crate) struct Toy {
     /// Says that every session may do less than before.
     pub(crate) demoted: CancellationToken,
     pub(crate) shutdown: CancellationToken,
+    /// How often the gate was asked who is calling.
+    pub(crate) looked_up: Arc<AtomicUsize>,
 }
 
 fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
@@ -191,6 +194,22 @@ impl Gate for Toy {
         caller(value.and_then(|value| value.to_str().ok()))
     }
 
+    /// A document that says so is over the toy's only limit.
+    fn document(&self, request: &mut Request) -> Result<(), ServerError> {
+        if request.query.contains("tooMuch") {
+            let mut error = ServerError::new("too much", None);
+            let extensions = error.extensions.get_or_insert_default();
+            extensions.set("code", "LIMIT_EXCEEDED");
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn caller(&self, _: &Parts, data: Data) -> Result<Data, Refusal> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        Ok(data)
+    }
+
     async fn stream(&self, _: &Parts, data: Data) -> Result<Session, Refusal> {
         Ok(Session {
             data,
@@ -213,6 +232,7 @@ impl Gate for Toy {
     }
 
     async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         if request.operation_name.as_deref() == Some("Refused") {
             return Err(Refusal::new(ErrorCode::RateLimited, "too many operations"));
         }

@@ -1,8 +1,10 @@
 //! How much one document may ask for.
 //!
-//! [`Limited`] stands before the schema, for every transport: it measures a document ([`walk`], with the costs of
-//! [`weights`]) and refuses it before anything is validated or read, and it gives up on what takes too long ([`time`]). How
-//! many tokens a text may have is looked at before it is parsed (`http::tokens`), how many requests may come by the gate.
+//! [`Rules`] measure a document ([`walk`], with the costs of [`weights`]) and refuse it before anything is validated or
+//! read: the gate asks them before it looks up who is calling, so that not even that is read. [`Limited`] stands before the
+//! schema, for every transport: it executes nothing that was not measured, knows who may ask for the schema, and gives up on
+//! what takes too long ([`time`]). How many tokens a text may have is looked at before it is parsed (`http::tokens`), how
+//! many requests may come by the gate.
 //!
 //! async-graphql has limits of its own. They are left alone: they count after most of validation, walk a fragment each
 //! time that it is spread, and say neither the limit nor what was found.
@@ -19,14 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Data, Executor, Request, Response};
+use async_graphql::{Data, Executor, Request, Response, ServerError};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use wharfinger_jobs::settings::LimitSettings;
 
 use self::walk::{MOST_LEVELS, Sizes, Unmeasurable, Walk};
 use self::weights::Weights;
 use super::context::Caller;
-use crate::http::{ErrorCode, Refusal};
+use crate::http::{ErrorCode, Refusal, chosen, data_of};
 
 /// Lists of the schema inside each other at most, as in graphql-js' `MaxIntrospectionDepthRule`: with each more, the
 /// answer is some hundred times as long.
@@ -48,14 +50,25 @@ pub(crate) struct Limited<E> {
     rules: Arc<Rules>,
 }
 
-struct Rules {
+/// What every document is measured by, whoever sends it.
+pub(crate) struct Rules {
     weights: Weights,
     limits: LimitSettings,
+}
+
+/// What is known of a document that is within the limits.
+#[derive(Clone)]
+struct Measured {
+    operation: Option<OperationType>,
+    /// What the answer has first.
+    field: String,
+    introspects: bool,
 }
 
 /// What is known of a request that was let in.
 struct Admitted {
     operation: Option<OperationType>,
+    field: String,
     open: bool,
 }
 
@@ -69,6 +82,11 @@ impl<E: Executor> Limited<E> {
             closed,
             rules: Arc::new(Rules { weights, limits }),
         }
+    }
+
+    /// The rules, for the gate.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
     }
 
     fn executor(&self, admitted: &Admitted) -> &E {
@@ -91,7 +109,8 @@ impl<E: Executor> Executor for Limited<E> {
         match admitted.operation {
             Some(OperationType::Mutation) => {
                 let executor = executor.clone();
-                time::finish(limit, async move { executor.execute(request).await }).await
+                let mutation = async move { executor.execute(request).await };
+                time::finish(limit, admitted.field, mutation).await
             }
             _ if limit == Duration::ZERO => executor.execute(request).await,
             _ => time::give_up(limit, executor.execute(request)).await,
@@ -111,7 +130,7 @@ impl<E: Executor> Executor for Limited<E> {
         let limit = self.rules.limits.request_time;
         match admitted.operation {
             Some(OperationType::Mutation) => {
-                stream::once(time::finish(limit, only(responses))).boxed()
+                stream::once(time::finish(limit, admitted.field, only(responses))).boxed()
             }
             _ if limit == Duration::ZERO => responses,
             Some(OperationType::Query) => {
@@ -123,33 +142,59 @@ impl<E: Executor> Executor for Limited<E> {
 }
 
 impl Rules {
-    /// Measures a request; what is over a limit is answered at once.
+    /// Measures a request and notes in its data that it is within the limits. An error is of one that is not.
+    pub(crate) fn note(&self, request: &mut Request) -> Result<(), ServerError> {
+        let measured = self.measure(request)?;
+        request.data.insert(measured);
+        Ok(())
+    }
+
+    /// What may be asked by whoever sends it; what may not is answered at once.
     fn admit(&self, request: &mut Request) -> Result<Admitted, Box<Response>> {
         let signed_in = request.data.get(&TypeId::of::<Caller>()).is_some();
         let open = signed_in && self.limits.introspection;
-        let name = request.operation_name.clone();
-        let variables = std::mem::take(&mut request.variables);
-        let document = request
-            .parsed_query()
-            .map_err(|error| Box::new(Response::from_errors(vec![error])))?;
-        let mut walk = Walk::new(document, &self.weights, &variables);
-        let measured = walk.measure(name.as_deref());
-        let admitted = Admitted {
-            operation: walk.operation_type(name.as_deref()),
-            open,
+        let noted = data_of::<Measured>(&request.data).cloned();
+        let measured = match noted {
+            Some(measured) => measured,
+            None => self
+                .measure(request)
+                .map_err(|error| Box::new(Response::from_errors(vec![error])))?,
         };
-        let checked = measured
-            .map_err(|why| unmeasurable(&why))
-            .and_then(|sizes| self.check(&sizes, signed_in, open))
-            .and_then(|()| single_root_field(&walk));
-        request.variables = variables;
-        match checked {
-            Ok(()) => Ok(admitted),
-            Err(refusal) => Err(Box::new(refusal.into_response())),
+        if measured.introspects && !open {
+            return Err(Box::new(no_introspection(signed_in).into_response()));
         }
+        Ok(Admitted {
+            operation: measured.operation,
+            field: measured.field,
+            open,
+        })
     }
 
-    fn check(&self, sizes: &Sizes, signed_in: bool, open: bool) -> Result<(), Refusal> {
+    fn measure(&self, request: &mut Request) -> Result<Measured, ServerError> {
+        let name = request.operation_name.clone();
+        let variables = std::mem::take(&mut request.variables);
+        let document = request.parsed_query()?;
+        let mut walk = Walk::new(document, &self.weights, &variables);
+        let measured = walk
+            .measure(name.as_deref())
+            .map_err(|why| unmeasurable(&why))
+            .and_then(|sizes| self.check(&sizes).map(|()| sizes))
+            .and_then(|sizes| single_root_field(&walk).map(|()| sizes))
+            .map(|sizes| {
+                let operation = chosen(document, name.as_deref());
+                let field =
+                    operation.and_then(|operation| walk.first_field(&operation.selection_set.node));
+                Measured {
+                    operation: operation.map(|operation| operation.ty),
+                    field: field.map(ToString::to_string).unwrap_or_default(),
+                    introspects: sizes.introspects,
+                }
+            });
+        request.variables = variables;
+        measured.map_err(Refusal::into_error)
+    }
+
+    fn check(&self, sizes: &Sizes) -> Result<(), Refusal> {
         let limits = &self.limits;
         for (setting, found, most, less) in [
             (
@@ -207,17 +252,22 @@ impl Rules {
                 return Err(Refusal::new(ErrorCode::LimitExceeded, message));
             }
         }
-        match (open, signed_in) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Refusal::new(
-                ErrorCode::Forbidden,
-                "introspection is turned off here (limits.introspection)",
-            )),
-            (false, false) => Err(Refusal::new(
-                ErrorCode::Unauthenticated,
-                "introspection is for who is signed in: send a token as `Authorization: Bearer …`",
-            )),
-        }
+        Ok(())
+    }
+}
+
+/// Why the schema is not for this caller.
+fn no_introspection(signed_in: bool) -> Refusal {
+    if signed_in {
+        Refusal::new(
+            ErrorCode::Forbidden,
+            "introspection is turned off here (limits.introspection)",
+        )
+    } else {
+        Refusal::new(
+            ErrorCode::Unauthenticated,
+            "introspection is for who is signed in: send a token as `Authorization: Bearer …`",
+        )
     }
 }
 

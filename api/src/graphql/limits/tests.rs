@@ -319,6 +319,68 @@ async fn a_subscription_has_one_field_at_its_root() {
     }
 }
 
+/// A mutation that never ends.
+#[derive(Clone)]
+struct Endless;
+
+impl Executor for Endless {
+    async fn execute(&self, _: Request) -> Response {
+        std::future::pending().await
+    }
+
+    fn execute_stream(&self, _: Request, _: Option<Arc<Data>>) -> BoxStream<'static, Response> {
+        stream::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_that_ran_out_of_time_is_answered_with_data_and_the_path_of_its_field() {
+    let limits = LimitSettings {
+        request_time: Duration::from_millis(1),
+        ..defaults()
+    };
+    let limited = Limited::new(Endless, Endless, &crate::graphql::sdl(), limits);
+    for (text, field) in [
+        ("mutation { signOut { userErrors { code } } }", "signOut"),
+        ("mutation { out: signOut { userErrors { code } } }", "out"),
+        (
+            "mutation { ...A } fragment A on Mutation { ... { out: signOut { userErrors { code } } } }",
+            "out",
+        ),
+    ] {
+        let executed = limited.execute(Request::new(text)).await;
+        let mut responses = limited.execute_stream(Request::new(text), None);
+        for response in [executed, responses.next().await.unwrap()] {
+            let answer = json!(response);
+            let answer = answer.as_object().unwrap();
+            assert_eq!(answer.get("data"), Some(&Value::Null), "{answer:?}");
+            assert_eq!(answer["errors"][0]["path"], json!([field]));
+            assert_eq!(answer["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED");
+        }
+    }
+    // A query that was let go of did nothing.
+    let response = limited.execute(Request::new("{ viewer { id } }")).await;
+    assert!(response.errors[0].path.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_gate_has_measured_is_not_measured_again_and_the_rest_is() {
+    let limited = Limited::new(
+        Counting::default(),
+        Counting::default(),
+        &crate::graphql::sdl(),
+        defaults(),
+    );
+    let rules = limited.rules();
+    let text = bomb(12, 3);
+    assert!(rules.note(&mut Request::new(&text)).is_err());
+    assert!(!limited.execute(Request::new(text)).await.errors.is_empty());
+    let mut noted = Request::new("{ __typename }");
+    rules.note(&mut noted).unwrap();
+    assert!(data_of::<Measured>(&noted.data).is_some());
+    assert!(limited.execute(noted).await.errors.is_empty());
+}
+
 /// Admits a document by the defaults: the refusal's code, or none.
 fn refusal(text: &str) -> Option<String> {
     let rules = Rules {
@@ -474,14 +536,9 @@ async fn introspection_is_for_who_is_signed_in() {
         limits: limits.clone(),
     };
     let sizes = measure(INTROSPECTION, json!({})).0.unwrap();
-    assert!(
-        rules.check(&sizes, true, true).is_ok(),
-        "{:?}",
-        rules.check(&sizes, true, true)
-    );
-    let code = |signed_in| rules.check(&sizes, signed_in, false).unwrap_err().code;
-    assert_eq!(code(true), ErrorCode::Forbidden);
-    assert_eq!(code(false), ErrorCode::Unauthenticated);
+    assert!(rules.check(&sizes).is_ok(), "{:?}", rules.check(&sizes));
+    assert_eq!(no_introspection(true).code, ErrorCode::Forbidden);
+    assert_eq!(no_introspection(false).code, ErrorCode::Unauthenticated);
     for text in [
         INTROSPECTION,
         "{ __type(name: \"Query\") { name } }",

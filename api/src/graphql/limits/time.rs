@@ -4,7 +4,7 @@ use std::future::Future;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use async_graphql::Response;
+use async_graphql::{PathSegment, Response};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -20,9 +20,10 @@ pub(super) async fn give_up(limit: Duration, query: impl Future<Output = Respons
 
 /// Answers a mutation. One that takes too long is not cut off, because nobody could say then whether it had been committed:
 /// it goes on to its end without us, and the answer says that its outcome is not known. It does so without a limit too
-/// (zero): a client that leaves must not end it between two of its transactions.
+/// (zero): a client that leaves must not end it between two of its transactions. `field` is what it answers first.
 pub(super) async fn finish(
     limit: Duration,
+    field: String,
     mutation: impl Future<Output = Response> + Send + 'static,
 ) -> Response {
     let running = tokio::spawn(mutation.in_current_span());
@@ -35,17 +36,22 @@ pub(super) async fn finish(
         Ok(Ok(response)) => response,
         Ok(Err(error)) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            Err(_stopped) => unknown(limit).into_response(),
+            Err(_stopped) => unknown(limit, field),
         },
-        Err(_elapsed) => unknown(limit).into_response(),
+        Err(_elapsed) => unknown(limit, field),
     }
 }
 
-fn unknown(limit: Duration) -> Refusal {
-    refusal(
+/// An error of a field, beside `data: null`: without a path it would be of a request that never began (GraphQL
+/// specification, 7.1.2 "Request errors"), and this one may have been done.
+fn unknown(limit: Duration, field: String) -> Response {
+    let refusal = refusal(
         limit,
         "it is not known whether it was done. Look before you send it again; with the same idempotencyKey it happens once",
-    )
+    );
+    let mut error = refusal.into_error();
+    error.path = vec![PathSegment::Field(field)];
+    Response::from_errors(vec![error])
 }
 
 fn refusal(limit: Duration, then: &str) -> Refusal {
@@ -94,11 +100,17 @@ mod tests {
             end.send(()).unwrap();
             Response::new(1)
         };
-        let refused = finish(LIMIT, mutation).await;
+        let refused = finish(LIMIT, "signOut".to_owned(), mutation).await;
         assert!(message(&refused).contains("not known"), "{refused:?}");
+        // As of a field that began: `data` is there, and no status says that nothing was done.
+        let refused = serde_json::to_value(&refused).unwrap();
+        assert_eq!(refused["data"], serde_json::Value::Null);
+        assert!(refused.as_object().unwrap().contains_key("data"));
+        assert_eq!(refused["errors"][0]["path"], serde_json::json!(["signOut"]));
+        assert_eq!(refused["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED");
         go.send(()).unwrap();
         ended.await.unwrap();
-        let answered = finish(LONG, ready(Response::new(1))).await;
+        let answered = finish(LONG, String::new(), ready(Response::new(1))).await;
         assert_eq!(answered.data, 1.into());
     }
 
@@ -114,12 +126,12 @@ mod tests {
             Response::new(1)
         };
         tokio::select! {
-            answered = finish(Duration::ZERO, mutation) => panic!("{answered:?}"),
+            answered = finish(Duration::ZERO, String::new(), mutation) => panic!("{answered:?}"),
             begun = begun => begun.unwrap(),
         }
         go.send(()).unwrap();
         ended.await.unwrap();
-        let answered = finish(Duration::ZERO, ready(Response::new(1))).await;
+        let answered = finish(Duration::ZERO, String::new(), ready(Response::new(1))).await;
         assert_eq!(answered.data, 1.into());
     }
 }

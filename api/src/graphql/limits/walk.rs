@@ -147,14 +147,21 @@ impl<'a> Walk<'a> {
         Ok(all)
     }
 
-    /// What kind of operation would run; none where validation says that there is none.
-    pub(super) fn operation_type(&self, name: Option<&str>) -> Option<OperationType> {
-        let mut operations = self.document.operations.iter();
-        let found = match name {
-            Some(_) => operations.find(|(known, _)| known.map(Name::as_str) == name),
-            None => operations.next(),
-        };
-        found.map(|(_, operation)| operation.node.ty)
+    /// What the answer has first, by its name there. Only for a document that was measured: its fragments have an end.
+    pub(super) fn first_field(&self, selections: &'a SelectionSet) -> Option<&'a Name> {
+        match &selections.items.first()?.node {
+            Selection::Field(field) => Some(&field.node.response_key().node),
+            Selection::InlineFragment(fragment) => {
+                self.first_field(&fragment.node.selection_set.node)
+            }
+            Selection::FragmentSpread(spread) => {
+                let fragment = self
+                    .document
+                    .fragments
+                    .get(&spread.node.fragment_name.node)?;
+                self.first_field(&fragment.node.selection_set.node)
+            }
+        }
     }
 
     /// Whether every subscription has exactly one field at its root, and none of introspection (GraphQL specification,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement,
     TransactionTrait as _,
@@ -84,6 +85,13 @@ fn refused_for_its_time(answer: &Value) -> String {
     message.to_owned()
 }
 
+/// The answer is that of a mutation that began: a request error would say that it did not.
+fn began(status: StatusCode, answer: &Value, field: &str) {
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer.get("data"), Some(&Value::Null), "{answer}");
+    assert_eq!(answer["errors"][0]["path"], json!([field]), "{answer}");
+}
+
 async fn a_mutation_that_waits_is_not_said_to_have_failed(server: Server) {
     let (world, beside) = limited(server).await;
     let (token, admin) = (world.user("ada", &[]), world.user("eve", &["--admin"]));
@@ -107,7 +115,8 @@ async fn a_mutation_that_waits_is_not_said_to_have_failed(server: Server) {
         (waiting(&beside, "users").await > 0).then_some(())
     })
     .await;
-    let (_, answer) = granting.await.unwrap();
+    let (status, answer) = granting.await.unwrap();
+    began(status, &answer, "grantCredits");
     let message = refused_for_its_time(&answer);
     assert!(
         message.contains("not known whether it was done"),
@@ -158,7 +167,8 @@ async fn on_sqlite_a_mutation_that_waits_goes_on_to_its_end() {
     writer.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
     let make =
         "mutation { createApiToken(input: {name: \"script\"}) { secret userErrors { message } } }";
-    let (_, answer) = client.send(make, json!({})).await;
+    let (status, answer) = client.send(make, json!({})).await;
+    began(status, &answer, "createApiToken");
     let message = refused_for_its_time(&answer);
     assert!(
         message.contains("not known whether it was done"),
