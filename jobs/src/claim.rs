@@ -3,9 +3,6 @@
 //! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
 //! the newest.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
@@ -112,10 +109,6 @@ async fn try_claim(
     Ok(Some((job, lease)))
 }
 
-/// How long a job's first attempt may take and be noted by its end alone: the database has enough to do just then. Of a later one
-/// only this note knows when it began.
-const NOTED_AFTER: Duration = Duration::from_millis(100);
-
 /// Announces that a claimed job runs, runs its attempt, and notes the attempt beside it. The attempt need not wait for that: what
 /// ends the attempt notes it too where this did not.
 pub(crate) async fn noting<T>(
@@ -124,13 +117,7 @@ pub(crate) async fn noting<T>(
     attempt: impl Future<Output = T>,
 ) -> T {
     services.announce(job, None);
-    let mut attempt = pin!(attempt);
     let now = services.clock.now();
-    if job.attempt == 1
-        && let Ok(done) = tokio::time::timeout(NOTED_AFTER, &mut attempt).await
-    {
-        return done;
-    }
     let note = async {
         if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
             tracing::warn!(%error, "could not note an attempt: its end notes it");

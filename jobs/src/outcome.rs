@@ -172,9 +172,8 @@ pub(crate) async fn finish_attempt(
         .exec(tx)
         .await?;
     if noted.rows_affected == 0 {
-        // It was short, or its worker vanished between taking the job and noting that it did.
-        let first = job.started_at.filter(|_| job.attempt == 1);
-        insert(tx, job, first.unwrap_or(now), ending).await?;
+        // Its worker vanished between taking the job and noting that it did.
+        insert(tx, job, now, ending).await?;
     }
     Ok(())
 }
