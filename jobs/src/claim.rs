@@ -109,19 +109,20 @@ async fn try_claim(
     Ok(Some((job, lease)))
 }
 
-/// Announces that a claimed job runs, runs its attempt, and notes the attempt beside it. The attempt need not wait for that: what
+/// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not wait for that: what
 /// ends the attempt notes it too where this did not.
 pub(crate) async fn noting<T>(
     services: &Services,
     job: &job::Model,
     attempt: impl Future<Output = T>,
 ) -> T {
-    services.announce(job, None);
     let now = services.clock.now();
     let note = async {
         if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
             tracing::warn!(%error, "could not note an attempt: its end notes it");
         }
+        // Whoever hears that it runs finds the attempt.
+        services.announce(job, None);
     };
     tokio::join!(note, attempt).1
 }

@@ -16,8 +16,9 @@ use crate::trace;
 /// Pulls that are remembered at a time; the oldest are forgotten first.
 const MOST: usize = 16;
 
-/// How old what was read may be when its job comes. The registry and the engine may say something else by then.
-const FRESH: Duration = Duration::from_secs(1);
+/// How old what was read may be when its job comes: the registry and the engine may say something else by then, and what somebody
+/// pulls by hand meanwhile is taken for ours.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// What is being read for jobs that have not come yet.
 pub(crate) struct ComingPulls<T = Ahead>(Mutex<VecDeque<Pull<T>>>);
