@@ -80,6 +80,12 @@ impl Engine {
             Some(rest) => rest.find('/').map_or(path, |slash| &rest[slash..]),
             None => path,
         };
+        let value = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or_default()
+        };
         match path {
             "/version" => ("200 OK", json, r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}"#.into()),
             "/info" => ("200 OK", json, r#"{"ServerVersion":"20.10.24","OSType":"linux","Architecture":"x86_64"}"#.into()),
@@ -87,18 +93,18 @@ impl Engine {
             "/images/json" => ("200 OK", json, self.list()),
             "/containers/json" => ("200 OK", json, "[]".into()),
             "/images/create" => {
-                let value = |name: &str| {
-                    query
-                        .split('&')
-                        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-                        .unwrap_or_default()
-                };
                 let (name, tag) = (value("fromImage"), value("tag"));
-                let name = format!("{name}:{tag}");
+                let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
+                let name = format!("{name}{separator}{tag}");
                 let mut pulled = self.pulled();
                 pulled.insert(image_id(&name), name.clone());
                 pulled.insert(name.clone(), name);
                 ("200 OK", json, "{\"status\":\"Status: Downloaded newer image\"}\n".into())
+            }
+            _ if path.starts_with("/images/") && path.ends_with("/tag") => {
+                let name = format!("{}:{}", value("repo"), value("tag"));
+                self.pulled().insert(name.clone(), name);
+                ("201 Created", json, String::new())
             }
             _ => {
                 let wanted = path
@@ -148,11 +154,11 @@ fn manifest(path: &str) -> Option<String> {
     ))
 }
 
-/// The image id of a pulled name, `127.0.0.1:5000/bench/1:v`.
+/// The image id of a pulled name, `127.0.0.1:5000/bench/1:v` or `127.0.0.1:5000/bench/1@sha256:…`.
 fn image_id(name: &str) -> String {
     let repository = name.split_once('/').map_or(name, |(_, rest)| rest);
     let repository = repository
-        .rsplit_once(':')
+        .split_once(['@', ':'])
         .map_or(repository, |(left, _)| left);
     image_digest(repository)
 }
