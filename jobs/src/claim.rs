@@ -109,8 +109,8 @@ async fn try_claim(
     Ok(Some((job, lease)))
 }
 
-/// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not wait for that: what
-/// ends the attempt notes it too where this did not.
+/// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not
+/// wait for that: what ends the attempt notes it too where this did not.
 pub(crate) async fn noting<T>(
     services: &Services,
     job: &job::Model,

@@ -89,7 +89,7 @@ impl<'t> Account<'t> {
             .one(tx)
             .await?
             .ok_or(LedgerError::NoSuchUser(user_id))?;
-        Ok(Self { tx, user, now })
+        Ok(Self::locked(tx, user, now))
     }
 
     /// The credits of a user whose row is locked.

@@ -148,7 +148,15 @@ pub(crate) async fn begin_attempt(
     job: &job::Model,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    insert(db, job, now, <Ending as Default>::default()).await
+    insert(
+        db,
+        job,
+        now,
+        job_attempt::ActiveModel {
+            ..Default::default()
+        },
+    )
+    .await
 }
 
 /// Closes the attempt that runs.
@@ -158,7 +166,7 @@ pub(crate) async fn finish_attempt(
     error: Option<&JobFailure>,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    let ending = Ending {
+    let ending = job_attempt::ActiveModel {
         finished_at: Set(Some(now)),
         error_code: Set(error.map(|error| error.code)),
         error_message: Set(error.map(|error| error.message.clone())),
@@ -178,14 +186,12 @@ pub(crate) async fn finish_attempt(
     Ok(())
 }
 
-/// What there is to say of an attempt that ended; of one that runs, nothing is set.
-type Ending = job_attempt::ActiveModel;
-
+/// Inserts the attempt that the job is at. `ending` is what there is to say of its end; of one that runs, nothing is set.
 async fn insert(
     db: &impl ConnectionTrait,
     job: &job::Model,
     started_at: Timestamp,
-    ending: Ending,
+    ending: job_attempt::ActiveModel,
 ) -> Result<(), DbErr> {
     job_attempt::Entity::insert(job_attempt::ActiveModel {
         id: Set(Uuid::now_v7()),
