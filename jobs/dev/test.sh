@@ -115,6 +115,10 @@ step "tests" tests
 
 say ""
 printf '%s\n' "${times[@]}"
-[ ${#failed[@]} = 0 ] || say "failed: $(printf '%s; ' "${failed[@]}")"
+if [ ${#failed[@]} != 0 ]; then
+  # What each failed test said, without the stack: the whole is far above.
+  awk '/^---- .* stdout ----$/ { left = 12 } /stack backtrace:/ { left = 0 } left > 0 { print; left-- }' "$log"
+  say "failed: $(printf '%s; ' "${failed[@]}")"
+fi
 awk '/^test result:/ { passed += $4; bad += $6 } END { printf "%d passed, %d failed\n", passed, bad }' "$log"
 [ ${#failed[@]} = 0 ]

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{DEADLINE, PrivateRedis, command, prefix, redis_url, soon, until};
+use support::{DEADLINE, PrivateRedis, SlowRedis, command, prefix, redis_url, soon, until};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -356,6 +358,48 @@ async fn redis_keeps_a_long_handler_to_one_worker() {
     busy.gate.add_permits(1);
     busy.end().await;
     other.end().await;
+}
+
+/// A wake just before a heartbeat is due, so that it comes due during the fetch that the wake began. Answers take their
+/// time, so that there is a time to hit.
+#[tokio::test]
+async fn redis_hears_of_a_worker_that_was_woken_when_its_heartbeat_was_due() {
+    const DELAY: Duration = Duration::from_millis(400);
+    let (slow, prefix) = (SlowRedis::start(DELAY).await, prefix());
+    let queue = redis_at(&slow.url, &prefix);
+    let mut heartbeats = heartbeats(&prefix).await;
+    let worker = Worker::open(&queue, "w", 1);
+    let wake = format!("{prefix}:queue:{HOST}:wake");
+    for _ in 0..3 {
+        let heard = soon("a heartbeat", heartbeats.recv()).await.unwrap();
+        // Two answers later the next is two seconds away. The wake comes as late as an answer.
+        tokio::time::sleep_until(heard + Duration::from_secs(2) + DELAY / 2).await;
+        command(&redis_url(), &["PUBLISH", &wake, ""]).await;
+    }
+    soon("the next heartbeat", heartbeats.recv()).await.unwrap();
+    worker.end().await;
+}
+
+/// When Redis hears from a worker under these keys that it lives.
+async fn heartbeats(prefix: &str) -> mpsc::UnboundedReceiver<Instant> {
+    let url = redis_url();
+    let address = url.trim_start_matches("redis://").split('/').next();
+    let stream = TcpStream::connect(address.unwrap()).await.unwrap();
+    let (of_server, mut to_server) = stream.into_split();
+    to_server.write_all(b"MONITOR\r\n").await.unwrap();
+    let mut lines = BufReader::new(of_server).lines();
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
+    let (heard, heartbeats) = mpsc::unbounded_channel();
+    let beat = format!("\"zadd\" \"{prefix}:queue:{HOST}:workers\"");
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.contains(&beat) && heard.send(Instant::now()).is_err() {
+                break;
+            }
+        }
+        drop(to_server);
+    });
+    heartbeats
 }
 
 #[tokio::test]

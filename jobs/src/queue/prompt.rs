@@ -1,6 +1,7 @@
-//! Acknowledgements without delay. apalis looks for ended tasks only while it is not fetching, and a fetch that
-//! comes back empty puts it to sleep until the next heartbeat: a handler that returned meanwhile would count as
-//! running for two more seconds.
+//! Nothing overslept. While apalis fetches, it looks neither at ended tasks, nor at pushes, nor at its heartbeat, and a fetch
+//! that comes back empty puts it to sleep until the next of these: a handler that returned meanwhile would count as running,
+//! a push would wait, and a worker whose heartbeat came due meanwhile would send none until somebody pushes again, and be
+//! taken for dead.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,19 +11,23 @@ use std::task::Poll;
 use futures::FutureExt;
 use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
+use tokio::sync::watch;
 
-/// The connection of an apalis worker, which makes the worker look once more after a command if a handler
-/// returned during it.
+/// The connection of an apalis worker, which makes the worker look once more after a command if there was reason to look
+/// during it.
 #[derive(Clone)]
 pub(super) struct Prompt {
     pub(super) connection: ConnectionManager,
     /// A handler returned since the last command.
     pub(super) ended: Arc<AtomicBool>,
+    /// Changes when it is time to look.
+    pub(super) woken: watch::Receiver<()>,
 }
 
 impl Prompt {
-    async fn look_again(ended: &AtomicBool) {
-        if ended.swap(false, Ordering::AcqRel) {
+    async fn look_again(&self) {
+        let ended = self.ended.swap(false, Ordering::AcqRel);
+        if ended || self.woken.has_changed().unwrap_or(false) {
             poll_fn(|cx| {
                 cx.waker().wake_by_ref();
                 Poll::Ready(())
@@ -35,8 +40,9 @@ impl Prompt {
 impl ConnectionLike for Prompt {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         async move {
+            self.woken.mark_unchanged();
             let outcome = self.connection.req_packed_command(cmd).await;
-            Self::look_again(&self.ended).await;
+            self.look_again().await;
             outcome
         }
         .boxed()
@@ -49,11 +55,12 @@ impl ConnectionLike for Prompt {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         async move {
+            self.woken.mark_unchanged();
             let outcome = self
                 .connection
                 .req_packed_commands(cmd, offset, count)
                 .await;
-            Self::look_again(&self.ended).await;
+            self.look_again().await;
             outcome
         }
         .boxed()

@@ -9,7 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 /// Longer than anything takes on a busy machine; a test that gets here has failed.
@@ -114,6 +119,65 @@ impl PrivateRedis {
 impl Drop for PrivateRedis {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A way to the shared test server on which every answer takes its time. It ends when this is dropped.
+pub(crate) struct SlowRedis {
+    pub(crate) url: String,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl SlowRedis {
+    pub(crate) async fn start(delay: Duration) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut through: url::Url = redis_url().parse().unwrap();
+        let server = format!("127.0.0.1:{}", through.port().unwrap());
+        through
+            .set_port(Some(listener.local_addr().unwrap().port()))
+            .unwrap();
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&server).await.unwrap();
+                connections.spawn(answer_late(client, server, delay));
+            }
+        });
+        Self {
+            url: through.to_string(),
+            _serving: AbortOnDropHandle::new(serving),
+        }
+    }
+}
+
+/// Passes requests on at once, and what comes back in its order, each part so much later.
+async fn answer_late(mut client: TcpStream, mut server: TcpStream, delay: Duration) {
+    let (mut of_client, mut to_client) = client.split();
+    let (mut of_server, mut to_server) = server.split();
+    let (sent, mut answers) = mpsc::unbounded_channel();
+    let reading = async {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            match of_server.read(&mut buffer).await {
+                Ok(read) if read > 0 => {
+                    let _ = sent.send((Instant::now() + delay, buffer[..read].to_vec()));
+                }
+                _ => return,
+            }
+        }
+    };
+    let answering = async {
+        while let Some((at, part)) = answers.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to_client.write_all(&part).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy(&mut of_client, &mut to_server) => {}
+        () = reading => {}
+        () = answering => {}
     }
 }
 

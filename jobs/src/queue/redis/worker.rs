@@ -8,8 +8,8 @@ use apalis_core::backend::ext::BackendExt;
 use apalis_core::monitor::Monitor;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_redis::{Config, RedisStorage};
+use futures::StreamExt;
 use futures::future::join_all;
-use futures::{Stream, StreamExt, stream};
 use redis::Script;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -29,6 +29,9 @@ static RETIRE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 const LANES: usize = 2;
 /// A worker that ran this long did not fail for the reason of the one before.
 const STEADY: Duration = Duration::from_secs(10);
+/// How often a worker looks whether anything is due, besides at each push: twice between heartbeats, because apalis
+/// oversleeps one that comes due while it fetches.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const VACUUM_EVERY: Duration = Duration::from_secs(5);
 /// apalis keeps a note about every worker for ever; this lets the notes of killed ones go.
 const WORKER_NOTE_SECONDS: i64 = 86_400;
@@ -56,6 +59,7 @@ impl RedisQueue {
         tokio::select! {
             () = work => {}
             () = self.listen(host, &wake) => {}
+            () = look_up(&wake) => {}
             () = self.keep_clean(host) => {}
         }
         Ok(())
@@ -112,13 +116,18 @@ impl RedisQueue {
             let storage = RedisStorage::<Dispatch, _>::new(Prompt {
                 connection: self.connection.clone(),
                 ended: ended.clone(),
+                woken: woken.clone(),
             })
             .with_config(config.clone());
             let service = std::sync::Mutex::new(Some(pool.service(ended)));
             let monitor = Monitor::new().register(move |_| {
                 let service = service.lock().ok().and_then(|mut service| service.take());
                 WorkerBuilder::new(name.as_str())
-                    .backend(storage.clone().poll_with_stream(wakes(woken.clone())))
+                    .backend(
+                        storage
+                            .clone()
+                            .poll_with_stream(WatchStream::new(woken.clone())),
+                    )
                     .build(service.expect("a monitor without restarts builds its worker once"))
             });
             drive(monitor, stop).await
@@ -194,15 +203,12 @@ impl RedisQueue {
     }
 }
 
-/// Pushes as apalis wants to be told of them. A fetch that is under way may have looked before the push:
-/// waking the poller once more makes it look again when that fetch comes back empty.
-fn wakes(woken: watch::Receiver<()>) -> impl Stream<Item = ()> + Unpin + Send + Sync + 'static {
-    let mut woken = WatchStream::new(woken);
-    stream::poll_fn(move |cx| {
-        let item = woken.poll_next_unpin(cx);
-        if item.is_ready() {
-            cx.waker().wake_by_ref();
-        }
-        item
-    })
+/// Wakes the worker from time to time.
+async fn look_up(wake: &watch::Sender<()>) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        wake.send_replace(());
+    }
 }

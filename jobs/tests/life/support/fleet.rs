@@ -36,7 +36,7 @@ use super::engine::TestEngine;
 use super::images::Repository;
 use super::invariants::check_invariants;
 use super::process::{Link, WorkerProcess, services};
-use super::{Shape, eventually, in_time};
+use super::{DEADLINE, Shape, eventually, in_time};
 
 /// A fleet of one host; its workers share that host's engine.
 pub(crate) struct Fleet {
@@ -378,14 +378,19 @@ impl Fleet {
         let frames = self.watches.follow(&self.services, id);
         let mut frames = std::pin::pin!(frames);
         let mut last = i32::MIN;
-        let what = format!("the end of job {id}");
-        in_time(&what, async {
+        let watching = async {
             while let Some(frame) = frames.next().await {
                 assert!(frame.sequence > last, "{} after {last}", frame.sequence);
                 last = frame.sequence;
             }
-        })
-        .await;
+        };
+        if tokio::time::timeout(DEADLINE, watching).await.is_err() {
+            let (job, attempts) = (self.job(id).await, self.attempts(id).await);
+            let queue = self.link.entries().await;
+            panic!(
+                "no end within {DEADLINE:?} of {job:#?}, {attempts:#?}\nthe queue has {queue:#?}"
+            );
+        }
         let job = self.job(id).await;
         assert!(job.state.is_final(), "{job:?}");
         job

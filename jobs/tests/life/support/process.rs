@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redis::AsyncCommands as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -43,6 +44,40 @@ impl Link {
                 prefix: format!("life:{}", Uuid::new_v4().simple()),
             },
         }
+    }
+
+    /// What is stored of the queue in Redis, for a look at what went wrong.
+    pub(crate) async fn entries(&self) -> Vec<(String, redis::Value)> {
+        let Self::Redis { url, prefix } = self else {
+            return Vec::new();
+        };
+        let client = redis::Client::open(url.as_str()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let keys: Vec<String> = connection.keys(format!("{prefix}:*")).await.unwrap();
+        let mut entries = Vec::new();
+        for key in keys {
+            let kind: String = redis::cmd("TYPE")
+                .arg(&key)
+                .query_async(&mut connection)
+                .await
+                .unwrap();
+            let mut read = match kind.as_str() {
+                "list" => redis::cmd("LRANGE"),
+                "zset" => redis::cmd("ZRANGE"),
+                "set" => redis::cmd("SMEMBERS"),
+                "hash" => redis::cmd("HGETALL"),
+                _ => continue,
+            };
+            read.arg(&key);
+            if kind == "list" || kind == "zset" {
+                read.arg(0).arg(-1);
+            }
+            if kind == "zset" {
+                read.arg("WITHSCORES");
+            }
+            entries.push((key, read.query_async(&mut connection).await.unwrap()));
+        }
+        entries
     }
 
     /// Everything inside this process.
