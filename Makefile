@@ -15,7 +15,7 @@ test: ## Run every check and every test, on servers started for it
 	@jobs/dev/test.sh
 
 test-long: ## Run the long forms: 10,000 random sequences against the model, hundreds of interleavings on each database
-	@jobs/dev/with-servers.sh cargo test -p wharfinger-jobs --test life --locked -- --ignored --nocapture model:: interleavings::
+	@jobs/dev/with-servers.sh cargo test --workspace --test life --locked -- --ignored --nocapture model:: interleavings::
 
 test-servers: ## Run CMD='…' (or a shell) with the test servers beside it
 	@jobs/dev/with-servers.sh $(or $(CMD),bash)

@@ -6,25 +6,27 @@ use async_graphql::{Data, Request, ServerError};
 use axum::http::{HeaderMap, header, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 use wharfinger_jobs::accounts::{
     Authenticated, OpenSession, Sessions, TokenLookups, authenticate, note_use,
 };
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
-use crate::client_address::{ClientAddress, client_address};
+use crate::client_address::client_address;
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, data_of, same_origin, spans};
 use crate::over_tls::over_tls;
-use crate::rate::RateLimits;
+use crate::rate::{RateLimits, Unresolved};
 
 /// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
 pub(crate) struct TokenGate {
     services: Services,
     sessions: Sessions,
-    /// For sockets, which come by the thousand after a restart; requests over HTTP ask by themselves.
+    /// For sockets and tokens that this process has not seen, which come by the thousand after a restart; other requests ask
+    /// by themselves.
     lookups: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
@@ -32,7 +34,11 @@ pub(crate) struct TokenGate {
 }
 
 /// The token that a WebSocket was opened with: looked up again for each operation, so that a revoked one stops working.
-struct Token(String);
+struct Token {
+    text: String,
+    /// Whose it was then: no token becomes another user's.
+    user: Uuid,
+}
 
 impl TokenGate {
     /// A gate over these services, which lets documents in by these rules. Call it inside a Tokio runtime.
@@ -82,44 +88,55 @@ impl TokenGate {
     }
 
     async fn look_up(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
-        let now = self.services.clock.now();
-        match authenticate(&self.services.db, token, now).await {
-            Ok(found) => {
-                self.rates
-                    .note(token, found.as_ref().map(|found| found.user.id));
-                if let Some(found) = &found {
-                    note_use(&self.services, &found.token);
-                }
-                Ok(found)
-            }
-            Err(error) => {
-                tracing::error!(%error, "could not check a token");
-                Err(unavailable())
-            }
+        if self.rates.known(token).is_none() {
+            return self.look_up_with_others(token).await;
         }
+        let now = self.services.clock.now();
+        let found = authenticate(&self.services.db, token, now).await;
+        let found = found.map_err(|error| {
+            tracing::error!(%error, "could not check a token");
+            unavailable()
+        })?;
+        Ok(self.noted(token, found))
+    }
+
+    /// The same in one statement with what others ask.
+    async fn look_up_with_others(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
+        let found = self.lookups.find(token).await;
+        Ok(self.noted(token, found.map_err(|_logged| unavailable())?))
+    }
+
+    fn noted(&self, token: &str, found: Option<Authenticated>) -> Option<Authenticated> {
+        let user = found.as_ref().map(|found| found.user.id);
+        self.rates.note(token, user);
+        if let Some(found) = &found {
+            note_use(&self.services, &found.token);
+        }
+        found
     }
 
     /// Whose token a socket has, or a refusal.
     async fn good_for_socket(&self, token: &str) -> Result<Authenticated, Refusal> {
-        let found = self.lookups.find(token).await;
-        let found = found.map_err(|_logged| unavailable())?;
-        self.rates
-            .note(token, found.as_ref().map(|found| found.user.id));
-        let found = found.ok_or_else(not_good)?;
-        note_use(&self.services, &found.token);
-        Ok(found)
+        let found = self.look_up_with_others(token).await?;
+        found.ok_or_else(not_good)
     }
 
     /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted. Whoever
     /// the token is found to be then, in the role that was noted, comes with it.
     async fn open(&self, token: &str) -> Result<(OpenSession, Authenticated), Refusal> {
         let at_most = self.services.settings.limits.sockets_per_user;
+        let too_many = || {
+            let message = format!("you have {at_most} sockets open, and that is the limit");
+            Refusal::new(ErrorCode::LimitExceeded, message)
+        };
+        let known = self.rates.known(token);
+        if known.is_some_and(|user| !self.sessions.has_room(user, at_most)) {
+            return Err(too_many());
+        }
         let mut found = self.good_for_socket(token).await?;
         loop {
-            let session = self.sessions.open_within(&found, at_most).ok_or_else(|| {
-                let message = format!("you have {at_most} sockets open, and that is the limit");
-                Refusal::new(ErrorCode::LimitExceeded, message)
-            })?;
+            let session = self.sessions.open_within(&found, at_most);
+            let session = session.ok_or_else(too_many)?;
             found = self.good_for_socket(token).await?;
             if found.user.role == session.role() {
                 return Ok((session, found));
@@ -144,8 +161,12 @@ impl Gate for TokenGate {
         }
         let token = bearer_of(headers).unwrap_or_default();
         let token = token.or_else(|| cookie::session(headers));
-        if let Some(quota) = self.rates.count(token, address)? {
+        let counted = self.rates.count(token, address)?;
+        if let Some(quota) = counted.quota {
             data.insert(quota);
+        }
+        if let Some(unresolved) = counted.unresolved {
+            data.insert(unresolved);
         }
         Ok(data)
     }
@@ -158,6 +179,9 @@ impl Gate for TokenGate {
         let headers = &parts.headers;
         let own_page = same_origin(headers);
         let caller = self.authenticated(headers).await?;
+        if let (Some(caller), Some(unresolved)) = (&caller, data_of::<Unresolved>(&data)) {
+            unresolved.is_of(caller.user.id)?;
+        }
         // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
         // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
         if let Some(caller) = caller.filter(|caller| !caller.by_cookie || own_page) {
@@ -201,6 +225,15 @@ impl Gate for TokenGate {
         })
     }
 
+    fn upgrade(&self, parts: &mut Parts) -> Result<(), Refusal> {
+        let address = client_address(&parts.extensions, &parts.headers, &self.trusted_proxies);
+        let counted = self.rates.count_unresolved(address)?;
+        if let Some(unresolved) = counted.unresolved {
+            parts.extensions.insert(Arc::new(unresolved));
+        }
+        Ok(())
+    }
+
     async fn connection(
         &self,
         upgrade: &Parts,
@@ -209,11 +242,21 @@ impl Gate for TokenGate {
         let address = client_address(&upgrade.extensions, &upgrade.headers, &self.trusted_proxies);
         let headers = &upgrade.headers;
         let token = offered(payload, headers)?;
-        self.rates.count(Some(token), address)?;
-        let (session, _) = self.open(token).await?;
+        // What the upgrade owed until now is the token's.
+        if let Some(unresolved) = upgrade.extensions.get::<Arc<Unresolved>>() {
+            unresolved.is_counted();
+        }
+        let counted = self.rates.count(Some(token), address)?;
+        let (session, found) = self.open(token).await?;
+        if let Some(unresolved) = counted.unresolved {
+            unresolved.is_of(found.user.id)?;
+        }
         let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         let mut data = Data::default();
-        data.insert(Token(token.to_owned()));
+        data.insert(Token {
+            text: token.to_owned(),
+            user: found.user.id,
+        });
         data.insert(session);
         if let Some(address) = address {
             data.insert(address);
@@ -226,19 +269,17 @@ impl Gate for TokenGate {
     }
 
     fn count(&self, session: &Data) -> Result<(), Refusal> {
-        if let Some(Token(token)) = data_of::<Token>(session) {
-            let address = data_of::<ClientAddress>(session);
-            self.rates.count(Some(token), address.copied())?;
+        if let Some(token) = data_of::<Token>(session) {
+            self.rates.count_user(token.user)?;
         }
         Ok(())
     }
 
     async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
-        let token = data_of::<Token>(session);
-        let Some(Token(token)) = token else {
+        let Some(token) = data_of::<Token>(session) else {
             return Ok(request);
         };
-        let found = self.good_for_socket(token).await?;
+        let found = self.good_for_socket(&token.text).await?;
         let noted = data_of::<OpenSession>(session);
         // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.
         if let Some(noted) = noted.filter(|noted| noted.role() != found.user.role) {

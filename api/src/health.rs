@@ -1,7 +1,8 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,13 +10,20 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use wharfinger_jobs::queue::QueueError;
 use wharfinger_jobs::services::Services;
 
 use crate::measure::Gauges;
 
 /// How long a part may take to answer before it is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an answer of `/readyz` is given to whoever asks next: nobody's questions are to keep the parts busy.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// What `/readyz` answers.
+type Readiness = (StatusCode, Map<String, Value>);
 
 /// What a process reports on.
 #[derive(Clone)]
@@ -27,6 +35,7 @@ pub(crate) struct Health {
     pub(crate) engine_required: bool,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) readiness: Arc<Mutex<Option<(Instant, Readiness)>>>,
 }
 
 /// The routes.
@@ -48,44 +57,52 @@ async fn metrics(health: Health) -> impl IntoResponse {
 }
 
 async fn readyz(health: Health) -> Response {
-    let database = health
-        .services
-        .ready()
-        .await
-        .map_err(|error| error.to_string());
-    let queue = tokio::time::timeout(PATIENCE, health.services.queue.health())
-        .await
-        .map_or_else(
-            |_| Err("does not answer".to_owned()),
-            |health| health.map_err(|error| error.to_string()),
-        );
-    let engine = health.engine.as_ref().map(|answers| {
-        if *answers.borrow() {
-            Ok(())
-        } else {
-            Err("does not answer".to_owned())
+    // Held while the parts are asked: whoever comes meanwhile waits for the same answer.
+    let mut last = health.readiness.lock().await;
+    let (status, body) = match &*last {
+        Some((at, readiness)) if at.elapsed() < FRESH => readiness.clone(),
+        _ => {
+            let readiness = look(&health).await;
+            *last = Some((Instant::now(), readiness.clone()));
+            readiness
         }
-    });
-    let ready =
-        database.is_ok() && (!health.engine_required || engine.as_ref().is_none_or(Result::is_ok));
+    };
+    (status, Json(body)).into_response()
+}
+
+async fn look(health: &Health) -> Readiness {
+    let database = report("database", health.services.ready().await);
+    let queue = tokio::time::timeout(PATIENCE, health.services.queue.health());
+    let queue = queue.await.unwrap_or(Err(QueueError::Timeout));
+    let queue = report("queue", queue);
+    let engine = health.engine.as_ref();
+    let engine = engine.map(|answers| if *answers.borrow() { OK } else { SILENT });
+    let ready = database == OK && !(health.engine_required && engine == Some(SILENT));
     let mut body = Map::new();
     body.insert("ready".into(), json!(ready));
-    body.insert("database".into(), report(&database));
-    body.insert("queue".into(), report(&queue));
-    if let Some(engine) = &engine {
-        body.insert("engine".into(), report(engine));
+    body.insert("database".into(), json!(database));
+    body.insert("queue".into(), json!(queue));
+    if let Some(engine) = engine {
+        body.insert("engine".into(), json!(engine));
     }
     let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(Value::Object(body))).into_response()
+    (status, body)
 }
 
-fn report(part: &Result<(), String>) -> Value {
-    match part {
-        Ok(()) => json!("ok"),
-        Err(error) => json!(error),
+const OK: &str = "ok";
+const SILENT: &str = "does not answer";
+
+/// What is said of a part. The reason can name addresses and accounts, and is for the log alone.
+fn report(part: &str, answer: Result<(), impl Display>) -> &'static str {
+    match answer {
+        Ok(()) => OK,
+        Err(error) => {
+            tracing::warn!(part, %error, "not ready");
+            SILENT
+        }
     }
 }

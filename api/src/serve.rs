@@ -56,6 +56,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         engine_required: false,
         metrics,
         gauges: Arc::default(),
+        readiness: Arc::default(),
     };
     let requests = services.for_requests();
     let schema = graphql::schema(requests.clone());
@@ -132,6 +133,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
             engine_required: true,
             metrics,
             gauges: Arc::default(),
+            readiness: Arc::default(),
         };
         let app = health::router(health).layer(SecurityHeaders::ANSWERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);

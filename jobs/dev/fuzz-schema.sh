@@ -17,7 +17,7 @@ if [ ! -x "$tools/bin/st" ]; then
   virtualenv --quiet "$tools"
   "$tools/bin/pip" install --quiet "schemathesis==$version"
 fi
-cargo build --locked -p wharfinger
+cargo build --workspace --tests --bins --locked
 program=${CARGO_TARGET_DIR:-$root_dir/target}/debug/wharfinger
 
 export DATABASE_URL=$WHARFINGER_TEST_POSTGRES_URL REDIS_URL=$WHARFINGER_TEST_REDIS_URL DOCKER_HOST=$WHARFINGER_TEST_DOCKER_HOST_1

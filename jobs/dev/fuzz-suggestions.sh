@@ -15,7 +15,7 @@ if [ ! -x "$tools/bin/clairvoyance" ]; then
   virtualenv --quiet "$tools"
   "$tools/bin/pip" install --quiet "clairvoyance==$version"
 fi
-cargo build --locked -p wharfinger
+cargo build --workspace --tests --bins --locked
 program=${CARGO_TARGET_DIR:-$root_dir/target}/debug/wharfinger
 
 dir=$(mktemp -d)

@@ -22,11 +22,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// begin the execution may also join it.
 pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     let caller = data_of::<Caller>(&request.data)?;
-    let role = match caller.user.role {
-        Role::Admin => "admin",
-        Role::User => "user",
+    let (user, watchers) = match caller.user.role {
+        // A job has one owner, and every administrator may see it: what they are told of it is the same.
+        Role::Admin => (format!("{} admin", caller.user.id), "admin".to_owned()),
+        Role::User => {
+            let user = format!("{} user", caller.user.id);
+            (user.clone(), user)
+        }
     };
-    let user = format!("{} {role}", caller.user.id);
     let token = caller.token.id;
     let name = request.operation_name.clone();
     // What cannot be parsed is answered by the executor.
@@ -38,7 +41,7 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
             fresh: None,
         }),
         "pullProgress" if !names_field(document, "job") => Some(Audience {
-            members: user,
+            members: watchers,
             fresh: None,
         }),
         // Through the job everything can be reached, such as which of the user's tokens is the caller's.

@@ -57,11 +57,11 @@ async fn one<E: Executor, G: Gate>(
     parameters: Parameters,
     headers: &mut HeaderMap,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut request = transport.persisted.find(parameters)?;
     let passed = match passed {
         Some(data) => data,
         None => transport.gate.request(parts).await?,
     };
+    let mut request = transport.persisted.find(parameters)?;
     request.data = passed;
     transport.prepare(&mut request)?;
     let data = std::mem::take(&mut request.data);

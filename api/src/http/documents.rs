@@ -119,7 +119,11 @@ impl Documents {
     /// Values of variables that the operation does not declare are let go here, where every transport passes: nothing
     /// reads them, and a subscription would keep them for as long as it lasts, and share with nobody who sent others.
     pub(super) fn parse(&self, request: &mut Request) -> Result<Arc<Document>, ServerError> {
-        let document = self.of_text(&request.query)?;
+        let known = self.kept().documents.get(request.query.as_str()).cloned();
+        let document = match known {
+            Some(known) => known,
+            None => Arc::new(Document::new(parse_query(&request.query)?)),
+        };
         let name = request.operation_name.as_deref();
         request
             .variables
@@ -129,15 +133,12 @@ impl Documents {
         Ok(document)
     }
 
-    fn of_text(&self, text: &str) -> Result<Arc<Document>, ServerError> {
-        if let Some(known) = self.kept().documents.get(text) {
-            return Ok(Arc::clone(known));
+    /// Keeps the document of a text, if it may be kept. Only for one that is within the limits: whoever sends anything else
+    /// could fill the room with it.
+    pub(super) fn keep(&self, text: &str, document: &Arc<Document>) {
+        if document.may_be_kept(text) && !self.kept().documents.contains(text) {
+            self.kept().keep(text, document);
         }
-        let document = Arc::new(Document::new(parse_query(text)?));
-        if document.may_be_kept(text) {
-            self.kept().keep(text, &document);
-        }
-        Ok(document)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -228,6 +229,7 @@ mod tests {
     fn request(documents: &Documents, text: &str) -> (Request, Arc<Document>) {
         let mut request = Request::new(text);
         let document = documents.parse(&mut request).unwrap();
+        documents.keep(text, &document);
         (request, document)
     }
 

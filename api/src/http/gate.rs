@@ -50,6 +50,12 @@ pub trait Gate: Clone + Send + Sync + 'static {
         }
     }
 
+    /// A request to open a WebSocket: the place for limits. What it adds to the extensions is there at
+    /// [`Self::connection`], and is dropped when the socket has been let in, or never is.
+    fn upgrade(&self, _parts: &mut Parts) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// A WebSocket's `connection_init`, with the request that opened the socket (cookies, origin) and the payload
     /// (empty when there was none). A refusal closes the socket with 4403, with 1013 when it is about load, or with 4429
     /// when it is about the number of the caller's sockets.

@@ -62,7 +62,8 @@ async fn execute<E: Executor, G: Gate>(
         events,
         media,
     };
-    let mut answer = run(transport, asked, body, encoding).await?;
+    let answer = run(transport, asked, body, encoding).await;
+    let mut answer = answer.unwrap_or_else(|rejection| rejected(media, rejection));
     if let Some(quota) = quota {
         quota.write(answer.headers_mut());
     }

@@ -21,12 +21,13 @@ use crate::measure::Open;
 
 use super::{
     Transport,
+    accept::MediaType,
     error::{ErrorCode, Refusal},
     gate::{Gate, Session},
     operations::{Operations, Outcome},
     payload::Payload,
     persisted::NoDocument,
-    rejection::Rejection,
+    rejection::{Rejection, rejected},
     spans::{self, InSpan},
     ws_protocol::{ClientMessage, Close, MOST_ID, PROTOCOL, ServerMessage, respond},
 };
@@ -54,6 +55,9 @@ pub(super) async fn upgrade<E: Executor, G: Gate>(
         Ok(upgrade) => upgrade.protocols([PROTOCOL]),
         Err(rejection) => return rejection.into_response(),
     };
+    if let Err(refusal) = transport.gate.upgrade(&mut parts) {
+        return rejected(MediaType::Json, refusal.into());
+    }
     let agreed = upgrade.selected_protocol().is_some();
     let max_message = transport.settings.max_body;
     upgrade
@@ -222,6 +226,9 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 if self.operations.contains(&id) {
                     return Err(Close::duplicate(&id).into());
                 }
+                if let Err(refusal) = self.transport.gate.count(&self.session) {
+                    return self.refuse(&id, refusal.into_response().errors).await;
+                }
                 match self.transport.persisted.find(payload) {
                     Ok(request) => self.start(id, request, size).await?,
                     // Neither a document nor the name of one: no message of the protocol.
@@ -236,6 +243,8 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
     }
 
     async fn start(&mut self, id: String, mut request: Request, size: usize) -> Result<(), End> {
+        // A persisted document can be longer than the message that names it.
+        let size = size.max(request.query.len());
         if let Err(rejection) = self.admit(&mut request, size) {
             return self.refuse(&id, rejection.into_errors()).await;
         }
@@ -256,7 +265,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         Ok(())
     }
 
-    /// Whether one more operation may run, whose message has so many bytes. What runs keeps its text, so all of them together
+    /// Whether one more operation may run, whose message or document has so many bytes. What runs keeps its text, so all of them together
     /// may be as long as one may be.
     fn admit(&self, request: &mut Request, size: usize) -> Result<(), Rejection> {
         let settings = &self.transport.settings;
@@ -272,7 +281,6 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
         }
-        self.transport.gate.count(&self.session)?;
         self.transport.prepare(request)?;
         Ok(())
     }

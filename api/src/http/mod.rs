@@ -140,6 +140,7 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         tokens::check(&request.query, self.settings.max_tokens)?;
         let document = self.documents.parse(request).map_err(Rejection::Document)?;
         self.gate.document(request).map_err(Rejection::Document)?;
+        self.documents.keep(&request.query, &document);
         self.persisted.keep(request, &document);
         let name = request.operation_name.as_deref();
         Ok(operation_type(document.tree(), name))

@@ -21,7 +21,7 @@ pub(super) enum Outcome {
 
 struct Operation {
     id: String,
-    /// Bytes of the message that began it.
+    /// Bytes of the message that began it, or of its document.
     bytes: usize,
     stream: BoxStream<'static, Payload>,
     ready: Option<Outcome>,

@@ -29,7 +29,7 @@ impl Quota {
         data_of::<Self>(data).copied()
     }
 
-    /// Adds both headers.
+    /// Adds both headers, unless they are there.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let Self {
             policy,
@@ -47,7 +47,9 @@ impl Quota {
         ] {
             let value =
                 HeaderValue::try_from(value).expect("a policy's name and numbers are ASCII");
-            headers.insert(HeaderName::from_static(name), value);
+            headers
+                .entry(HeaderName::from_static(name))
+                .or_insert(value);
         }
     }
 }

@@ -1,220 +1,219 @@
 //! Token buckets by key, with a bound on how many are kept.
+//!
+//! Of a bucket only the time is kept at which it will be full again (the generic cell rate algorithm). That can lie further
+//! ahead than an empty bucket takes to fill: what is charged afterwards is owed, which the rate limiters on crates.io have
+//! no word for.
 
 use std::hash::Hash;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::nanos::Nanos;
-use governor::state::StateStore;
-use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
-use governor::{Quota as Pace, RateLimiter};
+use lru::LruCache;
 
 use crate::http::{ErrorCode, Quota, Refusal};
 
-/// The bucket holds what there may be in this many seconds.
-const WINDOW: u32 = 2;
+/// A bucket holds what there may be in this time.
+pub(super) const WINDOW: Duration = Duration::from_secs(2);
 
-/// Buckets that are kept at most, but for those that come between two looks.
-const MOST: usize = 100_000;
-
-/// Requests between two looks at how many there are.
-const LOOK_AFTER: usize = 1024;
-
-type Limiter<K, C> = RateLimiter<K, States<K>, C, StateInformationMiddleware>;
-
-/// The states of the buckets, which a limiter keeps to itself: shared, so that a key can be looked for without making it one.
-struct States<K: Hash + Eq + Clone>(Arc<DashMapStateStore<K>>);
-
-impl<K: Hash + Eq + Clone> StateStore for States<K> {
-    type Key = K;
-
-    fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        self.0.measure_and_replace(key, measure)
-    }
-}
-
-impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for States<K> {
-    fn retain_recent(&self, drop_below: Nanos) {
-        self.0.retain_recent(drop_below);
-    }
-
-    fn shrink_to_fit(&self) {
-        self.0.shrink_to_fit();
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+/// Buckets that are kept at most.
+const MOST: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 
 /// One bucket for each key.
-pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
+pub(super) struct Buckets<K: Hash + Eq> {
     policy: &'static str,
     rate: NonZeroU32,
-    /// `None` is the bucket that all new keys share while there are too many.
-    limiter: Limiter<Option<K>, C>,
-    states: Arc<DashMapStateStore<Option<K>>>,
-    clock: C,
-    most: usize,
-    counted: AtomicUsize,
-    full: AtomicBool,
+    /// When each is full again. `None` is the bucket that all new keys share while there are too many.
+    full_at: Mutex<LruCache<Option<K>, Instant>>,
+    most: NonZeroUsize,
 }
 
-impl<K: Hash + Eq + Clone> Buckets<K> {
+impl<K: Hash + Eq> Buckets<K> {
     /// Buckets that take so many in a second.
     pub(super) fn new(policy: &'static str, rate: NonZeroU32) -> Self {
-        Self::with_clock(policy, rate, DefaultClock::default(), MOST)
+        Self::with_bound(policy, rate, MOST)
     }
-}
 
-impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
-    fn with_clock(policy: &'static str, rate: NonZeroU32, clock: C, most: usize) -> Self {
-        let burst = rate.saturating_mul(NonZeroU32::new(WINDOW).unwrap_or(NonZeroU32::MIN));
-        let pace = Pace::per_second(rate).allow_burst(burst);
-        let states = Arc::new(DashMapStateStore::default());
+    fn with_bound(policy: &'static str, rate: NonZeroU32, most: NonZeroUsize) -> Self {
         Self {
             policy,
             rate,
-            limiter: RateLimiter::new(pace, States(Arc::clone(&states)), clock.clone()),
-            states,
-            clock,
+            full_at: Mutex::new(LruCache::unbounded()),
             most,
-            counted: AtomicUsize::new(0),
-            full: AtomicBool::new(false),
         }
     }
 
     /// Takes one from the key's bucket, or refuses.
-    pub(super) fn take(&self, key: K) -> Result<Quota, Refusal> {
-        if self.counted.fetch_add(1, Ordering::Relaxed) % LOOK_AFTER == LOOK_AFTER - 1 {
-            self.tidy();
-        }
-        let mut key = Some(key);
-        if self.full.load(Ordering::Relaxed) && !self.states.contains_key(&key) {
-            key = None;
-        }
-        match self.limiter.check_key(&key) {
-            Ok(state) => Ok(self.quota(state.remaining_burst_capacity())),
-            Err(not_until) => {
-                let wait = not_until.wait_time_from(self.clock.now());
-                let rate = self.rate;
-                let message = format!(
-                    "more than {rate} requests a second (limits.requests_per_second): send the next after {} ms",
-                    wait.as_millis() + 1
-                );
-                let refusal = Refusal::new(ErrorCode::RateLimited, message);
-                Err(refusal.retry_after(wait).with_quota(self.quota(0)))
-            }
-        }
+    pub(super) fn take(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
+        let mut full_at = self.full_at();
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        let then = self.let_in(full, now)?;
+        full_at.put(key, then);
+        Ok(self.quota(then, now))
     }
 
-    fn quota(&self, remaining: u32) -> Quota {
-        let rate = self.rate.get();
-        let limit = rate.saturating_mul(WINDOW);
-        let missing = limit.saturating_sub(remaining);
+    /// Whether one could be taken; takes none.
+    pub(super) fn look(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
+        let (_, full) = self.bucket(&mut self.full_at(), key, now);
+        self.let_in(full, now)?;
+        Ok(self.quota(full, now))
+    }
+
+    /// Takes one, even if it is not there yet: nobody gets one before it is made up for.
+    pub(super) fn charge(&self, key: K, now: Instant) {
+        let mut full_at = self.full_at();
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        full_at.put(key, full + self.interval());
+    }
+
+    /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: the least lately
+    /// used one makes room for another if it is.
+    fn bucket(
+        &self,
+        full_at: &mut LruCache<Option<K>, Instant>,
+        key: K,
+        now: Instant,
+    ) -> (Option<K>, Instant) {
+        let mut key = Some(key);
+        if full_at.len() >= self.most.get() && !full_at.contains(&key) {
+            match full_at.peek_lru() {
+                Some((_, oldest)) if *oldest <= now => drop(full_at.pop_lru()),
+                _ => key = None,
+            }
+        }
+        let full = full_at.get(&key).copied();
+        (key, full.map_or(now, |full| full.max(now)))
+    }
+
+    /// When a bucket is full again after one more was taken, or a refusal.
+    fn let_in(&self, full: Instant, now: Instant) -> Result<Instant, Refusal> {
+        let then = full + self.interval();
+        let wait = then.duration_since(now).saturating_sub(WINDOW);
+        if wait.is_zero() {
+            return Ok(then);
+        }
+        let rate = self.rate;
+        let message = format!(
+            "more than {rate} requests a second (limits.requests_per_second): send the next after {} ms",
+            wait.as_millis() + 1
+        );
+        let refusal = Refusal::new(ErrorCode::RateLimited, message);
+        Err(refusal.retry_after(wait).with_quota(self.quota(full, now)))
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.rate.get()
+    }
+
+    fn quota(&self, full: Instant, now: Instant) -> Quota {
+        let reset = full.duration_since(now);
+        let left = WINDOW.saturating_sub(reset);
+        let limit = self.limit();
+        let remaining = left.as_nanos() / self.interval().as_nanos().max(1);
         Quota {
             policy: self.policy,
             limit,
-            window: Duration::from_secs(WINDOW.into()),
-            remaining,
-            reset: Duration::from_secs_f64(f64::from(missing) / f64::from(rate)),
+            window: WINDOW,
+            remaining: u32::try_from(remaining).map_or(limit, |remaining| remaining.min(limit)),
+            reset,
         }
     }
 
-    /// Forgets buckets that are full again, which is to say after two seconds: as if they had never been.
-    fn tidy(&self) {
-        self.limiter.retain_recent();
-        self.limiter.shrink_to_fit();
-        self.full
-            .store(self.limiter.len() >= self.most, Ordering::Relaxed);
+    fn limit(&self) -> u32 {
+        let seconds = u32::try_from(WINDOW.as_secs()).unwrap_or(u32::MAX);
+        self.rate.get().saturating_mul(seconds)
+    }
+
+    fn full_at(&self) -> MutexGuard<'_, LruCache<Option<K>, Instant>> {
+        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use governor::clock::FakeRelativeClock;
-
     use super::*;
 
-    fn buckets(rate: u32, most: usize) -> (Buckets<usize, FakeRelativeClock>, FakeRelativeClock) {
-        let clock = FakeRelativeClock::default();
+    fn buckets(rate: u32, most: usize) -> (Buckets<usize>, Instant) {
         let rate = NonZeroU32::new(rate).unwrap();
-        (
-            Buckets::with_clock("test", rate, clock.clone(), most),
-            clock,
-        )
+        let most = NonZeroUsize::new(most).unwrap();
+        (Buckets::with_bound("test", rate, most), Instant::now())
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_bucket_holds_two_seconds_and_fills_at_its_rate() {
-        let (buckets, clock) = buckets(50, MOST);
+        let (buckets, now) = buckets(50, 10);
         for left in (0..100).rev() {
-            assert_eq!(buckets.take(1).unwrap().remaining, left);
+            assert_eq!(buckets.take(1, now).unwrap().remaining, left);
         }
-        let refusal = buckets.take(1).unwrap_err();
+        let refusal = buckets.take(1, now).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::RateLimited);
         assert_eq!(refusal.retry_after, Some(Duration::from_millis(20)));
         let quota = refusal.quota.unwrap();
         assert_eq!((quota.limit, quota.remaining), (100, 0));
-        assert_eq!(
-            (quota.window, quota.reset),
-            (Duration::from_secs(2), Duration::from_secs(2))
-        );
-        assert!(buckets.take(2).is_ok(), "another key has its own");
-        clock.advance(Duration::from_secs(1));
-        let let_in = (0..100).take_while(|_| buckets.take(1).is_ok()).count();
-        assert_eq!(let_in, 50);
+        assert_eq!((quota.window, quota.reset), (WINDOW, WINDOW));
+        assert!(buckets.take(2, now).is_ok(), "another key has its own");
+        let let_in = (0..100).take_while(|_| buckets.take(1, now + SECOND).is_ok());
+        assert_eq!(let_in.count(), 50);
     }
 
     #[test]
-    fn buckets_that_are_full_again_are_forgotten() {
-        let (buckets, clock) = buckets(50, MOST);
-        for key in 0..LOOK_AFTER {
-            buckets.take(key).unwrap();
+    fn a_rate_that_does_not_divide_a_second_is_kept_too() {
+        for rate in [1, 3, 7, 999, 1_000_000] {
+            let (buckets, now) = buckets(rate, 10);
+            let let_in = (0..).take_while(|_| buckets.take(1, now).is_ok());
+            assert_eq!(let_in.count(), 2 * rate as usize);
         }
-        assert_eq!(buckets.limiter.len(), LOOK_AFTER);
-        clock.advance(Duration::from_secs(2));
-        for _ in 0..LOOK_AFTER {
-            let _ = buckets.take(0);
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let (buckets, now) = buckets(1, 10);
+        for _ in 0..10 {
+            assert_eq!(buckets.look(1, now).unwrap().remaining, 2);
         }
-        assert_eq!(buckets.limiter.len(), 1);
+        buckets.charge(1, now);
+        buckets.charge(1, now);
+        assert_eq!(buckets.look(1, now).unwrap_err().retry_after, Some(SECOND));
+    }
+
+    #[test]
+    fn what_is_charged_beyond_what_there_is_is_owed() {
+        let (buckets, now) = buckets(50, 10);
+        for _ in 0..1000 {
+            buckets.charge(1, now);
+        }
+        let refusal = buckets.look(1, now).unwrap_err();
+        assert_eq!(refusal.retry_after, Some(Duration::from_millis(18_020)));
+        assert!(buckets.take(1, now + 18 * SECOND).is_err());
+        assert!(buckets.take(1, now + 19 * SECOND).is_ok());
+        assert!(buckets.take(2, now).is_ok());
     }
 
     #[test]
     fn the_number_of_buckets_has_a_bound_beyond_which_new_keys_share_one() {
-        let (buckets, clock) = buckets(50, 100);
-        let let_in = (0..10 * LOOK_AFTER).filter(|key| buckets.take(*key).is_ok());
-        assert_eq!(let_in.count(), LOOK_AFTER - 1 + 100);
-        assert_eq!(buckets.limiter.len(), LOOK_AFTER);
-        clock.advance(Duration::from_secs(2));
-        for _ in 0..LOOK_AFTER {
-            let _ = buckets.take(0);
-        }
-        assert!(!buckets.full.load(Ordering::Relaxed));
+        let (buckets, now) = buckets(50, 100);
+        let let_in = (0..1000).filter(|key| buckets.take(*key, now).is_ok());
+        assert_eq!(let_in.count(), 200);
+        assert_eq!(
+            buckets.take(0, now).unwrap().remaining,
+            98,
+            "it keeps its own"
+        );
+        assert_eq!(buckets.full_at().len(), 101);
     }
 
     #[test]
-    fn a_key_with_a_bucket_keeps_it_while_new_ones_share() {
-        let (buckets, clock) = buckets(50, 100);
-        for key in 0..LOOK_AFTER {
-            buckets.take(key).unwrap();
+    fn buckets_that_are_full_again_make_room() {
+        let (buckets, now) = buckets(50, 100);
+        for key in 0..1000 {
+            let _ = buckets.take(key, now);
         }
-        assert!(buckets.full.load(Ordering::Relaxed));
-        let shared = (LOOK_AFTER..2 * LOOK_AFTER - 1).filter(|key| buckets.take(*key).is_ok());
-        assert_eq!(shared.count(), 99, "the last of the others took one");
-        assert_eq!(buckets.take(0).unwrap().remaining, 98);
-        clock.advance(Duration::from_millis(20));
-        assert_eq!(buckets.take(0).unwrap().remaining, 98, "at its own rate");
+        for key in 1000..1100 {
+            let taken = buckets.take(key, now + 2 * SECOND);
+            assert_eq!(taken.unwrap().remaining, 99);
+        }
+        assert_eq!(buckets.full_at().len(), 101);
     }
 }

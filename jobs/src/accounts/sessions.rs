@@ -122,9 +122,13 @@ impl Sessions {
     /// The same, unless the user has `at_most` open already; 0 is no limit.
     pub fn open_within(&self, caller: &Authenticated, at_most: usize) -> Option<OpenSession> {
         let mut users = self.registry.lock();
-        let open = users.get(&caller.user.id);
-        let open = open.map_or(0, |connections| connections.open);
-        (at_most == 0 || open < at_most).then(|| self.note(&mut users, caller))
+        let room = has_room(&users, caller.user.id, at_most);
+        room.then(|| self.note(&mut users, caller))
+    }
+
+    /// Whether a user has less than `at_most` open; 0 is no limit.
+    pub fn has_room(&self, user_id: Uuid, at_most: usize) -> bool {
+        has_room(&self.registry.lock(), user_id, at_most)
     }
 
     fn note(&self, users: &mut HashMap<Uuid, Connections>, caller: &Authenticated) -> OpenSession {
@@ -166,6 +170,11 @@ impl Sessions {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn has_room(users: &HashMap<Uuid, Connections>, user_id: Uuid, at_most: usize) -> bool {
+    let open = users.get(&user_id);
+    at_most == 0 || open.map_or(0, |connections| connections.open) < at_most
 }
 
 impl Registry {

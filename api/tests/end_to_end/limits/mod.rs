@@ -2,4 +2,5 @@
 
 mod documents;
 mod rate;
+mod sockets;
 mod time;
