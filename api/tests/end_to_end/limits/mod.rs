@@ -4,3 +4,4 @@ mod documents;
 mod rate;
 mod sockets;
 mod time;
+mod transport;

@@ -93,6 +93,11 @@ impl Subscription {
         }
     }
 
+    /// The socket, for messages of the test's own.
+    pub(crate) fn raw(&mut self) -> &mut WebSocketStream<MaybeTlsStream<TcpStream>> {
+        &mut self.socket
+    }
+
     /// Opens a socket and says who is calling.
     async fn open(client: &Client) -> Self {
         let (socket, _) = connect_async(Self::request(client)).await.unwrap();

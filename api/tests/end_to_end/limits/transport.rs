@@ -1,0 +1,110 @@
+//! Bounds of bodies, messages, batches and operations: a gateway obeys its settings.
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::graphql::Client;
+use crate::support::socket::Subscription;
+use crate::support::soon;
+use crate::support::world::World;
+
+const QUERY: &str = "{ __typename }";
+
+fn code(answer: &Value) -> &Value {
+    &answer["errors"][0]["extensions"]["code"]
+}
+
+#[tokio::test]
+async fn a_batch_is_executed_where_a_setting_lets_it_and_has_a_bound() {
+    let mut world = World::embedded();
+    let batch = |length| Value::from(vec![json!({"query": QUERY}); length]).to_string();
+    for (setting, length, refused) in [
+        ("0", 1, Some("BAD_REQUEST")),
+        ("2", 2, None),
+        ("2", 3, Some("LIMIT_EXCEEDED")),
+    ] {
+        world.set("WHARFINGER_LIMITS__REQUESTS_PER_BATCH", setting);
+        let gateway = world.gateway().await;
+        let client =
+            Client::new(&gateway.address, None).with_header("content-type", "application/json");
+        let answer = client
+            .request_with(reqwest::Method::POST, "/graphql", batch(length))
+            .await;
+        let status = answer.status();
+        let answer: Value = answer.json().await.unwrap();
+        if let Some(refused) = refused {
+            assert_eq!((status.as_u16(), code(&answer)), (400, &json!(refused)));
+        } else {
+            let one = json!({"data": {"__typename": "Query"}});
+            assert_eq!(answer, json!([one, one]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_was_sent_with_its_hash_is_known_by_it_until_a_setting_forbids() {
+    let mut world = World::embedded();
+    let token = world.user("ada", &[]);
+    let hash = hex::encode(Sha256::digest(QUERY));
+    let named = json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
+    let ask = async |client: &Client, body: Value| client.send_text(body.to_string()).await.1;
+    for (entries, kept) in [("10", true), ("0", false)] {
+        world.set("WHARFINGER_PERSISTED_QUERIES__ENTRIES", entries);
+        let gateway = world.gateway().await;
+        let client = World::client(&gateway, &token);
+        let unknown = ask(&client, json!({"extensions": named})).await;
+        let sent = ask(&client, json!({"query": QUERY, "extensions": named})).await;
+        let again = ask(&client, json!({"extensions": named})).await;
+        if kept {
+            assert_eq!(code(&unknown), "PERSISTED_QUERY_NOT_FOUND", "{unknown}");
+            assert_eq!(sent["data"]["__typename"], "Query");
+            assert_eq!(again["data"]["__typename"], "Query");
+        } else {
+            for refused in [unknown, sent, again] {
+                assert_eq!(code(&refused), "PERSISTED_QUERY_NOT_SUPPORTED", "{refused}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_messages_and_operations_have_the_bounds_that_are_set() {
+    let mut world = World::embedded();
+    let token = world.user("ada", &[]);
+    world.set("WHARFINGER_LIMITS__REQUEST_BODY", "1000");
+    world.set("WHARFINGER_LIMITS__OPERATIONS_PER_SOCKET", "1");
+    let gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    let long = format!("{QUERY} #{}", "x".repeat(1000));
+    let (status, answer) = client.send(&long, json!({})).await;
+    assert_eq!(
+        (status.as_u16(), code(&answer)),
+        (413, &json!("LIMIT_EXCEEDED"))
+    );
+
+    let balance = "subscription { balanceChanged { total } }";
+    let mut subscription = Subscription::start(&client, balance, json!({})).await;
+    assert!(subscription.next().await.is_some());
+    let mut second = json!({"id": "2", "type": "subscribe", "payload": {"query": balance}});
+    let socket = subscription.raw();
+    socket
+        .send(Message::text(second.to_string()))
+        .await
+        .unwrap();
+    let refusal = soon("a refusal", socket.next()).await.unwrap().unwrap();
+    let refusal: Value = serde_json::from_str(refusal.to_text().unwrap()).unwrap();
+    assert_eq!(
+        (&refusal["type"], &refusal["id"]),
+        (&json!("error"), &json!("2"))
+    );
+    let message = refusal["payload"][0]["message"].as_str().unwrap();
+    assert!(message.contains("at most 1 operations"), "{message}");
+    second["payload"]["query"] = long.into();
+    socket
+        .send(Message::text(second.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(subscription.closed().await, 1009);
+}
