@@ -1,13 +1,13 @@
-//! GraphQL over HTTP: a toy schema behind the real transport, on real sockets.
+//! GraphQL over HTTP and WebSocket: a toy schema behind the real transport, on real sockets.
 
 mod audit;
 mod batches;
 mod compression;
 mod events;
-#[path = "../http_toy/mod.rs"]
 mod http_toy;
 #[path = "../clients/node.rs"]
 mod node;
 mod persisted;
 mod post_get;
 mod streams;
+mod websocket;

@@ -1,8 +1,7 @@
 //! A toy schema behind the real transport on a real socket, for the tests of `wharfinger::http`.
-#![allow(
-    dead_code,
+#![expect(
     clippy::unwrap_used,
-    reason = "each test binary uses a part"
+    reason = "a test that cannot go on should panic where it stands"
 )]
 #![expect(
     clippy::unused_async,

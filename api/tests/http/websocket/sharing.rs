@@ -1,0 +1,112 @@
+//! What many sockets have in common, and slow readers.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+use wharfinger::http::TransportSettings;
+
+use super::{Client, DEADLINE};
+use crate::http_toy::{Toy, serve, settings};
+
+#[tokio::test]
+async fn a_client_that_does_not_read_pauses_its_stream_and_is_dropped() {
+    let toy = Toy::default();
+    let settings = TransportSettings {
+        send_timeout: Duration::from_millis(200),
+        ..settings()
+    };
+    let mut client = Client::ready(serve(&toy, settings).await).await;
+    client.subscribe("1", "subscription { flood }").await;
+    assert_eq!(client.hear().await["type"], "next");
+    // Nothing is read from here on. The stream stands still when the kernel's buffers are full; when the
+    // server gives up, the toy's stream is dropped and with it the last other handle of its counter.
+    let handles = || std::sync::Arc::strong_count(&toy.flooded);
+    let running = handles();
+    let dropped = async {
+        while handles() >= running {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, dropped).await.expect("dropped in time");
+    // A few megabytes of socket buffers at most, where an unbounded queue would have gone on.
+    assert!(toy.flooded.load(Ordering::SeqCst) < 32 * 1024);
+}
+
+const TICKS: &str = "subscription { ticks { number viewer } }";
+
+#[tokio::test]
+async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() {
+    let toy = Toy::default();
+    let address = serve(&toy, settings()).await;
+    let mut clients = Vec::new();
+    for user in ["user-ada", "user-ada", "user-bob", "user-ada", "user-bob"] {
+        let mut client = Client::ready_as(address, user).await;
+        client.subscribe("1", TICKS).await;
+        assert_eq!(client.tick().await, (0, user.to_owned()));
+        clients.push((client, user));
+    }
+    for number in 1..10 {
+        toy.ticks.send_replace(number);
+        for (client, user) in &mut clients {
+            assert_eq!(client.tick().await, (number, (*user).to_owned()));
+        }
+    }
+    let watched = || toy.watched.load(Ordering::SeqCst);
+    assert_eq!(watched(), 2, "one for each user");
+
+    // Another text is another execution, and whoever began one may leave the others to it.
+    let (mut first, _) = clients.remove(0);
+    first.say(json!({"id": "1", "type": "complete"})).await;
+    first
+        .subscribe("2", "subscription { ticks { number } }")
+        .await;
+    assert_eq!(first.tick().await.0, 9);
+    assert_eq!(watched(), 3);
+    toy.ticks.send_replace(10);
+    for (client, _) in &mut clients {
+        assert_eq!(client.tick().await.0, 10);
+    }
+
+    // The last one takes it along.
+    drop((first, clients));
+    let nobody = async {
+        while toy.ticks.receiver_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, nobody)
+        .await
+        .expect("nothing runs for nobody");
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_the_newest_state_and_no_growing_buffer() {
+    const EVENTS: u32 = 1_000;
+    let toy = Toy::default();
+    let patient = TransportSettings {
+        send_timeout: Duration::from_mins(5),
+        ..settings()
+    };
+    let address = serve(&toy, patient).await;
+    let query = "subscription { ticks { number text } }";
+    let (mut slow, mut quick) = (Client::ready(address).await, Client::ready(address).await);
+    for client in [&mut slow, &mut quick] {
+        client.subscribe("1", query).await;
+        assert_eq!(client.tick().await.0, 0);
+    }
+    // 65 MB, which the slow one does not read. The quick one is not held up.
+    for number in 1..=EVENTS {
+        toy.ticks.send_replace(number);
+        assert_eq!(quick.tick().await.0, number);
+    }
+    let (mut seen, mut last) = (0, 0);
+    while last < EVENTS {
+        let (number, _) = slow.tick().await;
+        assert!(number > last, "{number} after {last}");
+        (seen, last) = (seen + 1, number);
+    }
+    // What the kernel had buffered, the one that was being written, and the newest.
+    assert!(seen < EVENTS / 4, "{seen} of {EVENTS} were kept for it");
+}
