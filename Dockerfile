@@ -4,7 +4,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p wharfinger \
+    CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked -p wharfinger \
     && cp target/release/wharfinger /usr/local/bin/wharfinger
 
 FROM debian:bookworm-slim

@@ -13,7 +13,7 @@ use crate::client_address::client_address;
 use crate::graphql::ids;
 use crate::http::{Refusal, probe};
 use crate::over_tls::over_tls;
-use crate::{cookie, gate};
+use crate::{bearer, cookie};
 
 /// A text as a global id.
 pub fn global_id(text: &str) {
@@ -45,7 +45,7 @@ pub fn headers(bytes: &[u8]) {
     };
     let with = |name: HeaderName| HeaderMap::from_iter([(name, value.clone())]);
     let authorization = with(header::AUTHORIZATION);
-    match gate::bearer_of(&authorization) {
+    match bearer::bearer_of(&authorization) {
         Ok(token) => check_token(token.expect("the header is there"), bytes),
         Err(refusal) => check_refusal(&refusal),
     }
@@ -75,7 +75,7 @@ pub fn headers(bytes: &[u8]) {
 /// A text as the first message on a WebSocket.
 pub fn connection_init(text: &str) {
     match probe::connection_init(text) {
-        Ok(Some(payload)) => match gate::offered(&payload, &HeaderMap::new()) {
+        Ok(Some(payload)) => match bearer::offered(&payload, &HeaderMap::new()) {
             Ok(token) => {
                 assert!(!token.is_empty() && token.trim() == token);
                 let mut said = payload.values().filter_map(|value| value.as_str());

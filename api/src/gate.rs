@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Data, Request, ServerError};
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -13,21 +13,23 @@ use wharfinger_jobs::accounts::{
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
+use crate::bearer::{bearer_of, offered};
 use crate::client_address::client_address;
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, data_of, same_origin, spans};
 use crate::over_tls::over_tls;
-use crate::rate::{RateLimits, Unresolved};
+use crate::rate::{Counted, RateLimits, Unresolved};
 
 /// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
 pub(crate) struct TokenGate {
     services: Services,
     sessions: Sessions,
-    /// For sockets and tokens that this process has not seen, which come by the thousand after a restart; other requests ask
-    /// by themselves.
+    /// For sockets, which come by the thousand after a restart; requests ask by themselves.
     lookups: TokenLookups,
+    /// For tokens that this process has not seen. If thousands of them are no good, nobody else waits behind them.
+    lookups_of_strangers: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
     rules: Arc<Rules>,
@@ -40,6 +42,10 @@ struct Token {
     user: Uuid,
 }
 
+/// A request to open a socket, counted for this user already.
+#[derive(Clone, Copy)]
+struct CountedFor(Uuid);
+
 impl TokenGate {
     /// A gate over these services, which lets documents in by these rules. Call it inside a Tokio runtime.
     pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>, rules: Arc<Rules>) -> Self {
@@ -48,6 +54,7 @@ impl TokenGate {
             sessions: Sessions::start(&services),
             rates: RateLimits::new(services.settings.limits.requests_per_second),
             lookups: TokenLookups::start(&services),
+            lookups_of_strangers: TokenLookups::start(&services),
             services,
             trusted_proxies: trusted_proxies.into(),
         }
@@ -102,7 +109,11 @@ impl TokenGate {
 
     /// The same in one statement with what others ask.
     async fn look_up_with_others(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
-        let found = self.lookups.find(token).await;
+        let lookups = match self.rates.known(token) {
+            Some(_) => &self.lookups,
+            None => &self.lookups_of_strangers,
+        };
+        let found = lookups.find(token).await;
         Ok(self.noted(token, found.map_err(|_logged| unavailable())?))
     }
 
@@ -178,9 +189,11 @@ impl Gate for TokenGate {
     async fn caller(&self, parts: &Parts, mut data: Data) -> Result<Data, Refusal> {
         let headers = &parts.headers;
         let own_page = same_origin(headers);
-        let caller = self.authenticated(headers).await?;
-        if let (Some(caller), Some(unresolved)) = (&caller, data_of::<Unresolved>(&data)) {
-            unresolved.is_of(caller.user.id)?;
+        let unresolved = data_of::<Unresolved>(&data);
+        let caller = self.authenticated(headers).await;
+        let caller = caller.inspect_err(|refusal| forgive(unresolved, refusal))?;
+        if let (Some(caller), Some(unresolved)) = (&caller, unresolved) {
+            unresolved.belongs_to(caller.user.id)?;
         }
         // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
         // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
@@ -226,7 +239,15 @@ impl Gate for TokenGate {
     }
 
     fn upgrade(&self, parts: &mut Parts) -> Result<(), Refusal> {
-        let address = client_address(&parts.extensions, &parts.headers, &self.trusted_proxies);
+        let headers = &parts.headers;
+        let token = bearer_of(headers).unwrap_or_default();
+        let token = token.or_else(|| cookie::session(headers));
+        if let Some(user) = token.and_then(|token| self.rates.known(token)) {
+            self.rates.count_user(user)?;
+            parts.extensions.insert(CountedFor(user));
+            return Ok(());
+        }
+        let address = client_address(&parts.extensions, headers, &self.trusted_proxies);
         let counted = self.rates.count_unresolved(address)?;
         if let Some(unresolved) = counted.unresolved {
             parts.extensions.insert(Arc::new(unresolved));
@@ -244,12 +265,19 @@ impl Gate for TokenGate {
         let token = offered(payload, headers)?;
         // What the upgrade owed until now is the token's.
         if let Some(unresolved) = upgrade.extensions.get::<Arc<Unresolved>>() {
-            unresolved.is_counted();
+            unresolved.let_go();
         }
-        let counted = self.rates.count(Some(token), address)?;
-        let (session, found) = self.open(token).await?;
-        if let Some(unresolved) = counted.unresolved {
-            unresolved.is_of(found.user.id)?;
+        let user = upgrade.extensions.get().map(|CountedFor(user)| *user);
+        let counted = if user.is_some() && user == self.rates.known(token) {
+            Counted::default()
+        } else {
+            self.rates.count(Some(token), address)?
+        };
+        let unresolved = counted.unresolved.as_ref();
+        let opened = self.open(token).await;
+        let (session, found) = opened.inspect_err(|refusal| forgive(unresolved, refusal))?;
+        if let Some(unresolved) = unresolved {
+            unresolved.belongs_to(found.user.id)?;
         }
         let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         let mut data = Data::default();
@@ -306,44 +334,13 @@ impl Gate for TokenGate {
     }
 }
 
-/// The token that a WebSocket is opened with: in the payload of its `connection_init`, else in its request's headers.
-pub(crate) fn offered<'a>(
-    payload: &'a Map<String, Value>,
-    headers: &'a HeaderMap,
-) -> Result<&'a str, Refusal> {
-    let in_payload = payload
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    if let Some((_, value)) = in_payload {
-        return value.as_str().and_then(bearer).ok_or_else(malformed);
+/// Whoever was refused for another reason than their token owes nothing: the database may be away.
+fn forgive(unresolved: Option<&Unresolved>, refusal: &Refusal) {
+    if let Some(unresolved) = unresolved
+        && refusal.code != ErrorCode::Unauthenticated
+    {
+        unresolved.let_go();
     }
-    if let Some(token) = bearer_of(headers)? {
-        return Ok(token);
-    }
-    // Browsers open sockets for other sites' pages, cookies and all, without asking first.
-    let session = cookie::session(headers).filter(|_| same_origin(headers));
-    session.ok_or_else(|| {
-        Refusal::new(
-            ErrorCode::Unauthenticated,
-            "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
-        )
-    })
-}
-
-/// The bearer token of a request, if it has the header; another kind of authorization is refused.
-pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let token = value.to_str().ok().and_then(bearer);
-    token.map(Some).ok_or_else(malformed)
-}
-
-/// The token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 fn not_good() -> Refusal {
@@ -360,13 +357,6 @@ fn unavailable() -> Refusal {
     )
 }
 
-fn malformed() -> Refusal {
-    Refusal::new(
-        ErrorCode::Unauthenticated,
-        "the authorization is not of the form `Bearer …`",
-    )
-}
-
 /// Where in a trace what the caller asks for is: at the request's span; where nobody records traces, where the caller said
 /// (`sent`), or in a trace of its own.
 fn place(sent: Option<TraceContext>) -> String {
@@ -374,18 +364,4 @@ fn place(sent: Option<TraceContext>) -> String {
         .or(sent)
         .unwrap_or_else(TraceContext::unrecorded)
         .to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
-        assert_eq!(bearer("Bearer whf_1"), Some("whf_1"));
-        assert_eq!(bearer("bearer  whf_1 "), Some("whf_1"));
-        for other in ["", "whf_1", "Bearer", "Bearer ", "Basic whf_1"] {
-            assert_eq!(bearer(other), None, "{other}");
-        }
-    }
 }

@@ -62,7 +62,8 @@ async fn readyz(health: Health) -> Response {
     let (status, body) = match &*last {
         Some((at, readiness)) if at.elapsed() < FRESH => readiness.clone(),
         _ => {
-            let readiness = look(&health).await;
+            let known = last.as_ref().map(|(_, (_, body))| body);
+            let readiness = look(&health, known).await;
             *last = Some((Instant::now(), readiness.clone()));
             readiness
         }
@@ -70,11 +71,12 @@ async fn readyz(health: Health) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn look(health: &Health) -> Readiness {
-    let database = report("database", health.services.ready().await);
+/// Asks the parts. `known` is what was said of them the last time.
+async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness {
+    let database = report("database", known, health.services.ready().await);
     let queue = tokio::time::timeout(PATIENCE, health.services.queue.health());
     let queue = queue.await.unwrap_or(Err(QueueError::Timeout));
-    let queue = report("queue", queue);
+    let queue = report("queue", known, queue);
     let engine = health.engine.as_ref();
     let engine = engine.map(|answers| if *answers.borrow() { OK } else { SILENT });
     let ready = database == OK && !(health.engine_required && engine == Some(SILENT));
@@ -96,13 +98,17 @@ async fn look(health: &Health) -> Readiness {
 const OK: &str = "ok";
 const SILENT: &str = "does not answer";
 
-/// What is said of a part. The reason can name addresses and accounts, and is for the log alone.
-fn report(part: &str, answer: Result<(), impl Display>) -> &'static str {
-    match answer {
-        Ok(()) => OK,
-        Err(error) => {
-            tracing::warn!(part, %error, "not ready");
-            SILENT
-        }
+/// What is said of a part. The reason can name addresses and accounts, and is for the log alone, once.
+fn report(
+    part: &str,
+    known: Option<&Map<String, Value>>,
+    answer: Result<(), impl Display>,
+) -> &'static str {
+    let Err(error) = answer else {
+        return OK;
+    };
+    if known.is_none_or(|known| known[part] != SILENT) {
+        tracing::warn!(part, %error, "not ready");
     }
+    SILENT
 }

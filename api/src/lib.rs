@@ -1,6 +1,7 @@
 //! The gateway of Wharfinger: GraphQL over HTTP and WebSocket, its pages, the settings of the whole program, and the
 //! client that talks to it from a terminal.
 
+mod bearer;
 mod board;
 pub mod cli;
 pub mod client;

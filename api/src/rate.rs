@@ -50,7 +50,7 @@ struct Counts {
 /// A request that was counted.
 #[derive(Default)]
 pub(crate) struct Counted {
-    /// What is left; none where nothing is counted.
+    /// What is left; none where nothing is counted, or it is not known yet for whom.
     pub(crate) quota: Option<Quota>,
     /// There if it is not known yet whose request it is.
     pub(crate) unresolved: Option<Unresolved>,
@@ -123,19 +123,18 @@ impl RateLimits {
             return Ok(Counted::default());
         };
         let address = network(address.0);
-        let quota = addresses.look(address, Instant::now())?;
+        addresses.look(address, Instant::now())?;
         let mut unresolved = lock(&self.0.unresolved);
         let waiting = unresolved.entry(address).or_default();
         if *waiting >= UNRESOLVED {
             let message = format!(
-                "{UNRESOLVED} requests from your address wait for their tokens to be looked up: try again after a second"
+                "of {UNRESOLVED} requests and sockets from your address it is not known yet whose they are: try again after a second"
             );
-            let refusal = Refusal::new(ErrorCode::RateLimited, message);
-            return Err(refusal.retry_after(LATER).with_quota(quota));
+            return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(LATER));
         }
         *waiting += 1;
         Ok(Counted {
-            quota: Some(quota),
+            quota: None,
             unresolved: Some(Unresolved {
                 counts: Arc::clone(&self.0),
                 address: Mutex::new(Some(address)),
@@ -162,7 +161,7 @@ impl RateLimits {
 
 impl Unresolved {
     /// It is this user's, and counts for them; a refusal where there were too many. Does nothing the second time.
-    pub(crate) fn is_of(&self, user: Uuid) -> Result<(), Refusal> {
+    pub(crate) fn belongs_to(&self, user: Uuid) -> Result<(), Refusal> {
         if self.resolve().is_some()
             && let Some((users, _)) = &self.counts.buckets
         {
@@ -171,8 +170,8 @@ impl Unresolved {
         Ok(())
     }
 
-    /// Somebody else counts it.
-    pub(crate) fn is_counted(&self) {
+    /// It is no matter of its address: it is counted elsewhere, or cannot help what came of it.
+    pub(crate) fn let_go(&self) {
         self.resolve();
     }
 
@@ -214,117 +213,4 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> ClientAddress {
-        ClientAddress(text.parse().unwrap())
-    }
-
-    /// Counts until there is a refusal, which comes within this many. None of them is resolved.
-    fn let_in(limits: &RateLimits, token: Option<&str>, from: &str) -> usize {
-        (0..1000)
-            .find(|_| limits.count(token, Some(address(from))).is_err())
-            .unwrap()
-    }
-
-    #[test]
-    fn a_user_counts_by_themselves_wherever_they_are() {
-        let limits = RateLimits::new(1);
-        let user = Uuid::from_u128(1);
-        limits.note("first", Some(user));
-        limits.note("second", Some(user));
-        assert_eq!(let_in(&limits, Some("first"), "192.0.2.1"), 2);
-        assert_eq!(let_in(&limits, Some("second"), "192.0.2.9"), 0);
-        let other = Uuid::from_u128(2);
-        limits.note("other", Some(other));
-        assert_eq!(let_in(&limits, Some("other"), "192.0.2.1"), 2);
-    }
-
-    #[test]
-    fn a_token_that_is_no_good_counts_for_its_address_and_for_no_user() {
-        let limits = RateLimits::new(1);
-        let user = Uuid::from_u128(1);
-        limits.note("revoked", Some(user));
-        limits.note("good", Some(user));
-        limits.note("revoked", None);
-        assert_eq!(let_in(&limits, Some("revoked"), "192.0.2.1"), 2);
-        assert_eq!(let_in(&limits, None, "192.0.2.1"), 0);
-        assert_eq!(let_in(&limits, Some("good"), "192.0.2.1"), 2);
-    }
-
-    #[test]
-    fn tokens_that_are_good_cost_their_address_nothing() {
-        let limits = RateLimits::new(1);
-        let from = Some(address("192.0.2.1"));
-        let waiting: Vec<_> = (0..UNRESOLVED)
-            .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
-            .collect();
-        let refusal = limits.count(Some("one more"), from).err().unwrap();
-        assert_eq!(refusal.code, ErrorCode::RateLimited);
-        for (number, counted) in (0..).zip(waiting) {
-            let user = Uuid::from_u128(number);
-            let unresolved = counted.unresolved.unwrap();
-            unresolved.is_of(user).unwrap();
-            unresolved.is_of(user).unwrap();
-            limits.note(&number.to_string(), Some(user));
-        }
-        assert_eq!(
-            let_in(&limits, Some("7"), "192.0.2.1"),
-            1,
-            "one was counted"
-        );
-        assert_eq!(let_in(&limits, None, "192.0.2.1"), 2);
-    }
-
-    #[test]
-    fn many_bad_tokens_at_once_are_owed_by_their_address() {
-        let limits = RateLimits::new(1);
-        let from = Some(address("192.0.2.1"));
-        let waiting: Vec<_> = (0..100)
-            .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
-            .collect();
-        drop(waiting);
-        for token in [None, Some("new")] {
-            let refusal = limits.count(token, from).err().unwrap();
-            let wait = refusal.retry_after.unwrap();
-            assert!(wait > Duration::from_secs(90), "{wait:?}");
-        }
-        assert!(lock(&limits.0.unresolved).is_empty());
-    }
-
-    #[test]
-    fn a_new_token_counts_for_its_user_once_it_is_known_whose_it_is() {
-        let limits = RateLimits::new(1);
-        let user = Uuid::from_u128(1);
-        let found = |token: &str| {
-            let counted = limits.count(Some(token), Some(address("192.0.2.1")));
-            counted.unwrap().unresolved.unwrap().is_of(user)
-        };
-        assert!(found("first").is_ok());
-        assert!(found("second").is_ok());
-        assert_eq!(found("third").unwrap_err().code, ErrorCode::RateLimited);
-    }
-
-    #[test]
-    fn half_an_address_of_ipv6_is_one_client() {
-        let limits = RateLimits::new(1);
-        assert_eq!(let_in(&limits, None, "2001:db8::1"), 2);
-        assert_eq!(let_in(&limits, None, "2001:db8::ffff:0:0:1"), 0);
-        assert_eq!(let_in(&limits, None, "2001:db8:0:1::1"), 2);
-        assert_eq!(let_in(&limits, None, "192.0.2.1"), 2);
-        assert_eq!(let_in(&limits, None, "192.0.2.2"), 2);
-    }
-
-    #[test]
-    fn without_a_limit_nothing_is_counted() {
-        let limits = RateLimits::new(0);
-        for token in [None, Some("token")] {
-            for _ in 0..=UNRESOLVED {
-                let counted = limits.count(token, Some(address("192.0.2.1")));
-                let counted = counted.unwrap();
-                assert!(counted.quota.is_none() && counted.unresolved.is_none());
-            }
-        }
-    }
-}
+mod tests;

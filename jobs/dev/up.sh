@@ -23,6 +23,15 @@ up=$WHARFINGER_DATA_DIR/up
 image=demo/harbour:1
 cd "$root_dir"
 
+# follow LOG PID: shows what a background process writes, until it ends. Returns its status.
+follow() {
+  local status=0
+  tail -n +1 -q -f -s 0.1 --pid="$2" "$1" >&2 &
+  wait "$2" || status=$?
+  wait $! || true
+  return "$status"
+}
+
 # A path as it is written from the root, where it is in it.
 short() { echo "${1#"$root_dir/"}"; }
 
@@ -33,7 +42,13 @@ chmod 700 "$WHARFINGER_DATA_DIR"
 export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 export NO_PROXY=$no_proxy
 
-"$here/packages.sh" cc curl docker-registry
+# The program is built while packages are installed and servers are started: most of that is waiting.
+"$here/packages.sh" cc
+say "building wharfinger (in release mode: minutes the first time)"
+cargo build --release --locked -p wharfinger >"$up/build.log" 2>&1 &
+building=$!
+trap 'kill "$building" 2>/dev/null || true' EXIT
+"$here/packages.sh" curl docker-registry
 
 # The engine. One on another machine could not reach the demo's registry on this one's loopback.
 engine=${DOCKER_HOST:-unix:///var/run/docker.sock}
@@ -62,8 +77,8 @@ fi
 say "registry: http://$registry with $image"
 
 # The gateway.
-say "building wharfinger (in release mode: minutes the first time)"
-cargo build --release --locked -p wharfinger
+follow "$up/build.log" "$building" || die "wharfinger cannot be built: $(short "$up/build.log") says why"
+trap - EXIT
 program=${CARGO_TARGET_DIR:-$root_dir/target}/release/wharfinger
 gateway=$up/gateway
 if pid=$(recorded "$gateway/process"); then
@@ -76,10 +91,12 @@ fi
 if gone "$gateway/process"; then
   port=$(free_port 8080)
   [ "$port" = 8080 ] || say "port 8080 is taken: using $port"
+  board=$(free_port 8081)
   echo "$port" >"$gateway/port"
+  echo "$board" >"$gateway/board"
   echo "$engine" >"$gateway/engine"
   launch "$gateway/process" "$gateway/log" env \
-    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$(free_port 8081)" \
+    WHARFINGER_LISTEN="127.0.0.1:$port" WHARFINGER_BOARD__LISTEN="127.0.0.1:$board" \
     WHARFINGER_REGISTRIES__ALLOW='*,127.0.0.1:*' "$program" serve
   wait_ready "$gateway/process" 60 curl -fsS --noproxy '*' --max-time 5 "http://127.0.0.1:$port/readyz" || {
     return_log "$gateway" "the gateway does not get ready" || exit 1
@@ -106,6 +123,7 @@ show() {
   say "\$ wharfinger $*"
   "$program" "$@"
 }
+show images
 show balance
 show pull "$registry/$image"
 show images
@@ -116,6 +134,8 @@ say "Wharfinger is running."
 say ""
 say "  playground  $url/playground"
 say "  endpoint    $url/graphql"
+say "  board       http://127.0.0.1:$(cat "$gateway/board"), for administrators"
+say "  console     to come; until then / leads to the playground"
 say "  token       $(short "$token_file"): send it as \"Authorization: Bearer …\""
 say "  log         $(short "$gateway/log")"
 say ""

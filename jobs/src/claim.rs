@@ -3,6 +3,8 @@
 //! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
 //! the newest.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
@@ -117,12 +119,23 @@ pub(crate) async fn noting<T>(
     attempt: impl Future<Output = T>,
 ) -> T {
     let now = services.clock.now();
+    let ended = AtomicBool::new(false);
     let note = async {
-        if let Err(error) = outcome::begin_attempt(services.db.relaxed(), job, now).await {
+        let noted = outcome::begin_attempt(services.db.relaxed(), job, now).await;
+        // That it runs is no news any more. Its end has noted it.
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = noted {
             tracing::warn!(%error, "could not note an attempt: its end notes it");
         }
         // Whoever hears that it runs finds the attempt.
         services.announce(job, None);
+    };
+    let attempt = async {
+        let outcome = attempt.await;
+        ended.store(true, Ordering::Relaxed);
+        outcome
     };
     tokio::join!(note, attempt).1
 }

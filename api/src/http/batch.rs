@@ -1,4 +1,4 @@
-//! Several requests in one POST, for clients that insist: off unless `limits.batch` lets them.
+//! Several requests in one POST, for clients that insist: off unless `limits.requests_per_batch` lets them.
 
 use async_graphql::{Data, Executor};
 use axum::{

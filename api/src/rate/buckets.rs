@@ -16,11 +16,14 @@ use crate::http::{ErrorCode, Quota, Refusal};
 /// A bucket holds what there may be in this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(2);
 
+/// How many are looked at for one that can be forgotten.
+const LOOKS: usize = 8;
+
 /// Buckets that are kept at most.
 const MOST: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 
 /// One bucket for each key.
-pub(super) struct Buckets<K: Hash + Eq> {
+pub(super) struct Buckets<K: Hash + Eq + Clone> {
     policy: &'static str,
     rate: NonZeroU32,
     /// When each is full again. `None` is the bucket that all new keys share while there are too many.
@@ -28,7 +31,7 @@ pub(super) struct Buckets<K: Hash + Eq> {
     most: NonZeroUsize,
 }
 
-impl<K: Hash + Eq> Buckets<K> {
+impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Buckets that take so many in a second.
     pub(super) fn new(policy: &'static str, rate: NonZeroU32) -> Self {
         Self::with_bound(policy, rate, MOST)
@@ -53,21 +56,24 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     /// Whether one could be taken; takes none.
-    pub(super) fn look(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
+    pub(super) fn look(&self, key: K, now: Instant) -> Result<(), Refusal> {
         let (_, full) = self.bucket(&mut self.full_at(), key, now);
-        self.let_in(full, now)?;
-        Ok(self.quota(full, now))
+        self.let_in(full, now).map(drop)
     }
 
-    /// Takes one, even if it is not there yet: nobody gets one before it is made up for.
+    /// Takes one, even if it is not there yet: nobody gets one before it is made up for. What many keys share owes nothing.
     pub(super) fn charge(&self, key: K, now: Instant) {
         let mut full_at = self.full_at();
         let (key, full) = self.bucket(&mut full_at, key, now);
-        full_at.put(key, full + self.interval());
+        let mut then = full + self.interval();
+        if key.is_none() {
+            then = then.min(now + WINDOW);
+        }
+        full_at.put(key, then);
     }
 
-    /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: the least lately
-    /// used one makes room for another if it is.
+    /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: of the least lately
+    /// used ones, one that is makes room.
     fn bucket(
         &self,
         full_at: &mut LruCache<Option<K>, Instant>,
@@ -75,11 +81,8 @@ impl<K: Hash + Eq> Buckets<K> {
         now: Instant,
     ) -> (Option<K>, Instant) {
         let mut key = Some(key);
-        if full_at.len() >= self.most.get() && !full_at.contains(&key) {
-            match full_at.peek_lru() {
-                Some((_, oldest)) if *oldest <= now => drop(full_at.pop_lru()),
-                _ => key = None,
-            }
+        if full_at.len() >= self.most.get() && !full_at.contains(&key) && !make_room(full_at, now) {
+            key = None;
         }
         let full = full_at.get(&key).copied();
         (key, full.map_or(now, |full| full.max(now)))
@@ -129,6 +132,28 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 }
 
+/// Forgets a bucket that is full, if there is one among the least lately used. Those that are not are not looked at again
+/// soon.
+fn make_room<K: Hash + Eq + Clone>(
+    full_at: &mut LruCache<Option<K>, Instant>,
+    now: Instant,
+) -> bool {
+    for _ in 0..LOOKS {
+        match full_at.peek_lru() {
+            Some((_, oldest)) if *oldest <= now => {
+                full_at.pop_lru();
+                return true;
+            }
+            Some((key, _)) => {
+                let key = key.clone();
+                full_at.promote(&key);
+            }
+            None => return false,
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +196,7 @@ mod tests {
     fn looking_takes_nothing() {
         let (buckets, now) = buckets(1, 10);
         for _ in 0..10 {
-            assert_eq!(buckets.look(1, now).unwrap().remaining, 2);
+            buckets.look(1, now).unwrap();
         }
         buckets.charge(1, now);
         buckets.charge(1, now);
@@ -202,6 +227,26 @@ mod tests {
             "it keeps its own"
         );
         assert_eq!(buckets.full_at().len(), 101);
+        // What all new ones share is not charged beyond what it holds.
+        for key in 1000..2000 {
+            buckets.charge(key, now);
+        }
+        assert!(buckets.take(2000, now + SECOND).is_ok());
+    }
+
+    #[test]
+    fn one_that_owes_for_long_keeps_no_place_from_the_others() {
+        let (buckets, now) = buckets(50, 100);
+        for _ in 0..10_000 {
+            buckets.charge(0, now);
+        }
+        for key in 1..100 {
+            buckets.take(key, now).unwrap();
+        }
+        let taken = buckets.take(1000, now + 3 * SECOND).unwrap();
+        assert_eq!(taken.remaining, 99);
+        assert_eq!(buckets.take(1001, now + 3 * SECOND).unwrap().remaining, 99);
+        assert!(buckets.take(0, now + 3 * SECOND).is_err());
     }
 
     #[test]

@@ -218,5 +218,5 @@ async fn a_host_that_is_gone_takes_no_pulls() {
             ("HOST_UNAVAILABLE", &json!(["input", "hostId"]))
         );
     }
-    assert_eq!(client.balance().await["held"], "0");
+    has_only(&client, 0).await;
 }

@@ -2,6 +2,7 @@
 //! waits for the database, these for the registry and the engine.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sea_orm::DbErr;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,10 +29,21 @@ pub(crate) struct Ahead {
     pub(super) public: AbortOnDropHandle<Result<bool, DbErr>>,
 }
 
+/// How old what was read may be when it is used: what somebody does to the engine by hand meanwhile is taken for ours.
+pub(crate) const FRESH: Duration = Duration::from_millis(250);
+
 /// What the engine had of the image that the reference meant last time.
 pub(super) struct Look {
-    pub(super) image_id: String,
-    pub(super) seen: Observation,
+    image_id: String,
+    seen: Observation,
+    since: Instant,
+}
+
+impl Look {
+    /// What was seen, if it was of this image and just now.
+    pub(super) fn of(self, image_id: &str) -> Option<Observation> {
+        (self.image_id == image_id && self.since.elapsed() < FRESH).then_some(self.seen)
+    }
 }
 
 impl Ahead {
@@ -47,12 +59,17 @@ impl Ahead {
         let look = {
             let (parts, reference) = (Arc::clone(parts), reference.clone());
             let looking = async move {
+                let since = Instant::now();
                 let (image_id, version) = custody::last_meant(&parts.services, host_id, &reference)
                     .await
                     .ok()??;
                 let looking = look(&parts, &image_id, &reference, version, true);
                 let seen = looking.await.ok()?;
-                Some(Look { image_id, seen })
+                Some(Look {
+                    image_id,
+                    seen,
+                    since,
+                })
             };
             AbortOnDropHandle::new(tokio::spawn(looking.in_current_span()))
         };

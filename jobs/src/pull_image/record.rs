@@ -41,8 +41,8 @@ pub(super) async fn record_and_hold(
         None => None,
     };
     loop {
-        let seen = if let Some(look) = looked.take().filter(|look| look.image_id == *image_id) {
-            look.seen
+        let seen = if let Some(seen) = looked.take().and_then(|look| look.of(image_id)) {
+            seen
         } else {
             let version = custody::settled_version(services, run.host_id, image_id).await?;
             look(&run.parts, image_id, &run.job.reference, version, false).await?

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt as _;
 use uuid::Uuid;
@@ -10,15 +10,11 @@ use uuid::Uuid;
 use super::Parts;
 use crate::announce::Coming;
 use crate::events::{Event, Topic};
-use crate::pull_image::ahead::Ahead;
+use crate::pull_image::ahead::{Ahead, FRESH};
 use crate::trace;
 
 /// Pulls that are remembered at a time; the oldest are forgotten first.
 const MOST: usize = 16;
-
-/// How old what was read may be when its job comes: the registry and the engine may say something else by then, and what somebody
-/// pulls by hand meanwhile is taken for ours.
-const FRESH: Duration = Duration::from_millis(250);
 
 /// What is being read for jobs that have not come yet.
 pub(crate) struct ComingPulls<T = Ahead>(Mutex<VecDeque<Pull<T>>>);

@@ -93,6 +93,26 @@ impl Subscription {
         }
     }
 
+    /// A socket on which nothing was said.
+    pub(crate) async fn silent(client: &Client) -> Self {
+        Self::try_silent(client)
+            .await
+            .expect("the socket is opened")
+    }
+
+    /// The same, or none where it is not opened.
+    pub(crate) async fn try_silent(client: &Client) -> Option<Self> {
+        let (socket, _) = connect_async(Self::request(client)).await.ok()?;
+        Some(Self { socket })
+    }
+
+    /// Whether whoever opened the socket is let in by its request's headers alone.
+    pub(crate) async fn acknowledged(&mut self) -> bool {
+        self.send(json!({"type": "connection_init"})).await;
+        let message = soon("an answer on the socket", self.socket.next()).await;
+        matches!(message, Some(Ok(Message::Text(text))) if text.contains("connection_ack"))
+    }
+
     /// The socket, for messages of the test's own.
     pub(crate) fn raw(&mut self) -> &mut WebSocketStream<MaybeTlsStream<TcpStream>> {
         &mut self.socket
