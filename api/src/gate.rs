@@ -28,7 +28,8 @@ pub(crate) struct TokenGate {
     sessions: Sessions,
     /// For sockets, which come by the thousand after a restart; requests ask by themselves.
     lookups: TokenLookups,
-    /// For tokens that this process has not seen. If thousands of them are no good, nobody else waits behind them.
+    /// For tokens that this process has not seen lately. If thousands of them are no good, nobody who is known waits behind
+    /// them.
     lookups_of_strangers: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
@@ -192,8 +193,10 @@ impl Gate for TokenGate {
         let unresolved = data_of::<Unresolved>(&data);
         let caller = self.authenticated(headers).await;
         let caller = caller.inspect_err(|refusal| forgive(unresolved, refusal))?;
-        if let (Some(caller), Some(unresolved)) = (&caller, unresolved) {
-            unresolved.belongs_to(caller.user.id)?;
+        match (&caller, unresolved) {
+            (Some(caller), Some(unresolved)) => unresolved.belongs_to(caller.user.id)?,
+            (None, Some(unresolved)) => unresolved.belongs_to_nobody()?,
+            (_, None) => {}
         }
         // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
         // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.

@@ -26,6 +26,10 @@ use crate::http::{ErrorCode, Quota, Refusal};
 /// Tokens of which it is remembered whose they are.
 const KNOWN_TOKENS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
+/// How long. Whoever has a token that was revoked since could fill its user's bucket with it meanwhile, by requests that are
+/// refused before it is looked up again.
+const KNOWN_FOR: Duration = Duration::from_mins(1);
+
 /// Requests of one address that may be waiting for their tokens to be looked up: a large hall that comes back at once. If
 /// all of their tokens are no good, that many are owed.
 const UNRESOLVED: usize = 5000;
@@ -38,9 +42,9 @@ const LATER: Duration = Duration::from_secs(1);
 pub(crate) struct RateLimits(Arc<Counts>);
 
 struct Counts {
-    /// Users by a hash of their tokens. Its key is random and of this process; two tokens that share a hash would share a
+    /// Users by a hash of their tokens, with when they were found. Its key is random and of this process; two tokens that share a hash would share a
     /// bucket, and nothing else.
-    known: Mutex<LruCache<u64, Uuid>>,
+    known: Mutex<LruCache<u64, (Uuid, Instant)>>,
     hasher: RandomState,
     /// None where nothing is counted.
     buckets: Option<(Buckets<Uuid>, Buckets<IpAddr>)>,
@@ -114,7 +118,7 @@ impl RateLimits {
         users.take(user, Instant::now()).map(Some)
     }
 
-    /// Lets a request in from an address that nothing is owed of, and of which it will be known later whose it is.
+    /// Lets a request in from an address that has one left, and of which it will be known later whose it is.
     pub(crate) fn count_unresolved(
         &self,
         address: Option<ClientAddress>,
@@ -142,10 +146,16 @@ impl RateLimits {
         })
     }
 
-    /// Whose a token was the last time that it was looked up.
+    /// Whose a token was when it was looked up lately.
     pub(crate) fn known(&self, token: &str) -> Option<Uuid> {
+        self.known_at(token, Instant::now())
+    }
+
+    fn known_at(&self, token: &str, now: Instant) -> Option<Uuid> {
         let hash = self.0.hasher.hash_one(token);
-        lock(&self.0.known).get(&hash).copied()
+        let mut known = lock(&self.0.known);
+        let (user, since) = known.get(&hash)?;
+        (now.duration_since(*since) < KNOWN_FOR).then_some(*user)
     }
 
     /// Notes whose a token was found to be; nobody's where it is no good any more.
@@ -153,7 +163,7 @@ impl RateLimits {
         let hash = self.0.hasher.hash_one(token);
         let mut known = lock(&self.0.known);
         match user {
-            Some(user) => known.put(hash, user),
+            Some(user) => known.put(hash, (user, Instant::now())),
             None => known.pop(&hash),
         };
     }
@@ -166,6 +176,17 @@ impl Unresolved {
             && let Some((users, _)) = &self.counts.buckets
         {
             users.take(user, Instant::now())?;
+        }
+        Ok(())
+    }
+
+    /// It is nobody's: a cookie that is no good, beside which its browser may do what anybody may. It counts for its address; a
+    /// refusal where there were too many.
+    pub(crate) fn belongs_to_nobody(&self) -> Result<(), Refusal> {
+        if let Some(address) = self.resolve()
+            && let Some((_, addresses)) = &self.counts.buckets
+        {
+            addresses.take(address, Instant::now())?;
         }
         Ok(())
     }

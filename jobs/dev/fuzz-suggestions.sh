@@ -15,6 +15,7 @@ if [ ! -x "$tools/bin/clairvoyance" ]; then
   virtualenv --quiet "$tools"
   "$tools/bin/pip" install --quiet "clairvoyance==$version"
 fi
+# As make test builds it: by another command it would be built anew, with other features of what it is built on.
 cargo build --workspace --tests --bins --locked
 program=${CARGO_TARGET_DIR:-$root_dir/target}/debug/wharfinger
 

@@ -140,7 +140,7 @@ fn make_room<K: Hash + Eq + Clone>(
 ) -> bool {
     for _ in 0..LOOKS {
         match full_at.peek_lru() {
-            Some((_, oldest)) if *oldest <= now => {
+            Some((Some(_), oldest)) if *oldest <= now => {
                 full_at.pop_lru();
                 return true;
             }
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_does_not_divide_a_second_is_kept_too() {
-        for rate in [1, 3, 7, 999, 1_000_000] {
+        for rate in [1, 3, 7, 999, 10_000] {
             let (buckets, now) = buckets(rate, 10);
             let let_in = (0..).take_while(|_| buckets.take(1, now).is_ok());
             assert_eq!(let_in.count(), 2 * rate as usize);

@@ -112,3 +112,27 @@ fn without_a_limit_nothing_is_counted() {
         }
     }
 }
+
+#[test]
+fn a_cookie_that_is_no_good_gets_what_nobody_gets() {
+    let limits = RateLimits::new(1);
+    let from = Some(address("192.0.2.1"));
+    let waiting: Vec<_> = (0..10)
+        .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
+        .collect();
+    let let_in = waiting.into_iter().filter(|counted| {
+        let unresolved = counted.unresolved.as_ref().unwrap();
+        unresolved.belongs_to_nobody().is_ok()
+    });
+    assert_eq!(let_in.count(), 2);
+}
+
+#[test]
+fn whose_a_token_is_is_believed_for_a_minute() {
+    let limits = RateLimits::new(1);
+    let user = Uuid::from_u128(1);
+    limits.note("token", Some(user));
+    let now = Instant::now();
+    assert_eq!(limits.known_at("token", now), Some(user));
+    assert_eq!(limits.known_at("token", now + KNOWN_FOR), None);
+}

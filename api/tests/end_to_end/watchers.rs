@@ -46,11 +46,8 @@ async fn what_is_shared_is_nobody_elses() {
     let world = World::embedded();
     let gateway = world.serve(&engine(1)).await;
     let user = |name: &str, more: &[&str]| World::client(&gateway, &world.user(name, more));
-    let (root, ada, bob) = (
-        user("root", &["--admin"]),
-        user("ada", &[]),
-        user("bob", &[]),
-    );
+    let [root, ruth] = ["root", "ruth"].map(|name| user(name, &["--admin"]));
+    let [ada, bob] = ["ada", "bob"].map(|name| user(name, &[]));
     let (registry, job) = standing(&world, &ada).await;
     let second = "mutation { createApiToken(input: { name: \"second\" }) { secret } }";
     let second = ada.ask(second, json!({})).await;
@@ -64,7 +61,9 @@ async fn what_is_shared_is_nobody_elses() {
     }
     // Twice, so that the second joins what the first began; and those who may see less come after those who may see more.
     let mut sockets = Vec::new();
-    for client in [&root, &ada, &by_second, &root, &ada, &by_second] {
+    for client in [
+        &root, &ruth, &ada, &by_second, &root, &ruth, &ada, &by_second,
+    ] {
         let mut socket = Subscription::start(client, BEYOND, variables.clone()).await;
         let first = socket.next().await.unwrap();
         let owner = &first["job"]["requestedBy"];
@@ -81,6 +80,12 @@ async fn what_is_shared_is_nobody_elses() {
             _ => vec![],
         };
         assert_eq!(current, expected);
+        sockets.push(socket);
+    }
+    // Of the state alone all administrators are told the same.
+    for client in [&root, &ruth, &ada, &by_second] {
+        let mut socket = Subscription::start(client, STATE, variables.clone()).await;
+        assert_eq!(socket.next().await.unwrap()["state"], "RUNNING");
         sockets.push(socket);
     }
     for query in [STATE, BEYOND] {
