@@ -15,6 +15,7 @@ use crate::db::in_transaction;
 use crate::engine::Engine;
 use crate::error::ServiceError;
 use crate::holdings;
+use crate::pull_image::put_back;
 use crate::remove_image::run::remove;
 use crate::services::Services;
 use crate::worker::run::RunError;
@@ -210,18 +211,21 @@ async fn under_lock(
         (false, false, false) if look == Look::Periodic && !may_come(services, row.id).await? => {
             conclude(services, custody, Fate::Gone).await
         }
-        (true, false, false) if row.brought => match Box::pin(remove(services, engine, &row)).await
-        {
-            Ok(fate) => {
-                tracing::info!(image = %row.image_id, "removed an image that nobody holds");
-                conclude(services, custody, fate).await
+        (true, false, false) if row.brought => {
+            // With the image would go the tag, and with the tag what says that it meant another.
+            put_back::of_ended(services, engine, &row).await?;
+            match Box::pin(remove(services, engine, &row)).await {
+                Ok(fate) => {
+                    tracing::info!(image = %row.image_id, "removed an image that nobody holds");
+                    conclude(services, custody, fate).await
+                }
+                Err(RunError::Failed(failure)) => {
+                    tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
+                    Ok(false)
+                }
+                Err(RunError::Service(error)) => Err(error.into()),
             }
-            Err(RunError::Failed(failure)) => {
-                tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
-                Ok(false)
-            }
-            Err(RunError::Service(error)) => Err(error.into()),
-        },
+        }
         _ => Ok(false),
     }
 }
