@@ -1,5 +1,7 @@
 //! Hosts that are to take no new jobs.
 
+use std::time::Duration;
+
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, host};
@@ -128,7 +130,12 @@ async fn a_drained_host_without_another_ends_everything(shape: Shape) {
 /// Two hosts, drained and let back in by turns, as fast as can be, while jobs are claimed and run.
 async fn a_pull_that_moves_while_it_is_claimed_runs_once(shape: Shape) {
     const JOBS: usize = 30;
-    let mut fleet = Fleet::idle(shape, |settings| settings.worker.concurrency = 1).await;
+    let mut fleet = Fleet::idle(shape, |settings| {
+        settings.worker.concurrency = 1;
+        // On a machine that does other things too, nobody is to be taken for vanished.
+        settings.worker.lease = Duration::from_mins(1);
+    })
+    .await;
     let engines = [TestEngine::open(1), TestEngine::open(2)];
     let one = fleet.start_worker_on("one", &engines[0].url).await;
     let two = fleet.start_worker_on("two", &engines[1].url).await;

@@ -4,12 +4,13 @@ use wharfinger_entity::{ImageState, JobState};
 
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
 
 on_every_shape!(
     a_users_many_jobs_let_another_user_pass,
     jobs_of_one_user_on_one_reference_run_in_order,
     a_removal_waits_for_the_pull_before_it,
+    no_more_jobs_go_ahead_than_run_at_a_time,
 );
 
 async fn a_users_many_jobs_let_another_user_pass(shape: Shape) {
@@ -102,5 +103,46 @@ async fn a_removal_waits_for_the_pull_before_it(shape: Shape) {
         .await;
     assert_eq!(held.state, ImageState::Held);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(id));
+    fleet.finish().await;
+}
+
+/// The worker is busy for as long as the test looks.
+async fn no_more_jobs_go_ahead_than_run_at_a_time(shape: Shape) {
+    let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 2).await;
+    let proxy = Proxy::start(&fleet.registry.address).await;
+    proxy.block();
+    let mut jobs = Vec::new();
+    for _ in 0..12 {
+        let repository = Repository::at(&proxy.address);
+        repository
+            .push(&fleet.registry, "1", &random_image(400_000))
+            .await;
+        let user = fleet.user("100").await;
+        jobs.push(fleet.pull(user, &repository.tag("1")).await.id);
+    }
+    let waiting = async || {
+        let mut ahead = 0;
+        for id in &jobs {
+            let job = fleet.job(*id).await;
+            ahead += usize::from(job.state == JobState::Queued && job.dispatched_at.is_some());
+        }
+        ahead
+    };
+    eventually("two run and two are ahead", || async {
+        let mut running = 0;
+        for id in &jobs {
+            running += usize::from(fleet.job(*id).await.state == JobState::Running);
+        }
+        (running == 2 && waiting().await == 2).then_some(())
+    })
+    .await;
+    // Every look asks twelve times: longer than a dispatcher would take for one more.
+    for _ in 0..50 {
+        assert_eq!(waiting().await, 2);
+    }
+    proxy.open();
+    for id in jobs {
+        assert_eq!(fleet.ended(id).await.state, JobState::Succeeded);
+    }
     fleet.finish().await;
 }

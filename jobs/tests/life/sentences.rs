@@ -11,12 +11,14 @@
 //! | the job is inserted, QUEUED, with its hold | `basics::pull_and_remove` `errors::too_little_credit_at_accept` |
 //! | it will end in a final state, whatever crashes | `chaos::nothing_is_lost_when_workers_are_killed` `api/tests/end_to_end/crashes.rs` |
 //! | Dispatch: fairly between users | `order::a_users_many_jobs_let_another_user_pass` |
+//! | a bounded number ahead of the workers | `order::no_more_jobs_go_ahead_than_run_at_a_time` |
 //! | Redis may be flushed, restarted or away | `queue_loss::a_flush_loses_no_job` `queue_loss::jobs_wait_for_redis` |
 //! | Claim: a worker that lost its lease cannot settle | `faults::an_old_lease_cannot_settle` |
 //! | a job whose worker vanished is taken over | `faults::a_worker_killed_in_a_pull_is_replaced` `faults::a_worker_killed_before_the_settle_is_replaced` |
 //! | Run: the manifest upstream is read first | `errors::too_little_credit_at_the_manifest` `errors::an_unknown_tag_fails_at_once` |
 //! | what the engine already had is recorded durably | `requests::an_operators_image_stays` `lost::an_image_that_an_operator_made_stays_with_its_tags` `faults::a_worker_killed_before_the_settle_is_replaced` |
 //! | one transfer per (host, reference), joined, and all see its progress | `sharing::two_users_share_a_transfer_and_an_image` |
+//! | nobody gets an image by joining, or by its digest, that the registry would not give them | `credentials::a_private_image_is_for_those_with_a_login` `credentials::nobody_joins_the_transfer_of_an_image_that_is_not_theirs` |
 //! | then inspect: image id, size, exposed ports, digest, platform | `api/tests/end_to_end/pulls.rs::one_process_pulls_reports_charges_and_refunds` |
 //! | Settle: image, charge, hold and state in one transaction | `basics::pull_and_remove` `support/invariants.rs` |
 //! | settling is idempotent | `faults::an_old_lease_cannot_settle` |
