@@ -45,6 +45,7 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// of removals on one host. No request fails or waits long, every job succeeds, and in the end nothing is left of it. The
 /// engine and the registry are stand-ins that answer at once, so that the database is what everyone waits for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures how long requests wait: `make test` runs it after the others, alone"]
 async fn fifty_users_want_the_same_five_images() {
     let registry = Registry::start().await;
     let engine = Engine::start(&registry).await;
