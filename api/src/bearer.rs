@@ -39,6 +39,12 @@ pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     token.map(Some).ok_or_else(malformed)
 }
 
+/// The token of a request for counting it, whatever it is worth: its header's, else its cookie's.
+pub(crate) fn counted(headers: &HeaderMap) -> Option<&str> {
+    let token = bearer_of(headers).unwrap_or_default();
+    token.or_else(|| cookie::session(headers))
+}
+
 /// The token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;

@@ -13,7 +13,7 @@ use wharfinger_jobs::accounts::{
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
-use crate::bearer::{bearer_of, offered};
+use crate::bearer::{self, bearer_of, offered};
 use crate::client_address::client_address;
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
@@ -171,9 +171,7 @@ impl Gate for TokenGate {
         if let Some(address) = address {
             data.insert(address);
         }
-        let token = bearer_of(headers).unwrap_or_default();
-        let token = token.or_else(|| cookie::session(headers));
-        let counted = self.rates.count(token, address)?;
+        let counted = self.rates.count(bearer::counted(headers), address)?;
         if let Some(quota) = counted.quota {
             data.insert(quota);
         }
@@ -243,8 +241,7 @@ impl Gate for TokenGate {
 
     fn upgrade(&self, parts: &mut Parts) -> Result<(), Refusal> {
         let headers = &parts.headers;
-        let token = bearer_of(headers).unwrap_or_default();
-        let token = token.or_else(|| cookie::session(headers));
+        let token = bearer::counted(headers);
         if let Some(user) = token.and_then(|token| self.rates.known(token)) {
             self.rates.count_user(user)?;
             parts.extensions.insert(CountedFor(user));

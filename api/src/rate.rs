@@ -13,7 +13,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -39,15 +39,23 @@ const LATER: Duration = Duration::from_secs(1);
 
 /// The limits of one gateway. Clones share what they count.
 #[derive(Clone)]
-pub(crate) struct RateLimits(Arc<Counts>);
+pub(crate) struct RateLimits {
+    known: Arc<Known>,
+    /// None where nothing is counted.
+    counts: Option<Arc<Counts>>,
+}
+
+struct Known {
+    /// Users by a hash of their tokens, with when they were found. Its key is random and of this process; two tokens that
+    /// share a hash would share a bucket, and nothing else.
+    users: Mutex<LruCache<u64, (Uuid, Instant)>>,
+    hasher: RandomState,
+}
 
 struct Counts {
-    /// Users by a hash of their tokens, with when they were found. Its key is random and of this process; two tokens that share a hash would share a
-    /// bucket, and nothing else.
-    known: Mutex<LruCache<u64, (Uuid, Instant)>>,
-    hasher: RandomState,
-    /// None where nothing is counted.
-    buckets: Option<(Buckets<Uuid>, Buckets<IpAddr>)>,
+    users: Buckets<Uuid>,
+    addresses: Buckets<IpAddr>,
+    /// How many there are from each address.
     unresolved: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -69,16 +77,18 @@ pub(crate) struct Unresolved {
 impl RateLimits {
     /// So many requests in a second; 0 is any number.
     pub(crate) fn new(per_second: u32) -> Self {
-        let buckets = NonZeroU32::new(per_second).map(|rate| {
-            let users = Buckets::new("user", rate);
-            (users, Buckets::new("address", rate))
+        let counts = NonZeroU32::new(per_second).map(|rate| {
+            Arc::new(Counts {
+                users: Buckets::new("user", rate),
+                addresses: Buckets::new("address", rate),
+                unresolved: Mutex::default(),
+            })
         });
-        Self(Arc::new(Counts {
-            known: Mutex::new(LruCache::new(KNOWN_TOKENS)),
+        let known = Arc::new(Known {
+            users: Mutex::new(LruCache::new(KNOWN_TOKENS)),
             hasher: RandomState::new(),
-            buckets,
-            unresolved: Mutex::default(),
-        }))
+        });
+        Self { known, counts }
     }
 
     /// Counts a request with this token from this address; a refusal where there were too many.
@@ -87,22 +97,10 @@ impl RateLimits {
         token: Option<&str>,
         address: Option<ClientAddress>,
     ) -> Result<Counted, Refusal> {
-        if let Some(user) = token.and_then(|token| self.known(token)) {
-            let quota = self.count_user(user)?;
-            return Ok(Counted {
-                quota,
-                unresolved: None,
-            });
-        }
-        if token.is_some() {
-            return self.count_unresolved(address);
-        }
-        let quota = match (&self.0.buckets, address) {
-            (Some((_, addresses)), Some(address)) => {
-                Some(addresses.take(network(address.0), Instant::now())?)
-            }
-            // Not over the network.
-            _ => None,
+        let quota = match (token, token.and_then(|token| self.known(token))) {
+            (_, Some(user)) => self.count_user(user)?,
+            (Some(_), None) => return self.count_unresolved(address),
+            (None, None) => self.count_address(address)?,
         };
         Ok(Counted {
             quota,
@@ -112,10 +110,19 @@ impl RateLimits {
 
     /// Counts a request of a user; a refusal where there were too many.
     pub(crate) fn count_user(&self, user: Uuid) -> Result<Option<Quota>, Refusal> {
-        let Some((users, _)) = &self.0.buckets else {
+        let Some(counts) = &self.counts else {
             return Ok(None);
         };
-        users.take(user, Instant::now()).map(Some)
+        counts.users.take(user, Instant::now()).map(Some)
+    }
+
+    /// Counts a request of nobody's. One without an address does not come over the network.
+    fn count_address(&self, address: Option<ClientAddress>) -> Result<Option<Quota>, Refusal> {
+        let (Some(counts), Some(address)) = (&self.counts, address) else {
+            return Ok(None);
+        };
+        let address = network(address.0);
+        counts.addresses.take(address, Instant::now()).map(Some)
     }
 
     /// Lets a request in from an address that has one left, and of which it will be known later whose it is.
@@ -123,12 +130,12 @@ impl RateLimits {
         &self,
         address: Option<ClientAddress>,
     ) -> Result<Counted, Refusal> {
-        let (Some((_, addresses)), Some(address)) = (&self.0.buckets, address) else {
+        let (Some(counts), Some(address)) = (&self.counts, address) else {
             return Ok(Counted::default());
         };
         let address = network(address.0);
-        addresses.look(address, Instant::now())?;
-        let mut unresolved = lock(&self.0.unresolved);
+        counts.addresses.look(address, Instant::now())?;
+        let mut unresolved = lock(&counts.unresolved);
         let waiting = unresolved.entry(address).or_default();
         if *waiting >= UNRESOLVED {
             let message = format!(
@@ -140,7 +147,7 @@ impl RateLimits {
         Ok(Counted {
             quota: None,
             unresolved: Some(Unresolved {
-                counts: Arc::clone(&self.0),
+                counts: Arc::clone(counts),
                 address: Mutex::new(Some(address)),
             }),
         })
@@ -152,16 +159,16 @@ impl RateLimits {
     }
 
     fn known_at(&self, token: &str, now: Instant) -> Option<Uuid> {
-        let hash = self.0.hasher.hash_one(token);
-        let mut known = lock(&self.0.known);
+        let hash = self.known.hasher.hash_one(token);
+        let mut known = lock(&self.known.users);
         let (user, since) = known.get(&hash)?;
         (now.duration_since(*since) < KNOWN_FOR).then_some(*user)
     }
 
     /// Notes whose a token was found to be; nobody's where it is no good any more.
     pub(crate) fn note(&self, token: &str, user: Option<Uuid>) {
-        let hash = self.0.hasher.hash_one(token);
-        let mut known = lock(&self.0.known);
+        let hash = self.known.hasher.hash_one(token);
+        let mut known = lock(&self.known.users);
         match user {
             Some(user) => known.put(hash, (user, Instant::now())),
             None => known.pop(&hash),
@@ -172,10 +179,8 @@ impl RateLimits {
 impl Unresolved {
     /// It is this user's, and counts for them; a refusal where there were too many. Does nothing the second time.
     pub(crate) fn belongs_to(&self, user: Uuid) -> Result<(), Refusal> {
-        if self.resolve().is_some()
-            && let Some((users, _)) = &self.counts.buckets
-        {
-            users.take(user, Instant::now())?;
+        if self.resolve().is_some() {
+            self.counts.users.take(user, Instant::now())?;
         }
         Ok(())
     }
@@ -183,10 +188,8 @@ impl Unresolved {
     /// It is nobody's: a cookie that is no good, beside which its browser may do what anybody may. It counts for its address; a
     /// refusal where there were too many.
     pub(crate) fn belongs_to_nobody(&self) -> Result<(), Refusal> {
-        if let Some(address) = self.resolve()
-            && let Some((_, addresses)) = &self.counts.buckets
-        {
-            addresses.take(address, Instant::now())?;
+        if let Some(address) = self.resolve() {
+            self.counts.addresses.take(address, Instant::now())?;
         }
         Ok(())
     }
@@ -210,15 +213,13 @@ impl Unresolved {
 
 impl Drop for Unresolved {
     fn drop(&mut self) {
-        if let Some(address) = self.resolve()
-            && let Some((_, addresses)) = &self.counts.buckets
-        {
-            addresses.charge(address, Instant::now());
+        if let Some(address) = self.resolve() {
+            self.counts.addresses.charge(address, Instant::now());
         }
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

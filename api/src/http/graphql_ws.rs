@@ -265,8 +265,8 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         Ok(())
     }
 
-    /// Whether one more operation may run, whose message or document has so many bytes. What runs keeps its text, so all of them together
-    /// may be as long as one may be.
+    /// Whether one more operation may run, whose message or document has so many bytes. What runs keeps its text, so all of
+    /// them together may be as long as one may be.
     fn admit(&self, request: &mut Request, size: usize) -> Result<(), Rejection> {
         let settings = &self.transport.settings;
         let limit = settings.max_operations;

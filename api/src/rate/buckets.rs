@@ -5,22 +5,23 @@
 //! no word for.
 
 use std::hash::Hash;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::lock;
 use crate::http::{ErrorCode, Quota, Refusal};
 
 /// A bucket holds what there may be in this time.
-pub(super) const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// How many are looked at for one that can be forgotten.
 const LOOKS: usize = 8;
 
 /// Buckets that are kept at most.
-const MOST: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
+const MOST: usize = 100_000;
 
 /// One bucket for each key.
 pub(super) struct Buckets<K: Hash + Eq + Clone> {
@@ -28,7 +29,7 @@ pub(super) struct Buckets<K: Hash + Eq + Clone> {
     rate: NonZeroU32,
     /// When each is full again. `None` is the bucket that all new keys share while there are too many.
     full_at: Mutex<LruCache<Option<K>, Instant>>,
-    most: NonZeroUsize,
+    most: usize,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
@@ -37,7 +38,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         Self::with_bound(policy, rate, MOST)
     }
 
-    fn with_bound(policy: &'static str, rate: NonZeroU32, most: NonZeroUsize) -> Self {
+    fn with_bound(policy: &'static str, rate: NonZeroU32, most: usize) -> Self {
         Self {
             policy,
             rate,
@@ -48,7 +49,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Takes one from the key's bucket, or refuses.
     pub(super) fn take(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
-        let mut full_at = self.full_at();
+        let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
         let then = self.let_in(full, now)?;
         full_at.put(key, then);
@@ -57,13 +58,13 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Whether one could be taken; takes none.
     pub(super) fn look(&self, key: K, now: Instant) -> Result<(), Refusal> {
-        let (_, full) = self.bucket(&mut self.full_at(), key, now);
+        let (_, full) = self.bucket(&mut lock(&self.full_at), key, now);
         self.let_in(full, now).map(drop)
     }
 
     /// Takes one, even if it is not there yet: nobody gets one before it is made up for. What many keys share owes nothing.
     pub(super) fn charge(&self, key: K, now: Instant) {
-        let mut full_at = self.full_at();
+        let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
         let mut then = full + self.interval();
         if key.is_none() {
@@ -81,7 +82,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         now: Instant,
     ) -> (Option<K>, Instant) {
         let mut key = Some(key);
-        if full_at.len() >= self.most.get() && !full_at.contains(&key) && !make_room(full_at, now) {
+        if full_at.len() >= self.most && !full_at.contains(&key) && !make_room(full_at, now) {
             key = None;
         }
         let full = full_at.get(&key).copied();
@@ -126,10 +127,6 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         let seconds = u32::try_from(WINDOW.as_secs()).unwrap_or(u32::MAX);
         self.rate.get().saturating_mul(seconds)
     }
-
-    fn full_at(&self) -> MutexGuard<'_, LruCache<Option<K>, Instant>> {
-        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Forgets a bucket that is full, if there is one among the least lately used. Those that are not are not looked at again
@@ -160,7 +157,6 @@ mod tests {
 
     fn buckets(rate: u32, most: usize) -> (Buckets<usize>, Instant) {
         let rate = NonZeroU32::new(rate).unwrap();
-        let most = NonZeroUsize::new(most).unwrap();
         (Buckets::with_bound("test", rate, most), Instant::now())
     }
 
@@ -226,7 +222,7 @@ mod tests {
             98,
             "it keeps its own"
         );
-        assert_eq!(buckets.full_at().len(), 101);
+        assert_eq!(lock(&buckets.full_at).len(), 101);
         // What all new ones share is not charged beyond what it holds.
         for key in 1000..2000 {
             buckets.charge(key, now);
@@ -259,6 +255,6 @@ mod tests {
             let taken = buckets.take(key, now + 2 * SECOND);
             assert_eq!(taken.unwrap().remaining, 99);
         }
-        assert_eq!(buckets.full_at().len(), 101);
+        assert_eq!(lock(&buckets.full_at).len(), 101);
     }
 }

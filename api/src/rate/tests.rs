@@ -75,7 +75,7 @@ fn many_bad_tokens_at_once_are_owed_by_their_address() {
         let wait = refusal.retry_after.unwrap();
         assert!(wait > Duration::from_secs(90), "{wait:?}");
     }
-    assert!(lock(&limits.0.unresolved).is_empty());
+    assert!(lock(&limits.counts.as_ref().unwrap().unresolved).is_empty());
 }
 
 #[test]
