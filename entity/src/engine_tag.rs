@@ -17,6 +17,9 @@ pub struct Model {
     pub engine_image_id: Uuid,
     /// False when the engine had this reference for this image before Wharfinger did anything.
     pub brought: bool,
+    /// The image id that the reference meant before a pull that is not settled may have set it on this image, empty when it
+    /// meant none: there the tag goes back should the pull come to nothing. None when there is nothing to put back.
+    pub displaced: Option<String>,
 }
 
 /// What it refers to.

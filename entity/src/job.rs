@@ -27,8 +27,6 @@ pub struct Model {
     pub image_id: Option<Uuid>,
     /// The image id on the engine that it is about, once known.
     pub engine_image_id: Option<Uuid>,
-    /// The image id that the reference meant on the engine before the job's first pull, empty when it meant none; unset until looked at.
-    pub tag_before: Option<String>,
     /// Credits that it holds now.
     pub held: Credits,
     /// Tries started so far; with the job's id the fencing token of the newest try.

@@ -310,7 +310,6 @@ pub(crate) async fn draft(
         reference: Set(reference),
         image_id: Set(None),
         engine_image_id: Set(None),
-        tag_before: Set(None),
         held: Set(Credits::ZERO),
         attempt: Set(0),
         max_attempts: Set(services.settings.retry.attempts()),

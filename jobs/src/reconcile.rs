@@ -70,6 +70,7 @@ pub(crate) async fn host(
         .into_iter()
         .flatten()
         .collect();
+    let owed = put_back::owed(services, host_id).await?;
     // An image that is held and marked as absent is looked at too: its holders may have lost it.
     let known = engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
@@ -86,7 +87,8 @@ pub(crate) async fn host(
             held: held.contains(&row.id),
             meant: meant.contains(&row.id),
         };
-        if known.is_as_it_should_be(&row) {
+        let owes = known.there && owed.contains(&row.id);
+        if !owes && known.is_as_it_should_be(&row) {
             continue;
         }
         if let Err(error) = look_at(services, engine, row.id, Look::Periodic).await {
@@ -202,6 +204,10 @@ async fn under_lock(
     let there = engine.inspect(&row.image_id).await?.is_some();
     let held = !holdings::of_engine_image(db, row.id).await?.is_empty();
     let meant = custody::is_meant(db, row.id, None).await?;
+    if there {
+        // Before the image goes: with it would go the tag, and with the tag what says that it is to be put back.
+        put_back::of_image(services, engine, &row, None).await?;
+    }
     match (there, held, meant) {
         (false, true, _) => {
             let lost = lose(services, custody, meant).await?;
@@ -212,8 +218,6 @@ async fn under_lock(
             conclude(services, custody, Fate::Gone).await
         }
         (true, false, false) if row.brought => {
-            // With the image would go the tag, and with the tag what says that it meant another.
-            put_back::of_ended(services, engine, &row).await?;
             match Box::pin(remove(services, engine, &row)).await {
                 Ok(fate) => {
                     tracing::info!(image = %row.image_id, "removed an image that nobody holds");

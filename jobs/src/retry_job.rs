@@ -185,7 +185,6 @@ pub(crate) async fn accept_again(
     again.discarded_at = Set(None);
     again.cancel_requested = Set(false);
     again.touched_engine = Set(false);
-    again.tag_before = Set(None);
     if job.kind == JobKind::PullImage {
         // It may mean another image by now.
         again.engine_image_id = Set(None);

@@ -18,6 +18,8 @@ mod m20261124_000007_fleet;
 mod m20261124_000008_reference_order;
 mod m20261124_000009_administration;
 mod m20261125_000010_list_orders;
+mod m20261126_000011_displaced_tags;
+mod m20261126_000012_append_only;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -36,6 +38,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000008_reference_order::Migration),
             Box::new(m20261124_000009_administration::Migration),
             Box::new(m20261125_000010_list_orders::Migration),
+            Box::new(m20261126_000011_displaced_tags::Migration),
+            Box::new(m20261126_000012_append_only::Migration),
         ]
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::crashes::pushed;
 use crate::support::graphql::{Client, id};
-use crate::support::servers::engine;
+use crate::support::servers::{Server, engine};
 use crate::support::world::World;
 
 /// The whole answer to `setImageVisibility`.
@@ -40,7 +40,20 @@ async fn pulled(client: &Client, reference: &str) -> String {
 
 #[tokio::test]
 async fn an_image_is_published_used_by_everyone_and_removed() {
-    let world = World::embedded();
+    used_by_everyone(World::embedded()).await;
+}
+
+#[tokio::test]
+async fn an_image_is_published_used_by_everyone_and_removed_on_postgres() {
+    used_by_everyone(World::fleet(Server::Postgres).await).await;
+}
+
+#[tokio::test]
+async fn an_image_is_published_used_by_everyone_and_removed_on_mariadb() {
+    used_by_everyone(World::fleet(Server::MariaDb).await).await;
+}
+
+async fn used_by_everyone(world: World) {
     let (ada, bob) = (world.user("ada", &[]), world.user("bob", &[]));
     let carol = world.user("carol", &["--credits", "0"]);
     let eve = world.user("eve", &["--admin"]);

@@ -9,6 +9,7 @@ use wharfinger_entity::{
 use wharfinger_jobs::db::Db;
 
 use crate::people::Person;
+use crate::support::socket::Subscription;
 use crate::support::world::World;
 
 /// Ids that one query may ask for.
@@ -105,9 +106,68 @@ pub(crate) async fn see_nothing(world: &World, users: &[(&Person, &str)]) {
                 assert_eq!(*node, expected, "{} asked for {}", id, thing.id);
             }
         }
+        lists_hold_only_what_is_theirs(person, &things, user).await;
         for thing in things.iter().filter(|thing| !thing.is_for(user)) {
+            is_unknown(person, thing).await;
             changes_nothing(person, thing).await;
         }
+    }
+}
+
+/// Every list that a user may read, history included.
+async fn lists_hold_only_what_is_theirs(person: &Person, things: &[Thing], user: Uuid) {
+    let lists = "{ viewer { ledger(first: 100) { nodes { id } } apiTokens { id } registryCredentials { id } }
+        images(first: 100, filter: {states: [HELD, RELEASED, LOST]}) { nodes { id } }
+        jobs(first: 100) { nodes { id } }
+        hosts { id } }";
+    let answer = person.client.ask(lists, json!({})).await;
+    let viewer = &answer["viewer"];
+    for (list, kind) in [
+        (&viewer["ledger"]["nodes"], "entry"),
+        (&viewer["apiTokens"], "token"),
+        (&viewer["registryCredentials"], "login"),
+        (&answer["images"]["nodes"], "image"),
+        (&answer["jobs"]["nodes"], "job"),
+        (&answer["hosts"], "host"),
+    ] {
+        let mut listed: Vec<&str> = list
+            .as_array()
+            .unwrap_or_else(|| panic!("{kind}: {answer}"))
+            .iter()
+            .map(|node| node["id"].as_str().unwrap())
+            .collect();
+        let of_user = things
+            .iter()
+            .filter(|thing| thing.kind == kind && thing.is_for(user));
+        let mut own: Vec<&str> = of_user.map(|thing| thing.id.as_str()).collect();
+        if kind == "token" {
+            // Those of sign-ins are not listed.
+            own.retain(|token| listed.contains(token));
+        }
+        listed.sort_unstable();
+        own.sort_unstable();
+        assert_eq!(listed, own, "{kind}");
+    }
+}
+
+/// Whoever asks for it by its id, or wants to watch it, is told what they would be told of an id that nobody has.
+async fn is_unknown(person: &Person, thing: &Thing) {
+    let field = match thing.kind {
+        "job" | "image" => thing.kind,
+        _ => return,
+    };
+    let unknown = named(thing.kind, Uuid::now_v7());
+    for id in [&thing.id, &unknown] {
+        let query = format!("query($id: ID!) {{ {field}(id: $id) {{ id }} }}");
+        let answer = person.client.ask(&query, json!({"id": id})).await;
+        assert_eq!(answer[field], Value::Null, "{id}");
+    }
+    if thing.kind == "job" {
+        let watched = async |id: &str| {
+            let mut progress = Subscription::progress(&person.client, id).await;
+            progress.refusal().await
+        };
+        assert_eq!(watched(&thing.id).await, watched(&unknown).await);
     }
 }
 

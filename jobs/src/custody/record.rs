@@ -111,16 +111,41 @@ pub(crate) async fn record(
     };
     let was_there = seen.tag_means.as_deref() == Some(image_id);
     if !(seen.recorded && was_there) {
-        record_tag(tx, &row, reference, was_there).await?;
+        let displaced = match seen.tag_means.as_deref() {
+            Some(_) if was_there => None,
+            Some(means) => Some(first_displaced(tx, host_id, reference, means).await?),
+            None => Some(String::new()),
+        };
+        record_tag(tx, &row, reference, displaced).await?;
     }
     Ok(Some(row))
 }
 
+/// What the reference meant before pulls that are not settled set it, where it means what one of them meant.
+async fn first_displaced(
+    tx: &DatabaseTransaction,
+    host_id: Uuid,
+    reference: &str,
+    means: &str,
+) -> Result<String, DbErr> {
+    let earlier = engine_tag::Entity::find()
+        .inner_join(engine_image::Entity)
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_image::Column::ImageId.eq(means))
+        .one(tx)
+        .await?;
+    Ok(earlier
+        .and_then(|tag| tag.displaced)
+        .unwrap_or_else(|| means.to_owned()))
+}
+
+/// `displaced` is what the reference means until it is set on the image, none where it means the image already.
 async fn record_tag(
     tx: &DatabaseTransaction,
     row: &engine_image::Model,
     reference: &str,
-    was_there: bool,
+    displaced: Option<String>,
 ) -> Result<(), DbErr> {
     let tag = engine_tag::Entity::find()
         .filter(engine_tag::Column::HostId.eq(row.host_id))
@@ -129,9 +154,10 @@ async fn record_tag(
         .one(tx)
         .await?;
     match tag {
-        Some(tag) if !was_there && !tag.brought => {
+        Some(tag) if displaced.is_some() && (!tag.brought || tag.displaced != displaced) => {
             let mut tag = tag.into_active_model();
             tag.brought = Set(true);
+            tag.displaced = Set(displaced);
             tag.update(tx).await?;
         }
         Some(_) => {}
@@ -141,7 +167,8 @@ async fn record_tag(
                 host_id: Set(row.host_id),
                 reference: Set(reference.to_owned()),
                 engine_image_id: Set(row.id),
-                brought: Set(!was_there),
+                brought: Set(displaced.is_some()),
+                displaced: Set(displaced),
             }
             .insert(tx)
             .await?;

@@ -133,8 +133,8 @@ async fn move_off(
 
 /// The jobs that leave a host: waiting pulls, placed there by Wharfinger.
 ///
-/// Of a silent host, those that may have moved a tag stay, because the tag has to be put back where it was once the host
-/// is there. A drained host works: what has begun on its engine is finished or tidied up there.
+/// A tag that one of them may have moved on a silent host is put back by the host's reconciler once it is there again. A
+/// drained host works: what has begun on its engine is finished or tidied up there.
 fn movable(host_id: Uuid, why: Why) -> Condition {
     let waiting = Condition::all()
         .add(job::Column::HostId.eq(host_id))
@@ -142,12 +142,10 @@ fn movable(host_id: Uuid, why: Why) -> Condition {
         .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
         .add(job::Column::Kind.eq(JobKind::PullImage))
         .add(job::Column::HostNamed.eq(false));
-    waiting.add(match why {
-        Why::Silent => Condition::any()
-            .add(job::Column::TagBefore.is_null())
-            .add(job::Column::TagBefore.eq("")),
-        Why::Drained => Condition::all().add(job::Column::EngineImageId.is_null()),
-    })
+    match why {
+        Why::Silent => waiting,
+        Why::Drained => waiting.add(job::Column::EngineImageId.is_null()),
+    }
 }
 
 type Moved = (job::Model, String, Option<Balance>);
@@ -187,7 +185,6 @@ async fn move_one(
         // What is known of the old host's engine says nothing of the new one's.
         moved.engine_image_id = Set(public.as_ref().map(|image| image.engine_image_id));
         moved.image_id = Set(public.as_ref().map(|image| image.id));
-        moved.tag_before = Set(None);
         let moved = moved.update(&tx).await?;
         if public.is_some() {
             let held = holdings::of_reference(&tx, moved.user_id, to.id, &moved.reference).await?;

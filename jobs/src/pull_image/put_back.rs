@@ -1,9 +1,18 @@
 //! A tag that a pull set, and whose pull then came to nothing, goes back to where it was, or away.
+//!
+//! What the tag meant is recorded with the tag before the engine is asked for anything, and forgotten when a pull of it is
+//! settled or the tag is back. So whoever finds it recorded and no pull of it under way puts it back: the job itself at
+//! its end, or the reconciler where the job was cancelled between two attempts, moved to another host, or lost its worker.
 
-use std::time::Duration;
+use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
-use wharfinger_entity::{ImageReference, JobKind, JobState, engine_image, image, job};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use uuid::Uuid;
+use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, image, job};
 
 use crate::custody;
 use crate::engine::Engine;
@@ -11,96 +20,176 @@ use crate::reconcile::ReconcileError;
 use crate::remove_image::run::remove_tag;
 use crate::services::Services;
 
-/// How long after the end of a pull its tag may still have to go back: nobody is left to do it at once where a pull is
-/// cancelled between two attempts, or its worker vanishes in the last.
-const LATE: Duration = Duration::from_hours(24);
-
-/// Puts the tag back that this pull, which has ended without its image, may have moved, and takes it off where it meant
-/// nothing before: unless somebody holds what it means now, or another pull of it is under way.
-pub(crate) async fn put_back(
+/// Puts back what this pull's tag meant, and that of every other image that pulls of the tag set it on. The pull is at its
+/// end or past it, and did not succeed.
+pub(crate) async fn after(
     services: &Services,
     engine: &Engine,
     job: &job::Model,
 ) -> Result<(), ReconcileError> {
-    let (Some(engine_image_id), Some(_)) = (job.engine_image_id, &job.tag_before) else {
+    let Some(host_id) = job.host_id else {
         return Ok(());
     };
-    // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off: nobody else puts the tag back.
-    let Some(custody) = custody::lock(services, engine_image_id).await? else {
-        let busy = format!(
-            "the image that {} means was busy for too long",
-            job.reference
-        );
-        return Err(DbErr::Custom(busy).into());
-    };
-    let moved = async {
-        let row = engine_image::Entity::find_by_id(engine_image_id)
-            .one(services.db.write())
-            .await?;
-        match row {
-            Some(row) => under_lock(services, engine, job, &row).await,
-            None => Ok(()),
-        }
-    };
-    let moved = custody::keeping(services, custody, moved).await;
-    custody::unlock(services, custody).await?;
-    moved
-}
-
-/// Puts back what pulls of an image that nobody holds moved and nobody put back. The image's lock is the caller's.
-pub(crate) async fn of_ended(
-    services: &Services,
-    engine: &Engine,
-    row: &engine_image::Model,
-) -> Result<(), ReconcileError> {
-    let since = services.clock.now().before(LATE);
-    let ended = job::Entity::find()
-        .filter(job::Column::EngineImageId.eq(row.id))
-        .filter(job::Column::Kind.eq(JobKind::PullImage))
-        .filter(job::Column::State.is_in([JobState::Failed, JobState::Dead, JobState::Cancelled]))
-        .filter(job::Column::FinishedAt.gt(since))
-        .filter(job::Column::TagBefore.is_not_null())
-        // The newest knows what the tag meant last.
-        .order_by_desc(job::Column::Id)
-        .all(services.db.read())
+    let set_on: Vec<Uuid> = displaced()
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(engine_tag::Column::Reference.eq(&job.reference))
+        .select_only()
+        .column(engine_tag::Column::EngineImageId)
+        .into_tuple()
+        .all(services.db.write())
         .await?;
-    for job in ended {
-        under_lock(services, engine, &job, row).await?;
+    for engine_image_id in set_on {
+        // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off.
+        let Some(custody) = custody::lock(services, engine_image_id).await? else {
+            let busy = format!(
+                "the image that {} means was busy for too long",
+                job.reference
+            );
+            return Err(DbErr::Custom(busy).into());
+        };
+        let done = async {
+            let row = engine_image::Entity::find_by_id(engine_image_id)
+                .one(services.db.write())
+                .await?;
+            match row {
+                Some(row) => of_image(services, engine, &row, Some(job.id)).await,
+                None => Ok(()),
+            }
+        };
+        let done = custody::keeping(services, custody, Box::pin(done)).await;
+        custody::unlock(services, custody).await?;
+        done?;
     }
     Ok(())
 }
 
-async fn under_lock(
+/// Puts back every tag that pulls set on this image in vain. The image's lock is the caller's. The pull of `ended` does not
+/// count as being under way.
+pub(crate) async fn of_image(
     services: &Services,
     engine: &Engine,
-    job: &job::Model,
     row: &engine_image::Model,
+    ended: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
-    let before = job.tag_before.as_deref().unwrap_or_default();
-    let reference = job.reference.parse::<ImageReference>().ok();
+    let db = services.db.write();
+    let tags = displaced()
+        .filter(engine_tag::Column::EngineImageId.eq(row.id))
+        .filter(Expr::not_exists(pulls_under_way(ended)))
+        .all(db)
+        .await?;
+    for tag in tags {
+        let holders = image::Entity::find()
+            .filter(image::Column::EngineImageId.eq(row.id))
+            .filter(image::Column::Reference.eq(&tag.reference))
+            .filter(image::Column::Live.eq(1))
+            .count(db)
+            .await?;
+        if holders == 0 {
+            restore(services, engine, row, &tag).await?;
+        }
+        // Unless another pull recorded it anew meanwhile.
+        engine_tag::Entity::update_many()
+            .col_expr(engine_tag::Column::Displaced, Expr::value(None::<String>))
+            .filter(engine_tag::Column::Id.eq(tag.id))
+            .filter(engine_tag::Column::Displaced.eq(tag.displaced))
+            .filter(Expr::not_exists(pulls_under_way(ended)))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The images of a host that have tags which are to be put back.
+pub(crate) async fn owed(services: &Services, host_id: Uuid) -> Result<HashSet<Uuid>, DbErr> {
+    let images = displaced()
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(Expr::not_exists(pulls_under_way(None)))
+        .select_only()
+        .column(engine_tag::Column::EngineImageId)
+        .into_tuple()
+        .all(services.db.write())
+        .await?;
+    Ok(images.into_iter().collect())
+}
+
+/// A pull of the reference was settled on this image: the tag is where it belongs, and it is here that it goes back from
+/// wherever other pulls may have set it. Returns the images on which they may have.
+pub(super) async fn settled(
+    tx: &DatabaseTransaction,
+    row: &engine_image::Model,
+    reference: &str,
+) -> Result<Vec<Uuid>, DbErr> {
+    let tags = displaced()
+        .filter(engine_tag::Column::HostId.eq(row.host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        // Two pulls of one tag may settle at once: they go through the rows in one order.
+        .order_by_asc(engine_tag::Column::Id)
+        .all(tx)
+        .await?;
+    let mut others = Vec::new();
+    for tag in tags {
+        let meant = if tag.engine_image_id == row.id {
+            None
+        } else {
+            others.push(tag.engine_image_id);
+            Some(row.image_id.clone())
+        };
+        engine_tag::Entity::update_many()
+            .col_expr(engine_tag::Column::Displaced, Expr::value(meant))
+            .filter(engine_tag::Column::Id.eq(tag.id))
+            .exec(tx)
+            .await?;
+    }
+    Ok(others)
+}
+
+fn displaced() -> sea_orm::Select<engine_tag::Entity> {
+    engine_tag::Entity::find().filter(engine_tag::Column::Displaced.is_not_null())
+}
+
+/// The live pulls of a tag that mean the image that it was set on, apart from one.
+fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
+    use {engine_tag::Column as Tag, job::Column as Job};
+    let same = |job: Job, tag: Tag| Expr::col((job::Entity, job)).equals((engine_tag::Entity, tag));
+    let mut pulls = Query::select();
+    pulls
+        .expr(Expr::value(1))
+        .from(job::Entity)
+        .and_where(same(Job::EngineImageId, Tag::EngineImageId))
+        .and_where(same(Job::HostId, Tag::HostId))
+        .and_where(same(Job::Reference, Tag::Reference))
+        .and_where(Job::Live.eq(1))
+        .and_where(Job::Kind.eq(JobKind::PullImage));
+    if let Some(id) = apart_from {
+        pulls.and_where(Job::Id.ne(id));
+    }
+    pulls
+}
+
+/// Sets the tag on what it meant, if it means this image now and that one is there still; else takes it off this image.
+async fn restore(
+    services: &Services,
+    engine: &Engine,
+    row: &engine_image::Model,
+    tag: &engine_tag::Model,
+) -> Result<(), ReconcileError> {
+    let before = tag.displaced.as_deref().unwrap_or_default();
+    if before == row.image_id {
+        return Ok(());
+    }
+    if before.is_empty() || engine.inspect(before).await?.is_none() {
+        return remove_tag(services, engine, row, &tag.reference).await;
+    }
+    let reference = tag.reference.parse::<ImageReference>().ok();
     let named = reference
         .as_ref()
         .and_then(|reference| Some((reference.name(), reference.tag()?)));
-    let Some((name, tag)) = named.filter(|_| row.image_id != before) else {
+    let Some((name, tag_name)) = named else {
         return Ok(());
     };
-    let holders = image::Entity::find()
-        .filter(image::Column::EngineImageId.eq(row.id))
-        .filter(image::Column::Reference.eq(&job.reference))
-        .filter(image::Column::Live.eq(1))
-        .count(services.db.write())
-        .await?;
-    if holders > 0 || custody::is_meant(services.db.write(), row.id, Some(job.id)).await? {
-        return Ok(());
-    }
-    if before.is_empty() {
-        return remove_tag(services, engine, row, &job.reference).await;
-    }
-    let means = engine.inspect(&job.reference).await?;
-    if means.is_some_and(|image| image.id == row.image_id)
-        && engine.inspect(before).await?.is_some()
-    {
-        engine.tag(before, &name, tag).await?;
+    let means = engine.inspect(&tag.reference).await?;
+    if means.is_some_and(|image| image.id == row.image_id) {
+        engine.tag(before, &name, tag_name).await?;
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! Before the engine is asked for anything: what it has already is recorded, and the hold becomes the expected charge.
 
-use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel};
+use sea_orm::{ActiveValue::Set, IntoActiveModel};
 use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, engine_image, job};
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{Look, look};
-use super::put_back::put_back;
 use crate::claim;
 use crate::credits::Account;
 use crate::custody;
@@ -14,7 +13,6 @@ use crate::db::in_transaction;
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
 use crate::public::Matches;
-use crate::reconcile::ReconcileError;
 use crate::registry::Manifest;
 use crate::worker::run::{JobRun, RunError};
 
@@ -34,7 +32,6 @@ pub(super) async fn record_and_hold(
 ) -> Result<bool, RunError> {
     let services = &run.parts.services;
     let image_id = &manifest.config_digest;
-    undo_earlier(run, image_id).await?;
     let mut looked = match ahead {
         // A look that panicked is done again.
         Some(look) => look.await.ok().flatten(),
@@ -70,9 +67,6 @@ pub(super) async fn record_and_hold(
             let hold = Credits::from_micro(cost.expected.clamp(0, most));
             account.set_hold(&mut changed, job.held, hold)?;
             changed.engine_image_id = Set(Some(row.id));
-            if job.tag_before.is_none() {
-                changed.tag_before = Set(Some(seen.tag_means.clone().unwrap_or_default()));
-            }
             claim::save(&tx, changed).await?;
             account.save().await?;
             let present = seen.present && row.status == EngineImageStatus::Present;
@@ -95,26 +89,6 @@ pub(super) async fn record_and_hold(
                 return Err(JobFailure::fail(JobErrorCode::InsufficientCredits, message).into());
             }
         }
-    }
-}
-
-/// An earlier attempt may have set the tag on another image than this one will: whatever becomes of this one, the tag goes
-/// back first, as after the last attempt. What it meant before the job is kept.
-async fn undo_earlier(run: &JobRun, image_id: &str) -> Result<(), RunError> {
-    let Some(earlier) = run.job.engine_image_id else {
-        return Ok(());
-    };
-    let services = &run.parts.services;
-    let earlier = engine_image::Entity::find_by_id(earlier)
-        .one(services.db.read())
-        .await?;
-    if earlier.is_none_or(|earlier| earlier.image_id == *image_id) {
-        return Ok(());
-    }
-    match put_back(services, &run.parts.engine, &run.job).await {
-        Ok(()) => Ok(()),
-        Err(ReconcileError::Service(error)) => Err(error.into()),
-        Err(ReconcileError::Engine(error)) => Err(error.into()),
     }
 }
 

@@ -53,11 +53,11 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
         };
         let settling = settle(&run.parts.services, &run.lease, &arrived_now);
         match timed("settle", settling).await? {
-            Settled::Done { let_go } => {
+            Settled::Done { to_look_at } => {
                 let came = &arrived_now.frame.snapshot;
                 counter!("wharfinger_pulled_bytes_total").increment(came.downloaded);
                 counter!("wharfinger_reused_bytes_total").increment(came.reused);
-                tidy(run, let_go).await;
+                tidy(run, to_look_at).await;
                 return Ok(None);
             }
             Settled::NotOurs => return Ok(None),
@@ -148,10 +148,10 @@ async fn inspect(
     }
 }
 
-/// Removes what was let go of when the tag moved, unless somebody else holds it.
-async fn tidy(run: &JobRun, let_go: Vec<uuid::Uuid>) {
+/// Removes what was let go of when the tag moved, unless somebody else holds it, and puts back what other pulls moved.
+async fn tidy(run: &JobRun, to_look_at: Vec<uuid::Uuid>) {
     let parts = &run.parts;
-    for id in let_go {
+    for id in to_look_at {
         if let Err(error) = crate::reconcile::one(&parts.services, &parts.engine, id).await {
             tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
         }

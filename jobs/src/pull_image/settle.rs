@@ -9,6 +9,7 @@ use wharfinger_entity::{
     Credits, EngineImageStatus, ImageState, ImageVisibility, JobState, engine_image, image, job,
 };
 
+use super::put_back;
 use crate::claim::{self, Lease};
 use crate::credits::{Account, Balance, LedgerError, Purpose};
 use crate::custody;
@@ -37,8 +38,9 @@ pub(crate) struct Arrived<'a> {
 
 /// What came of it.
 pub(crate) enum Settled {
-    /// The job SUCCEEDED. With the engine's images that were let go of because the tag had moved.
-    Done { let_go: Vec<Uuid> },
+    /// The job SUCCEEDED. With the engine's images that were let go of because the tag had moved, or that have the tag of
+    /// another pull.
+    Done { to_look_at: Vec<Uuid> },
     /// The image's row changed since the engine was looked at: look again.
     LookAgain,
     /// The lease was lost: somebody else settles.
@@ -76,7 +78,7 @@ pub(crate) async fn settle(
                 published.announce(services);
             }
             Ok(Settled::Done {
-                let_go: done.let_go,
+                to_look_at: done.to_look_at,
             })
         }
         Ok(Err(otherwise)) => Ok(otherwise),
@@ -91,7 +93,7 @@ pub(crate) async fn settle(
 struct Done {
     job: job::Model,
     balance: Balance,
-    let_go: Vec<Uuid>,
+    to_look_at: Vec<Uuid>,
     published: Option<Published>,
 }
 
@@ -110,7 +112,8 @@ async fn settle_in(
         Some(old) => refresh(tx, services, &row, &job, old.clone(), arrived).await?,
         None => (found.of_image, None),
     };
-    let mut let_go: Vec<Uuid> = published.iter().filter_map(|new| new.replaced).collect();
+    let mut to_look_at = put_back::settled(tx, &row, &job.reference).await?;
+    to_look_at.extend(published.iter().filter_map(|new| new.replaced));
 
     let mut account = Account::lock(tx, job.user_id, now).await?;
     let mut done = job.clone().into_active_model();
@@ -122,7 +125,7 @@ async fn settle_in(
         }
         (public, held) => {
             if let Some(old) = held {
-                let_go.push(old.engine_image_id);
+                to_look_at.push(old.engine_image_id);
                 let_go_of_moved(tx, &mut account, old, &job).await?;
             }
             match public {
@@ -146,7 +149,7 @@ async fn settle_in(
     Ok(Done {
         job: done.update(tx).await?,
         balance: account.save().await?,
-        let_go,
+        to_look_at,
         published,
     })
 }

@@ -18,7 +18,7 @@ use crate::frame::{ProgressFrame, may_be_told};
 use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
 use crate::pull_image::ahead::Ahead;
-use crate::pull_image::put_back::put_back;
+use crate::pull_image::put_back;
 use crate::queue::Dispatch;
 use crate::reconcile::ReconcileError;
 use crate::trace;
@@ -308,7 +308,7 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
         return Ok(());
     };
     tokio::select! {
-        done = put_back(services, engine, &job) => done,
+        done = put_back::after(services, engine, &job) => done,
         // Whoever has the job now may have moved the tag.
         () = run.lost.cancelled() => Ok(()),
     }
@@ -337,7 +337,7 @@ async fn tidy(run: &JobRun, job: &job::Model) {
     };
     let tidied = async {
         if job.kind == JobKind::PullImage && job.state != JobState::Succeeded {
-            Box::pin(put_back(services, engine, job)).await?;
+            Box::pin(put_back::after(services, engine, job)).await?;
         }
         Box::pin(reconcile::one(services, engine, engine_image_id)).await
     };

@@ -1,12 +1,13 @@
 //! What no database takes, whatever a mistake in the code would write.
 
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, DbErr, EntityTrait as _, IntoActiveModel as _, SqlErr,
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DbErr, EntityTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, SqlErr,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, LedgerEntryKind, engine_image, idempotency_key, image, job, ledger_entry, payment,
-    user,
+    AuditAction, Credits, LedgerEntryKind, audit_entry, engine_image, idempotency_key, image, job,
+    ledger_entry, payment, user,
 };
 
 use crate::support::bare::Bare;
@@ -17,6 +18,7 @@ on_every_shape!(
     one_charge_and_one_refund_of_a_payment,
     a_key_is_used_once,
     nothing_is_negative,
+    what_is_written_stays,
 );
 
 fn assert_taken<T: std::fmt::Debug>(answer: Result<T, DbErr>) {
@@ -161,4 +163,36 @@ async fn nothing_is_negative(shape: Shape) {
     };
     charge(minus).update(db).await.unwrap_err();
     charge(one).update(db).await.unwrap();
+}
+
+async fn what_is_written_stays(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let user = bare.user().await;
+    let db = bare.services.db.write();
+    let entry = audit_entry::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        actor_id: Set(None),
+        actor: Set("command line".to_owned()),
+        action: Set(AuditAction::CreateUser),
+        subject_id: Set(Some(user)),
+        subject: Set("ada".to_owned()),
+        details: Set(serde_json::json!({})),
+        created_at: Set(bare.services.clock.now()),
+    };
+    entry.insert(db).await.unwrap();
+    let granted = ledger_entry::Entity::find().count(db).await.unwrap();
+    assert!(granted > 0, "a user begins with credits");
+    for (table, column) in [
+        ("ledger_entries", "amount"),
+        ("audit_entries", "created_at"),
+    ] {
+        for change in [
+            format!("UPDATE {table} SET {column} = {column} + 1"),
+            format!("DELETE FROM {table}"),
+        ] {
+            let error = db.execute_unprepared(&change).await.unwrap_err();
+            let refused = format!("{table} is append-only");
+            assert!(error.to_string().contains(&refused), "{change}: {error}");
+        }
+    }
 }

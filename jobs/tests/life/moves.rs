@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobState, engine_image, job};
+use wharfinger_entity::{Credits, JobState, job};
 use wharfinger_jobs::dispatch;
 
 use crate::support::bare::{Bare, LATER};
@@ -22,7 +22,7 @@ on_every_shape!(
     a_silent_hosts_pulls_go_elsewhere,
     moved_pulls_keep_their_order_and_their_holds,
     a_pull_that_moves_to_where_it_is_public_is_done,
-    a_pull_that_may_have_moved_a_tag_stays,
+    a_pull_that_moves_forgets_what_its_host_had,
     without_another_host_everything_waits,
 );
 
@@ -191,38 +191,25 @@ async fn a_pull_that_moves_to_where_it_is_public_is_done(shape: Shape) {
     assert_eq!((job.image_id, job.held), (Some(image), Credits::ZERO));
 }
 
-async fn a_pull_that_may_have_moved_a_tag_stays(shape: Shape) {
+async fn a_pull_that_moves_forgets_what_its_host_had(shape: Shape) {
     let bare = bare(shape).await;
     let user = bare.user().await;
     let one = bare.host(|_| ()).await;
-    let stays = bare.pull(user, None, "127.0.0.1:1/a:1").await.id;
-    let goes = bare.pull(user, None, "127.0.0.1:1/a:2").await.id;
+    let job = bare.pull(user, None, "127.0.0.1:1/a:2").await.id;
     let holding = bare.hold(one, None, "127.0.0.1:1/a:3").await;
     let of_one = wharfinger_entity::image::Entity::find_by_id(holding);
     let of_one = of_one.one(bare.services.db.read()).await.unwrap().unwrap();
-    let on_engine = engine_image::Entity::find_by_id(of_one.engine_image_id);
-    let on_engine = on_engine
-        .one(bare.services.db.read())
-        .await
-        .unwrap()
-        .unwrap();
-    for (id, before) in [(stays, on_engine.image_id.as_str()), (goes, "")] {
-        let begun = job::ActiveModel {
-            id: Set(id),
-            engine_image_id: Set(Some(on_engine.id)),
-            tag_before: Set(Some(before.to_owned())),
-            ..Default::default()
-        };
-        let begun = job::Entity::update(begun).exec(bare.services.db.write());
-        begun.await.unwrap();
-    }
+    let begun = job::ActiveModel {
+        id: Set(job),
+        engine_image_id: Set(Some(of_one.engine_image_id)),
+        ..Default::default()
+    };
+    let begun = job::Entity::update(begun).exec(bare.services.db.write());
+    begun.await.unwrap();
     let two = bare.host(|_| ()).await;
     silence(&bare, one).await;
     let _housekeeping = keep_house(&bare);
-    let goes = moved(&bare, goes, two).await;
-    assert_eq!((goes.engine_image_id, goes.tag_before), (None, None));
-    // It was looked at before the other.
-    assert_eq!(bare.job(stays).await.host_id, Some(one));
+    assert_eq!(moved(&bare, job, two).await.engine_image_id, None);
 }
 
 async fn without_another_host_everything_waits(shape: Shape) {

@@ -2,52 +2,186 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState};
 use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::settings::Settings;
 
 use crate::support::stand_in::{Engine, Image, Registry};
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
 
-on_every_shape!(a_tag_goes_back_when_its_pull_is_cancelled_between_two_attempts);
+on_every_shape!(
+    a_tag_goes_back_when_its_pull_is_cancelled_between_two_attempts,
+    a_tag_goes_back_although_the_image_stays,
+    a_tag_goes_back_to_where_it_was_before_two_pulls,
+    a_tag_goes_back_after_a_worker_died_in_the_last_attempt,
+    a_tag_goes_back_on_the_host_that_its_pull_left,
+    a_tag_goes_back_although_the_attempts_meant_different_images,
+    a_tag_of_a_settled_pull_stays_whatever_became_of_another,
+);
 
-/// Bob's first attempt moves the tag and fails; while he waits for the second nobody runs his job.
+/// A registry whose tag means an image of the operator's on the engine, and another one upstream.
+struct Scene {
+    registry: Registry,
+    engine: Engine,
+    fleet: Fleet,
+    reference: String,
+    operators: Image,
+    upstream: Image,
+}
+
+impl Scene {
+    /// Where a pull that failed waits for a day.
+    async fn new(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
+        let registry = Registry::start().await;
+        let engine = Engine::start(&registry).await;
+        let fleet = Fleet::at_engine(shape, &engine.url, |settings| {
+            settings.retry.base_delay = Duration::from_hours(24);
+            settings.retry.max_delay = Duration::from_hours(24);
+            change(settings);
+        })
+        .await;
+        let [operators, upstream] =
+            ["operator's", "upstream"].map(|name| Image::new(name, 2_000_000, 1_000_000));
+        let reference = format!("{}/r:1", registry.address);
+        engine.operator_pulls(&operators, &reference);
+        registry.push("r", "1", &upstream, 0);
+        Self {
+            registry,
+            engine,
+            fleet,
+            reference,
+            operators,
+            upstream,
+        }
+    }
+
+    /// A pull whose first attempt moves the tag and fails.
+    async fn moves(&self) -> (Uuid, Uuid) {
+        let user = self.fleet.user("100").await;
+        self.engine.hide_when_tagged(&self.upstream);
+        let job = self.fleet.pull(user, &self.reference).await.id;
+        self.fleet.reaches(job, JobState::Retrying).await;
+        assert_eq!(self.means(), Some(self.upstream.id.clone()));
+        (user, job)
+    }
+
+    async fn cancel(&self, (user, job): (Uuid, Uuid)) {
+        cancel_job(&self.fleet.services, Some(user), Some(job))
+            .await
+            .unwrap();
+        assert_eq!(self.fleet.ended(job).await.state, JobState::Cancelled);
+    }
+
+    fn means(&self) -> Option<String> {
+        self.engine.images().1.get(&self.reference).cloned()
+    }
+
+    async fn comes_to_mean(&self, image: &Image) {
+        eventually("the tag goes back", || async {
+            (self.means().as_ref() == Some(&image.id)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// While it waits for the second attempt nobody runs the pull.
 async fn a_tag_goes_back_when_its_pull_is_cancelled_between_two_attempts(shape: Shape) {
-    let registry = Registry::start().await;
-    let engine = Engine::start(&registry).await;
-    let fleet = Fleet::at_engine(shape, &engine.url, |settings| {
-        settings.retry.base_delay = Duration::from_hours(24);
-        settings.retry.max_delay = Duration::from_hours(24);
+    let scene = Scene::new(shape, |_| ()).await;
+    let pull = scene.moves().await;
+    scene.cancel(pull).await;
+    eventually("the image that was brought in vain goes", || async {
+        (!scene.engine.images().0.contains(&scene.upstream.id)).then_some(())
     })
     .await;
-    let [of_ada, of_bob] = ["ada's", "bob's"].map(|name| Image::new(name, 2_000_000, 1_000_000));
-    let reference = format!("{}/r:1", registry.address);
-    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
-    registry.push("r", "1", &of_ada, 0);
-    fleet.pulled(ada, &reference).await;
-    registry.push("r", "1", &of_bob, 0);
-    engine.hide_when_tagged(&of_bob);
-    let job = fleet.pull(bob, &reference).await;
-    fleet.reaches(job.id, JobState::Retrying).await;
-    assert_eq!(engine.images().1.get(&reference), Some(&of_bob.id));
-    cancel_job(&fleet.services, Some(bob), Some(job.id))
-        .await
-        .unwrap();
-    assert_eq!(fleet.ended(job.id).await.state, JobState::Cancelled);
-    eventually("Bob's image goes", || async {
-        (!engine.images().0.contains(&of_bob.id)).then_some(())
+    assert_eq!(scene.means(), Some(scene.operators.id));
+    scene.fleet.finish().await;
+}
+
+async fn a_tag_goes_back_although_the_image_stays(shape: Shape) {
+    let scene = Scene::new(shape, |_| ()).await;
+    scene
+        .engine
+        .operator_pulls(&scene.upstream, "operators.own:1");
+    let pull = scene.moves().await;
+    scene.cancel(pull).await;
+    scene.comes_to_mean(&scene.operators).await;
+    assert!(scene.engine.images().0.contains(&scene.upstream.id));
+    scene.fleet.finish().await;
+}
+
+/// The second finds the tag where the first moved it.
+async fn a_tag_goes_back_to_where_it_was_before_two_pulls(shape: Shape) {
+    let scene = Scene::new(shape, |_| ()).await;
+    let first = scene.moves().await;
+    let second = Image::new("second", 2_000_000, 1_000_000);
+    scene.registry.push("r", "1", &second, 0);
+    scene.engine.hide_when_tagged(&second);
+    let user = scene.fleet.user("100").await;
+    let job = scene.fleet.pull(user, &scene.reference).await.id;
+    scene.fleet.reaches(job, JobState::Retrying).await;
+    assert_eq!(scene.means(), Some(second.id.clone()));
+    scene.cancel(first).await;
+    eventually("the first one's image goes", || async {
+        (!scene.engine.images().0.contains(&scene.upstream.id)).then_some(())
     })
     .await;
-    assert_eq!(engine.images().1.get(&reference), Some(&of_ada.id));
-    fleet.finish().await;
+    assert_eq!(scene.means(), Some(second.id));
+    scene.cancel((user, job)).await;
+    scene.comes_to_mean(&scene.operators).await;
+    scene.fleet.finish().await;
+}
+
+async fn a_tag_goes_back_after_a_worker_died_in_the_last_attempt(shape: Shape) {
+    let mut scene = Scene::new(shape, |settings| settings.retry.max_attempts = 1).await;
+    let user = scene.fleet.user("100").await;
+    scene.engine.block();
+    let job = scene.fleet.pull(user, &scene.reference).await.id;
+    scene.engine.stuck(1).await;
+    scene.engine.block_looks();
+    scene.engine.open();
+    scene.engine.looked_at().await;
+    // As the worker is about to.
+    assert!(
+        scene
+            .engine
+            .operator_tags(&scene.upstream, &scene.reference)
+    );
+    scene.fleet.kill_worker().await;
+    scene.engine.open_looks();
+    scene.fleet.start_worker_at(&scene.engine.url).await;
+    assert_eq!(scene.fleet.ended(job).await.state, JobState::Dead);
+    scene.comes_to_mean(&scene.operators).await;
+    scene.fleet.finish().await;
+}
+
+async fn a_tag_goes_back_on_the_host_that_its_pull_left(shape: Shape) {
+    let offline_after = Duration::from_millis(1500);
+    let mut scene = Scene::new(shape, |settings| {
+        settings.host.offline_after = offline_after;
+    })
+    .await;
+    let (_, job) = scene.moves().await;
+    let one = scene.fleet.job(job).await.host_id;
+    scene.fleet.kill_worker().await;
+    let elsewhere = Engine::start(&scene.registry).await;
+    let two = scene.fleet.start_worker_on("two", &elsewhere.url).await;
+    eventually("the pull moves", || async {
+        (scene.fleet.job(job).await.host_id == Some(two)).then_some(())
+    })
+    .await;
+    assert_ne!(one, Some(two));
+    scene.fleet.start_worker_at(&scene.engine.url).await;
+    scene.comes_to_mean(&scene.operators).await;
+    scene.fleet.finish().await;
 }
 
 /// The tag means one image at Bob's first attempt, which moves it and fails, and another at his second, which does not come
 /// so far.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tag_goes_back_although_the_attempts_meant_different_images() {
+async fn a_tag_goes_back_although_the_attempts_meant_different_images(shape: Shape) {
     let registry = Registry::start().await;
     let engine = Engine::start(&registry).await;
-    let fleet = Fleet::at_engine(Shape::Embedded, &engine.url, |_| ()).await;
+    let fleet = Fleet::at_engine(shape, &engine.url, |_| ()).await;
     let [of_ada, first, second] =
         ["ada's", "first", "second"].map(|name| Image::new(name, 2_000_000, 1_000_000));
     let reference = format!("{}/r:1", registry.address);
@@ -73,4 +207,23 @@ async fn a_tag_goes_back_although_the_attempts_meant_different_images() {
     .await;
     assert_eq!(engine.images().1.get(&reference), Some(&of_ada.id));
     fleet.finish().await;
+}
+
+/// Ada's pull is settled on one image while Bob's, of another, is between two attempts.
+async fn a_tag_of_a_settled_pull_stays_whatever_became_of_another(shape: Shape) {
+    let scene = Scene::new(shape, |_| ()).await;
+    let of_bob = scene.moves().await;
+    let of_ada = Image::new("ada's", 2_000_000, 1_000_000);
+    scene.registry.push("r", "1", &of_ada, 0);
+    let ada = scene.fleet.user("100").await;
+    scene.fleet.pulled(ada, &scene.reference).await;
+    // Bob's worker was slow: his tag comes last.
+    assert!(
+        scene
+            .engine
+            .operator_tags(&scene.upstream, &scene.reference)
+    );
+    scene.cancel(of_bob).await;
+    scene.comes_to_mean(&of_ada).await;
+    scene.fleet.finish().await;
 }

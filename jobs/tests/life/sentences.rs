@@ -14,7 +14,7 @@
 //! | a bounded number ahead of the workers | `order::no_more_jobs_go_ahead_than_run_at_a_time` |
 //! | Redis may be flushed, restarted or away | `queue_loss::a_flush_loses_no_job` `queue_loss::jobs_wait_for_redis` |
 //! | Claim: a worker that lost its lease cannot settle | `faults::an_old_lease_cannot_settle` |
-//! | a job whose worker vanished is taken over | `faults::a_worker_killed_in_a_pull_is_replaced` `faults::a_worker_killed_before_the_settle_is_replaced` |
+//! | a job whose worker vanished is taken over | `faults::a_worker_killed_in_a_pull_is_replaced` `faults::a_worker_killed_before_the_settle_is_replaced` `api/tests/config.rs::the_defaults_are_those_of_the_design` |
 //! | Run: the manifest upstream is read first | `errors::too_little_credit_at_the_manifest` `errors::an_unknown_tag_fails_at_once` |
 //! | what the engine already had is recorded durably | `requests::an_operators_image_stays` `lost::an_image_that_an_operator_made_stays_with_its_tags` `faults::a_worker_killed_before_the_settle_is_replaced` |
 //! | one transfer per (host, reference), joined, and all see its progress | `sharing::two_users_share_a_transfer_and_an_image` |
@@ -61,7 +61,7 @@
 //! | the hold rises by at most what is available | `credits::a_hold_rises_by_at_most_what_is_available` |
 //! | what certainly costs too much FAILS before a byte is fetched | `errors::too_little_credit_at_the_manifest` |
 //! | the settled charge is the exact size, net likewise | `credits::what_a_moved_tag_gives_back_pays_for_its_successor` |
-//! | more than that FAILS: the tag is put back, the image leaves, nothing is charged | `errors::too_little_credit_at_the_settle` |
+//! | more than that FAILS: the tag is put back, the image leaves, nothing is charged | `errors::too_little_credit_at_the_settle` `put_back::a_tag_goes_back_after_a_worker_died_in_the_last_attempt` |
 //! | a user pays once per (host, image id), and the last tag's removal refunds exactly that | `sharing::two_tags_of_one_image_are_paid_once` |
 //! | every private holder pays, gets back their own, and the engine pulls it once | `sharing::two_users_share_a_transfer_and_an_image` `sharing::many_users_pull_at_the_same_moment` |
 //! | public images cost nothing | `public::a_public_image_is_pulled_at_once_and_for_nothing` `public::another_name_of_a_public_image_costs_nothing` |

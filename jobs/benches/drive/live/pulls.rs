@@ -49,7 +49,6 @@ impl Pull {
             reference: format!("docker.io/library/{}:1", id.simple()),
             image_id: None,
             engine_image_id: None,
-            tag_before: None,
             held: Credits::ZERO,
             attempt: 1,
             max_attempts: 5,

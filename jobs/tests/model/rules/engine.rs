@@ -19,6 +19,8 @@ pub(crate) struct Host {
     pub(crate) names: BTreeMap<Name, usize>,
     /// The tags that Wharfinger set, with the images that it set them on.
     pub(crate) ours: BTreeSet<(usize, usize)>,
+    /// What a tag meant before pulls that are not settled set it on an image, by tag and image.
+    pub(crate) displaced: BTreeMap<(usize, usize), Option<usize>>,
     /// Images that a container uses.
     pub(crate) used: BTreeSet<usize>,
     /// Images that Wharfinger asked for and that did not come: nobody can tell whose one is that comes later.
@@ -49,6 +51,18 @@ impl Host {
     fn names_of(&self, image: usize) -> Vec<Name> {
         let names = self.names.iter().filter(|(_, of)| **of == image);
         names.map(|(name, _)| *name).collect()
+    }
+
+    /// The images that pulls which are not settled set a tag on.
+    pub(super) fn displaced_on(&self, tag: usize) -> Vec<usize> {
+        let of_tag = self.displaced.keys().filter(|(of, _)| *of == tag);
+        of_tag.map(|(_, image)| *image).collect()
+    }
+
+    /// The tags that pulls which are not settled set on an image, with what they meant before.
+    pub(super) fn displaced_from(&self, image: usize) -> Vec<(usize, Option<usize>)> {
+        let of_image = self.displaced.iter().filter(|((_, on), _)| *on == image);
+        of_image.map(|((tag, _), before)| (*tag, *before)).collect()
     }
 
     fn is_ours(&self, name: Name, image: usize) -> bool {
@@ -107,6 +121,7 @@ impl Host {
     fn forget(&mut self, image: usize) {
         self.vanish(image);
         self.ours.retain(|(_, of)| *of != image);
+        self.displaced.retain(|(_, of), _| *of != image);
         self.expected.remove(&image);
     }
 
@@ -151,8 +166,12 @@ impl Model {
         self.hosts[host].unsure.extend(expected);
     }
 
-    /// An image that Wharfinger brought and nobody holds or means leaves the engine.
+    /// The tags that an image has in vain go back, and the image, if Wharfinger brought it and nobody holds or means it,
+    /// leaves the engine.
     pub(crate) fn tidy(&mut self, host: usize, image: usize) {
+        if self.hosts[host].images.contains_key(&image) {
+            self.put_back(host, image);
+        }
         let brought = self.hosts[host].images.get(&image) == Some(&true);
         let wanted = self.holders(host, image).next().is_some() || self.is_meant(host, image, None);
         if brought && !wanted {

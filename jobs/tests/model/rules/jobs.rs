@@ -5,7 +5,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 use super::super::operation::Fault;
 use super::super::scene::{ADMIN, IMAGES};
 use super::engine::Fate;
-use super::{Before, Does, Holding, Model, Name};
+use super::{Does, Holding, Job, Model, Name};
 
 /// What goes wrong on the way, and how often it still will.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,12 +83,31 @@ impl Model {
                 job.error = Some(code);
             }
         }
-        let job = &self.jobs[number];
-        if job.does == Does::Pull
-            && job.state.is_final()
-            && let Some(image) = job.means
-        {
-            self.tidy(job.host, image);
+        if self.jobs[number].state.is_final() {
+            self.clear_up(number);
+        }
+    }
+
+    /// What a pull that ended leaves on the engine: nothing that it set or brought in vain.
+    fn clear_up(&mut self, number: usize) {
+        let Job {
+            host,
+            tag,
+            does,
+            state,
+            means,
+            ..
+        } = self.jobs[number];
+        if does != Does::Pull {
+            return;
+        }
+        if state != JobState::Succeeded {
+            for image in self.hosts[host].displaced_on(tag) {
+                self.put_back(host, image);
+            }
+        }
+        if let Some(image) = means {
+            self.tidy(host, image);
         }
     }
 
@@ -113,13 +132,13 @@ impl Model {
     /// A pull that somebody stops after its manifest was read, if it gets so far.
     pub(crate) fn cancel_in_the_middle(&mut self, number: usize) {
         let mut stopped = self.clone();
-        let Ok((image, _)) = stopped.read(number) else {
+        if stopped.read(number).is_err() {
             return self.run(number, Faults::default());
-        };
+        }
         *self = stopped;
         self.jobs[number].attempt += 1;
         self.end_job(number, JobState::Cancelled, None);
-        self.tidy(self.jobs[number].host, image);
+        self.clear_up(number);
     }
 
     /// A pull of what everyone may use: there is nothing to pay and nothing to hold. What its user held by the same tag
@@ -163,9 +182,9 @@ impl Model {
         self.hosts[host].expected.remove(&image);
         self.hosts[host].names.insert(Name::Tag(tag), image);
         if self.settle(number, image, edition) {
+            self.tag_settled(host, tag, image);
             return End::Done;
         }
-        self.put_back(number, image);
         End::Fail(JobErrorCode::InsufficientCredits)
     }
 
@@ -176,13 +195,16 @@ impl Model {
         let found = self.registry.get(&tag).copied();
         let (image, edition) = found.ok_or(JobErrorCode::ImageNotFound)?;
         let engine = &mut self.hosts[host];
-        if engine.names.get(&Name::Tag(tag)) != Some(&image) {
+        let means = engine.names.get(&Name::Tag(tag)).copied();
+        if means != Some(image) {
+            let earlier = means.and_then(|means| engine.displaced.get(&(tag, means)));
+            let displaced = earlier.copied().unwrap_or(means);
             engine.ours.insert((tag, image));
+            engine.displaced.insert((tag, image), displaced);
         }
         if !engine.images.contains_key(&image) {
             engine.expected.insert(image);
         }
-        let before = engine.names.get(&Name::Tag(tag)).copied();
         let (expected, least) = self.cost(user, host, tag, image);
         let most = self.jobs[number].held + self.available(user);
         if least > most {
@@ -191,9 +213,6 @@ impl Model {
         let job = &mut self.jobs[number];
         job.held = expected.clamp(0, most);
         job.means = Some(image);
-        if job.tag_before == Before::Unknown {
-            job.tag_before = before.map_or(Before::Nothing, Before::Image);
-        }
         Ok((image, edition))
     }
 
@@ -285,23 +304,41 @@ impl Model {
         true
     }
 
-    /// A tag that a pull set in vain means again what it meant, unless somebody holds what it means now.
-    fn put_back(&mut self, number: usize, image: usize) {
-        let (host, tag) = (self.jobs[number].host, self.jobs[number].tag);
-        let before = self.jobs[number].tag_before;
-        let held = self
-            .holders(host, image)
-            .any(|(_, holding)| holding.tag == tag);
-        if held || before == Before::Image(image) || self.is_meant(host, image, Some(number)) {
-            return;
+    /// A pull's tag is where it belongs, and it is here that it goes back from wherever other pulls may have set it.
+    fn tag_settled(&mut self, host: usize, tag: usize, image: usize) {
+        self.hosts[host].displaced.remove(&(tag, image));
+        for other in self.hosts[host].displaced_on(tag) {
+            self.hosts[host].displaced.insert((tag, other), Some(image));
+            self.tidy(host, other);
         }
-        let engine = &mut self.hosts[host];
-        match before {
-            Before::Image(before) if engine.images.contains_key(&before) => {
-                engine.names.insert(Name::Tag(tag), before);
+    }
+
+    /// The tags that pulls set on an image in vain mean again what they meant, unless somebody holds the image by them.
+    pub(super) fn put_back(&mut self, host: usize, image: usize) {
+        for (tag, before) in self.hosts[host].displaced_from(image) {
+            let under_way = self.jobs.iter().any(|job| {
+                job.does == Does::Pull
+                    && !job.state.is_final()
+                    && (job.host, job.tag, job.means) == (host, tag, Some(image))
+            });
+            if under_way {
+                continue;
             }
-            Before::Image(_) | Before::Unknown => {}
-            Before::Nothing => engine.take_tag(tag, image),
+            let held = self
+                .holders(host, image)
+                .any(|(_, holding)| holding.tag == tag);
+            let engine = &mut self.hosts[host];
+            engine.displaced.remove(&(tag, image));
+            if held || before == Some(image) {
+                continue;
+            }
+            match before.filter(|before| engine.images.contains_key(before)) {
+                Some(before) if engine.names.get(&Name::Tag(tag)) == Some(&image) => {
+                    engine.names.insert(Name::Tag(tag), before);
+                }
+                Some(_) => {}
+                None => engine.take_tag(tag, image),
+            }
         }
     }
 

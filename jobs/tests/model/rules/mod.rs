@@ -66,21 +66,10 @@ pub(crate) struct Job {
     pub(crate) created_at: i64,
     /// The image that it was found to be about.
     pub(crate) means: Option<usize>,
-    /// What the tag meant on the engine before this acceptance touched it.
-    pub(crate) tag_before: Before,
     /// Grows with every acceptance.
     pub(crate) ordinal: usize,
     /// A dead letter that was taken off the list.
     pub(crate) discarded: bool,
-}
-
-/// What a tag meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Nobody has looked.
-    Unknown,
-    Nothing,
-    Image(usize),
 }
 
 /// What a job does.

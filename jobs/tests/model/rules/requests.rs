@@ -5,7 +5,7 @@ use wharfinger_entity::{ImageState, JobState};
 use wharfinger_jobs::error::UserErrorCode;
 
 use super::super::scene::{ADMIN, ATTEMPTS, EVERYONE, LIVE_JOBS, MINIMUM, PULLS_AN_HOUR};
-use super::{Asked, Before, Does, Job, Model};
+use super::{Asked, Does, Job, Model};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -130,7 +130,6 @@ impl Model {
         job.state = JobState::Queued;
         job.error = None;
         job.max_attempts = job.attempt + i32::from(ATTEMPTS);
-        job.tag_before = Before::Unknown;
         job.discarded = false;
         Ok(())
     }
@@ -197,7 +196,6 @@ impl Model {
             max_attempts: ATTEMPTS.into(),
             created_at: now,
             means: None,
-            tag_before: Before::Unknown,
             ordinal: 0,
             discarded: false,
         });
