@@ -119,7 +119,7 @@ async fn lists_hold_only_what_is_theirs(person: &Person, things: &[Thing], user:
     let lists = "{ viewer { ledger(first: 100) { nodes { id } } apiTokens { id } registryCredentials { id } }
         images(first: 100, filter: {states: [HELD, RELEASED, LOST]}) { nodes { id } }
         jobs(first: 100) { nodes { id } }
-        hosts { id } }";
+        hosts(first: 100) { nodes { id } } }";
     let answer = person.client.ask(lists, json!({})).await;
     let viewer = &answer["viewer"];
     for (list, kind) in [
@@ -128,7 +128,7 @@ async fn lists_hold_only_what_is_theirs(person: &Person, things: &[Thing], user:
         (&viewer["registryCredentials"], "login"),
         (&answer["images"]["nodes"], "image"),
         (&answer["jobs"]["nodes"], "job"),
-        (&answer["hosts"], "host"),
+        (&answer["hosts"]["nodes"], "host"),
     ] {
         let mut listed: Vec<&str> = list
             .as_array()
