@@ -41,11 +41,13 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let add = Table::alter()
-            .table("jobs")
-            .add_column(text_or_null("tag_before", 160))
-            .to_owned();
-        manager.alter_table(add).await?;
+        if !manager.has_column("jobs", "tag_before").await? {
+            let add = Table::alter()
+                .table("jobs")
+                .add_column(text_or_null("tag_before", 160))
+                .to_owned();
+            manager.alter_table(add).await?;
+        }
         let drop = Table::alter()
             .table("engine_tags")
             .drop_column("displaced")

@@ -15,18 +15,16 @@ const CHANGES: [(&str, &str); 3] = [
     ("TRUNCATE", "STATEMENT"),
 ];
 
-/// MySQL's `ER_BINLOG_CREATE_ROUTINE_NEED_SUPER`: with a binary log it lets only some accounts make triggers.
-const NOT_ALLOWED: &str = "1419";
+/// MySQL's `ER_BINLOG_CREATE_ROUTINE_NEED_SUPER`, where it has a binary log, and `ER_TABLEACCESS_DENIED_ERROR`.
+const NOT_ALLOWED: [&str; 2] = ["1419", "1142"];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Made anew where this is run again.
-        self.down(manager).await?;
         let (db, backend) = (manager.get_connection(), manager.get_database_backend());
         if backend == DatabaseBackend::Postgres {
             db.execute_unprepared(
-                "CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS \
+                "CREATE OR REPLACE FUNCTION wharfinger_append_only() RETURNS trigger LANGUAGE plpgsql AS \
                  $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$",
             )
             .await?;
@@ -34,19 +32,29 @@ impl MigrationTrait for Migration {
         for (table, (change, each)) in triggers(backend) {
             let name = name(table, change);
             let refusal = format!("{table} is append-only");
-            let made = match backend {
+            let statement = match backend {
                 DatabaseBackend::Postgres => format!(
-                    "CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH {each} EXECUTE FUNCTION append_only()"
+                    "CREATE OR REPLACE TRIGGER {name} BEFORE {change} ON {table} FOR EACH {each} \
+                     EXECUTE FUNCTION wharfinger_append_only()"
                 ),
                 DatabaseBackend::MySql => format!(
-                    "CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW \
+                    "CREATE TRIGGER IF NOT EXISTS {name} BEFORE {change} ON {table} FOR EACH ROW \
                      SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{refusal}'"
                 ),
                 _ => format!(
-                    "CREATE TRIGGER {name} BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
+                    "CREATE TRIGGER IF NOT EXISTS {name} BEFORE {change} ON {table} \
+                     BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
                 ),
             };
-            if_allowed(db.execute_unprepared(&made).await)?;
+            match db.execute_unprepared(&statement).await {
+                // It is append-only by what Wharfinger does, then, and not by the database.
+                Err(error) if backend == DatabaseBackend::MySql && is_not_allowed(&error) => {
+                    tracing::warn!(%error, statement, "this account may make no triggers, so the database will not refuse changes of a table that only grows: have its administrator run the statement");
+                }
+                made => {
+                    made?;
+                }
+            }
         }
         Ok(())
     }
@@ -59,25 +67,19 @@ impl MigrationTrait for Migration {
                 _ => String::new(),
             };
             let gone = format!("DROP TRIGGER IF EXISTS {}{on}", name(table, change));
-            if_allowed(db.execute_unprepared(&gone).await)?;
+            db.execute_unprepared(&gone).await?;
         }
         if backend == DatabaseBackend::Postgres {
-            db.execute_unprepared("DROP FUNCTION IF EXISTS append_only()")
+            db.execute_unprepared("DROP FUNCTION IF EXISTS wharfinger_append_only()")
                 .await?;
         }
         Ok(())
     }
 }
 
-/// Without triggers the tables are append-only by what Wharfinger does, and not by the database.
-fn if_allowed<T>(changed: Result<T, DbErr>) -> Result<(), DbErr> {
-    match changed {
-        Err(error) if error.to_string().contains(NOT_ALLOWED) => {
-            tracing::warn!(%error, "the database lets this account make no triggers, so it will not refuse changes of ledger and audit log: set log_bin_trust_function_creators, then migrate down and up");
-            Ok(())
-        }
-        changed => changed.map(drop),
-    }
+fn is_not_allowed(error: &DbErr) -> bool {
+    let error = error.to_string();
+    NOT_ALLOWED.iter().any(|code| error.contains(code))
 }
 
 /// Only PostgreSQL has triggers for TRUNCATE.

@@ -113,7 +113,9 @@ pub(crate) async fn record(
     if !(seen.recorded && was_there) {
         let displaced = match seen.tag_means.as_deref() {
             Some(_) if was_there => None,
-            Some(means) => Some(first_displaced(tx, host_id, reference, means).await?),
+            // Where other pulls found it on this very image, it comes back to where it was.
+            Some(means) => Some(first_displaced(tx, host_id, reference, means).await?)
+                .filter(|first| first != image_id),
             None => Some(String::new()),
         };
         record_tag(tx, &row, reference, displaced).await?;

@@ -33,6 +33,8 @@ pub(crate) async fn after(
     let set_on: Vec<Uuid> = displaced()
         .filter(engine_tag::Column::HostId.eq(host_id))
         .filter(engine_tag::Column::Reference.eq(&job.reference))
+        // A lock makes everybody look again who has begun on the image.
+        .filter(Expr::not_exists(pulls_under_way(Some(job.id))))
         .select_only()
         .column(engine_tag::Column::EngineImageId)
         .into_tuple()
@@ -87,12 +89,11 @@ pub(crate) async fn of_image(
         if holders == 0 {
             restore(services, engine, row, &tag).await?;
         }
-        // Unless another pull recorded it anew meanwhile.
+        // No pull records it anew while the lock is held; one that was settled may have made it go elsewhere.
         engine_tag::Entity::update_many()
             .col_expr(engine_tag::Column::Displaced, Expr::value(None::<String>))
             .filter(engine_tag::Column::Id.eq(tag.id))
             .filter(engine_tag::Column::Displaced.eq(tag.displaced))
-            .filter(Expr::not_exists(pulls_under_way(ended)))
             .exec(db)
             .await?;
     }
@@ -156,7 +157,6 @@ fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
         .expr(Expr::value(1))
         .from(job::Entity)
         .and_where(same(Job::EngineImageId, Tag::EngineImageId))
-        .and_where(same(Job::HostId, Tag::HostId))
         .and_where(same(Job::Reference, Tag::Reference))
         .and_where(Job::Live.eq(1))
         .and_where(Job::Kind.eq(JobKind::PullImage));
@@ -174,9 +174,6 @@ async fn restore(
     tag: &engine_tag::Model,
 ) -> Result<(), ReconcileError> {
     let before = tag.displaced.as_deref().unwrap_or_default();
-    if before == row.image_id {
-        return Ok(());
-    }
     if before.is_empty() || engine.inspect(before).await?.is_none() {
         return remove_tag(services, engine, row, &tag.reference).await;
     }

@@ -106,13 +106,13 @@ async fn settle_in(
 ) -> Result<Done, ServiceError> {
     let now = services.clock.now();
     let row = describe(tx, row, arrived.image).await?;
+    let mut to_look_at = put_back::settled(tx, &row, &job.reference).await?;
     // Before the account is locked: publishing moves credits of every holder, and they may be the same user.
     let found = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
     let (public, published) = match found.refreshed_by(tx, job.user_id).await? {
         Some(old) => refresh(tx, services, &row, &job, old.clone(), arrived).await?,
         None => (found.of_image, None),
     };
-    let mut to_look_at = put_back::settled(tx, &row, &job.reference).await?;
     to_look_at.extend(published.iter().filter_map(|new| new.replaced));
 
     let mut account = Account::lock(tx, job.user_id, now).await?;

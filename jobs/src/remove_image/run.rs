@@ -9,6 +9,7 @@ use crate::engine::{Engine, EngineError, same_reference};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
+use crate::pull_image::put_back;
 use crate::remove_image::settle;
 use crate::services::Services;
 use crate::trace;
@@ -78,6 +79,8 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         .ok_or_else(|| {
             JobFailure::retry(JobErrorCode::Internal, "the image's record is missing")
         })?;
+    // With the image would go the tags that pulls set on it in vain, and what says where they belong.
+    put_back::of_image(services, engine, &row, None).await?;
     let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
         .await?
         .into_iter()

@@ -53,6 +53,15 @@ impl From<sea_orm::DbErr> for RunError {
     }
 }
 
+impl From<ReconcileError> for RunError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Service(error) => Self::Service(error),
+            ReconcileError::Engine(error) => error.into(),
+        }
+    }
+}
+
 impl From<EngineError> for RunError {
     fn from(error: EngineError) -> Self {
         Self::Failed(engine_failure(&error))
@@ -302,8 +311,9 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
     let job = job::Entity::find_by_id(run.job.id)
         .one(services.db.read())
         .await?;
-    // A worker that was cut off may come too late: the job may be another host's by now.
-    let ours = |job: &job::Model| job.host_id == Some(run.host_id);
+    // A worker that was cut off may come too late: the job may be another host's by now, or another attempt's.
+    let ours =
+        |job: &job::Model| job.host_id == Some(run.host_id) && job.attempt == run.lease.attempt;
     let Some(job) = job.filter(|job| job.kind == JobKind::PullImage && ours(job)) else {
         return Ok(());
     };

@@ -1,8 +1,8 @@
 //! What no database takes, whatever a mistake in the code would write.
 
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DbErr, EntityTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, SqlErr,
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DbBackend, DbErr,
+    EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, SqlErr,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -193,6 +193,10 @@ async fn what_is_written_stays(shape: Shape) {
             let error = db.execute_unprepared(&change).await.unwrap_err();
             let refused = format!("{table} is append-only");
             assert!(error.to_string().contains(&refused), "{change}: {error}");
+        }
+        if db.get_database_backend() == DbBackend::Postgres {
+            let truncated = db.execute_unprepared(&format!("TRUNCATE {table}")).await;
+            assert!(truncated.is_err(), "{table}");
         }
     }
 }

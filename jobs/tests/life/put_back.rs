@@ -16,6 +16,8 @@ on_every_shape!(
     a_tag_goes_back_to_where_it_was_before_two_pulls,
     a_tag_goes_back_after_a_worker_died_in_the_last_attempt,
     a_tag_goes_back_on_the_host_that_its_pull_left,
+    a_tag_goes_back_before_its_image_is_removed,
+    a_tag_that_comes_back_to_the_operators_image_stays,
     a_tag_goes_back_although_the_attempts_meant_different_images,
     a_tag_of_a_settled_pull_stays_whatever_became_of_another,
 );
@@ -173,6 +175,38 @@ async fn a_tag_goes_back_on_the_host_that_its_pull_left(shape: Shape) {
     assert_ne!(one, Some(two));
     scene.fleet.start_worker_at(&scene.engine.url).await;
     scene.comes_to_mean(&scene.operators).await;
+    scene.fleet.finish().await;
+}
+
+/// Ada lets go of the image before the reconciler comes round, and with it the tag would go.
+async fn a_tag_goes_back_before_its_image_is_removed(shape: Shape) {
+    let never = Duration::from_hours(24);
+    let scene = Scene::new(shape, |settings| settings.reconcile.interval = never).await;
+    scene.registry.push("r", "2", &scene.upstream, 0);
+    let ada = scene.fleet.user("100").await;
+    let other = format!("{}/r:2", scene.registry.address);
+    let image = scene.fleet.pulled(ada, &other).await.id;
+    let pull = scene.moves().await;
+    scene.cancel(pull).await;
+    scene.fleet.removed(ada, image).await;
+    assert!(!scene.engine.images().0.contains(&scene.upstream.id));
+    assert_eq!(scene.means(), Some(scene.operators.id));
+    scene.fleet.finish().await;
+}
+
+/// The tag means the operator's image again upstream, while a pull waits that moved it away.
+async fn a_tag_that_comes_back_to_the_operators_image_stays(shape: Shape) {
+    let scene = Scene::new(shape, |_| ()).await;
+    scene
+        .engine
+        .operator_pulls(&scene.operators, "operators.own:1");
+    let pull = scene.moves().await;
+    scene.registry.push("r", "1", &scene.operators, 0);
+    let ada = scene.fleet.user("100").await;
+    let image = scene.fleet.pulled(ada, &scene.reference).await.id;
+    scene.cancel(pull).await;
+    scene.fleet.removed(ada, image).await;
+    assert_eq!(scene.means(), Some(scene.operators.id));
     scene.fleet.finish().await;
 }
 

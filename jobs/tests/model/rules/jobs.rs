@@ -199,8 +199,11 @@ impl Model {
         if means != Some(image) {
             let earlier = means.and_then(|means| engine.displaced.get(&(tag, means)));
             let displaced = earlier.copied().unwrap_or(means);
-            engine.ours.insert((tag, image));
-            engine.displaced.insert((tag, image), displaced);
+            // Where other pulls found it on this very image, it comes back to where it was.
+            if displaced != Some(image) {
+                engine.ours.insert((tag, image));
+                engine.displaced.insert((tag, image), displaced);
+            }
         }
         if !engine.images.contains_key(&image) {
             engine.expected.insert(image);
@@ -329,7 +332,7 @@ impl Model {
                 .any(|(_, holding)| holding.tag == tag);
             let engine = &mut self.hosts[host];
             engine.displaced.remove(&(tag, image));
-            if held || before == Some(image) {
+            if held {
                 continue;
             }
             match before.filter(|before| engine.images.contains_key(before)) {
@@ -353,6 +356,7 @@ impl Model {
         if state != ImageState::Held {
             return End::Done;
         }
+        self.put_back(host, image);
         let others: Vec<usize> = self
             .holders(host, image)
             .filter(|(other, _)| *other != holding)
