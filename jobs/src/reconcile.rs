@@ -1,10 +1,11 @@
 //! Makes the database's images and the engine's agree: what the engine lost is LOST and refunded; what Wharfinger brought
-//! and nobody holds is removed. What the engine had before is never touched.
+//! and nobody holds is removed; a tag that a pull moved in vain goes back. What the engine had before is never touched.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, ImageState, JobKind, engine_image, image, job};
 
@@ -35,11 +36,13 @@ impl From<sea_orm::DbErr> for ReconcileError {
     }
 }
 
-/// Looks at every image of a host that the database knows and that is not as it should be.
+/// Looks at every image of a host that the database knows and that is not as it should be, or has a tag to put back; at no
+/// further one after `stop`.
 pub(crate) async fn host(
     services: &Services,
     engine: &Engine,
     host_id: Uuid,
+    stop: &CancellationToken,
 ) -> Result<(), ReconcileError> {
     let on_engine: HashSet<String> = engine
         .list()
@@ -82,6 +85,9 @@ pub(crate) async fn host(
         .all(services.db.read())
         .await?;
     for row in known {
+        if stop.is_cancelled() {
+            break;
+        }
         let known = Known {
             there: on_engine.contains(&row.image_id),
             held: held.contains(&row.id),

@@ -15,17 +15,18 @@ use uuid::Uuid;
 use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, image, job};
 
 use crate::custody;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::reconcile::ReconcileError;
 use crate::remove_image::run::remove_tag;
 use crate::services::Services;
 
-/// Puts back what this pull's tag meant, and that of every other image that pulls of the tag set it on. The pull is at its
-/// end or past it, and did not succeed.
-pub(crate) async fn after(
+/// Puts back what this pull's tag meant, from every image that pulls of the tag set it on in vain. `ending` is a live pull
+/// that comes to nothing and is about to end: it does not count as being under way.
+pub(crate) async fn of_job(
     services: &Services,
     engine: &Engine,
     job: &job::Model,
+    ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
     let Some(host_id) = job.host_id else {
         return Ok(());
@@ -34,61 +35,60 @@ pub(crate) async fn after(
         .filter(engine_tag::Column::HostId.eq(host_id))
         .filter(engine_tag::Column::Reference.eq(&job.reference))
         // A lock makes everybody look again who has begun on the image.
-        .filter(Expr::not_exists(pulls_under_way(Some(job.id))))
+        .filter(Expr::not_exists(pulls_under_way(ending)))
         .select_only()
         .column(engine_tag::Column::EngineImageId)
         .into_tuple()
         .all(services.db.write())
         .await?;
+    let mut all = Ok(());
     for engine_image_id in set_on {
-        // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off.
-        let Some(custody) = custody::lock(services, engine_image_id).await? else {
-            let busy = format!(
-                "the image that {} means was busy for too long",
-                job.reference
-            );
-            return Err(DbErr::Custom(busy).into());
-        };
-        let done = async {
-            let row = engine_image::Entity::find_by_id(engine_image_id)
-                .one(services.db.write())
-                .await?;
-            match row {
-                Some(row) => of_image(services, engine, &row, Some(job.id)).await,
-                None => Ok(()),
-            }
-        };
-        let done = custody::keeping(services, custody, Box::pin(done)).await;
-        custody::unlock(services, custody).await?;
-        done?;
+        // One that is busy, or fails, is not to keep the others waiting.
+        all = all.and(one(services, engine, engine_image_id, ending).await);
     }
-    Ok(())
+    all
 }
 
-/// Puts back every tag that pulls set on this image in vain. The image's lock is the caller's. The pull of `ended` does not
-/// count as being under way.
+async fn one(
+    services: &Services,
+    engine: &Engine,
+    engine_image_id: Uuid,
+    ending: Option<Uuid>,
+) -> Result<(), ReconcileError> {
+    // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off.
+    let Some(custody) = custody::lock(services, engine_image_id).await? else {
+        let busy = "an image with a tag to put back was busy for too long";
+        return Err(DbErr::Custom(busy.to_owned()).into());
+    };
+    let done = async {
+        let row = engine_image::Entity::find_by_id(engine_image_id)
+            .one(services.db.write())
+            .await?;
+        match row {
+            Some(row) => of_image(services, engine, &row, ending).await,
+            None => Ok(()),
+        }
+    };
+    let done = custody::keeping(services, custody, Box::pin(done)).await;
+    custody::unlock(services, custody).await?;
+    done
+}
+
+/// Puts back every tag that pulls set on this image in vain. The image's lock is the caller's.
 pub(crate) async fn of_image(
     services: &Services,
     engine: &Engine,
     row: &engine_image::Model,
-    ended: Option<Uuid>,
+    ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
     let db = services.db.write();
     let tags = displaced()
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
-        .filter(Expr::not_exists(pulls_under_way(ended)))
+        .filter(Expr::not_exists(pulls_under_way(ending)))
         .all(db)
         .await?;
     for tag in tags {
-        let holders = image::Entity::find()
-            .filter(image::Column::EngineImageId.eq(row.id))
-            .filter(image::Column::Reference.eq(&tag.reference))
-            .filter(image::Column::Live.eq(1))
-            .count(db)
-            .await?;
-        if holders == 0 {
-            restore(services, engine, row, &tag).await?;
-        }
+        restore(services, engine, row, &tag).await?;
         // No pull records it anew while the lock is held; one that was settled may have made it go elsewhere.
         engine_tag::Entity::update_many()
             .col_expr(engine_tag::Column::Displaced, Expr::value(None::<String>))
@@ -114,7 +114,7 @@ pub(crate) async fn owed(services: &Services, host_id: Uuid) -> Result<HashSet<U
 }
 
 /// A pull of the reference was settled on this image: the tag is where it belongs, and it is here that it goes back from
-/// wherever other pulls may have set it. Returns the images on which they may have.
+/// wherever other pulls may have set it. Returns the images on which pulls that have ended may have.
 pub(super) async fn settled(
     tx: &DatabaseTransaction,
     row: &engine_image::Model,
@@ -127,21 +127,28 @@ pub(super) async fn settled(
         .order_by_asc(engine_tag::Column::Id)
         .all(tx)
         .await?;
-    let mut others = Vec::new();
+    let mut others = false;
     for tag in tags {
-        let meant = if tag.engine_image_id == row.id {
-            None
-        } else {
-            others.push(tag.engine_image_id);
-            Some(row.image_id.clone())
-        };
+        let meant = (tag.engine_image_id != row.id).then(|| row.image_id.clone());
+        others |= meant.is_some();
         engine_tag::Entity::update_many()
             .col_expr(engine_tag::Column::Displaced, Expr::value(meant))
             .filter(engine_tag::Column::Id.eq(tag.id))
             .exec(tx)
             .await?;
     }
-    Ok(others)
+    if !others {
+        return Ok(Vec::new());
+    }
+    displaced()
+        .filter(engine_tag::Column::HostId.eq(row.host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(Expr::not_exists(pulls_under_way(None)))
+        .select_only()
+        .column(engine_tag::Column::EngineImageId)
+        .into_tuple()
+        .all(tx)
+        .await
 }
 
 fn displaced() -> sea_orm::Select<engine_tag::Entity> {
@@ -166,7 +173,8 @@ fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
     pulls
 }
 
-/// Sets the tag on what it meant, if it means this image now and that one is there still; else takes it off this image.
+/// Sets the tag on what it meant, if it means this image now. Where it meant nothing, or what it meant is gone, it is taken
+/// off this image, unless somebody holds the image by it or it is the last name of an image that stays.
 async fn restore(
     services: &Services,
     engine: &Engine,
@@ -174,19 +182,37 @@ async fn restore(
     tag: &engine_tag::Model,
 ) -> Result<(), ReconcileError> {
     let before = tag.displaced.as_deref().unwrap_or_default();
-    if before.is_empty() || engine.inspect(before).await?.is_none() {
-        return remove_tag(services, engine, row, &tag.reference).await;
+    if !before.is_empty() && engine.inspect(before).await?.is_some() {
+        let means = engine.inspect(&tag.reference).await?;
+        if means.is_none_or(|image| image.id != row.image_id) {
+            return Ok(());
+        }
+        match set(engine, before, &tag.reference).await {
+            // Removed since it was looked at.
+            Err(EngineError::NotFound(_)) => {}
+            set => return Ok(set?),
+        }
     }
-    let reference = tag.reference.parse::<ImageReference>().ok();
+    let holders = image::Entity::find()
+        .filter(image::Column::EngineImageId.eq(row.id))
+        .filter(image::Column::Reference.eq(&tag.reference))
+        .filter(image::Column::Live.eq(1))
+        .count(services.db.write())
+        .await?;
+    if holders > 0 {
+        return Ok(());
+    }
+    remove_tag(services, engine, row, &tag.reference).await
+}
+
+/// A reference without a tag is set on nothing.
+async fn set(engine: &Engine, image_id: &str, reference: &str) -> Result<(), EngineError> {
+    let reference = reference.parse::<ImageReference>().ok();
     let named = reference
         .as_ref()
         .and_then(|reference| Some((reference.name(), reference.tag()?)));
-    let Some((name, tag_name)) = named else {
-        return Ok(());
-    };
-    let means = engine.inspect(&tag.reference).await?;
-    if means.is_some_and(|image| image.id == row.image_id) {
-        engine.tag(before, &name, tag_name).await?;
+    match named {
+        Some((name, tag)) => engine.tag(image_id, &name, tag).await,
+        None => Ok(()),
     }
-    Ok(())
 }

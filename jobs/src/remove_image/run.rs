@@ -10,6 +10,7 @@ use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::pull_image::put_back;
+use crate::reconcile::ReconcileError;
 use crate::remove_image::settle;
 use crate::services::Services;
 use crate::trace;
@@ -80,7 +81,9 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
             JobFailure::retry(JobErrorCode::Internal, "the image's record is missing")
         })?;
     // With the image would go the tags that pulls set on it in vain, and what says where they belong.
-    put_back::of_image(services, engine, &row, None).await?;
+    put_back::of_image(services, engine, &row, None)
+        .await
+        .map_err(not_put_back)?;
     let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
         .await?
         .into_iter()
@@ -97,6 +100,19 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         remove_tag::<RunError>(services, engine, &row, &holding.reference).await?;
     }
     Ok(Fate::Stays)
+}
+
+/// What an engine says of another user's pull is not for the owner of this job.
+fn not_put_back(error: ReconcileError) -> RunError {
+    match error {
+        ReconcileError::Service(error) => error.into(),
+        ReconcileError::Engine(error @ EngineError::Unavailable { .. }) => error.into(),
+        ReconcileError::Engine(error) => {
+            tracing::warn!(%error, "could not put a tag back before a removal");
+            let message = "the image is busy with another change";
+            JobFailure::retry(JobErrorCode::Internal, message).into()
+        }
+    }
 }
 
 /// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,

@@ -125,7 +125,7 @@ impl Worker {
         }
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move { side.run_until_cancelled(worker.keep_reconciling()).await });
+            tasks.spawn(async move { worker.keep_reconciling(&side).await });
         }
         {
             let (worker, side) = (Arc::clone(&worker), side.clone());

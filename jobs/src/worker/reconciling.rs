@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::reconcile;
@@ -27,6 +28,9 @@ const LASTING: Duration = Duration::from_mins(1);
 /// How often an image is looked at again that somebody else is changing; after that it is left to the next pass.
 const LOOKS: u32 = 20;
 
+/// How long a worker that stops waits for the look that it has begun.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// How soon.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,18 +42,38 @@ struct Heard {
 }
 
 impl Worker {
-    /// Reconciles until dropped.
-    pub(super) async fn keep_reconciling(&self) {
+    /// Reconciles until `stop`, and ends a look that it has begun: whoever is dropped in the middle of one leaves the
+    /// image's lock to run out, and everybody waiting who comes next.
+    pub(super) async fn keep_reconciling(&self, stop: &CancellationToken) {
+        let until = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_LOOK).await;
+        };
+        tokio::select! {
+            () = self.reconcile_until(stop) => {}
+            () = until => {}
+        }
+    }
+
+    async fn reconcile_until(&self, stop: &CancellationToken) {
         let (images, gone) = mpsc::channel(BACKLOG);
         let heard = Heard {
             images,
             missed: Notify::new(),
         };
-        tokio::join!(self.listen_to_engine(&heard), self.look_after(&heard, gone));
+        tokio::join!(
+            stop.run_until_cancelled(self.listen_to_engine(&heard)),
+            self.look_after(&heard, gone, stop)
+        );
     }
 
     /// Looks at every image when it is time to, and at those that the engine said went.
-    async fn look_after(&self, heard: &Heard, mut gone: mpsc::Receiver<String>) {
+    async fn look_after(
+        &self,
+        heard: &Heard,
+        mut gone: mpsc::Receiver<String>,
+        stop: &CancellationToken,
+    ) {
         let parts = &self.parts;
         let interval = parts.services.settings.reconcile.interval;
         // The first time is when it begins to listen.
@@ -62,12 +86,15 @@ impl Worker {
                 _ = ticks.tick() => true,
                 () = heard.missed.notified() => true,
                 _ = gone.recv_many(&mut ids, BACKLOG) => false,
+                () = stop.cancelled() => return,
             };
-            if answers.wait_for(|answers| *answers).await.is_err() {
+            let answering = answers.wait_for(|answers| *answers);
+            if !matches!(stop.run_until_cancelled(answering).await, Some(Ok(_))) {
                 return;
             }
             if all {
-                let done = reconcile::host(&parts.services, &parts.engine, self.host_id).await;
+                let (services, engine) = (&parts.services, &parts.engine);
+                let done = reconcile::host(services, engine, self.host_id, stop).await;
                 if let Err(error) = done {
                     tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
                 }
@@ -76,17 +103,20 @@ impl Worker {
                     tracing::warn!(%error, "could not record which images are in use: trying again at the next interval");
                 }
             } else {
-                self.look_at(ids.into_iter().collect()).await;
+                self.look_at(ids.into_iter().collect(), stop).await;
             }
         }
     }
 
     /// Looks at images of which the engine said something.
-    async fn look_at(&self, mut ids: HashSet<String>) {
+    async fn look_at(&self, mut ids: HashSet<String>, stop: &CancellationToken) {
         let parts = &self.parts;
         for look in 1..=LOOKS {
             let mut busy = HashSet::new();
             for id in ids {
+                if stop.is_cancelled() {
+                    return;
+                }
                 let (services, engine) = (&parts.services, &parts.engine);
                 match reconcile::heard_of(services, engine, self.host_id, &id).await {
                     Ok(true) => {}

@@ -53,15 +53,6 @@ impl From<sea_orm::DbErr> for RunError {
     }
 }
 
-impl From<ReconcileError> for RunError {
-    fn from(error: ReconcileError) -> Self {
-        match error {
-            ReconcileError::Service(error) => Self::Service(error),
-            ReconcileError::Engine(error) => error.into(),
-        }
-    }
-}
-
 impl From<EngineError> for RunError {
     fn from(error: EngineError) -> Self {
         Self::Failed(engine_failure(&error))
@@ -318,7 +309,7 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
         return Ok(());
     };
     tokio::select! {
-        done = put_back::after(services, engine, &job) => done,
+        done = put_back::of_job(services, engine, &job, Some(job.id)) => done,
         // Whoever has the job now may have moved the tag.
         () = run.lost.cancelled() => Ok(()),
     }
@@ -342,14 +333,15 @@ async fn end(run: &JobRun, outcome: Outcome) -> Result<Option<job::Model>, Servi
 /// Leaves nothing on the engine of a job that came to nothing.
 async fn tidy(run: &JobRun, job: &job::Model) {
     let (services, engine) = (&run.parts.services, &run.parts.engine);
-    let Some(engine_image_id) = job.engine_image_id else {
-        return;
-    };
     let tidied = async {
         if job.kind == JobKind::PullImage && job.state != JobState::Succeeded {
-            Box::pin(put_back::after(services, engine, job)).await?;
+            // It may have been tried again since, and be under way.
+            Box::pin(put_back::of_job(services, engine, job, None)).await?;
         }
-        Box::pin(reconcile::one(services, engine, engine_image_id)).await
+        match job.engine_image_id {
+            Some(id) => Box::pin(reconcile::one(services, engine, id)).await,
+            None => Ok(()),
+        }
     };
     if let Err(error) = tidied.await {
         tracing::warn!(%error, "could not tidy up after the job: the reconciler will");

@@ -18,6 +18,7 @@ on_every_shape!(
     a_tag_goes_back_on_the_host_that_its_pull_left,
     a_tag_goes_back_before_its_image_is_removed,
     a_tag_that_comes_back_to_the_operators_image_stays,
+    a_tag_goes_back_although_somebody_holds_the_image_by_it,
     a_tag_goes_back_although_the_attempts_meant_different_images,
     a_tag_of_a_settled_pull_stays_whatever_became_of_another,
 );
@@ -207,6 +208,23 @@ async fn a_tag_that_comes_back_to_the_operators_image_stays(shape: Shape) {
     scene.cancel(pull).await;
     scene.fleet.removed(ada, image).await;
     assert_eq!(scene.means(), Some(scene.operators.id));
+    scene.fleet.finish().await;
+}
+
+/// Ada holds the image by the tag since before the operator moved it.
+async fn a_tag_goes_back_although_somebody_holds_the_image_by_it(shape: Shape) {
+    let scene = Scene::new(shape, |_| ()).await;
+    let ada = scene.fleet.user("100").await;
+    scene.fleet.pulled(ada, &scene.reference).await;
+    assert!(
+        scene
+            .engine
+            .operator_tags(&scene.operators, &scene.reference)
+    );
+    let pull = scene.moves().await;
+    scene.cancel(pull).await;
+    scene.comes_to_mean(&scene.operators).await;
+    assert!(scene.engine.images().0.contains(&scene.upstream.id));
     scene.fleet.finish().await;
 }
 

@@ -316,7 +316,8 @@ impl Model {
         }
     }
 
-    /// The tags that pulls set on an image in vain mean again what they meant, unless somebody holds the image by them.
+    /// The tags that pulls set on an image in vain mean again what they meant; one that meant nothing goes, unless somebody
+    /// holds the image by it.
     pub(super) fn put_back(&mut self, host: usize, image: usize) {
         for (tag, before) in self.hosts[host].displaced_from(image) {
             let under_way = self.jobs.iter().any(|job| {
@@ -332,15 +333,12 @@ impl Model {
                 .any(|(_, holding)| holding.tag == tag);
             let engine = &mut self.hosts[host];
             engine.displaced.remove(&(tag, image));
-            if held {
-                continue;
-            }
             match before.filter(|before| engine.images.contains_key(before)) {
                 Some(before) if engine.names.get(&Name::Tag(tag)) == Some(&image) => {
                     engine.names.insert(Name::Tag(tag), before);
                 }
-                Some(_) => {}
-                None => engine.take_tag(tag, image),
+                None if !held => engine.take_tag(tag, image),
+                _ => {}
             }
         }
     }
