@@ -16,7 +16,7 @@ const CHANGES: [(&str, &str); 3] = [
 ];
 
 /// MySQL's `ER_BINLOG_CREATE_ROUTINE_NEED_SUPER`, where it has a binary log, and `ER_TABLEACCESS_DENIED_ERROR`.
-const NOT_ALLOWED: [&str; 2] = ["1419", "1142"];
+const NOT_ALLOWED: [&str; 2] = ["1419 (", "1142 ("];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {

@@ -9,8 +9,10 @@ use wharfinger_entity::{
     AuditAction, Credits, LedgerEntryKind, audit_entry, engine_image, idempotency_key, image, job,
     ledger_entry, payment, user,
 };
+use wharfinger_jobs::db::Db;
 
 use crate::support::bare::Bare;
+use crate::support::database::TestDatabase;
 use crate::support::{Shape, on_every_shape};
 
 on_every_shape!(
@@ -200,4 +202,28 @@ async fn what_is_written_stays(shape: Shape) {
             assert!(error.to_string().contains("is append-only"), "{error}");
         }
     }
+}
+
+/// As a MySQL with a binary log does. Whoever may make no triggers has everything else.
+#[tokio::test]
+async fn a_database_that_lets_us_make_no_triggers_is_migrated() {
+    let database = TestDatabase::create(Shape::MariaDb).await;
+    let mut url: url::Url = database.url.parse().unwrap();
+    let name = format!("few_{}", &Uuid::new_v4().simple().to_string()[..12]);
+    let server = sea_orm::Database::connect(&database.url).await.unwrap();
+    let schema = url.path().trim_start_matches('/');
+    for statement in [
+        format!("CREATE USER {name}@'%' IDENTIFIED BY 'few'"),
+        format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES ON {schema}.* TO {name}@'%'"
+        ),
+    ] {
+        server.execute_unprepared(&statement).await.unwrap();
+    }
+    server.close().await.unwrap();
+    url.set_username(&name).unwrap();
+    url.set_password(Some("few")).unwrap();
+    let db = Db::connect(url.as_str()).await.unwrap();
+    db.migrate().await.unwrap();
+    assert_eq!(user::Entity::find().count(db.read()).await.unwrap(), 0);
 }
