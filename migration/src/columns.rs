@@ -168,6 +168,29 @@ pub(crate) async fn create_index(
     manager.create_index(index.statement).await
 }
 
+/// Adds a column that is not there.
+pub(crate) async fn add_column(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: ColumnDef,
+) -> Result<(), DbErr> {
+    if manager.has_column(table, column.get_column_name()).await? {
+        return Ok(());
+    }
+    let add = Table::alter().table(table).add_column(column).to_owned();
+    manager.alter_table(add).await
+}
+
+/// Drops a column.
+pub(crate) async fn drop_column(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: &'static str,
+) -> Result<(), DbErr> {
+    let drop = Table::alter().table(table).drop_column(column).to_owned();
+    manager.alter_table(drop).await
+}
+
 /// Drops tables, in the order given.
 pub(crate) async fn drop(
     manager: &SchemaManager<'_>,

@@ -3,7 +3,8 @@
 use sea_orm_migration::prelude::*;
 
 use crate::columns::{
-    create, create_index, drop, id_or_null, index, small, table, text, unique, whole,
+    add_column, create, create_index, drop, drop_column, id_or_null, index, small, table, text,
+    unique, whole,
 };
 
 #[derive(DeriveMigrationName)]
@@ -17,15 +18,9 @@ impl MigrationTrait for Migration {
             .not_null()
             .default(false)
             .to_owned();
-        add_column(manager, "api_tokens", "sign_in", sign_in).await?;
+        add_column(manager, "api_tokens", sign_in).await?;
         create_index(manager, index("api_tokens", &["expires_at"])).await?;
-        add_column(
-            manager,
-            "idempotency_keys",
-            "result_id",
-            id_or_null("result_id"),
-        )
-        .await?;
+        add_column(manager, "idempotency_keys", id_or_null("result_id")).await?;
         // Lists of users by role and status, and who the administrators are.
         create_index(manager, index("users", &["role", "status", "name_key"])).await?;
 
@@ -57,23 +52,8 @@ impl MigrationTrait for Migration {
                 .await?;
         }
         for (table, column) in [("idempotency_keys", "result_id"), ("api_tokens", "sign_in")] {
-            let change = Table::alter().table(table).drop_column(column).to_owned();
-            manager.alter_table(change).await?;
+            drop_column(manager, table, column).await?;
         }
         Ok(())
     }
-}
-
-/// Adds a column that is not there.
-async fn add_column(
-    manager: &SchemaManager<'_>,
-    table: &'static str,
-    name: &'static str,
-    column: ColumnDef,
-) -> Result<(), DbErr> {
-    if manager.has_column(table, name).await? {
-        return Ok(());
-    }
-    let change = Table::alter().table(table).add_column(column).to_owned();
-    manager.alter_table(change).await
 }

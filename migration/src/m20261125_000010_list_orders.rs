@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{create_index, index, whole};
+use crate::columns::{add_column, create_index, drop_column, index, whole};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -11,12 +11,9 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if !manager.has_column("images", "size").await? {
-            let mut size = whole("size");
-            size.default(0);
-            let add = Table::alter().table("images").add_column(size).to_owned();
-            manager.alter_table(add).await?;
-        }
+        let mut size = whole("size");
+        size.default(0);
+        add_column(manager, "images", size).await?;
         manager
             .get_connection()
             .execute_unprepared(
@@ -33,10 +30,6 @@ impl MigrationTrait for Migration {
             .table("images")
             .to_owned();
         manager.drop_index(by_size).await?;
-        let drop = Table::alter()
-            .table("images")
-            .drop_column("size")
-            .to_owned();
-        manager.alter_table(drop).await
+        drop_column(manager, "images", "size").await
     }
 }

@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::text_or_null;
+use crate::columns::{add_column, drop_column, text_or_null};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -19,39 +19,19 @@ const UNDER_WAY: &str = "UPDATE engine_tags SET displaced = (\
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if !manager.has_column("engine_tags", "displaced").await? {
-            let add = Table::alter()
-                .table("engine_tags")
-                .add_column(text_or_null("displaced", 160))
-                .to_owned();
-            manager.alter_table(add).await?;
-        }
+        add_column(manager, "engine_tags", text_or_null("displaced", 160)).await?;
         if manager.has_column("jobs", "tag_before").await? {
             manager
                 .get_connection()
                 .execute_unprepared(UNDER_WAY)
                 .await?;
-            let drop = Table::alter()
-                .table("jobs")
-                .drop_column("tag_before")
-                .to_owned();
-            manager.alter_table(drop).await?;
+            drop_column(manager, "jobs", "tag_before").await?;
         }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if !manager.has_column("jobs", "tag_before").await? {
-            let add = Table::alter()
-                .table("jobs")
-                .add_column(text_or_null("tag_before", 160))
-                .to_owned();
-            manager.alter_table(add).await?;
-        }
-        let drop = Table::alter()
-            .table("engine_tags")
-            .drop_column("displaced")
-            .to_owned();
-        manager.alter_table(drop).await
+        add_column(manager, "jobs", text_or_null("tag_before", 160)).await?;
+        drop_column(manager, "engine_tags", "displaced").await
     }
 }

@@ -8,14 +8,14 @@ use std::collections::HashSet;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
-use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, image, job};
+use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, job};
 
 use crate::custody;
 use crate::engine::{Engine, EngineError};
+use crate::holdings;
 use crate::reconcile::ReconcileError;
 use crate::remove_image::run::remove_tag;
 use crate::services::Services;
@@ -31,13 +31,9 @@ pub(crate) async fn of_job(
     let Some(host_id) = job.host_id else {
         return Ok(());
     };
-    let set_on: Vec<Uuid> = displaced()
-        .filter(engine_tag::Column::HostId.eq(host_id))
+    // Not those of live pulls: a lock makes everybody look again who has begun on the image.
+    let set_on: Vec<Uuid> = in_vain(host_id, ending)
         .filter(engine_tag::Column::Reference.eq(&job.reference))
-        // A lock makes everybody look again who has begun on the image.
-        .filter(Expr::not_exists(pulls_under_way(ending)))
-        .select_only()
-        .column(engine_tag::Column::EngineImageId)
         .into_tuple()
         .all(services.db.write())
         .await?;
@@ -102,15 +98,8 @@ pub(crate) async fn of_image(
 
 /// The images of a host that have tags which are to be put back.
 pub(crate) async fn owed(services: &Services, host_id: Uuid) -> Result<HashSet<Uuid>, DbErr> {
-    let images = displaced()
-        .filter(engine_tag::Column::HostId.eq(host_id))
-        .filter(Expr::not_exists(pulls_under_way(None)))
-        .select_only()
-        .column(engine_tag::Column::EngineImageId)
-        .into_tuple()
-        .all(services.db.write())
-        .await?;
-    Ok(images.into_iter().collect())
+    let images = in_vain(host_id, None).into_tuple().all(services.db.write());
+    Ok(images.await?.into_iter().collect())
 }
 
 /// A pull of the reference was settled on this image: the tag is where it belongs, and it is here that it goes back from
@@ -140,12 +129,8 @@ pub(super) async fn settled(
     if !others {
         return Ok(Vec::new());
     }
-    displaced()
-        .filter(engine_tag::Column::HostId.eq(row.host_id))
+    in_vain(row.host_id, None)
         .filter(engine_tag::Column::Reference.eq(reference))
-        .filter(Expr::not_exists(pulls_under_way(None)))
-        .select_only()
-        .column(engine_tag::Column::EngineImageId)
         .into_tuple()
         .all(tx)
         .await
@@ -153,6 +138,15 @@ pub(super) async fn settled(
 
 fn displaced() -> sea_orm::Select<engine_tag::Entity> {
     engine_tag::Entity::find().filter(engine_tag::Column::Displaced.is_not_null())
+}
+
+/// The images of a host that tags were set on by pulls of which none is under way.
+fn in_vain(host_id: Uuid, ending: Option<Uuid>) -> sea_orm::Select<engine_tag::Entity> {
+    displaced()
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(Expr::not_exists(pulls_under_way(ending)))
+        .select_only()
+        .column(engine_tag::Column::EngineImageId)
 }
 
 /// The live pulls of a tag that mean the image that it was set on, apart from one.
@@ -193,13 +187,8 @@ async fn restore(
             set => return Ok(set?),
         }
     }
-    let holders = image::Entity::find()
-        .filter(image::Column::EngineImageId.eq(row.id))
-        .filter(image::Column::Reference.eq(&tag.reference))
-        .filter(image::Column::Live.eq(1))
-        .count(services.db.write())
-        .await?;
-    if holders > 0 {
+    let holdings = holdings::of_engine_image(services.db.write(), row.id).await?;
+    if holdings.iter().any(|held| held.reference == tag.reference) {
         return Ok(());
     }
     remove_tag(services, engine, row, &tag.reference).await

@@ -88,15 +88,20 @@ impl Scene {
     }
 }
 
+/// Waits until an image that was brought in vain is gone.
+async fn goes(engine: &Engine, image: &Image) {
+    eventually("the image goes", || async {
+        (!engine.images().0.contains(&image.id)).then_some(())
+    })
+    .await;
+}
+
 /// While it waits for the second attempt nobody runs the pull.
 async fn a_tag_goes_back_when_its_pull_is_cancelled_between_two_attempts(shape: Shape) {
     let scene = Scene::new(shape, |_| ()).await;
     let pull = scene.moves().await;
     scene.cancel(pull).await;
-    eventually("the image that was brought in vain goes", || async {
-        (!scene.engine.images().0.contains(&scene.upstream.id)).then_some(())
-    })
-    .await;
+    goes(&scene.engine, &scene.upstream).await;
     assert_eq!(scene.means(), Some(scene.operators.id));
     scene.fleet.finish().await;
 }
@@ -125,10 +130,7 @@ async fn a_tag_goes_back_to_where_it_was_before_two_pulls(shape: Shape) {
     scene.fleet.reaches(job, JobState::Retrying).await;
     assert_eq!(scene.means(), Some(second.id.clone()));
     scene.cancel(first).await;
-    eventually("the first one's image goes", || async {
-        (!scene.engine.images().0.contains(&scene.upstream.id)).then_some(())
-    })
-    .await;
+    goes(&scene.engine, &scene.upstream).await;
     assert_eq!(scene.means(), Some(second.id));
     scene.cancel((user, job)).await;
     scene.comes_to_mean(&scene.operators).await;
@@ -253,10 +255,7 @@ async fn a_tag_goes_back_although_the_attempts_meant_different_images(shape: Sha
         (JobState::Failed, Some(JobErrorCode::RegistryDenied), 2),
         "{job:?}"
     );
-    eventually("the first image goes", || async {
-        (!engine.images().0.contains(&first.id)).then_some(())
-    })
-    .await;
+    goes(&engine, &first).await;
     assert_eq!(engine.images().1.get(&reference), Some(&of_ada.id));
     fleet.finish().await;
 }
