@@ -123,10 +123,11 @@ async fn pass(
             if holds {
                 held.send_modify(|held| *held += 1);
                 let opened = modes.wait_for(|mode| *mode == Mode::Open);
-                // A client that is gone asks for nothing any more.
+                // A client that is gone asks for nothing any more. `readable` gives false alarms.
+                let mut ahead = [0];
                 tokio::select! {
                     _ = opened => {}
-                    _ = from_client.readable() => return Ok(()),
+                    _ = from_client.peek(&mut ahead) => return Ok(()),
                 }
                 held.send_modify(|held| *held -= 1);
             }

@@ -146,9 +146,11 @@ async fn pass(client: TcpStream, socket: &str, gate: &Gate) -> std::io::Result<(
                 return Ok(());
             }
             if is_ordered(&buffer[..read]) {
+                // A client that is gone asks for nothing any more. `readable` gives false alarms.
+                let mut ahead = [0];
                 tokio::select! {
                     () = gate.pass() => {}
-                    _ = from_client.readable() => return Ok(()),
+                    _ = from_client.peek(&mut ahead) => return Ok(()),
                 }
             }
             to_engine.write_all(&buffer[..read]).await?;

@@ -15,6 +15,16 @@ enum Action {
     Restart,
 }
 
+impl Action {
+    /// Whether both let go of one image.
+    fn removes_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remove { image, .. }, Self::Remove { image: same, .. }) => image == same,
+            _ => false,
+        }
+    }
+}
+
 impl Run {
     pub(super) async fn at_once(&mut self, items: &[Item]) -> Result<(), String> {
         let actions: Vec<Action> = items.iter().filter_map(|item| self.action(item)).collect();
@@ -123,10 +133,19 @@ fn late(
 /// Every model that may come of doing these in this order.
 fn ends(model: &Model, order: &[Action], now: i64, beside_a_pull: bool) -> Vec<Model> {
     let mut ends = vec![model.clone()];
-    for action in order {
+    for (number, action) in order.iter().enumerate() {
+        // A removal joins one of the same image that has not ended yet, which is seen only where that fails.
+        let joins = order[..number]
+            .iter()
+            .any(|before| before.removes_as(action));
         ends = ends
             .into_iter()
-            .flat_map(|model| after(model, *action, now, beside_a_pull))
+            .flat_map(|model| {
+                let joined = joins.then(|| model.clone());
+                let mut ends = after(model, *action, now, beside_a_pull);
+                ends.extend(joined);
+                ends
+            })
             .collect();
     }
     for model in &mut ends {
