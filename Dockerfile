@@ -2,8 +2,11 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+# Kernels of 64-bit ARM have pages of 4, 16 or 64 kB, and an allocator that was built for small ones does not start on larger.
+ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
+    if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; \
     CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked -p wharfinger \
     && cp target/release/wharfinger /usr/local/bin/wharfinger
 

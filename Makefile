@@ -57,5 +57,5 @@ bench-footprint: ## Measure idle memory and the time until ready
 bench-live: ## Measure ten thousand subscribers of a hundred pulls, beside a bare WebSocket broadcast
 	@jobs/dev/bench.sh live
 
-bench-reads: ## Measure lists and balances beside bare SQL handlers and a GraphQL server on Node
+bench-reads: ## Measure lists and balances beside bare SQL handlers and GraphQL servers on Node
 	@jobs/dev/bench.sh reads

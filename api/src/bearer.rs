@@ -40,7 +40,7 @@ pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 /// The token of a request for counting it, whatever it is worth: its header's, else its cookie's.
-pub(crate) fn counted(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn any_token(headers: &HeaderMap) -> Option<&str> {
     let token = bearer_of(headers).unwrap_or_default();
     token.or_else(|| cookie::session(headers))
 }

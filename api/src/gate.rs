@@ -7,9 +7,7 @@ use axum::http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use wharfinger_jobs::accounts::{
-    Authenticated, OpenSession, Sessions, TokenLookups, authenticate, note_use,
-};
+use wharfinger_jobs::accounts::{Authenticated, OpenSession, Sessions, TokenLookups, note_use};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::trace::TraceContext;
 
@@ -26,10 +24,9 @@ use crate::rate::{Counted, RateLimits, Unresolved};
 pub(crate) struct TokenGate {
     services: Services,
     sessions: Sessions,
-    /// For sockets, which come by the thousand after a restart; requests ask by themselves.
     lookups: TokenLookups,
-    /// For tokens that this process has not seen lately. If thousands of them are no good, nobody who is known waits behind
-    /// them.
+    /// For tokens that this process has not found good within the last minute. If thousands of them are no good, nobody who
+    /// is known waits behind them.
     lookups_of_strangers: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
@@ -66,6 +63,11 @@ impl TokenGate {
         self.sessions.clone()
     }
 
+    /// Where tokens are looked up that may be no good, for whatever else lets some in.
+    pub(crate) fn lookups_of_strangers(&self) -> TokenLookups {
+        self.lookups_of_strangers.clone()
+    }
+
     /// Who sent a request with these headers; none for nobody. A bearer token that is not good is refused. A cookie that
     /// is not good is nobody's: it must not keep its browser from signing in again.
     ///
@@ -95,42 +97,19 @@ impl TokenGate {
         self.look_up(token).await?.ok_or_else(not_good)
     }
 
+    /// Whose token it is, if it is good, looked up in one statement with what others ask at this moment.
     async fn look_up(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
-        if self.rates.known(token).is_none() {
-            return self.look_up_with_others(token).await;
-        }
-        let now = self.services.clock.now();
-        let found = authenticate(&self.services.db, token, now).await;
-        let found = found.map_err(|error| {
-            tracing::error!(%error, "could not check a token");
-            unavailable()
-        })?;
-        Ok(self.noted(token, found))
-    }
-
-    /// The same in one statement with what others ask.
-    async fn look_up_with_others(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
         let lookups = match self.rates.known(token) {
             Some(_) => &self.lookups,
             None => &self.lookups_of_strangers,
         };
-        let found = lookups.find(token).await;
-        Ok(self.noted(token, found.map_err(|_logged| unavailable())?))
-    }
-
-    fn noted(&self, token: &str, found: Option<Authenticated>) -> Option<Authenticated> {
+        let found = lookups.find(token).await.map_err(|_logged| unavailable())?;
         let user = found.as_ref().map(|found| found.user.id);
         self.rates.note(token, user);
         if let Some(found) = &found {
             note_use(&self.services, &found.token);
         }
-        found
-    }
-
-    /// Whose token a socket has, or a refusal.
-    async fn good_for_socket(&self, token: &str) -> Result<Authenticated, Refusal> {
-        let found = self.look_up_with_others(token).await?;
-        found.ok_or_else(not_good)
+        Ok(found)
     }
 
     /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted. Whoever
@@ -145,11 +124,11 @@ impl TokenGate {
         if known.is_some_and(|user| !self.sessions.has_room(user, at_most)) {
             return Err(too_many());
         }
-        let mut found = self.good_for_socket(token).await?;
+        let mut found = self.good(token).await?;
         loop {
             let session = self.sessions.open_within(&found, at_most);
             let session = session.ok_or_else(too_many)?;
-            found = self.good_for_socket(token).await?;
+            found = self.good(token).await?;
             if found.user.role == session.role() {
                 return Ok((session, found));
             }
@@ -171,7 +150,7 @@ impl Gate for TokenGate {
         if let Some(address) = address {
             data.insert(address);
         }
-        let counted = self.rates.count(bearer::counted(headers), address)?;
+        let counted = self.rates.count(bearer::any_token(headers), address)?;
         if let Some(quota) = counted.quota {
             data.insert(quota);
         }
@@ -241,7 +220,7 @@ impl Gate for TokenGate {
 
     fn upgrade(&self, parts: &mut Parts) -> Result<(), Refusal> {
         let headers = &parts.headers;
-        let token = bearer::counted(headers);
+        let token = bearer::any_token(headers);
         if let Some(user) = token.and_then(|token| self.rates.known(token)) {
             self.rates.count_user(user)?;
             parts.extensions.insert(CountedFor(user));
@@ -307,7 +286,7 @@ impl Gate for TokenGate {
         let Some(token) = data_of::<Token>(session) else {
             return Ok(request);
         };
-        let found = self.good_for_socket(&token.text).await?;
+        let found = self.good(&token.text).await?;
         let noted = data_of::<OpenSession>(session);
         // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.
         if let Some(noted) = noted.filter(|noted| noted.role() != found.user.role) {

@@ -64,6 +64,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let door = board::Door {
         services: services.clone(),
         sessions: gate.sessions(),
+        lookups: gate.lookups_of_strangers(),
     };
     let min_size = config.compression.min_size;
     let transport = TransportSettings {

@@ -2,7 +2,7 @@
 # bench.sh latency|pull|throughput|footprint|live|reads
 #
 # Measures the release binary with servers of its own beside it. PostgreSQL keeps its defaults here: every commit is
-# synced to disk, as where it matters. BullMQ or mercurius is installed from npm into a temporary directory where it is
+# synced to disk, as where it matters. BullMQ, mercurius and graphql-yoga are installed from npm into a temporary directory where they are
 # compared with; without npm its lines say SKIPPED. jobs/benches/README.md says what the lines mean.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -73,8 +73,8 @@ case $bench in
     ;;
   reads)
     "$here/packages.sh" wrk
-    if from_npm mercurius; then
-      export WHARFINGER_BENCH_MERCURIUS=$WHARFINGER_BENCH_DIR
+    if from_npm node; then
+      export WHARFINGER_BENCH_NODE=$WHARFINGER_BENCH_DIR
     fi
     ;;
   pull) "$here/packages.sh" docker ;;

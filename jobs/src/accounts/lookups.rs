@@ -1,13 +1,16 @@
-//! Looking tokens up for very many connections: what is asked while the database is asked already goes into its next
-//! statement.
+//! Looking tokens up for all requests and connections: what is asked while the database is asked already goes into its
+//! next statement.
 //!
 //! Nothing is kept: every answer is of a statement that began after the question came, so that what was revoked before it
-//! is never found good. Thousands of clients that come back at once cost some dozens of statements, one at a time, and
-//! leave the pool to everybody else.
+//! is never found good. A question that comes while a statement is under way waits for its end, and for its own: many at
+//! once share one, and thousands of clients that come back after a restart cost some dozens and leave the pool to everybody
+//! else.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::tokens::{Authenticated, authenticate_all};
 use crate::services::Services;
@@ -17,6 +20,16 @@ const AT_ONCE: usize = 256;
 
 /// Questions that may wait in line; more wait to get in.
 const WAITING: usize = 1024;
+
+/// How long a statement, with the connection that it waits for, may keep those who came after it. Others begin beside it
+/// then: a connection that hangs must not keep everybody out.
+const SLOW: Duration = Duration::from_millis(50);
+
+/// Statements at once, if they are slow: half of a gateway's connections to PostgreSQL or MariaDB.
+const SIDE_BY_SIDE: usize = 8;
+
+/// How long one may take at all.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The database did not answer; the log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,31 +55,62 @@ impl TokenLookups {
         Self(asks)
     }
 
-    /// Whose token it is, as [`super::authenticate`] says.
+    /// The user whose token this is; none for a token that is unknown, revoked or expired, or whose user is banned.
     pub async fn find(&self, secret: &str) -> Answer {
         let (answer, answered) = oneshot::channel();
         let question = Question {
             secret: secret.to_owned(),
             answer,
         };
-        self.0.send(question).await.map_err(|_ended| LookupError)?;
-        answered.await.unwrap_or(Err(LookupError))
+        let asked = async {
+            self.0.send(question).await.map_err(|_ended| LookupError)?;
+            answered.await.unwrap_or(Err(LookupError))
+        };
+        // Its place in line, and its statement.
+        let asked = timeout(2 * DEADLINE, asked).await;
+        asked.unwrap_or(Err(LookupError))
     }
 }
 
 async fn answer(services: Services, mut questions: mpsc::Receiver<Question>) {
-    let mut asked = Vec::with_capacity(AT_ONCE);
+    let mut statements = JoinSet::new();
+    let mut asked = Vec::new();
     while questions.recv_many(&mut asked, AT_ONCE).await > 0 {
-        let secrets: Vec<&str> = asked.iter().map(|asked| asked.secret.as_str()).collect();
-        let found = authenticate_all(&services.db, &secrets, services.clock.now()).await;
-        let found: Result<HashMap<_, _>, LookupError> = found.map_err(|error| {
-            tracing::error!(%error, "could not check tokens");
-            LookupError
-        });
-        for Question { secret, answer } in asked.drain(..) {
-            let found = found.as_ref().map(|found| found.get(&secret).cloned());
-            // Whoever has gone needs no answer.
-            let _ = answer.send(found.map_err(|error| *error));
+        // Whoever has gone needs no answer.
+        asked.retain(|question: &Question| !question.answer.is_closed());
+        statements.spawn(answer_all(services.clone(), std::mem::take(&mut asked)));
+        // Who asks meanwhile waits for it, and shares the next one.
+        let ended = timeout(SLOW, statements.join_next()).await;
+        note(ended.ok().flatten());
+        while statements.len() >= SIDE_BY_SIDE {
+            note(statements.join_next().await);
         }
+    }
+}
+
+/// Those whose questions went with a statement that panicked are told that the database does not answer.
+fn note(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = ended {
+        tracing::error!(%error, "could not check tokens");
+    }
+}
+
+async fn answer_all(services: Services, asked: Vec<Question>) {
+    let secrets: Vec<&str> = asked.iter().map(|asked| asked.secret.as_str()).collect();
+    let found = authenticate_all(&services.db, &secrets, services.clock.now());
+    let found = match timeout(DEADLINE, found).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "could not check tokens");
+            Err(LookupError)
+        }
+        Err(_elapsed) => {
+            tracing::error!("could not check tokens within {DEADLINE:?}");
+            Err(LookupError)
+        }
+    };
+    for Question { secret, answer } in asked {
+        let found = found.as_ref().map(|found| found.get(&secret).cloned());
+        let _ = answer.send(found.map_err(|error| *error));
     }
 }

@@ -1,6 +1,6 @@
 //! Users: their passwords, the tokens that they call with, what they may do, and their credits as administrators see them.
 //!
-//! A token is all that a request shows ([`authenticate`]). Signing in makes one that expires ([`sign_in()`]), and a user makes
+//! A token is all that a request shows ([`TokenLookups`]). Signing in makes one that expires ([`sign_in()`]), and a user makes
 //! others for scripts ([`create_api_token`]). Whatever takes a right away (revoking, banning, another role) commits first
 //! and is then announced, so that every gateway looks again at the sockets that are open ([`Sessions`]).
 
@@ -29,9 +29,9 @@ pub use sessions::{OpenSession, Sessions};
 pub use sign_in::{SignedIn, sign_in, sign_out};
 pub(crate) use throttle::forget_old_delays;
 pub(crate) use tokens::forget_expired_sign_ins;
+pub use tokens::{Authenticated, create_api_token, create_token, revoke_api_token};
 #[cfg(feature = "testing")]
-pub use tokens::statement;
-pub use tokens::{Authenticated, authenticate, create_api_token, create_token, revoke_api_token};
+pub use tokens::{authenticate, statement};
 pub use update_user::{UpdateUser, update_user};
 
 use sea_orm::{ConnectionTrait, EntityTrait};

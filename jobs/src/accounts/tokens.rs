@@ -39,7 +39,8 @@ pub struct Authenticated {
     pub token: api_token::Model,
 }
 
-/// The user whose token this is; none for a token that is unknown, revoked or expired, or whose user is banned.
+/// The user whose token this is, as [`super::TokenLookups`] finds them.
+#[cfg(feature = "testing")]
 pub async fn authenticate(
     db: &Db,
     secret: &str,
@@ -48,7 +49,8 @@ pub async fn authenticate(
     Ok(authenticate_all(db, &[secret], now).await?.remove(secret))
 }
 
-/// The same for several at once, by their secrets; those that are good for nothing are left out.
+/// The users whose tokens these are, by the secrets; those that are unknown, revoked or expired, or whose user is banned, are
+/// left out.
 pub(super) async fn authenticate_all(
     db: &Db,
     secrets: &[&str],
@@ -84,7 +86,7 @@ pub(super) async fn authenticate_all(
     Ok(good)
 }
 
-/// The statement by which [`authenticate`] finds a token and whose it is. For those who compare with it.
+/// The statement by which a token is looked up alone, and whose it is. For those who compare with it.
 #[cfg(feature = "testing")]
 pub fn statement(backend: DbBackend, secret: &str) -> Statement {
     by_hashes(backend, vec![hash(secret)])

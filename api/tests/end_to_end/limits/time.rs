@@ -133,6 +133,29 @@ async fn a_mutation_that_waits_is_not_said_to_have_failed(server: Server) {
     assert_eq!(ada.balance().await["total"], "1001");
 }
 
+/// Whoever comes with a good token while the database hangs is not told to sign in again, and gets in when it is back.
+#[tokio::test]
+async fn a_token_that_cannot_be_looked_up_is_not_called_bad() {
+    let (world, beside) = limited(Server::Postgres).await;
+    let (known, new) = (world.user("ada", &[]), world.user("bob", &[]));
+    let gateway = world.gateway().await;
+    let clients = [known, new].map(|token| World::client(&gateway, &token));
+    clients[0].balance().await;
+    let lock = beside.begin().await.unwrap();
+    let table = "LOCK TABLE api_tokens IN ACCESS EXCLUSIVE MODE";
+    lock.execute_unprepared(table).await.unwrap();
+    for client in &clients {
+        let (status, answer) = client.send("{ balance { total } }", json!({})).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(code, "UNAVAILABLE", "{answer}");
+    }
+    lock.rollback().await.unwrap();
+    for client in &clients {
+        assert_eq!(client.balance().await["total"], "1000");
+    }
+}
+
 #[tokio::test]
 async fn on_postgresql_a_query_that_waits_is_answered_and_ends() {
     a_query_that_waits_is_answered_and_ends(Server::Postgres).await;

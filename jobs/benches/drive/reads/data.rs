@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use uuid::Uuid;
+use wharfinger_entity::Timestamp;
+use wharfinger_jobs::accounts::create_token;
+use wharfinger_jobs::db::Db;
 
 use crate::Outcome;
 
@@ -64,27 +67,15 @@ pub(crate) async fn user(database: &DatabaseConnection, name: &str) -> Outcome<U
     Ok(row.ok_or("no such user")?.try_get_by_index(0)?)
 }
 
-/// The user of number 0 of [`Holder::Many`], with a token; returns the token.
-pub(crate) async fn token_of_one_of_many(database: &DatabaseConnection) -> Outcome<String> {
-    let backend = database.get_database_backend();
-    let token = "whf_one-of-many";
-    let statement = wharfinger_jobs::accounts::statement(backend, token);
-    let hash = statement
-        .values
-        .and_then(|values| values.0.into_iter().next());
-    let Some(sea_orm::Value::String(Some(hash))) = hash else {
-        return Err("no hash".into());
-    };
-    let user = id(backend, Kind::User, "0");
-    run(
-        database,
-        &format!(
-            "INSERT INTO api_tokens (id, user_id, name, secret_hash, created_at, sign_in) \
-             VALUES ({user}, {user}, 'bench', '{hash}', 0, FALSE)"
-        ),
-    )
-    .await?;
-    Ok(token.to_owned())
+/// Tokens of a user: as many clients.
+pub(crate) async fn tokens(url: &str, user: Uuid, count: usize) -> Outcome<Vec<String>> {
+    let db = Db::connect(url).await?;
+    let now = Timestamp::from(chrono::Utc::now());
+    let mut tokens = Vec::new();
+    for number in 0..count {
+        tokens.push(create_token(&db, user, &number.to_string(), None, now).await?);
+    }
+    Ok(tokens)
 }
 
 /// The hosts.

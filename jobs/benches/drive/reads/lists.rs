@@ -32,8 +32,8 @@ struct Line {
 pub(crate) async fn run(name: &str, shape: Shape) -> Outcome {
     let seconds = count("WINDOW", 1);
     let most = count("ROWS", 1_000_000) as u64;
-    let one = shape.installation.plain_user("one")?;
-    let admin = shape.installation.user("admin")?;
+    let one = [shape.installation.plain_user("one")?.token];
+    let admin = [shape.installation.user("admin")?.token];
     let database = data::connect(&shape.database).await?;
     let one_id = data::user(&database, "one").await?;
     data::hosts(&database).await?;
@@ -55,16 +55,15 @@ pub(crate) async fn run(name: &str, shape: Shape) -> Outcome {
         data::ready(&database).await?;
         rows = more;
         sizes.push(more);
-        let many = match &of_many {
-            Some(token) => String::clone(token),
-            None => data::token_of_one_of_many(&database).await?,
-        };
-        of_many = Some(many.clone());
         let many_id = data::user(&database, "user-0").await?;
+        let many = match of_many {
+            Some(tokens) => tokens,
+            None => data::tokens(&shape.database, many_id, 1).await?,
+        };
         let mut number = 0;
-        for (viewer, id, token) in [
-            ("one user", one_id, &one.token),
-            ("one of many", many_id, &many),
+        for (viewer, id, tokens) in [
+            ("one user", one_id, one.as_slice()),
+            ("one of many", many_id, many.as_slice()),
         ] {
             for (list, query) in queries(&database, id).await? {
                 let line = format!("{viewer}: {list}");
@@ -72,7 +71,7 @@ pub(crate) async fn run(name: &str, shape: Shape) -> Outcome {
                     &mut lines,
                     number,
                     line,
-                    &graphql(port, &query, token),
+                    &graphql(port, &query, tokens),
                     seconds,
                 )?;
                 number += 1;
@@ -84,9 +83,10 @@ pub(crate) async fn run(name: &str, shape: Shape) -> Outcome {
             &mut lines,
             number,
             line,
-            &graphql(port, &query, &admin.token),
+            &graphql(port, &query, &admin),
             seconds,
         )?;
+        of_many = Some(many);
     }
     report(name, &sizes, &lines);
     Ok(())

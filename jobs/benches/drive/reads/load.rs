@@ -12,7 +12,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// JSON to be sent; none for a GET.
     pub(crate) body: Option<String>,
-    pub(crate) token: String,
+    /// Shown by turns.
+    pub(crate) tokens: Vec<String>,
 }
 
 /// What came of many.
@@ -36,7 +37,7 @@ impl Target {
                 .body(body.clone()),
             None => client.get(&self.url),
         };
-        let answer = request.bearer_auth(&self.token).send().await?;
+        let answer = request.bearer_auth(&self.tokens[0]).send().await?;
         Ok(answer.error_for_status()?.json().await?)
     }
 
@@ -52,8 +53,19 @@ impl Target {
                 "wrk.headers[\"Content-Type\"] = \"application/json\""
             )?;
         }
-        let bearer = text(&format!("Bearer {}", self.token));
-        writeln!(script, "wrk.headers[\"Authorization\"] = {bearer}")?;
+        // The requests are made before the load begins, and each thread sends them by turns.
+        writeln!(
+            script,
+            "local requests, last = {{}}, 0\nfunction init(args)"
+        )?;
+        for token in &self.tokens {
+            let bearer = text(&format!("Bearer {token}"));
+            writeln!(script, "wrk.headers[\"Authorization\"] = {bearer}")?;
+            writeln!(script, "requests[#requests + 1] = wrk.format()")?;
+        }
+        writeln!(script, "end\nfunction request()")?;
+        writeln!(script, "last = last % #requests + 1")?;
+        writeln!(script, "return requests[last]\nend")?;
         let run = Command::new("wrk")
             .args(["--latency", "-t", if connections > 1 { "2" } else { "1" }])
             .args(["-c", &connections.to_string()])

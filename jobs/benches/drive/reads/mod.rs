@@ -1,5 +1,5 @@
 //! Requests a second of `images(first: 20)` with host and of `balance`, beside the same SQL behind a bare axum + sqlx
-//! handler and beside a GraphQL server on Node; then how long pages take among a thousand rows and among a million.
+//! handler and beside GraphQL servers on Node; then how long pages take among a thousand rows and among a million.
 //!
 //! The servers take turns: only one of them runs at a time.
 
@@ -80,20 +80,25 @@ impl Shape {
 
 async fn compare(name: &str, shape: Shape) -> Outcome {
     let (rounds, seconds) = (count("ROUNDS", 3), count("WINDOW", 4));
-    let ada = shape.installation.user("ada")?;
+    shape.installation.user("ada")?;
     let database = data::connect(&shape.database).await?;
     let user = data::user(&database, "ada").await?;
     data::hosts(&database).await?;
     data::images(&database, 0..ROWS, data::Holder::One(user)).await?;
     data::ready(&database).await?;
+    let tokens = data::tokens(&shape.database, user, CONNECTIONS).await?;
 
     let mut servers: Vec<Box<dyn Server>> = vec![Box::new(shape.installation.clone())];
     servers.push(Box::new(Bare::new(&shape.database)?));
     if shape.database.starts_with("postgres:") {
-        match std::env::var("WHARFINGER_BENCH_MERCURIUS") {
+        match std::env::var("WHARFINGER_BENCH_NODE") {
             Ok(directory) => {
-                servers.push(Box::new(Node::new(&directory, &shape.database, 1)?));
-                servers.push(Box::new(Node::new(&directory, &shape.database, 2)?));
+                for (framework, processes) in
+                    [("mercurius", 1), ("mercurius", 2), ("yoga", 1), ("yoga", 2)]
+                {
+                    let node = Node::new(framework, &directory, &shape.database, processes)?;
+                    servers.push(Box::new(node));
+                }
             }
             Err(_) => println!("{}", servers::SKIPPED),
         }
@@ -107,7 +112,7 @@ async fn compare(name: &str, shape: Shape) -> Outcome {
             for ((read, query), (rates, answer)) in
                 READS.iter().zip(rates.iter_mut().zip(&mut answers))
             {
-                let target = server.target(read, query, &ada.token);
+                let target = server.target(read, query, &tokens);
                 check(&server.name(), read, answer, target.once().await?)?;
                 target.load(CONNECTIONS, 1)?;
                 rates.push(target.load(CONNECTIONS, seconds)?.per_second);
@@ -150,10 +155,10 @@ fn check(server: &str, read: &str, known: &mut Option<Value>, answer: Value) -> 
 }
 
 /// A request as its server expects it.
-fn graphql(port: u16, query: &str, token: &str) -> Target {
+fn graphql(port: u16, query: &str, tokens: &[String]) -> Target {
     Target {
         url: format!("http://127.0.0.1:{port}/graphql"),
         body: Some(serde_json::json!({ "query": query }).to_string()),
-        token: token.to_owned(),
+        tokens: tokens.to_vec(),
     }
 }

@@ -11,7 +11,7 @@ use crate::environment::variable;
 use crate::gateway::{Installation, Process, free_port, ready};
 
 pub(crate) const SKIPPED: &str =
-    "mercurius on Node            SKIPPED: npm could not install it (is its registry reachable?)";
+    "servers on Node              SKIPPED: npm could not install them (is its registry reachable?)";
 
 /// One of the servers.
 pub(crate) trait Server {
@@ -20,7 +20,7 @@ pub(crate) trait Server {
     /// Starts it, until what this returns is dropped.
     fn start(&self) -> BoxFuture<'_, Outcome<Process>>;
     /// A read by its name, or by GraphQL.
-    fn target(&self, read: &str, query: &str, token: &str) -> Target;
+    fn target(&self, read: &str, query: &str, tokens: &[String]) -> Target;
 }
 
 impl Server for Installation {
@@ -32,8 +32,8 @@ impl Server for Installation {
         Box::pin(self.serve(&["--no-worker"]))
     }
 
-    fn target(&self, _: &str, query: &str, token: &str) -> Target {
-        graphql(self.port, query, token)
+    fn target(&self, _: &str, query: &str, tokens: &[String]) -> Target {
+        graphql(self.port, query, tokens)
     }
 }
 
@@ -68,18 +68,18 @@ impl Server for Bare {
         })
     }
 
-    fn target(&self, read: &str, _: &str, token: &str) -> Target {
+    fn target(&self, read: &str, _: &str, tokens: &[String]) -> Target {
         Target {
             url: format!("http://127.0.0.1:{}/{read}", self.port),
             body: None,
-            token: token.to_owned(),
+            tokens: tokens.to_vec(),
         }
     }
 }
 
-/// mercurius, in one process or in several that share its port.
+/// A GraphQL server on Node, in one process or in several that share its port.
 pub(crate) struct Node {
-    name: String,
+    framework: &'static str,
     directory: String,
     database: String,
     processes: usize,
@@ -87,9 +87,15 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(directory: &str, database: &str, processes: usize) -> Outcome<Self> {
+    /// `framework` is the name of its script.
+    pub(crate) fn new(
+        framework: &'static str,
+        directory: &str,
+        database: &str,
+        processes: usize,
+    ) -> Outcome<Self> {
         Ok(Self {
-            name: format!("mercurius on Node, processes: {processes}"),
+            framework,
             directory: directory.to_owned(),
             database: database.to_owned(),
             processes,
@@ -100,14 +106,14 @@ impl Node {
 
 impl Server for Node {
     fn name(&self) -> String {
-        self.name.clone()
+        format!("{} on Node, processes: {}", self.framework, self.processes)
     }
 
     fn start(&self) -> BoxFuture<'_, Outcome<Process>> {
         Box::pin(async {
             let mut command = Command::new("node");
             command
-                .arg("serve.mjs")
+                .arg(format!("{}.mjs", self.framework))
                 .current_dir(&self.directory)
                 .env("NODE_ENV", "production")
                 .env("DATABASE_URL", &self.database)
@@ -117,8 +123,8 @@ impl Server for Node {
         })
     }
 
-    fn target(&self, _: &str, query: &str, token: &str) -> Target {
-        graphql(self.port, query, token)
+    fn target(&self, _: &str, query: &str, tokens: &[String]) -> Target {
+        graphql(self.port, query, tokens)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{Role, UserStatus, user};
 use wharfinger_jobs::accounts::{
@@ -200,4 +201,27 @@ async fn very_many_tokens_are_looked_up_at_once(shape: Shape) {
         .await
         .unwrap();
     assert!(lookups.find(secret).await.unwrap().is_none());
+}
+
+/// Nobody waits for ever behind a statement that hangs, and nobody is taken for a stranger because of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_keeps_nobody_waiting() {
+    let place = Place::new(Shape::Postgres).await;
+    let services = place.gateway().await;
+    let lookups = TokenLookups::start(&services);
+    let ada = make_user(&services, "ada", Role::User, None).await;
+    let (_, secret) = create_api_token(&services, ada.id, "one", None)
+        .await
+        .unwrap();
+
+    let locked = services.db.write().begin().await.unwrap();
+    let lock = "LOCK TABLE api_tokens IN ACCESS EXCLUSIVE MODE";
+    locked.execute_unprepared(lock).await.unwrap();
+    let asks = (0..3).map(|_| lookups.find(&secret));
+    let found = in_time("all are told", futures::future::join_all(asks)).await;
+    assert!(found.iter().all(Result::is_err), "{found:?}");
+
+    locked.rollback().await.unwrap();
+    let found = in_time("it answers again", lookups.find(&secret)).await;
+    assert_eq!(found.unwrap().unwrap().user.id, ada.id);
 }

@@ -125,11 +125,14 @@ async fn pass(
                 let opened = modes.wait_for(|mode| *mode == Mode::Open);
                 // A client that is gone asks for nothing any more. `readable` gives false alarms.
                 let mut ahead = [0];
-                tokio::select! {
-                    _ = opened => {}
-                    _ = from_client.peek(&mut ahead) => return Ok(()),
-                }
+                let gone = tokio::select! {
+                    _ = opened => false,
+                    Ok(0) | Err(_) = from_client.peek(&mut ahead) => true,
+                };
                 held.send_modify(|held| *held -= 1);
+                if gone {
+                    return Ok(());
+                }
             }
             to_engine.write_all(&buffer[..read]).await?;
         }

@@ -150,7 +150,7 @@ async fn pass(client: TcpStream, socket: &str, gate: &Gate) -> std::io::Result<(
                 let mut ahead = [0];
                 tokio::select! {
                     () = gate.pass() => {}
-                    _ = from_client.peek(&mut ahead) => return Ok(()),
+                    Ok(0) | Err(_) = from_client.peek(&mut ahead) => return Ok(()),
                 }
             }
             to_engine.write_all(&buffer[..read]).await?;

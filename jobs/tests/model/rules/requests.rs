@@ -146,6 +146,12 @@ impl Model {
             .position(|holding| holding.id == Some(id))
     }
 
+    /// Whether an image of this id is held.
+    pub(crate) fn holds(&self, image: Uuid) -> bool {
+        let holding = self.holding_with(image);
+        holding.is_some_and(|number| self.holdings[number].state == ImageState::Held)
+    }
+
     fn own_job(&self, user: usize, job: Option<usize>) -> Answer {
         job.filter(|job| self.jobs[*job].user == user)
             .ok_or(UserErrorCode::JobNotFound)

@@ -49,8 +49,18 @@ impl Run {
         let world = &self.world;
         let acting = futures::future::join_all(actions.iter().map(|action| act(world, *action)));
         let acted = acting.await;
-        for made in acted {
-            self.jobs.extend(made?);
+        for (action, made) in actions.iter().zip(acted) {
+            match (action, made?) {
+                (_, Some(job)) if !self.jobs.contains(&job) => self.jobs.push(job),
+                // Refused is who comes when the image is let go of, and nobody else.
+                (Action::Remove { image, .. }, None) => {
+                    self.models.retain(|model| !model.holds(*image));
+                }
+                _ => {}
+            }
+        }
+        if self.models.is_empty() {
+            return Err("a removal was refused although its image is held".to_owned());
         }
         if restarts {
             self.world.stop_worker(BUSY).await;
