@@ -1,5 +1,6 @@
 //! The lock of an image's row.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
@@ -7,6 +8,7 @@ use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr,
     EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
@@ -73,18 +75,54 @@ pub(crate) async fn lock(
     services: &Services,
     engine_image_id: Uuid,
 ) -> Result<Option<Custody>, DbErr> {
-    let waiting = async {
-        loop {
-            if let Some(custody) = try_lock(services, engine_image_id).await? {
-                return Ok(custody);
-            }
-            tokio::time::sleep(LOCK_POLL).await;
+    match lock_unless(
+        services,
+        engine_image_id,
+        std::future::pending::<Infallible>(),
+    )
+    .await?
+    {
+        Waited::Locked(custody) => Ok(Some(custody)),
+        Waited::InVain => Ok(None),
+        Waited::Interrupted(never) => match never {},
+    }
+}
+
+/// What came of waiting for a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waited<T> {
+    /// It is the caller's.
+    Locked(Custody),
+    /// Somebody else had it all the time.
+    InVain,
+    /// Something else came first.
+    Interrupted(T),
+}
+
+/// The same, unless something else comes before. It is looked at only between two tries: to drop one that is under way might
+/// leave behind a lock that nobody has.
+pub(crate) async fn lock_unless<T>(
+    services: &Services,
+    engine_image_id: Uuid,
+    interruption: impl Future<Output = T>,
+) -> Result<Waited<T>, DbErr> {
+    let mut interruption = std::pin::pin!(interruption);
+    let give_up = Instant::now() + PATIENCE;
+    let mut first = true;
+    loop {
+        tokio::select! {
+            biased;
+            came = &mut interruption => return Ok(Waited::Interrupted(came)),
+            () = std::future::ready(()), if first => first = false,
+            () = tokio::time::sleep(LOCK_POLL) => {}
         }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .ok()
-        .transpose()
+        if let Some(custody) = try_lock(services, engine_image_id).await? {
+            return Ok(Waited::Locked(custody));
+        }
+        if Instant::now() >= give_up {
+            return Ok(Waited::InVain);
+        }
+    }
 }
 
 /// Does what the lock was taken for, and keeps the lock meanwhile.

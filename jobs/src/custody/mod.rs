@@ -8,6 +8,7 @@ mod lock;
 mod record;
 
 pub(crate) use lock::{
-    Custody, Fate, conclude, fenced, is_at_rest, keeping, lock, settled_version, try_lock, unlock,
+    Custody, Fate, Waited, conclude, fenced, is_at_rest, keeping, lock, lock_unless,
+    settled_version, try_lock, unlock,
 };
 pub(crate) use record::{Observation, find, is_meant, last_meant, locked_or_new, record};

@@ -4,7 +4,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
-use crate::custody::{self, Fate};
+use crate::custody::{self, Fate, Waited};
 use crate::engine::{Engine, EngineError, same_reference};
 use crate::error::JobFailure;
 use crate::holdings;
@@ -31,17 +31,14 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
         return Ok(Some(Outcome::NothingToDo));
     };
-    let lock = tokio::select! {
-        biased;
-        outcome = run.interrupted() => return Ok(outcome),
-        lock = custody::lock(services, holding.engine_image_id) => lock?,
-    };
-    let Some(custody) = lock else {
-        return Err(JobFailure::retry(
-            JobErrorCode::Internal,
-            "the image is busy with another change",
-        )
-        .into());
+    let waited = custody::lock_unless(services, holding.engine_image_id, run.interrupted()).await?;
+    let custody = match waited {
+        Waited::Locked(custody) => custody,
+        Waited::Interrupted(outcome) => return Ok(outcome),
+        Waited::InVain => {
+            let message = "the image is busy with another change";
+            return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+        }
     };
     match settle::begin(services, &run.lease).await? {
         Some(true) => {}

@@ -14,7 +14,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, JobState, image, job};
+use wharfinger_entity::{ImageState, ImageVisibility, JobState, engine_image, image, job};
 use wharfinger_jobs::cancel_job::cancel_job;
 use wharfinger_jobs::error::UserErrorCode;
 
@@ -40,6 +40,9 @@ const LOW: u8 = 64;
 
 /// How long then.
 const PATIENCE: Duration = Duration::from_millis(40);
+
+/// How long a lock may be left when everything is done: less than until it runs out.
+const LEFT_BEHIND: Duration = Duration::from_secs(8);
 
 /// Tags of the one image.
 const TAGS: [&str; 2] = ["1", "2"];
@@ -160,6 +163,7 @@ impl Stage<'_> {
         self.schedule.order(StdRng::from_rng(&mut rng));
         in_time("a round", self.play(&mut rng, &mut actors, &id)).await;
         self.schedule.open();
+        self.nothing_stays_locked().await;
         check_invariants(&fleet.services.db).await;
         self.agrees(&id, others).await;
         self.everybody_lets_go(&id).await;
@@ -314,6 +318,22 @@ impl Stage<'_> {
             .filter(job::Column::Live.eq(1))
             .one(self.fleet.services.db.read());
         live.await.unwrap().is_none()
+    }
+
+    /// Who changed an image has given its lock back. One that is left behind keeps everybody out for fifteen seconds.
+    async fn nothing_stays_locked(&self) {
+        let unlocked = async {
+            let locked = || {
+                engine_image::Entity::find()
+                    .filter(engine_image::Column::LockToken.is_not_null())
+                    .one(self.fleet.services.db.read())
+            };
+            while locked().await.unwrap().is_some() {
+                tokio::time::sleep(GATHER).await;
+            }
+        };
+        let in_time = tokio::time::timeout(LEFT_BEHIND, unlocked).await;
+        in_time.expect("a lock was left behind");
     }
 
     /// The database and the engine mean the same: what is held is there, under its tags, and what nobody holds is gone.
