@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::tokens::{Authenticated, authenticate_all};
@@ -25,10 +25,11 @@ const WAITING: usize = 1024;
 /// then: a connection that hangs must not keep everybody out.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Statements at once, if they are slow: half of a gateway's connections to PostgreSQL or MariaDB.
-const SIDE_BY_SIDE: usize = 8;
+/// Statements at once, if they are slow: there are two lines of them, which leave half of the connections to PostgreSQL or
+/// MariaDB to everything else.
+const SIDE_BY_SIDE: usize = 4;
 
-/// How long one may take at all.
+/// How long one may take at all. Its connection is free again when the server has ended it too.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The database did not answer; the log says why.
@@ -78,20 +79,33 @@ async fn answer(services: Services, mut questions: mpsc::Receiver<Question>) {
     while questions.recv_many(&mut asked, AT_ONCE).await > 0 {
         // Whoever has gone needs no answer.
         asked.retain(|question: &Question| !question.answer.is_closed());
-        statements.spawn(answer_all(services.clone(), std::mem::take(&mut asked)));
+        let newest = answer_all(services.clone(), std::mem::take(&mut asked));
+        let newest = statements.spawn(newest).id();
         // Who asks meanwhile waits for it, and shares the next one.
-        let ended = timeout(SLOW, statements.join_next()).await;
-        note(ended.ok().flatten());
-        while statements.len() >= SIDE_BY_SIDE {
-            note(statements.join_next().await);
+        let ended = async {
+            while let Some(ended) = statements.join_next_with_id().await {
+                if note(ended) == newest {
+                    break;
+                }
+            }
+        };
+        let _slow = timeout(SLOW, ended).await;
+        while statements.len() >= SIDE_BY_SIDE
+            && let Some(ended) = statements.join_next_with_id().await
+        {
+            note(ended);
         }
     }
 }
 
-/// Those whose questions went with a statement that panicked are told that the database does not answer.
-fn note(ended: Option<Result<(), JoinError>>) {
-    if let Some(Err(error)) = ended {
-        tracing::error!(%error, "could not check tokens");
+/// Which statement has ended. Those whose questions went with one that panicked are told that the database does not answer.
+fn note(ended: Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            tracing::error!(%error, "could not check tokens");
+            error.id()
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::services::Services;
 /// How long a lock counts without a sign of life: soon after its worker vanished, somebody else goes on.
 const LOCK_TIME: Duration = Duration::from_secs(15);
 
-/// How long somebody else's lock is waited for: longer than the engine calls made under it may take.
+/// How long somebody else's lock is waited for, as seen between two tries: longer than the engine calls made under it may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a lock that somebody else has is looked at again.

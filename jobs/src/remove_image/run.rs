@@ -40,12 +40,10 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         }
     };
-    match settle::begin(services, &run.lease).await? {
-        Some(true) => {}
-        other => {
-            custody::unlock(services, custody).await?;
-            return Ok(other.map(|_| Outcome::Cancelled));
-        }
+    let begun = settle::begin(services, &run.lease).await;
+    if !matches!(begun, Ok(Some(true))) {
+        custody::unlock(services, custody).await?;
+        return Ok(begun?.map(|_| Outcome::Cancelled));
     }
     let settled = match custody::keeping(services, custody, Box::pin(on_engine(run, &holding)))
         .instrument(trace::phase("remove"))

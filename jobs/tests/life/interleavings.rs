@@ -322,18 +322,19 @@ impl Stage<'_> {
 
     /// Who changed an image has given its lock back. One that is left behind keeps everybody out for fifteen seconds.
     async fn nothing_stays_locked(&self) {
+        let locked = || {
+            engine_image::Entity::find()
+                .filter(engine_image::Column::LockToken.is_not_null())
+                .one(self.fleet.services.db.read())
+        };
         let unlocked = async {
-            let locked = || {
-                engine_image::Entity::find()
-                    .filter(engine_image::Column::LockToken.is_not_null())
-                    .one(self.fleet.services.db.read())
-            };
             while locked().await.unwrap().is_some() {
                 tokio::time::sleep(GATHER).await;
             }
         };
         let in_time = tokio::time::timeout(LEFT_BEHIND, unlocked).await;
-        in_time.expect("a lock was left behind");
+        let left = locked().await;
+        assert!(in_time.is_ok(), "a lock was left behind: {left:?}");
     }
 
     /// The database and the engine mean the same: what is held is there, under its tags, and what nobody holds is gone.
