@@ -1,6 +1,7 @@
 //! A way to the engine on which deletions or pulls can be held up, and which can be cut.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -123,14 +124,12 @@ async fn pass(
             if holds {
                 held.send_modify(|held| *held += 1);
                 let opened = modes.wait_for(|mode| *mode == Mode::Open);
-                // A client that is gone asks for nothing any more. `readable` gives false alarms.
-                let mut ahead = [0];
-                let gone = tokio::select! {
+                let left = tokio::select! {
                     _ = opened => false,
-                    Ok(0) | Err(_) = from_client.peek(&mut ahead) => true,
+                    () = gone(&mut from_client) => true,
                 };
                 held.send_modify(|held| *held -= 1);
-                if gone {
+                if left {
                     return Ok(());
                 }
             }
@@ -145,5 +144,13 @@ async fn pass(
     tokio::select! {
         ended = requests => ended,
         ended = answers => ended,
+    }
+}
+
+/// Completes when the client whose request waits has gone: it asks for nothing any more. `readable` gives false alarms. One that
+/// sent more already is not seen to go.
+pub(super) async fn gone(client: &mut OwnedReadHalf) {
+    if client.peek(&mut [0]).await.is_ok_and(|ahead| ahead > 0) {
+        std::future::pending::<()>().await;
     }
 }

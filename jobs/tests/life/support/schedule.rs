@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::engine_gate::gone;
+
 /// Listens on the loopback until dropped.
 pub(crate) struct Schedule {
     /// `tcp://127.0.0.1:port`, as a `DOCKER_HOST`.
@@ -146,11 +148,9 @@ async fn pass(client: TcpStream, socket: &str, gate: &Gate) -> std::io::Result<(
                 return Ok(());
             }
             if is_ordered(&buffer[..read]) {
-                // A client that is gone asks for nothing any more. `readable` gives false alarms.
-                let mut ahead = [0];
                 tokio::select! {
                     () = gate.pass() => {}
-                    Ok(0) | Err(_) = from_client.peek(&mut ahead) => return Ok(()),
+                    () = gone(&mut from_client) => return Ok(()),
                 }
             }
             to_engine.write_all(&buffer[..read]).await?;
