@@ -15,7 +15,9 @@ use crate::bearer::{self, bearer_of, offered};
 use crate::client_address::client_address;
 use crate::cookie;
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
-use crate::http::{Audience, ErrorCode, Gate, Refusal, Session, data_of, same_origin, spans};
+use crate::http::{
+    Audience, ErrorCode, Gate, QuotaLeft, Refusal, Session, data_of, same_origin, spans,
+};
 use crate::over_tls::over_tls;
 use crate::rate::{Counted, RateLimits, Unresolved};
 
@@ -151,9 +153,7 @@ impl Gate for TokenGate {
             data.insert(address);
         }
         let counted = self.rates.count(bearer::any_token(headers), address)?;
-        if let Some(quota) = counted.quota {
-            data.insert(quota);
-        }
+        data.insert(QuotaLeft::from(counted.quota));
         if let Some(unresolved) = counted.unresolved {
             data.insert(unresolved);
         }
@@ -170,10 +170,13 @@ impl Gate for TokenGate {
         let unresolved = data_of::<Unresolved>(&data);
         let caller = self.authenticated(headers).await;
         let caller = caller.inspect_err(|refusal| forgive(unresolved, refusal))?;
-        match (&caller, unresolved) {
+        let quota = match (&caller, unresolved) {
             (Some(caller), Some(unresolved)) => unresolved.belongs_to(caller.user.id)?,
             (None, Some(unresolved)) => unresolved.belongs_to_nobody()?,
-            (_, None) => {}
+            (_, None) => None,
+        };
+        if let (Some(quota), Some(left)) = (quota, data_of::<QuotaLeft>(&data)) {
+            left.note(quota);
         }
         // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
         // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
@@ -184,7 +187,7 @@ impl Gate for TokenGate {
         Ok(data)
     }
 
-    async fn stream(&self, parts: &Parts, mut data: Data) -> Result<Session, Refusal> {
+    async fn stream(&self, parts: &Parts, mut data: Data) -> Result<(Session, Data), Refusal> {
         let let_in =
             data_of::<Caller>(&data).map(|caller| (caller.by_cookie, caller.traceparent.clone()));
         let headers = &parts.headers;
@@ -194,14 +197,15 @@ impl Gate for TokenGate {
         };
         // Nobody's stream ends by itself: there is nothing that nobody may watch.
         let (Some(token), Some((by_cookie, traceparent))) = (token, let_in) else {
-            return Ok(Session {
-                data,
-                ..Session::default()
-            });
+            return Ok((Session::default(), data));
         };
-        let (session, found) = self.open(token).await?;
-        let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
-        data.insert(session);
+        let (open, found) = self.open(token).await?;
+        let mut session = Session {
+            ended: open.revoked().clone(),
+            outdated: open.demoted().clone(),
+            ..Session::default()
+        };
+        session.data.insert(open);
         // As whom the session was noted: what it ends with is what the stream may do.
         let caller = Caller {
             user: found.user,
@@ -211,11 +215,7 @@ impl Gate for TokenGate {
         };
         data.insert(Loaders::new(&self.services, &caller));
         data.insert(caller);
-        Ok(Session {
-            data,
-            ended,
-            outdated,
-        })
+        Ok((session, data))
     }
 
     fn upgrade(&self, parts: &mut Parts) -> Result<(), Refusal> {

@@ -178,20 +178,18 @@ impl RateLimits {
 
 impl Unresolved {
     /// It is this user's, and counts for them; a refusal where there were too many. Does nothing the second time.
-    pub(crate) fn belongs_to(&self, user: Uuid) -> Result<(), Refusal> {
-        if self.resolve().is_some() {
-            self.counts.users.take(user, Instant::now())?;
-        }
-        Ok(())
+    pub(crate) fn belongs_to(&self, user: Uuid) -> Result<Option<Quota>, Refusal> {
+        self.resolve()
+            .map(|_| self.counts.users.take(user, Instant::now()))
+            .transpose()
     }
 
     /// It is nobody's: a cookie that is no good, beside which its browser may do what anybody may. It counts for its address; a
     /// refusal where there were too many.
-    pub(crate) fn belongs_to_nobody(&self) -> Result<(), Refusal> {
-        if let Some(address) = self.resolve() {
-            self.counts.addresses.take(address, Instant::now())?;
-        }
-        Ok(())
+    pub(crate) fn belongs_to_nobody(&self) -> Result<Option<Quota>, Refusal> {
+        self.resolve()
+            .map(|address| self.counts.addresses.take(address, Instant::now()))
+            .transpose()
     }
 
     /// It is no matter of its address: it is counted elsewhere, or cannot help what came of it.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use async_graphql::Request;
 use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
-    SelectionSet,
+    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
 };
 use wharfinger_entity::Role;
 
 use super::context::Caller;
-use crate::http::{Audience, data_of};
+use crate::http::{Audience, chosen, data_of};
 
 /// How old an event may be for a newcomer to get it where it shows more than the event itself.
 const FRESH: Duration = Duration::from_secs(1);
@@ -34,7 +33,7 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     let name = request.operation_name.clone();
     // What cannot be parsed is answered by the executor.
     let document = request.parsed_query().ok()?;
-    let field = only_field(operation(document, name.as_deref())?)?;
+    let field = only_field(chosen(document, name.as_deref())?)?;
     match field.name.node.as_str() {
         "balanceChanged" => Some(Audience {
             members: user,
@@ -50,19 +49,6 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
             fresh: Some(FRESH),
         }),
         _ => None,
-    }
-}
-
-fn operation<'d>(
-    document: &'d ExecutableDocument,
-    name: Option<&str>,
-) -> Option<&'d OperationDefinition> {
-    match (&document.operations, name) {
-        (DocumentOperations::Single(operation), None) => Some(&operation.node),
-        (DocumentOperations::Single(_), Some(_)) => None,
-        (DocumentOperations::Multiple(operations), name) => {
-            operations.get(name?).map(|operation| &operation.node)
-        }
     }
 }
 
@@ -107,7 +93,7 @@ mod tests {
 
     fn shows(query: &str, name: Option<&str>) -> Option<(String, bool)> {
         let document = async_graphql::parser::parse_query(query).unwrap();
-        let field = only_field(operation(&document, name)?)?;
+        let field = only_field(chosen(&document, name)?)?;
         Some((field.name.node.to_string(), names_field(&document, "job")))
     }
 
@@ -123,6 +109,13 @@ mod tests {
         );
         let spread = of("{ ...f }") + " fragment f on PullProgress { job { id } }";
         assert_eq!(shows(&spread, None), progress(true));
+        let named = "subscription a { balanceChanged { held } }";
+        for name in [None, Some("a")] {
+            assert_eq!(
+                shows(named, name),
+                Some(("balanceChanged".to_owned(), false))
+            );
+        }
         let two = "subscription a { balanceChanged { held } } query b { jobs { totalCount } }";
         assert_eq!(
             shows(two, Some("a")),

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use wharfinger_entity::{JobKind, Timestamp};
 use wharfinger_jobs::announce::Change;
 use wharfinger_jobs::events::{Event, EventStream, Topic};
-use wharfinger_jobs::frame::ProgressFrame;
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
 
@@ -18,7 +17,7 @@ use super::context::{
 use super::ids::Kind;
 use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
-use crate::http::{ErrorCode, EventId};
+use crate::http::{ErrorCode, EventIds};
 
 /// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
 const OVERLAP: Duration = Duration::from_secs(5);
@@ -51,16 +50,13 @@ impl Subscription {
             .ok_or_else(unknown)?;
         let gateway = ctx.data_unchecked::<Gateway>();
         let frames = gateway.watches.follow(&gateway.services, id);
-        let event_id: Option<EventId> = ctx.data_opt().cloned();
-        let seen = event_id.as_ref().and_then(EventId::last_seen);
-        Ok(frames
-            .filter(move |frame| std::future::ready(is_news(frame, seen)))
-            .map(move |frame| {
-                if let Some(event_id) = &event_id {
-                    event_id.note(frame.sequence);
-                }
-                PullProgress::new(id, frame)
-            }))
+        let ids: Option<EventIds> = ctx.data_opt().cloned();
+        Ok(frames.map(move |frame| {
+            if let Some(ids) = &ids {
+                ids.note(frame.sequence, frame.state.is_final());
+            }
+            PullProgress::new(id, frame)
+        }))
     }
 
     /// Every change of state of the viewer's jobs (of every job for an administrator who asks for all).
@@ -146,13 +142,6 @@ fn changed_jobs(
             Err(error) => vec![Err(database(&error))],
         };
         futures::stream::iter(jobs)
-    })
-}
-
-/// Whether a watcher who has seen the event of that number before has not seen this. The end is told whatever its number.
-fn is_news(frame: &ProgressFrame, seen: Option<i32>) -> bool {
-    seen.is_none_or(|seen| {
-        frame.sequence > seen || (frame.state.is_final() && frame.sequence != seen)
     })
 }
 

@@ -35,7 +35,8 @@ impl Accepted {
     /// Reads `Accept`. `application/json` where the client does not say (GraphQL over HTTP, "Legacy watershed"); of two
     /// that it likes the same, the newer. Events are for those who name them: a wildcard is no wish for a stream.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(header::ACCEPT) {
+        let says_nothing = |value: &HeaderValue| value.as_bytes().trim_ascii().is_empty();
+        if headers.get_all(header::ACCEPT).iter().all(says_nothing) {
             return Self {
                 media: Some(MediaType::Json),
                 events: Events::Never,

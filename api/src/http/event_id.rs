@@ -1,43 +1,84 @@
-//! Ids of server-sent events: where in a sequence a client was when its stream broke, and where it is.
+//! Numbers of events, which are the ids of server-sent ones: where a client was when its stream broke, and where it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use async_graphql::parser::types::{OperationType, Selection};
+use async_graphql::{Request, Response};
 use axum::http::HeaderMap;
 
-/// In the data of a request whose results are sent as events. A resolver whose events are numbered leaves out what the
-/// client has seen, and notes the number of each event before it hands it on.
-#[derive(Clone, Debug)]
-pub struct EventId {
-    last_seen: Option<i32>,
-    /// Beyond any number where there is none.
-    current: Arc<AtomicI64>,
+use super::graphql_http::chosen;
+use super::payload::Payload;
+
+/// An event's place in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EventId {
+    pub(super) number: i32,
+    is_last: bool,
 }
 
 impl EventId {
-    /// Where the client was: `Last-Event-ID`, as browsers send it when they open a broken stream again. What was never
-    /// an id of ours counts for nothing.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let last = headers.get("last-event-id");
+    /// Where a client was: `Last-Event-ID`, as browsers send it when they open a broken stream again. What was never an id
+    /// of ours counts for nothing.
+    pub(super) fn last_seen(headers: &HeaderMap) -> Option<i32> {
+        let last = headers.get("last-event-id")?;
+        last.to_str().ok()?.trim().parse().ok()
+    }
+
+    /// Whether a client that has seen the event of that number has not seen this. The last one is told whatever its number.
+    pub(super) fn is_news(self, seen: i32) -> bool {
+        self.number > seen || (self.is_last && self.number != seen)
+    }
+}
+
+/// In the data of a subscription whose events are all of one field: a resolver whose events are numbered notes the number
+/// of each before it hands it on.
+#[derive(Clone, Debug, Default)]
+pub struct EventIds(Arc<Mutex<Option<EventId>>>);
+
+impl EventIds {
+    /// A place for the numbers of the events of this operation, if they are of one sequence.
+    pub(super) fn of(request: &mut Request) -> Option<Self> {
+        let name = request.operation_name.clone();
+        // What cannot be parsed is answered by the executor.
+        let operation = chosen(request.parsed_query().ok()?, name.as_deref())?;
+        let fields = &operation.selection_set.node.items;
+        let one = operation.ty == OperationType::Subscription
+            && matches!(fields.as_slice(), [only] if matches!(only.node, Selection::Field(_)));
+        one.then(Self::default)
+    }
+
+    /// Notes the number of the event on its way, and whether it is the last of its sequence.
+    pub fn note(&self, number: i32, is_last: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(EventId { number, is_last });
+    }
+
+    fn current(&self) -> Option<EventId> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An encoded response, and where it is in its sequence if it is of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) payload: Payload,
+    pub(super) id: Option<EventId>,
+    pub(super) has_errors: bool,
+}
+
+impl Event {
+    /// The event that this response is, whose number was noted last.
+    pub(super) fn of(response: Response, ids: Option<&EventIds>) -> Self {
         Self {
-            last_seen: last.and_then(|value| value.to_str().ok()?.trim().parse().ok()),
-            current: Arc::new(AtomicI64::new(i64::MAX)),
+            has_errors: !response.errors.is_empty(),
+            payload: response.into(),
+            id: ids.and_then(EventIds::current),
         }
     }
+}
 
-    /// The number of the last event that the client has seen before.
-    pub fn last_seen(&self) -> Option<i32> {
-        self.last_seen
-    }
-
-    /// Notes the number of the event on its way.
-    pub fn note(&self, number: i32) {
-        self.current.store(number.into(), Ordering::Relaxed);
-    }
-
-    /// The number of the event that was noted last.
-    pub(super) fn current(&self) -> Option<i32> {
-        self.current.load(Ordering::Relaxed).try_into().ok()
+impl From<Response> for Event {
+    fn from(response: Response) -> Self {
+        Self::of(response, None)
     }
 }
 
@@ -48,14 +89,45 @@ mod tests {
     #[test]
     fn an_id_is_a_number_or_nothing() {
         let mut headers = HeaderMap::new();
-        assert_eq!(EventId::of(&headers).last_seen(), None);
+        assert_eq!(EventId::last_seen(&headers), None);
         for (text, expected) in [("17", Some(17)), (" 3 ", Some(3)), ("x", None), ("", None)] {
             headers.insert("last-event-id", text.parse().unwrap());
-            assert_eq!(EventId::of(&headers).last_seen(), expected, "{text:?}");
+            assert_eq!(EventId::last_seen(&headers), expected, "{text:?}");
         }
-        let id = EventId::of(&headers);
-        assert_eq!(id.current(), None);
-        id.clone().note(5);
-        assert_eq!(id.current(), Some(5));
+    }
+
+    #[test]
+    fn what_was_seen_is_no_news_and_the_last_is_unless_it_was_seen() {
+        let ids = EventIds::default();
+        assert_eq!(ids.current(), None);
+        let noted = |number, is_last| {
+            ids.clone().note(number, is_last);
+            ids.current().unwrap()
+        };
+        for (event, expected) in [
+            (noted(6, false), true),
+            (noted(5, false), false),
+            (noted(4, false), false),
+            (noted(6, true), true),
+            (noted(5, true), false),
+            (noted(4, true), true),
+        ] {
+            assert_eq!(event.is_news(5), expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn events_are_numbered_where_they_are_of_one_field() {
+        for (query, expected) in [
+            ("subscription { a }", true),
+            ("subscription named { a }", true),
+            ("subscription { a b }", false),
+            ("subscription { ...f } fragment f on S { a }", false),
+            ("{ a }", false),
+            ("{", false),
+        ] {
+            let numbered = EventIds::of(&mut Request::new(query)).is_some();
+            assert_eq!(numbered, expected, "{query}");
+        }
     }
 }

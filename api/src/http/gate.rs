@@ -36,18 +36,13 @@ pub trait Gate: Clone + Send + Sync + 'static {
     }
 
     /// A stream of events that was let in as a request, with what [`Self::caller`] returned: the place to say what ends
-    /// it. By default nothing does.
+    /// it (by default nothing), and what its execution finds, which may outlast the stream where others share it.
     fn stream(
         &self,
         _parts: &Parts,
         data: Data,
-    ) -> impl Future<Output = Result<Session, Refusal>> + Send {
-        async move {
-            Ok(Session {
-                data,
-                ..Session::default()
-            })
-        }
+    ) -> impl Future<Output = Result<(Session, Data), Refusal>> + Send {
+        async move { Ok((Session::default(), data)) }
     }
 
     /// A request to open a WebSocket: the place for limits. What it adds to the extensions is there at
@@ -90,7 +85,8 @@ pub trait Gate: Clone + Send + Sync + 'static {
 /// A WebSocket connection, or a stream of events, that was let in.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// What the resolvers of every operation on it find in the context.
+    /// What lasts as long as it does. The resolvers of its own operations find it in the context, those that it shares with
+    /// others do not.
     pub data: Data,
     /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401, the stream ends with
     /// an error.

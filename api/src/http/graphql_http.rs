@@ -17,11 +17,11 @@ use super::{
     accept::{Accepted, Events, MediaType},
     batch, body,
     error::{ErrorCode, give_codes, is_request_error},
-    gate::Gate,
+    gate::{Gate, data_of},
     graphql_sse,
     parameters::{Body, Parameters},
     preflight::{self, Encoding},
-    quota::Quota,
+    quota::QuotaLeft,
     rejection::{Rejection, rejected},
     spans,
 };
@@ -55,7 +55,7 @@ async fn execute<E: Executor, G: Gate>(
         ref other => return Err(Rejection::Method(other.clone())),
     };
     let data = transport.gate.request(parts).await?;
-    let quota = Quota::of(&data);
+    let left = data_of::<QuotaLeft>(&data).cloned();
     let asked = Asked {
         parts,
         data,
@@ -64,7 +64,7 @@ async fn execute<E: Executor, G: Gate>(
     };
     let answer = run(transport, asked, body, encoding).await;
     let mut answer = answer.unwrap_or_else(|rejection| rejected(media, rejection));
-    if let Some(quota) = quota {
+    if let Some(quota) = left.and_then(|left| left.get()) {
         quota.write(answer.headers_mut());
     }
     Ok(answer)
@@ -100,14 +100,17 @@ async fn run<E: Executor, G: Gate>(
             }
         }
     };
-    let mut request = transport.persisted.find(parameters)?;
-    request.data = data;
-    let kind = match transport.prepare(&mut request) {
-        Ok(kind) => kind,
-        Err(Rejection::Document(error)) if events == Events::Always => {
-            return Ok(graphql_sse::refuse(transport, error));
+    let found = transport.persisted.find(parameters);
+    let prepared = found.map_err(Rejection::from).and_then(|mut request| {
+        request.data = data;
+        let kind = transport.prepare(&mut request)?;
+        Ok((request, kind))
+    });
+    let (mut request, kind) = match prepared {
+        Err(rejection) if events == Events::Always && rejection.is_of_document() => {
+            return Ok(graphql_sse::refuse(transport, rejection.into_errors()));
         }
-        Err(rejection) => return Err(rejection),
+        prepared => prepared?,
     };
     let by_get = encoding.is_none();
     let subscribes = kind == Some(OperationType::Subscription);

@@ -5,12 +5,10 @@
 //! still, and gets the newest state when it reads again.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::{
-    Executor, Request, Response as GraphqlResponse, ServerError,
-    parser::types::{ExecutableDocument, OperationType, Selection},
-};
+use async_graphql::{Data, Executor, Request, Response as GraphqlResponse, ServerError};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, header, request::Parts},
@@ -25,9 +23,9 @@ use crate::measure::Open;
 use super::{
     Transport,
     error::{ErrorCode, Refusal},
-    event_id::EventId,
+    event_id::{Event, EventId},
     gate::{Gate, Session},
-    graphql_http::{chosen, encode, private},
+    graphql_http::private,
     spans::{self, InSpan},
 };
 
@@ -41,16 +39,15 @@ pub(super) async fn answer<E: Executor, G: Gate>(
 ) -> Result<Response, Refusal> {
     let mut headers = HeaderMap::new();
     let live = if subscribes {
-        let session = transport
-            .gate
-            .stream(parts, std::mem::take(&mut request.data))
-            .await?;
+        let data = std::mem::take(&mut request.data);
+        let (session, data) = transport.gate.stream(parts, data).await?;
+        request.data = data;
         subscribe(transport, parts, request, session)
     } else {
         let span = spans::operation(&mut request);
         let mut response = transport.executor.execute(request).instrument(span).await;
         headers = std::mem::take(&mut response.http_headers);
-        Live::of(stream::once(future::ready(response)).boxed(), transport)
+        Live::of(response, transport)
     };
     Ok(stream_of(live, headers))
 }
@@ -70,10 +67,9 @@ fn stream_of(live: Live, headers: HeaderMap) -> Response {
     answer
 }
 
-/// Answers with the error of a document that is not executed, as an event.
-pub(super) fn refuse<E, G>(transport: &Transport<E, G>, error: ServerError) -> Response {
-    let response = GraphqlResponse::from_errors(vec![error]);
-    let live = Live::of(stream::once(future::ready(response)).boxed(), transport);
+/// Answers with the errors of a document that is not executed, as an event.
+pub(super) fn refuse<E, G>(transport: &Transport<E, G>, errors: Vec<ServerError>) -> Response {
+    let live = Live::of(GraphqlResponse::from_errors(errors), transport);
     stream_of(live, HeaderMap::new())
 }
 
@@ -83,31 +79,20 @@ fn subscribe<E: Executor, G: Gate>(
     mut request: Request,
     session: Session,
 ) -> Live {
-    let name = request.operation_name.clone();
-    let document = request.parsed_query().ok();
-    let numbered = document.is_some_and(|document| has_one_field(document, name.as_deref()));
-    let id = numbered.then(|| EventId::of(&parts.headers));
     let span = spans::operation(&mut request);
-    request.data = session.data;
-    if let Some(id) = &id {
-        request = request.data(id.clone());
-    }
-    let responses = transport.executor.execute_stream(request, None);
+    let data = Arc::new(session.data);
+    let events = transport.responses(request, Some(Arc::clone(&data)), &span);
+    let seen = EventId::last_seen(&parts.headers);
+    let news = events.filter(move |event| {
+        let is_news = event.id.zip(seen).is_none_or(|(id, seen)| id.is_news(seen));
+        future::ready(is_news)
+    });
     Live {
-        id,
         ended: session.ended,
         outdated: session.outdated,
-        ..Live::of(InSpan::over(responses, span), transport)
+        _session: Some(data),
+        ..Live::over(InSpan::over(news.boxed(), span), transport)
     }
-}
-
-/// Whether all events of the operation are of one field, so that their numbers are of one sequence.
-fn has_one_field(document: &ExecutableDocument, name: Option<&str>) -> bool {
-    chosen(document, name).is_some_and(|operation| {
-        let items = &operation.selection_set.node.items;
-        operation.ty == OperationType::Subscription
-            && matches!(items.as_slice(), [only] if matches!(only.node, Selection::Field(_)))
-    })
 }
 
 /// A comment: it shows the client, and every proxy on the way, that the stream is open.
@@ -118,12 +103,12 @@ const COMPLETE: &str = "event: complete\ndata: \n\n";
 
 /// A stream that has not come to its end.
 struct Live {
-    responses: BoxStream<'static, GraphqlResponse>,
-    id: Option<EventId>,
+    responses: BoxStream<'static, Event>,
     shutdown: CancellationToken,
     ended: CancellationToken,
     outdated: CancellationToken,
     keep_alive: Duration,
+    _session: Option<Arc<Data>>,
     _open: Open,
 }
 
@@ -135,17 +120,19 @@ enum Rest {
 }
 
 impl Live {
-    fn of<E, G>(
-        responses: BoxStream<'static, GraphqlResponse>,
-        transport: &Transport<E, G>,
-    ) -> Self {
+    fn of<E, G>(response: GraphqlResponse, transport: &Transport<E, G>) -> Self {
+        let only = stream::once(future::ready(response.into()));
+        Self::over(only.boxed(), transport)
+    }
+
+    fn over<E, G>(responses: BoxStream<'static, Event>, transport: &Transport<E, G>) -> Self {
         Self {
             responses,
-            id: None,
             shutdown: transport.shutdown.clone(),
             ended: CancellationToken::new(),
             outdated: CancellationToken::new(),
             keep_alive: transport.settings.sse_keep_alive,
+            _session: None,
             _open: Open::new("wharfinger_sse_streams"),
         }
     }
@@ -170,15 +157,12 @@ impl Live {
             () = self.ended.cancelled() => {
                 let why = "the token of this stream was revoked or has expired: sign in again";
                 let refusal = Refusal::new(ErrorCode::Unauthenticated, why);
-                Some((next(refusal.into_response(), None), Rest::Complete))
+                Some((next(&refusal.into_response().into()), Rest::Complete))
             }
             () = self.outdated.cancelled() => None,
             () = self.shutdown.cancelled() => None,
             response = self.responses.next() => match response {
-                Some(response) => {
-                    let number = self.id.as_ref().and_then(EventId::current);
-                    Some((next(response, number), Rest::Live(self)))
-                }
+                Some(event) => Some((next(&event), Rest::Live(self))),
                 None => Some((COMPLETE.to_owned(), Rest::Nothing)),
             },
             () = tokio::time::sleep(self.keep_alive) => {
@@ -188,11 +172,11 @@ impl Live {
     }
 }
 
-fn next(response: GraphqlResponse, number: Option<i32>) -> String {
+fn next(event: &Event) -> String {
     // JSON has no line breaks of its own, so it is one line of data.
-    let data = String::from_utf8(encode(response)).expect("JSON is UTF-8");
-    match number {
-        Some(number) => format!("event: next\nid: {number}\ndata: {data}\n\n"),
+    let data = event.payload.to_response();
+    match event.id {
+        Some(EventId { number, .. }) => format!("event: next\nid: {number}\ndata: {data}\n\n"),
         None => format!("event: next\ndata: {data}\n\n"),
     }
 }

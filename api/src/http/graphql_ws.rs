@@ -14,7 +14,7 @@ use axum::{
 };
 use futures::{FutureExt, StreamExt, future, stream};
 use tokio::time::{Instant, interval_at, sleep, timeout, timeout_at};
-use tokio_tungstenite::tungstenite::Error as WebSocketError;
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, error::ProtocolError};
 use wharfinger_jobs::trace::TraceContext;
 
 use crate::measure::Open;
@@ -24,6 +24,7 @@ use super::{
     accept::MediaType,
     error::{ErrorCode, Refusal},
     gate::{Gate, Session},
+    object::Object,
     operations::{Operations, Outcome},
     payload::Payload,
     persisted::NoDocument,
@@ -71,8 +72,10 @@ pub(super) async fn upgrade<E: Executor, G: Gate>(
             } else {
                 End::Close(Close::SUBPROTOCOL)
             };
-            if let End::Close(close) = end {
-                say_goodbye(socket, close).await;
+            match end {
+                End::Close(close) => say_goodbye(socket, close).await,
+                End::Left => see_off(&mut socket).await,
+                End::Gone => {}
             }
         })
 }
@@ -81,7 +84,9 @@ pub(super) async fn upgrade<E: Executor, G: Gate>(
 enum End {
     /// The server closes it.
     Close(Close),
-    /// The peer closed it or is out of reach.
+    /// The peer closes it, and waits to hear that this was seen.
+    Left,
+    /// The peer is out of reach.
     Gone,
 }
 
@@ -139,7 +144,7 @@ async fn open<E: Executor, G: Gate>(
             .await
             .map_err(|_| Close::INIT_TIMEOUT)??;
         match message {
-            None | Some((ClientMessage::Pong {} | ClientMessage::Complete { .. }, _)) => {}
+            None | Some((ClientMessage::Pong { .. } | ClientMessage::Complete { .. }, _)) => {}
             Some((ClientMessage::Ping { payload }, _)) => {
                 let pong = ServerMessage::Pong { payload }.to_text();
                 send(socket, pong, settings.send_timeout).await?;
@@ -214,9 +219,12 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             ClientMessage::Ping { payload } => {
                 self.say(ServerMessage::Pong { payload }.to_text()).await?;
             }
-            ClientMessage::Pong {} => {}
+            ClientMessage::Pong { .. } => {}
             ClientMessage::Complete { id } => self.operations.remove(&id),
-            ClientMessage::Subscribe { id, payload } => {
+            ClientMessage::Subscribe {
+                id,
+                payload: Object(payload),
+            } => {
                 if id.is_empty() {
                     return Err(Close::invalid(&"the id is empty").into());
                 }
@@ -254,7 +262,10 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         let inner = span.clone();
         let responses = async move {
             match transport.gate.operation(&session, request).await {
-                Ok(request) => transport.responses(request, Some(session), &inner),
+                Ok(request) => transport
+                    .responses(request, Some(session), &inner)
+                    .map(|event| event.payload)
+                    .boxed(),
                 Err(refusal) => stream::once(future::ready(refusal.into_response().into())).boxed(),
             }
         };
@@ -331,12 +342,13 @@ async fn send(socket: &mut WebSocket, text: String, limit: Duration) -> Result<(
 async fn receive(socket: &mut WebSocket) -> Result<Option<(ClientMessage, usize)>, End> {
     match socket.recv().await {
         Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
-            .map(|message| Some((message, text.len())))
+            .map(|Object(message)| Some((message, text.len())))
             .map_err(|error| Close::invalid(&error).into()),
         Some(Ok(Message::Binary(_))) => Err(Close::invalid(&"binary data").into()),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) => Err(End::Left),
         Some(Err(error)) => Err(unreadable(error)),
-        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        None => Err(End::Gone),
     }
 }
 
@@ -345,8 +357,20 @@ fn unreadable(error: axum::Error) -> End {
     match error.into_inner().downcast_ref() {
         Some(WebSocketError::Capacity(_)) => Close::TOO_LONG.into(),
         Some(WebSocketError::Utf8(_)) => Close::NOT_UTF8.into(),
+        Some(WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => End::Gone,
+        Some(WebSocketError::Protocol(_)) => Close::NO_FRAME.into(),
         _ => End::Gone,
     }
+}
+
+/// Answers the peer's close frame with the same code (RFC 6455, 5.5.1): the library does with the next read.
+async fn see_off(socket: &mut WebSocket) {
+    let _ = timeout(CLOSE_TIMEOUT, drain(socket)).await;
+}
+
+/// Reads until the connection is closed.
+async fn drain(socket: &mut WebSocket) {
+    while let Some(Ok(_)) = socket.recv().await {}
 }
 
 /// Closes and waits for the peer to agree: a connection dropped at once may lose the frame that says why.
@@ -358,7 +382,7 @@ async fn say_goodbye(mut socket: WebSocket, close: Close) {
             .await
             .is_ok()
         {
-            while let Some(Ok(_)) = socket.recv().await {}
+            drain(&mut socket).await;
             if unreadable {
                 sleep(LINGER).await;
             }

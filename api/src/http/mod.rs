@@ -3,7 +3,7 @@
 //! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries; `graphql_sse` where
 //! the client wants events) or `graphql_ws` (`graphql-transport-ws`). All ask the [`Gate`] who is calling before they
 //! execute anything; it is the only part that knows about users and tokens. `preflight` keeps other sites' forms out,
-//! `persisted` finds documents by their hash, `documents` parses what clients ask for, and keeps it. What many sockets
+//! `persisted` finds documents by their hash, `documents` parses what clients ask for, and keeps it. What many connections
 //! subscribe to alike runs once (`sharing`) and is encoded once (`payload`). `playground` serves `GraphiQL`, `headers`
 //! protects pages.
 
@@ -21,6 +21,7 @@ mod graphql_http;
 mod graphql_sse;
 mod graphql_ws;
 mod headers;
+mod object;
 mod operations;
 mod parameters;
 mod payload;
@@ -59,16 +60,16 @@ pub use self::{
     documents::ValidateOnce,
     error::{ErrorCode, Refusal},
     etag::tagged,
-    event_id::EventId,
+    event_id::EventIds,
     gate::{Gate, Session, data_of, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
-    quota::Quota,
+    quota::{Quota, QuotaLeft},
     sharing::Audience,
     texts::WithoutNul,
     trusted::{ManifestError, TrustedDocuments},
 };
-use self::{payload::Payload, rejection::Rejection, sharing::Executions, spans::InSpan};
+use self::{event_id::Event, rejection::Rejection, sharing::Executions, spans::InSpan};
 
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
 #[derive(Debug, Clone)]
@@ -137,7 +138,8 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         &self,
         request: &mut async_graphql::Request,
     ) -> Result<Option<OperationType>, Rejection> {
-        tokens::check(&request.query, self.settings.max_tokens)?;
+        tokens::check(&request.query, self.settings.max_tokens)
+            .map_err(|refusal| Rejection::Document(refusal.into_error()))?;
         let document = self.documents.parse(request).map_err(Rejection::Document)?;
         self.gate.document(request).map_err(Rejection::Document)?;
         self.documents.keep(&request.query, &document);
@@ -153,20 +155,26 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         mut request: async_graphql::Request,
         session: Option<Arc<Data>>,
         span: &Span,
-    ) -> BoxStream<'static, Payload> {
+    ) -> BoxStream<'static, Event> {
+        let audience = self.gate.audience(&mut request);
+        let ids = EventIds::of(&mut request);
+        if let Some(ids) = &ids {
+            request = request.data(ids.clone());
+        }
         let executor = self.executor.clone();
-        match self.gate.audience(&mut request) {
-            // Without the session: it ends with its socket, and the execution may last longer.
+        let execute = move |request, session| {
+            let responses = executor.execute_stream(request, session);
+            responses.map(move |response| Event::of(response, ids.as_ref()))
+        };
+        match audience {
+            // Without the session: it ends with its connection, and the execution may last longer.
             Some(audience) => self
                 .executions
                 .join(&audience, request, |request| {
-                    InSpan::over(executor.execute_stream(request, None), span.clone())
+                    InSpan::over(execute(request, None).boxed(), span.clone())
                 })
                 .boxed(),
-            None => executor
-                .execute_stream(request, session)
-                .map(Payload::from)
-                .boxed(),
+            None => execute(request, session).boxed(),
         }
     }
 }

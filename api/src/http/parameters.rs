@@ -6,6 +6,8 @@ use async_graphql::{Request, Value, Variables};
 use serde::Deserialize;
 use url::form_urlencoded;
 
+use super::object::Object;
+
 /// Why no request could be read. The text goes to the client.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadParameters {
@@ -50,16 +52,16 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// Reads a JSON body. A batch is told apart first, because serde would read an array as the fields in order.
+    /// Reads a JSON body. A batch is told apart first, so that what is wrong with it is said of it.
     pub(super) fn from_json(body: &[u8], batches: bool) -> Result<Self, BadParameters> {
         match body.trim_ascii_start().first() {
             None => Err(BadParameters::Empty),
             Some(b'[') if !batches => Err(BadParameters::Batch),
-            Some(b'[') => serde_json::from_slice(body)
-                .map(Self::Batch)
+            Some(b'[') => serde_json::from_slice::<Vec<Object<_>>>(body)
+                .map(|batch| Self::Batch(batch.into_iter().map(|Object(one)| one).collect()))
                 .map_err(BadParameters::Json),
             Some(_) => serde_json::from_slice(body)
-                .map(Self::One)
+                .map(|Object(one)| Self::One(one))
                 .map_err(BadParameters::Json),
         }
     }
@@ -93,7 +95,6 @@ fn object<T: for<'de> Deserialize<'de>>(
     name: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, BadParameters> {
-    text.map(serde_json::from_str)
-        .transpose()
+    serde_json::from_str(text.unwrap_or("null"))
         .map_err(|source| BadParameters::Parameter { name, source })
 }

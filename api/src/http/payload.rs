@@ -1,5 +1,7 @@
 //! A response as clients get it: encoded once, whoever it is for.
 
+use std::borrow::Cow;
+
 use async_graphql::Response;
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
@@ -13,6 +15,16 @@ pub(super) enum Payload {
     Result(Utf8Bytes),
     /// The errors of a request that never began to execute: `[…]`.
     Errors(Utf8Bytes),
+}
+
+impl Payload {
+    /// The whole response.
+    pub(super) fn to_response(&self) -> Cow<'_, str> {
+        match self {
+            Self::Result(text) => Cow::Borrowed(text),
+            Self::Errors(errors) => Cow::Owned(format!("{{\"errors\":{errors}}}")),
+        }
+    }
 }
 
 impl From<Response> for Payload {

@@ -1,14 +1,13 @@
 //! What is left of the requests that one client may send, as headers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use async_graphql::Data;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::gate::data_of;
-
-/// What is left of a quota: goes out as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10). A
-/// gate puts it into the request's data, or into its refusal.
+/// What is left of a quota: goes out as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// The policy's name.
@@ -24,11 +23,6 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// What the gate said of a request.
-    pub(super) fn of(data: &Data) -> Option<Self> {
-        data_of::<Self>(data).copied()
-    }
-
     /// Adds both headers, unless they are there.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let Self {
@@ -51,6 +45,33 @@ impl Quota {
                 .entry(HeaderName::from_static(name))
                 .or_insert(value);
         }
+    }
+}
+
+/// Where a gate says what is left to a client, in the data of its request: when that begins, or as soon as it is known whose
+/// request it is.
+#[derive(Debug, Clone, Default)]
+pub struct QuotaLeft(Arc<OnceLock<Quota>>);
+
+impl QuotaLeft {
+    /// Says it. The first word counts.
+    pub fn note(&self, quota: Quota) {
+        let _ = self.0.set(quota);
+    }
+
+    /// What was said.
+    pub(super) fn get(&self) -> Option<Quota> {
+        self.0.get().copied()
+    }
+}
+
+impl From<Option<Quota>> for QuotaLeft {
+    fn from(known: Option<Quota>) -> Self {
+        let left = Self::default();
+        if let Some(quota) = known {
+            left.note(quota);
+        }
+        left
     }
 }
 

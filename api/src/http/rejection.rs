@@ -72,14 +72,18 @@ impl Rejection {
             (Self::ContentType | Self::ContentEncoding, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Self::TooLong(_), _) => StatusCode::PAYLOAD_TOO_LARGE,
             (Self::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
-            // The request is well-formed; and Apollo's clients expect the answer of one where a name is not known.
-            (
-                Self::Document(_)
-                | Self::NoDocument(NoDocument::NotFound | NoDocument::NotSupported),
-                MediaType::Json,
-            ) => StatusCode::OK,
+            (rejection, MediaType::Json) if rejection.is_of_document() => StatusCode::OK,
             _ => self.code().status(),
         }
+    }
+
+    /// Whether the request is well-formed, and what is wrong is its document. Apollo's clients expect the answer of such a
+    /// one where a name is not known, too.
+    pub(super) fn is_of_document(&self) -> bool {
+        matches!(
+            self,
+            Self::Document(_) | Self::NoDocument(NoDocument::NotFound | NoDocument::NotSupported)
+        )
     }
 
     fn headers(&self) -> HeaderMap {

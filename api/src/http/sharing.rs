@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_graphql::{Request, Response};
+use async_graphql::Request;
 use futures::stream::{BoxStream, StreamExt as _};
 use futures::{Stream, ready};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::payload::Payload;
+use super::event_id::Event;
+use crate::measure::Open;
 
 /// Who may be told what another subscriber of the same text and variables is told. A gate names an audience only for
 /// subscriptions to a state, where the newest response makes the ones before it worthless.
@@ -43,13 +44,13 @@ struct Execution {
     key: Key,
     newest: watch::Receiver<Option<Told>>,
     executions: Executions,
+    _open: Open,
     _task: AbortOnDropHandle<()>,
 }
 
 #[derive(Clone)]
 struct Told {
-    payload: Payload,
-    has_errors: bool,
+    event: Event,
     at: Instant,
 }
 
@@ -60,7 +61,7 @@ impl Executions {
         &self,
         audience: &Audience,
         request: Request,
-        execute: impl FnOnce(Request) -> BoxStream<'static, Response>,
+        execute: impl FnOnce(Request) -> BoxStream<'static, Event>,
     ) -> Joined {
         let key = key(audience, &request);
         let mut running = self.lock();
@@ -74,6 +75,7 @@ impl Executions {
                     key,
                     newest,
                     executions: self.clone(),
+                    _open: Open::new("wharfinger_shared_executions"),
                     _task: AbortOnDropHandle::new(task),
                 });
                 running.insert(key, Arc::downgrade(&execution));
@@ -107,8 +109,9 @@ impl Execution {
     fn welcomes(&self, fresh: Option<Duration>) -> bool {
         let running = self.newest.has_changed().is_ok();
         let told = self.newest.borrow();
-        let is_good =
-            |told: &Told| !told.has_errors && fresh.is_none_or(|fresh| told.at.elapsed() < fresh);
+        let is_good = |told: &Told| {
+            !told.event.has_errors && fresh.is_none_or(|fresh| told.at.elapsed() < fresh)
+        };
         running && told.as_ref().is_none_or(is_good)
     }
 }
@@ -126,13 +129,10 @@ impl Drop for Execution {
     }
 }
 
-async fn tell(mut responses: BoxStream<'static, Response>, told: watch::Sender<Option<Told>>) {
-    while let Some(response) = responses.next().await {
-        told.send_replace(Some(Told {
-            has_errors: !response.errors.is_empty(),
-            payload: response.into(),
-            at: Instant::now(),
-        }));
+async fn tell(mut events: BoxStream<'static, Event>, told: watch::Sender<Option<Told>>) {
+    while let Some(event) = events.next().await {
+        let at = Instant::now();
+        told.send_replace(Some(Told { event, at }));
     }
 }
 
@@ -162,12 +162,12 @@ pub(super) struct Joined {
 }
 
 impl Stream for Joined {
-    type Item = Payload;
+    type Item = Event;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
             match ready!(self.changes.poll_next_unpin(cx)) {
-                Some(Some(told)) => return Poll::Ready(Some(told.payload)),
+                Some(Some(told)) => return Poll::Ready(Some(told.event)),
                 // Nothing was told yet.
                 Some(None) => {}
                 None => return Poll::Ready(None),
@@ -180,7 +180,7 @@ impl Stream for Joined {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use async_graphql::{Value, Variables};
+    use async_graphql::{Response, Value, Variables};
     use futures::channel::mpsc;
 
     use super::*;
@@ -192,12 +192,8 @@ mod tests {
         }
     }
 
-    fn number(number: i32) -> Response {
-        Response::new(Value::from(number))
-    }
-
-    fn text(number: i32) -> Payload {
-        Payload::Result(format!("{{\"data\":{number}}}").into())
+    fn number(number: i32) -> Event {
+        Response::new(Value::from(number)).into()
     }
 
     #[tokio::test]
@@ -217,12 +213,12 @@ mod tests {
         };
         let (mut first, mut second) = (join("ada"), join("ada"));
         say.unbounded_send(number(1)).unwrap();
-        assert_eq!(first.next().await, Some(text(1)));
-        assert_eq!(second.next().await, Some(text(1)));
+        assert_eq!(first.next().await, Some(number(1)));
+        assert_eq!(second.next().await, Some(number(1)));
         let mut late = join("ada");
         assert_eq!(
             late.next().await,
-            Some(text(1)),
+            Some(number(1)),
             "a late one gets the newest"
         );
         assert_eq!(begun.load(Ordering::SeqCst), 1);
@@ -253,11 +249,11 @@ mod tests {
         });
         for n in 0..1000 {
             say.unbounded_send(number(n)).unwrap();
-            assert_eq!(quick.next().await, Some(text(n)));
+            assert_eq!(quick.next().await, Some(number(n)));
         }
         drop(say);
         assert_eq!(quick.next().await, None);
-        assert_eq!(slow.next().await, Some(text(999)));
+        assert_eq!(slow.next().await, Some(number(999)));
         assert_eq!(slow.next().await, None);
     }
 
@@ -277,18 +273,18 @@ mod tests {
 
         let request = || Request::new("subscription");
         let mut ended = executions.join(&fresh, request(), once(1));
-        assert_eq!(ended.next().await, Some(text(1)));
+        assert_eq!(ended.next().await, Some(number(1)));
         assert_eq!(ended.next().await, None);
         let mut lasts = executions.join(&fresh, request(), lasting(2));
-        assert_eq!(lasts.next().await, Some(text(2)));
+        assert_eq!(lasts.next().await, Some(number(2)));
         let mut joins = executions.join(&fresh, request(), lasting(3));
-        assert_eq!(joins.next().await, Some(text(2)));
+        assert_eq!(joins.next().await, Some(number(2)));
         let out_of_date = for_at_most(Duration::ZERO);
         let mut anew = executions.join(&out_of_date, request(), lasting(4));
-        assert_eq!(anew.next().await, Some(text(4)));
+        assert_eq!(anew.next().await, Some(number(4)));
         // Where age does not matter, the newest execution is joined however old its response is.
         let mut old = executions.join(&audience("ada"), request(), lasting(5));
-        assert_eq!(old.next().await, Some(text(4)));
+        assert_eq!(old.next().await, Some(number(4)));
         drop((ended, lasts, joins));
         assert_eq!(executions.len(), 1);
     }
@@ -299,10 +295,10 @@ mod tests {
         let (say, responses) = mpsc::unbounded();
         let request = || Request::new("subscription");
         let failed = || {
-            let mut response = number(1);
+            let mut response = Response::new(Value::from(1));
             let error = async_graphql::ServerError::new("not now", None);
             response.errors.push(error);
-            response
+            response.into()
         };
         let mut first = executions.join(&audience("ada"), request(), |_| responses.boxed());
         say.unbounded_send(failed()).unwrap();
@@ -312,12 +308,12 @@ mod tests {
             now.chain(futures::stream::pending()).boxed()
         };
         let mut late = executions.join(&audience("ada"), request(), lasting);
-        assert_eq!(late.next().await, Some(text(2)), "it looks for itself");
+        assert_eq!(late.next().await, Some(number(2)), "it looks for itself");
         // Who was there hears on, and newcomers join the one that is well.
         say.unbounded_send(number(3)).unwrap();
-        assert_eq!(first.next().await, Some(text(3)));
+        assert_eq!(first.next().await, Some(number(3)));
         let mut later = executions.join(&audience("ada"), request(), |_| panic!("there is one"));
-        assert_eq!(later.next().await, Some(text(2)));
+        assert_eq!(later.next().await, Some(number(2)));
     }
 
     #[test]

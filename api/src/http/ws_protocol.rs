@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{ErrorCode, Refusal},
+    object::Object,
     parameters::Parameters,
     payload::Payload,
 };
@@ -22,11 +23,23 @@ pub(super) const MOST_ID: usize = 256;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientMessage {
-    ConnectionInit { payload: Option<Map<String, Value>> },
-    Ping { payload: Option<Map<String, Value>> },
-    Pong {},
-    Subscribe { id: String, payload: Parameters },
-    Complete { id: String },
+    ConnectionInit {
+        payload: Option<Map<String, Value>>,
+    },
+    Ping {
+        payload: Option<Map<String, Value>>,
+    },
+    Pong {
+        #[serde(rename = "payload")]
+        _payload: Option<Map<String, Value>>,
+    },
+    Subscribe {
+        id: String,
+        payload: Object<Parameters>,
+    },
+    Complete {
+        id: String,
+    },
 }
 
 /// What the server says.
@@ -68,6 +81,7 @@ pub(super) struct Close {
 
 impl Close {
     pub(super) const GOING_AWAY: Self = Self::fixed(1001, "Server is shutting down");
+    pub(super) const NO_FRAME: Self = Self::fixed(1002, "Not a frame of a client's");
     pub(super) const NOT_UTF8: Self = Self::fixed(1007, "Text is UTF-8");
     pub(super) const TOO_LONG: Self = Self::fixed(1009, "Message too long");
     pub(super) const LONG_ID: Self = Self::fixed(4400, "Invalid message: the id is too long");
@@ -100,7 +114,7 @@ impl Close {
 
     /// Whether it is about what the peer sent in frames, of which nothing more can be read.
     pub(super) fn is_of_unreadable(&self) -> bool {
-        matches!(self.code, 1007 | 1009)
+        matches!(self.code, 1002 | 1007 | 1009)
     }
 
     /// 4403 tells a client not to come back; 1013 ("try again later") that it may; 4429 that it has come too often.

@@ -57,6 +57,11 @@ pub(super) fn describe() {
         "Answers that are sent as server-sent events and have not ended"
     );
     describe_gauge!(
+        "wharfinger_shared_executions",
+        Unit::Count,
+        "Subscriptions that run once for all who are told the same"
+    );
+    describe_gauge!(
         "wharfinger_database_connections",
         Unit::Count,
         "Connections to the database, by pool and state (in_use, idle)"
@@ -91,6 +96,7 @@ pub(super) fn describe() {
     gauge!("wharfinger_websocket_connections").set(0.0);
     gauge!("wharfinger_websocket_operations").set(0.0);
     gauge!("wharfinger_sse_streams").set(0.0);
+    gauge!("wharfinger_shared_executions").set(0.0);
 }
 
 /// When what has to be asked for was last asked for.

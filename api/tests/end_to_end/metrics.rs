@@ -40,7 +40,7 @@ impl Scrape {
     }
 
     /// The value of the only series of this name that has these labels; none if there is none.
-    fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    pub(crate) fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
         let found: Vec<_> = self
             .values
             .iter()

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::crashes::push;
+use crate::events::Events;
+use crate::metrics::Scrape;
 use crate::node::Script;
 use crate::support::graphql::Client;
 use crate::support::process::Process;
@@ -100,6 +102,48 @@ async fn what_is_shared_is_nobody_elses() {
     let mut late = Subscription::start(&ada, STATE, variables).await;
     assert_eq!(late.next().await.unwrap()["state"], "SUCCEEDED");
     assert_eq!(late.next().await, None);
+}
+
+#[tokio::test]
+async fn a_pull_is_watched_by_one_execution_for_sockets_and_streams() {
+    // As clients send it: with a name, and without saying which of the document's operations is meant.
+    let named = STATE.replace("subscription(", "subscription Watch(");
+    let world = World::embedded();
+    let gateway = world.serve(&engine(1)).await;
+    let ada = World::client(&gateway, &world.user("ada", &[]));
+    let (registry, job) = standing(&world, &ada).await;
+    let variables = json!({"id": job});
+    let (mut sockets, mut streams) = (Vec::new(), Vec::new());
+    let reader = ada.with_header("accept", "text/event-stream");
+    for _ in 0..3 {
+        let mut socket = Subscription::start(&ada, &named, variables.clone()).await;
+        assert_eq!(socket.next().await.unwrap()["state"], "RUNNING");
+        sockets.push(socket);
+        let mut stream = Events::of(reader.stream(&named, variables.clone()).await);
+        let first = stream.result().await;
+        assert_eq!(first["data"]["pullProgress"]["state"], "RUNNING");
+        streams.push(stream);
+    }
+    let running = async || {
+        let scrape = Scrape::of(&gateway).await;
+        scrape.get("wharfinger_shared_executions", &[])
+    };
+    assert_eq!(running().await, Some(1.0));
+    registry.open();
+    for socket in &mut sockets {
+        assert_eq!(socket.rest().await.last().unwrap()["state"], "SUCCEEDED");
+    }
+    for mut stream in streams {
+        let mut last = stream.result().await;
+        while last["data"]["pullProgress"]["state"] != "SUCCEEDED" {
+            last = stream.result().await;
+        }
+        stream.completes().await;
+    }
+    until("nothing runs any more", async || {
+        (running().await == Some(0.0)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

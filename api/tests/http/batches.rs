@@ -66,6 +66,10 @@ async fn a_batch_has_a_limit() {
         (json!([]), Some("BAD_REQUEST")),
         (json!(["{ hello }"]), Some("BAD_REQUEST")),
         (json!([[one]]), Some("BAD_REQUEST")),
+        (
+            json!([["{ hello }", null, null, null]]),
+            Some("BAD_REQUEST"),
+        ),
     ] {
         let answer = send(&url, &batch).await;
         let status = answer.status();

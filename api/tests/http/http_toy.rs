@@ -32,7 +32,7 @@ use tokio::{
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use wharfinger::http::{
-    Audience, ErrorCode, EventId, Gate, Refusal, Session, TransportSettings, compress, playground,
+    Audience, ErrorCode, EventIds, Gate, Refusal, Session, TransportSettings, compress, playground,
     router,
 };
 
@@ -97,21 +97,29 @@ impl Subscriptions {
         toy.watched.fetch_add(1, Ordering::SeqCst);
         let viewer = context.data_opt::<Caller>();
         let viewer = viewer.map(|caller| caller.0.clone()).unwrap_or_default();
+        let ids: Option<EventIds> = context.data_opt().cloned();
         let mut numbers = toy.ticks.subscribe();
         numbers.mark_changed();
-        WatchStream::new(numbers).map(move |number| Tick {
-            number,
-            viewer: viewer.clone(),
-            text: "x".repeat(1 << 16),
+        WatchStream::new(numbers).map(move |number| {
+            if let Some(ids) = &ids {
+                ids.note(
+                    i32::try_from(number).expect("tests do not count that far"),
+                    false,
+                );
+            }
+            Tick {
+                number,
+                viewer: viewer.clone(),
+                text: "x".repeat(1 << 16),
+            }
         })
     }
-    /// From 1 on, or from where the client was.
+    /// From 1 on.
     async fn numbered(&self, context: &Context<'_>, to: i32) -> impl Stream<Item = i32> {
-        let id: Option<EventId> = context.data_opt().cloned();
-        let seen = id.as_ref().and_then(EventId::last_seen).unwrap_or_default();
-        stream::iter(seen + 1..=to).inspect(move |number| {
-            if let Some(id) = &id {
-                id.note(*number);
+        let ids: Option<EventIds> = context.data_opt().cloned();
+        stream::iter(1..=to).inspect(move |number| {
+            if let Some(ids) = &ids {
+                ids.note(*number, *number == to);
             }
         })
     }
@@ -209,12 +217,12 @@ impl Gate for Toy {
         Ok(data)
     }
 
-    async fn stream(&self, _: &Parts, data: Data) -> Result<Session, Refusal> {
-        Ok(Session {
-            data,
+    async fn stream(&self, _: &Parts, data: Data) -> Result<(Session, Data), Refusal> {
+        let session = Session {
             ended: self.revoked.clone(),
             ..Session::default()
-        })
+        };
+        Ok((session, data))
     }
 
     async fn connection(

@@ -8,10 +8,15 @@ use crate::http_toy::{Toy, serve, settings};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use wharfinger::http::TransportSettings;
 
 const NEW: &str = "application/graphql-response+json";
 const OLD: &str = "application/json";
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// reqwest is built without a TLS provider of its own; the first one in a process wins and any will do.
 pub(crate) fn client() -> Client {
@@ -49,7 +54,7 @@ fn code(body: &Value) -> &str {
 #[tokio::test]
 async fn a_query_is_answered_in_the_type_that_was_asked_for() {
     let url = endpoint().await;
-    for (accept, expected) in [(NEW, NEW), (OLD, OLD), ("*/*", OLD)] {
+    for (accept, expected) in [(NEW, NEW), (OLD, OLD), ("*/*", OLD), ("", OLD)] {
         let (status, media, body) =
             read(post(&url, accept, &json!({"query": "{ hello }"})).await).await;
         assert_eq!((status, media.as_str()), (StatusCode::OK, expected));
@@ -320,11 +325,26 @@ async fn other_methods_are_not_allowed() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_not_read() {
-    let url = endpoint().await;
+    let toy = Toy::default();
+    let url = format!("http://{}/graphql", serve(&toy, settings()).await);
     let long = json!({"query": "{ hello }", "extensions": {"pad": "x".repeat(8192)}}).to_string();
     let request = || client().post(&url).header("content-type", OLD);
     let announced = request().body(long.clone()).send().await.unwrap();
     assert_eq!(announced.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // Nothing of it has to come, and nobody is looked up for it.
+    let address = url
+        .trim_start_matches("http://")
+        .trim_end_matches("/graphql");
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {address}\r\ncontent-type: {OLD}\r\ncontent-length: 1000000000\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 64];
+    let read_some = timeout(DEADLINE, socket.read(&mut answer)).await;
+    let some = read_some.expect("at once").unwrap();
+    let status = String::from_utf8_lossy(&answer[..some]);
+    assert!(status.starts_with("HTTP/1.1 413 "), "{status}");
     let pieces = futures::stream::iter([Ok::<_, std::io::Error>(long)]);
     let chunked = request()
         .body(reqwest::Body::wrap_stream(pieces))
@@ -336,6 +356,7 @@ async fn a_body_over_the_limit_is_not_read() {
         (status, code(&body)),
         (StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED")
     );
+    assert_eq!(toy.looked_up.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
@@ -393,7 +414,15 @@ async fn what_is_refused_for_its_document_is_refused_before_anybody_is_looked_up
         ] {
             let request = client().post(&url).header("accept", accept).json(body);
             let request = request.bearer_auth("user-ada");
-            let answer = request.send().await.unwrap().text().await.unwrap();
+            let answer = request.send().await.unwrap();
+            // The newer type has a status for it; in the others the request is well-formed.
+            let expected = if accept == NEW {
+                StatusCode::BAD_REQUEST
+            } else {
+                StatusCode::OK
+            };
+            assert_eq!(answer.status(), expected, "{accept}: {document:.40}");
+            let answer = answer.text().await.unwrap();
             assert!(answer.contains(code), "{accept}: {answer}");
         }
         assert_eq!(looked_up(), 0, "{document:.40}");

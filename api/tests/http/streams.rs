@@ -98,6 +98,13 @@ async fn what_is_wrong_with_a_document_is_told_as_an_event() {
         assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{query}");
         events.completes().await;
     }
+    let unknown =
+        json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0".repeat(64)}}});
+    let named = client().post(&url).header("accept", EVENTS).json(&unknown);
+    let mut events = Events::of(named.send().await.unwrap());
+    let answer = events.result().await;
+    assert_eq!(answer["errors"][0]["message"], "PersistedQueryNotFound");
+    events.completes().await;
     let mut events = subscribe(&url, "subscription { forbidden }").await;
     let answer = events.result().await;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures::SinkExt;
+use futures::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, connect_async,
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
         protocol::frame::{
-            Frame,
+            CloseFrame, Frame,
             coding::{CloseCode, Data, OpCode},
         },
     },
@@ -32,6 +32,9 @@ async fn what_is_no_message_closes_with_4400() {
         "{\"type\": \"subscribe\", \"id\": \"1\", \"payload\": {}}",
         "{\"type\": \"subscribe\", \"id\": \"\", \"payload\": {\"query\": \"{ hello }\"}}",
         "{\"type\": \"connection_init\", \"payload\": 1}",
+        "{\"type\": \"pong\", \"payload\": 1}",
+        "[\"ping\"]",
+        "{\"type\": \"subscribe\", \"id\": \"1\", \"payload\": [\"{ hello }\", null, null, null]}",
     ] {
         let mut client = Client::ready(address).await;
         client.0.send(Message::text(text)).await.unwrap();
@@ -84,6 +87,40 @@ async fn what_is_no_text_or_too_long_is_closed_with_a_code() {
         no_text.0.send(Message::Frame(frame)).await.unwrap();
         assert_eq!(no_text.closed().await, (1007, "Text is UTF-8".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered_with_its_code() {
+    let address = server().await;
+    for acknowledged in [false, true] {
+        let mut client = if acknowledged {
+            let mut client = Client::ready(address).await;
+            client.subscribe("1", "subscription { silence }").await;
+            client
+        } else {
+            Client::connect(address).await
+        };
+        let close = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "done".into(),
+        };
+        client.0.send(Message::Close(Some(close))).await.unwrap();
+        assert_eq!(client.closed().await.0, 1000, "{acknowledged}");
+        let rest = timeout(DEADLINE, client.0.next()).await.expect("in time");
+        assert!(rest.is_none(), "then the connection ends: {rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_client_may_send_is_closed_with_1002() {
+    let address = server().await;
+    let mut client = Client::ready(address).await;
+    let MaybeTlsStream::Plain(socket) = client.0.get_mut() else {
+        panic!("the test speaks plain TCP")
+    };
+    // A text of two letters, which a client has to mask.
+    socket.write_all(&[0x81, 2, b'{', b'}']).await.unwrap();
+    assert_eq!(client.closed().await.0, 1002);
 }
 
 #[tokio::test]

@@ -97,11 +97,20 @@ async fn completing_one_operation_leaves_the_others() {
 
 #[tokio::test]
 async fn operations_on_one_socket_are_limited() {
-    let mut client = Client::ready(server().await).await;
-    for id in ["1", "2", "3", "4"] {
-        client.subscribe(id, "subscription { silence }").await;
+    let toy = Toy::default();
+    let mut client = Client::ready(serve(&toy, settings()).await).await;
+    for id in ["1", "2", "3"] {
+        // They tell one thing, which shows that they run, and then nothing.
+        client
+            .subscribe(id, "subscription { ticks { number } }")
+            .await;
+        assert_eq!(client.hear().await["id"], id);
     }
+    let looked_up = || toy.looked_up.load(Ordering::SeqCst);
+    assert_eq!(looked_up(), 3);
+    client.subscribe("4", "subscription { silence }").await;
     let message = client.hear().await;
+    assert_eq!(looked_up(), 3, "nobody was looked up for it");
     assert_eq!(
         (&message["type"], &message["id"]),
         (&json!("error"), &json!("4"))

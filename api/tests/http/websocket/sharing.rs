@@ -8,7 +8,9 @@ use tokio::time::timeout;
 use wharfinger::http::TransportSettings;
 
 use super::{Client, DEADLINE};
+use crate::events::Events;
 use crate::http_toy::{Toy, serve, settings};
+use crate::post_get::client;
 
 #[tokio::test]
 async fn a_client_that_does_not_read_pauses_its_stream_and_is_dropped() {
@@ -71,6 +73,52 @@ async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() 
 
     // The last one takes it along.
     drop((first, clients));
+    let nobody = async {
+        while toy.ticks.receiver_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, nobody)
+        .await
+        .expect("nothing runs for nobody");
+}
+
+#[tokio::test]
+async fn streams_of_events_share_with_sockets_and_leave_out_what_their_clients_have_seen() {
+    const QUERY: &str = "subscription { ticks { number } }";
+    let toy = Toy::default();
+    let address = serve(&toy, settings()).await;
+    let mut socket = Client::ready_as(address, "user-ada").await;
+    socket.subscribe("1", QUERY).await;
+    assert_eq!(socket.tick().await.0, 0);
+    let stream = async |last: &str| {
+        let request = client().post(format!("http://{address}/graphql"));
+        let request = request
+            .header("accept", "text/event-stream")
+            .header("last-event-id", last);
+        let request = request
+            .bearer_auth("user-ada")
+            .json(&json!({"query": QUERY}));
+        Events::of(request.send().await.unwrap())
+    };
+    let mut streams = [stream("").await, stream("0").await];
+    let first = streams[0].next().await.unwrap();
+    assert_eq!(first.id.as_deref(), Some("0"));
+    toy.ticks.send_replace(1);
+    assert_eq!(socket.tick().await.0, 1);
+    for stream in &mut streams {
+        let event = stream.next().await.unwrap();
+        assert_eq!(event.id.as_deref(), Some("1"));
+        assert_eq!(event.json()["data"]["ticks"]["number"], 1);
+    }
+    assert_eq!(toy.watched.load(Ordering::SeqCst), 1);
+    // Whoever began it may leave the others to it, and the last one takes it along.
+    drop(socket);
+    toy.ticks.send_replace(2);
+    for stream in &mut streams {
+        assert_eq!(stream.next().await.unwrap().id.as_deref(), Some("2"));
+    }
+    drop(streams);
     let nobody = async {
         while toy.ticks.receiver_count() > 0 {
             tokio::task::yield_now().await;
