@@ -1,7 +1,8 @@
 //! Ten thousand subscribers of a hundred running pulls on one gateway, beside a bare axum WebSocket broadcast; late
-//! joiners; final states; and a storm of reconnecting subscribers after a restart.
+//! joiners; final states, also without Redis; and a storm of reconnecting subscribers after a restart.
 
 mod crowd;
+mod faults;
 pub(crate) mod floor;
 mod line;
 mod pulls;
@@ -17,7 +18,7 @@ use wharfinger_jobs::events::Events;
 use crate::Outcome;
 use crate::environment::{connect, count, postgres_database, variable};
 use crate::footprint::memory;
-use crate::gateway::{Client, Installation, Process};
+use crate::gateway::{Client, Installation};
 use crate::stats::{Sample, load, milliseconds};
 use crowd::Crowd;
 use floor::Floor;
@@ -25,7 +26,7 @@ use line::Seat;
 use pulls::Pull;
 
 /// What a subscriber asks for: about 450 bytes for each event.
-const QUERY: &str = "subscription($id: ID!) { pullProgress(jobId: $id) { sequence state phase downloaded total bytesPerSecond \
+const QUERY: &str = "subscription Watch($id: ID!) { pullProgress(jobId: $id) { sequence state phase downloaded total bytesPerSecond \
     remainingSeconds layers { id state downloaded total } } }";
 
 /// Users, each with an equal share of the pulls.
@@ -36,9 +37,6 @@ const RATE: u32 = 4;
 
 /// Late joiners.
 const LATE: usize = 50;
-
-/// Time in which the storm's subscribers come back.
-const STORM: Duration = Duration::from_secs(2);
 
 struct Size {
     pulls: usize,
@@ -120,6 +118,7 @@ async fn of_gateway(size: &Size) -> Outcome<Figures> {
     let database = connect(&url).await?;
     let events = Events::redis(&variable("WHARFINGER_TEST_REDIS_URL")?, "wharfinger")?;
     let wharf = Wharf::open(&installation, &database, size.pulls).await?;
+    let unwatched = Wharf::open(&installation, &database, LATE).await?;
 
     let address = SocketAddr::from(([127, 0, 0, 1], installation.port));
     let crowd = Crowd::new(address, size.pulls)?;
@@ -143,29 +142,39 @@ async fn of_gateway(size: &Size) -> Outcome<Figures> {
         wharf.pulls[topic].progress(&events, sequence);
         Ok(())
     };
-    let late = async {
-        let (mut whole, mut first) = (Vec::new(), Vec::new());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        for number in 0..LATE {
+    let (cores, late) = tokio::join!(
+        under_load("gateway", size, &crowd, pid, tick),
+        late(&crowd, &wharf, &unwatched)
+    );
+    let (cores, late) = (cores?, late?);
+    for (what, [first, whole]) in ["watched by others", "watched by nobody"].iter().zip(late) {
+        println!(
+            "gateway late joiner of a pull {what}, subscribe → first event {first} (≤ 50 ms {})",
+            holds(first.quantile(1.0) <= 50.0)
+        );
+        println!("gateway late joiner of a pull {what}, connect   → first event {whole}");
+    }
+    let figures = figures("gateway", size, &crowd, pid, before, cores)?;
+    faults::end(&wharf, &database, &events, &crowd, size).await?;
+    drop(crowd);
+    faults::storm(&installation, gateway, &database, &events, size).await?;
+    Ok(figures)
+}
+
+/// What late joiners wait for their first event, from `subscribe` and from the beginning of their connection: of pulls that
+/// others watch, and of pulls that nobody does, whose worker does not answer.
+async fn late(crowd: &Crowd, watched: &Wharf, unwatched: &Wharf) -> Outcome<[[Sample; 2]; 2]> {
+    let mut times: [[Vec<f64>; 2]; 2] = Default::default();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for number in 0..LATE {
+        for (wharf, [first, whole]) in [watched, unwatched].iter().zip(&mut times) {
             let [connected, asked] = crowd.late(wharf.seat(number)).await?;
             whole.push(milliseconds(connected));
             first.push(milliseconds(asked));
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>([Sample::new(first), Sample::new(whole)])
-    };
-    let (cores, late) = tokio::join!(under_load("gateway", size, &crowd, pid, tick), late);
-    let (cores, [first, whole]) = (cores?, late?);
-    println!(
-        "gateway late joiner, subscribe → first event {first} (≤ 50 ms {})",
-        holds(first.quantile(1.0) <= 50.0)
-    );
-    println!("gateway late joiner, connect   → first event {whole}");
-    let figures = figures("gateway", size, &crowd, pid, before, cores)?;
-    end(&wharf, &database, &events, &crowd, size).await?;
-    drop(crowd);
-    storm(&installation, gateway, &database, &events, size).await?;
-    Ok(figures)
+    }
+    Ok(times.map(|times| times.map(Sample::new)))
 }
 
 /// Users with running pulls.
@@ -280,100 +289,6 @@ fn figures(
         p99: delay(0.99),
         kilobytes,
     })
-}
-
-/// Every pull succeeds, and everybody is to see it.
-async fn end(
-    wharf: &Wharf,
-    database: &DatabaseConnection,
-    events: &Events,
-    crowd: &Crowd,
-    size: &Size,
-) -> Outcome {
-    let began = Instant::now();
-    for pull in &wharf.pulls {
-        pull.succeed(database, events, 1_000_000).await?;
-    }
-    crowd
-        .until("every subscription is complete", |stats| {
-            stats.completed.load(Relaxed) + stats.lost.load(Relaxed) >= size.subscribers
-        })
-        .await?;
-    println!(
-        "gateway final state seen by {} of {} (all of them {}), completed {}, {:.1} s after the first of them",
-        crowd.stats.succeeded.load(Relaxed),
-        size.subscribers,
-        holds(crowd.stats.succeeded.load(Relaxed) >= size.subscribers),
-        crowd.stats.completed.load(Relaxed),
-        began.elapsed().as_secs_f64()
-    );
-    Ok(())
-}
-
-/// The gateway is killed and started again; half of the subscribers come back within two seconds.
-async fn storm(
-    installation: &Installation,
-    gateway: Process,
-    database: &DatabaseConnection,
-    events: &Events,
-    size: &Size,
-) -> Outcome {
-    let subscribers = size.subscribers / 2;
-    let wharf = Wharf::open(installation, database, size.pulls).await?;
-    let address = SocketAddr::from(([127, 0, 0, 1], installation.port));
-    let crowd = Crowd::new(address, size.pulls)?;
-    let seats = (0..subscribers).map(|number| wharf.seat(number));
-    crowd.join(seats.collect(), Some(STORM)).await?;
-    let calm = Sample::new(queries(&wharf.users[0], Duration::from_secs(3)).await?);
-    drop(gateway);
-    let restarted = Instant::now();
-    let _gateway = installation.serve(&["--no-worker"]).await?;
-    println!(
-        "storm   ready {:.2} s after it was killed",
-        restarted.elapsed().as_secs_f64()
-    );
-    // Pulls go on meanwhile.
-    let going = async {
-        let mut sequence = 10;
-        loop {
-            sequence += 1;
-            for pull in &wharf.pulls {
-                pull.progress(events, sequence);
-                tokio::time::sleep(Duration::from_secs(1) / (RATE * 100)).await;
-            }
-        }
-    };
-    let (live, busy) = tokio::select! {
-        () = going => unreachable!("it goes on for ever"),
-        both = async { tokio::join!(crowd.storm(), queries(&wharf.users[0], Duration::from_secs(3))) } => both,
-    };
-    let (live, busy) = (live?, Sample::new(busy?));
-    println!(
-        "storm   {subscribers} come back within {} s: all live after {:.2} s (≤ 10 s {}); {} lost",
-        STORM.as_secs(),
-        live.as_secs_f64(),
-        holds(live <= Duration::from_secs(10)),
-        crowd.stats.lost.load(Relaxed)
-    );
-    println!("storm   a query before  {calm}");
-    println!("storm   a query during  {busy}");
-    Ok(())
-}
-
-/// Asks for images again and again for a while, one request at a time.
-async fn queries(user: &Client, time: Duration) -> Outcome<Vec<f64>> {
-    let (began, mut times) = (Instant::now(), Vec::new());
-    while began.elapsed() < time {
-        let asked = Instant::now();
-        user.ask(
-            "{ balance { available } images(first: 20) { nodes { id } } }",
-            json!({}),
-        )
-        .await?;
-        times.push(milliseconds(asked.elapsed()));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(times)
 }
 
 /// How many connections to Redis subscribe to anything, this driver's own aside.

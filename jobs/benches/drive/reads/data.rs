@@ -227,14 +227,14 @@ async fn fill(
     values: &str,
 ) -> Outcome {
     const PORTION: u64 = 100_000;
-    // PostgreSQL reads JSON only where it is told what the text is.
-    let json = database.get_database_backend() == DbBackend::Postgres;
-    let values = if json {
-        values
+    // PostgreSQL reads JSON only where it is told what the text is, and counts in 32 bits unless it is told to.
+    let (values, long) = if database.get_database_backend() == DbBackend::Postgres {
+        let values = values
             .replace("'{}'", "CAST('{}' AS json)")
-            .replace("'[\"80/tcp\"]'", "CAST('[\"80/tcp\"]' AS json)")
+            .replace("'[\"80/tcp\"]'", "CAST('[\"80/tcp\"]' AS json)");
+        (values, "::bigint")
     } else {
-        values.to_owned()
+        (values.to_owned(), "")
     };
     let mut from = numbers.start;
     while from < numbers.end {
@@ -242,7 +242,7 @@ async fn fill(
         let mut sql = format!("INSERT INTO {into} ");
         write!(
             sql,
-            "WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {to}) SELECT {values} FROM n"
+            "WITH RECURSIVE n(i) AS (SELECT {from}{long} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {to}) SELECT {values} FROM n"
         )?;
         run(database, &sql).await?;
         from = to;

@@ -93,11 +93,11 @@ async fn compare(name: &str, shape: Shape) -> Outcome {
     if shape.database.starts_with("postgres:") {
         match std::env::var("WHARFINGER_BENCH_NODE") {
             Ok(directory) => {
-                for (framework, processes) in
-                    [("mercurius", 1), ("mercurius", 2), ("yoga", 1), ("yoga", 2)]
-                {
-                    let node = Node::new(framework, &directory, &shape.database, processes)?;
-                    servers.push(Box::new(node));
+                for framework in ["mercurius", "yoga", "postgraphile"] {
+                    for processes in [1, 2] {
+                        let node = Node::new(framework, &directory, &shape.database, processes)?;
+                        servers.push(Box::new(node));
+                    }
                 }
             }
             Err(_) => println!("{}", servers::SKIPPED),
