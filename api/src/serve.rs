@@ -11,6 +11,8 @@ use axum::routing::get;
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use axum::{Extension, Router, middleware};
 use ipnet::IpNet;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +39,10 @@ pub(crate) struct Parts {
 /// Serves until a signal to stop.
 pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let metrics = measure::start(config.metrics)?;
-    let tls = Tls::load(&config.tls)?;
+    let connections = Connections {
+        tls: Tls::load(&config.tls)?,
+        patience: config.websocket.send_timeout,
+    };
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let services = parts::gateway(&config, run.migrate).await?;
     first_admin::make(&config, &services).await?;
@@ -65,6 +70,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         services: services.clone(),
         sessions: gate.sessions(),
         lookups: gate.lookups_of_strangers(),
+        trusted_proxies: config.trusted_proxies().into(),
     };
     let min_size = config.compression.min_size;
     let transport = TransportSettings {
@@ -94,7 +100,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
 
     let tasks = TaskTracker::new();
     if let Some(address) = config.board.listen {
-        open_board(&tasks, address, tls.clone(), door, &stop).await?;
+        open_board(&tasks, address, connections.clone(), door, &stop).await?;
     }
     if let Some(schedule) = parts::sweeps(&config)? {
         let keeping = sweep_images::keep(services.clone(), schedule, stop.clone());
@@ -104,12 +110,12 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     if let Some(worker) = worker {
         tasks.spawn(worker.run(stop.clone()));
     }
-    let scheme = scheme(tls.as_ref());
     tracing::info!(
-        "the gateway listens on {scheme}://{}",
+        "the gateway listens on {}://{}",
+        connections.scheme(),
         listener.local_addr()?
     );
-    drain(listener, tls, app, stop).await?;
+    drain(listener, connections, app, stop).await?;
     tasks.close();
     tasks.wait().await;
     Ok(())
@@ -139,8 +145,12 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         let app = health::router(health).layer(SecurityHeaders::ANSWERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);
         let stop = stop.clone();
+        let connections = Connections {
+            tls: None,
+            patience: config.websocket.send_timeout,
+        };
         tasks.spawn(async move {
-            if let Err(error) = drain(listener, None, app, stop).await {
+            if let Err(error) = drain(listener, connections, app, stop).await {
                 tracing::error!(%error, "the worker's reports ended");
             }
         });
@@ -161,7 +171,7 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
 async fn open_board(
     tasks: &TaskTracker,
     address: SocketAddr,
-    tls: Option<Tls>,
+    connections: Connections,
     door: board::Door,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -179,11 +189,14 @@ async fn open_board(
             });
         }
     };
-    let scheme = scheme(tls.as_ref());
-    tracing::info!("the board listens on {scheme}://{}", listener.local_addr()?);
+    tracing::info!(
+        "the board listens on {}://{}",
+        connections.scheme(),
+        listener.local_addr()?
+    );
     let (app, stop) = (board::router(door, stop.clone()), stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = drain(listener, tls, app, stop).await {
+        if let Err(error) = drain(listener, connections, app, stop).await {
             tracing::error!(%error, "the board ended");
         }
     });
@@ -196,22 +209,37 @@ async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListene
         .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
 }
 
-fn scheme(tls: Option<&Tls>) -> &'static str {
-    if tls.is_some() { "https" } else { "http" }
+/// What the connections of a listener are like.
+#[derive(Clone)]
+struct Connections {
+    /// None where they are not encrypted.
+    tls: Option<Tls>,
+    /// How long a client may take nothing of what it is sent.
+    patience: Duration,
+}
+
+impl Connections {
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
 }
 
 /// Serves until `stop`, then lets requests end, for a bounded time.
 async fn drain(
     listener: TcpListener,
-    tls: Option<Tls>,
+    connections: Connections,
     app: Router,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let served = match tls {
-        None => answer(listener.tap_io(|stream| at_once(stream)), app, stop).await,
+    let patience = connections.patience;
+    let served = match connections.tls {
+        None => {
+            let listener = listener.tap_io(move |stream| tune(stream, patience));
+            answer(listener, app, stop).await
+        }
         Some(tls) => {
             let listener = tls.over(listener);
-            let listener = listener.tap_io(|stream| at_once(stream.get_ref().0));
+            let listener = listener.tap_io(move |stream| tune(stream.get_ref().0, patience));
             answer(listener, app.layer(Extension(Encrypted)), stop).await
         }
     };
@@ -234,10 +262,19 @@ where
     at_most_after(&stop, serving).await
 }
 
-/// Small answers are not to wait for an acknowledgement of the one before.
-fn at_once(stream: &TcpStream) {
+/// Small answers are not to wait for an acknowledgement of the one before, and no answer waits longer than `patience` for a
+/// client that takes none of it: nobody else notices one that does not read a stream of events.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "only Linux has the option")
+)]
+fn tune(stream: &TcpStream, patience: Duration) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(patience)) {
+        tracing::debug!(%error, "could not set TCP_USER_TIMEOUT");
     }
 }
 

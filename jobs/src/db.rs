@@ -36,13 +36,21 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Connections to one database. SQLite has one writer and several readers beside it (WAL), MySQL one pool, and PostgreSQL
 /// a second pool whose commits do not wait for the disk. A gateway has one more on the servers, whose statements may not
-/// take long.
+/// take long, and on PostgreSQL one of these whose statements are planned once.
 #[derive(Clone, Debug)]
 pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
     relaxed: DatabaseConnection,
-    requests: Option<DatabaseConnection>,
+    planned: DatabaseConnection,
+    requests: Option<Requests>,
+}
+
+/// Connections for requests.
+#[derive(Clone, Debug)]
+struct Requests {
+    any: DatabaseConnection,
+    planned: DatabaseConnection,
 }
 
 impl Db {
@@ -54,6 +62,7 @@ impl Db {
             let relaxed = write.clone();
             return Ok(Self {
                 write,
+                planned: read.clone(),
                 read,
                 relaxed,
                 requests: None,
@@ -67,6 +76,7 @@ impl Db {
         };
         Ok(Self {
             write: pool.clone(),
+            planned: pool.clone(),
             read: pool,
             relaxed,
             requests: None,
@@ -80,9 +90,18 @@ impl Db {
     pub async fn connect_for_requests(url: &str, limit: Duration) -> Result<Self, DbErr> {
         let mut db = Self::connect(url).await?;
         if db.backend() != DbBackend::Sqlite && limit > Duration::ZERO {
-            let mut options = server(url, 16, &[]);
-            time::limit(&mut options, limit);
-            db.requests = Some(Database::connect(options).await?);
+            let connect = async |parameters| {
+                let mut options = server(url, 12, parameters);
+                time::limit(&mut options, limit);
+                Database::connect(options).await
+            };
+            let any = connect(&[]).await?;
+            let planned = if db.backend() == DbBackend::Postgres {
+                connect(&[("plan_cache_mode", "force_generic_plan")]).await?
+            } else {
+                any.clone()
+            };
+            db.requests = Some(Requests { any, planned });
         }
         Ok(db)
     }
@@ -92,8 +111,9 @@ impl Db {
     pub fn for_requests(&self) -> Self {
         let mut db = self.clone();
         if let Some(requests) = &self.requests {
-            db.write = requests.clone();
-            db.read = requests.clone();
+            db.write = requests.any.clone();
+            db.read = requests.any.clone();
+            db.planned = requests.planned.clone();
         }
         db
     }
@@ -117,6 +137,13 @@ impl Db {
     /// For statements that only read. May lag behind nothing: it sees everything that was committed.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
+    }
+
+    /// For statements that only read, and for which the best plan is the same whatever their values: pages that are ranges of
+    /// an index, rows by their keys. PostgreSQL would plan some of them anew each time, which takes longer than they do,
+    /// where it supposes that it is worth it.
+    pub(crate) fn planned(&self) -> &DatabaseConnection {
+        &self.planned
     }
 
     /// For single statements that write.

@@ -1,8 +1,8 @@
 //! Watching a job's progress: one watch per job and process, however many people look.
 //!
-//! A watch listens to the job's events, and looks into the database at first, whenever events may have been missed, and
-//! from time to time, so that no final state is missed whatever happens to Redis. A watcher who is slow gets the newest
-//! state, never a growing buffer.
+//! A watch listens to the job's events, and looks into the database at first, whenever events may have been missed, when
+//! one says that the job has ended, and from time to time, so that no final state is missed whatever happens to Redis, and
+//! none is told that is not so any more. A watcher who is slow gets the newest state, never a growing buffer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -21,7 +21,7 @@ use crate::frame::ProgressFrame;
 use crate::services::Services;
 
 /// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
-const PATIENCE: Duration = Duration::from_millis(30);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How often the database is looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -99,14 +99,13 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     loop {
         let (frame, told) = tokio::select! {
             event = events.next() => match event {
-                Some(Event::Message(payload)) => (serde_json::from_slice(&payload).ok(), true),
-                Some(Event::Gap) => (look(&services, job_id).await, false),
+                Some(event) => hear(&services, job_id, event).await,
                 None => return,
             },
             _ = ticks.tick() => (look(&services, job_id).await, false),
             () = &mut patience, if saved.is_some() => (saved.take(), true),
         };
-        let Some(frame): Option<ProgressFrame> = frame else {
+        let Some(frame) = frame else {
             continue;
         };
         let may_be_old = !told && frame.state == JobState::Running;
@@ -117,7 +116,7 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
         saved = None;
         let ended = frame.state.is_final();
         frames.send_if_modified(|newest| {
-            // The end is told whatever its number.
+            // An end that the database knows is told whatever its number: what a worker told may have been forgotten.
             let newer = newest
                 .as_ref()
                 .is_none_or(|newest| ended || frame.sequence > newest.sequence);
@@ -129,6 +128,19 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
         if ended {
             return;
         }
+    }
+}
+
+/// The state of a job after an event, and whether the event itself told it. An end is not believed: it may come late, from a
+/// worker that could not reach Redis, and the job was retried since. The database knows.
+async fn hear(services: &Services, job_id: Uuid, event: Event) -> (Option<ProgressFrame>, bool) {
+    let told = match event {
+        Event::Message(payload) => serde_json::from_slice::<ProgressFrame>(&payload),
+        Event::Gap => return (look(services, job_id).await, false),
+    };
+    match told {
+        Ok(frame) if frame.state.is_final() => (look(services, job_id).await, false),
+        told => (told.ok(), true),
     }
 }
 

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ipnet::IpNet;
 use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::{Authenticated, Sessions, TokenLookups, note_use};
 use wharfinger_jobs::services::Services;
@@ -28,6 +29,8 @@ pub(crate) struct Door {
     pub(crate) sessions: Sessions,
     /// The gateway's own, for tokens that it does not know.
     pub(crate) lookups: TokenLookups,
+    /// Whose word counts for whether a browser came over TLS.
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
 }
 
 impl Door {

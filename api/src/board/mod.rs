@@ -11,6 +11,8 @@ mod events;
 mod page;
 mod push;
 
+use std::sync::Arc;
+
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
 use axum::routing::{any, get};
@@ -18,6 +20,7 @@ use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::SecurityHeaders;
+use crate::over_tls::strict_transport;
 
 pub(crate) use self::door::Door;
 
@@ -27,6 +30,7 @@ pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
         let door = door.clone();
         move |Extension(admin), headers| events::stream(door, admin, headers, stop)
     };
+    let trusted = Arc::clone(&door.trusted_proxies);
     let policy = page::content_security_policy();
     let with_policy = move |mut response: Response| {
         let policy = policy.clone();
@@ -45,4 +49,5 @@ pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
         .layer(middleware::map_response(with_policy))
         .layer(middleware::from_fn_with_state(door, door::guard))
         .layer(SecurityHeaders::ANSWERS)
+        .layer(middleware::from_fn_with_state(trusted, strict_transport))
 }

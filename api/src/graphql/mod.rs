@@ -35,8 +35,8 @@ pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
 pub(crate) use ids::Kind;
-use limits::Limited;
 pub(crate) use limits::Rules;
+use limits::{Limited, Suggesting};
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;
@@ -45,7 +45,7 @@ use subscription::Subscription;
 pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 
 /// The schema over these services, within their limits.
-pub(crate) fn schema(services: Services) -> Limited<ValidateOnce<Schema>> {
+pub(crate) fn schema(services: Services) -> Limited<Suggesting<ValidateOnce<Schema>>> {
     let limits = services.settings.limits.clone();
     let gateway = Gateway {
         services,
@@ -62,7 +62,11 @@ pub(crate) fn schema(services: Services) -> Limited<ValidateOnce<Schema>> {
                 closed.finish()
             }
         };
-        ValidateOnce::new(schema(ValidationMode::Strict), schema(ValidationMode::Fast))
+        let (strict, fast) = (ValidationMode::Strict, ValidationMode::Fast);
+        Suggesting {
+            executor: ValidateOnce::new(schema(strict), schema(fast)),
+            open,
+        }
     };
     Limited::new(executor(true), executor(false), &sdl(), limits)
 }

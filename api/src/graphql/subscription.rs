@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_graphql::{Context, ID, Result, Subscription as GraphQlSubscription};
 use futures::{Stream, StreamExt as _};
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, Timestamp};
+use wharfinger_entity::{JobKind, Timestamp, job};
 use wharfinger_jobs::announce::Change;
+use wharfinger_jobs::db::DbErr;
 use wharfinger_jobs::events::{Event, EventStream, Topic};
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
@@ -21,6 +22,12 @@ use crate::http::{ErrorCode, EventIds};
 
 /// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
 const OVERLAP: Duration = Duration::from_secs(5);
+
+/// How soon is looked again where the database did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often credits are looked at without an event: one is lost with a process that is killed before it tells it.
+const RESYNC: Duration = Duration::from_secs(30);
 
 /// What can be watched.
 pub struct Subscription;
@@ -65,19 +72,23 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "Every user's jobs: administrators only.", default = false)] all: bool,
     ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
-        if all {
+        let (topic, viewer) = if all {
             administrator(ctx)?;
-        }
-        let viewer = viewer(ctx)?;
-        let services = services(ctx).clone();
-        let topic = if all {
-            Topic::AllJobs
+            (Topic::AllJobs, viewer(ctx)?)
         } else {
-            Topic::UserJobs(viewer.user_id)
+            // An administrator too is told of no other's, also where the database is asked what has changed.
+            let user_id = caller(ctx)?.user.id;
+            (Topic::UserJobs(user_id), Viewer::user(user_id))
         };
-        let changes = services.events.subscribe(topic);
-        let since = services.clock.now();
-        Ok(changed_jobs(services, viewer, changes, since))
+        let services = services(ctx).clone();
+        let changed = ChangedJobs {
+            changes: services.events.subscribe(topic),
+            since: services.clock.now(),
+            missed: false,
+            viewer,
+            services,
+        };
+        Ok(changed.into_stream())
     }
 
     /// The viewer's credits now, then after every change.
@@ -87,71 +98,131 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Balance>> + use<>> {
         let user_id = caller(ctx)?.user.id;
         let services = services(ctx).clone();
-        // Listening begins before the first look: a change in between is told, not missed.
-        let changes = services.events.subscribe(Topic::Balance(user_id));
-        let looks = futures::stream::once(std::future::ready(())).chain(changes.map(|_| ()));
-        let balances = looks.then(move |()| {
-            let services = services.clone();
-            async move { balance(&services, user_id).await }
-        });
-        Ok(balances
-            .scan(None, |last, balance| {
-                let told = match balance {
-                    Ok(balance) if *last == Some(balance) => None,
-                    Ok(balance) => {
-                        *last = Some(balance);
-                        Some(Ok(balance))
-                    }
-                    Err(error) => Some(Err(error)),
-                };
-                std::future::ready(Some(told))
-            })
-            .filter_map(std::future::ready))
+        let balances = Balances {
+            // Listening begins before the first look: a change in between is told, not missed.
+            changes: services.events.subscribe(Topic::Balance(user_id)),
+            told: None,
+            failed: false,
+            user_id,
+            services,
+        };
+        Ok(balances.into_stream())
     }
 }
 
 /// The jobs that events tell of. Where some may have been missed, those that the database says have changed since.
-fn changed_jobs(
+struct ChangedJobs {
     services: Services,
     viewer: Viewer,
     changes: EventStream,
+    /// Every change before this has been told.
     since: Timestamp,
-) -> impl Stream<Item = Result<Job>> {
-    let told = futures::stream::unfold((changes, since), move |(mut changes, since)| {
-        let services = services.clone();
-        async move {
-            let event = changes.next().await?;
-            let now = services.clock.now();
-            let jobs = match event {
-                Event::Message(payload) => match serde_json::from_slice::<Change>(&payload) {
-                    Ok(change) => {
-                        queries::jobs::by_ids(&services.db, viewer, &[change.job_id]).await
-                    }
-                    // A question to workers, which is no change.
-                    Err(_) => Ok(Vec::new()),
-                },
-                Event::Gap => queries::jobs::changed_since(&services.db, viewer, since).await,
-            };
-            let since = since.max(now.before(OVERLAP));
-            Some((jobs, (changes, since)))
-        }
-    });
-    told.flat_map(|jobs| {
-        let jobs = match jobs {
-            Ok(jobs) => jobs.into_iter().map(|job| Ok(Job(job))).collect(),
-            Err(error) => vec![Err(database(&error))],
-        };
-        futures::stream::iter(jobs)
-    })
+    /// The database did not answer, and what it would have told is still to be told.
+    missed: bool,
 }
 
-async fn balance(services: &Services, user_id: Uuid) -> Result<Balance> {
-    let viewer = Viewer::user(user_id);
-    let users = queries::users::by_ids(&services.db, viewer, &[user_id])
-        .await
-        .map_err(|error| database(&error))?;
-    let user = users
-        .first()
-        .ok_or_else(|| coded(ErrorCode::Unauthenticated, "the user is gone"))?;
-    Ok(wharfinger_jobs::credits::Balance::from(user).into())
+impl ChangedJobs {
+    fn into_stream(self) -> impl Stream<Item = Result<Job>> {
+        let told = futures::stream::unfold(self, |mut jobs| async move {
+            let told = jobs.next().await?;
+            Some((futures::stream::iter(told), jobs))
+        });
+        told.flatten()
+    }
+
+    /// What is to be told at the next event. That the database does not answer is told once.
+    async fn next(&mut self) -> Option<Vec<Result<Job>>> {
+        let event = if self.missed {
+            next_within(&mut self.changes, AGAIN).await?
+        } else {
+            self.changes.next().await?
+        };
+        let now = self.services.clock.now();
+        Some(match self.look(event).await {
+            Ok(jobs) => {
+                self.missed = false;
+                self.since = self.since.max(now.before(OVERLAP));
+                jobs.into_iter().map(|job| Ok(Job(job))).collect()
+            }
+            Err(_) if self.missed => Vec::new(),
+            Err(error) => {
+                self.missed = true;
+                vec![Err(database(&error))]
+            }
+        })
+    }
+
+    async fn look(&self, event: Event) -> Result<Vec<job::Model>, DbErr> {
+        let db = &self.services.db;
+        match event {
+            Event::Message(payload) if !self.missed => {
+                match serde_json::from_slice::<Change>(&payload) {
+                    Ok(change) => queries::jobs::by_ids(db, self.viewer, &[change.job_id]).await,
+                    // A question to workers, which is no change.
+                    Err(_) => Ok(Vec::new()),
+                }
+            }
+            _ => queries::jobs::changed_since(db, self.viewer, self.since).await,
+        }
+    }
+}
+
+/// A user's credits, looked at when they may have changed.
+struct Balances {
+    services: Services,
+    user_id: Uuid,
+    changes: EventStream,
+    told: Option<Balance>,
+    /// The database did not answer.
+    failed: bool,
+}
+
+impl Balances {
+    fn into_stream(self) -> impl Stream<Item = Result<Balance>> {
+        futures::stream::unfold(self, |mut balances| async move {
+            let told = balances.next().await?;
+            Some((told, balances))
+        })
+    }
+
+    /// The credits now, then when they are others than were told last. That the database does not answer is told once.
+    async fn next(&mut self) -> Option<Result<Balance>> {
+        loop {
+            if self.failed {
+                next_within(&mut self.changes, AGAIN).await?;
+            } else if self.told.is_some() {
+                next_within(&mut self.changes, RESYNC).await?;
+            }
+            match self.look().await {
+                Ok(balance) => {
+                    self.failed = false;
+                    let balance = balance?;
+                    if self.told.replace(balance) != Some(balance) {
+                        return Some(Ok(balance));
+                    }
+                }
+                Err(_) if self.failed => {}
+                Err(error) => {
+                    // Whoever was told of it is told the credits again.
+                    (self.failed, self.told) = (true, None);
+                    return Some(Err(database(&error)));
+                }
+            }
+        }
+    }
+
+    /// None where the user is gone.
+    async fn look(&self) -> Result<Option<Balance>, DbErr> {
+        let viewer = Viewer::user(self.user_id);
+        let users = queries::users::by_ids(&self.services.db, viewer, &[self.user_id]).await?;
+        Ok(users
+            .first()
+            .map(|user| wharfinger_jobs::credits::Balance::from(user).into()))
+    }
+}
+
+/// The next event. Where none comes for this long, something may have been missed.
+async fn next_within(events: &mut EventStream, at_most: Duration) -> Option<Event> {
+    let event = tokio::time::timeout(at_most, events.next()).await;
+    event.unwrap_or(Some(Event::Gap))
 }

@@ -61,6 +61,7 @@ impl Rejection {
             Self::Refused(refusal) => refusal.code,
             Self::TooLong(_) | Self::BatchTooLong(_) => ErrorCode::LimitExceeded,
             Self::NoDocument(NoDocument::NotTrusted) => ErrorCode::Forbidden,
+            Self::Document(error) => ErrorCode::of(error).unwrap_or(ErrorCode::BadRequest),
             _ => ErrorCode::BadRequest,
         }
     }

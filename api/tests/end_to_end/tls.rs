@@ -104,7 +104,10 @@ async fn requests_and_sockets_are_encrypted_and_nothing_else_is_served() {
 
     let board = gateway.announced("the board listens on https://").await;
     let board = format!("https://localhost:{}/", self::port(&board));
-    assert_eq!(http.get(board).send().await.unwrap().status(), 401);
+    let answer = http.get(board).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    let headers = answer.headers();
+    assert_eq!(headers["strict-transport-security"], "max-age=31536000");
 
     // Who does not trust the authority, or speaks no TLS, gets nothing; and others are still served.
     let stranger = trusting(&papers().authority);

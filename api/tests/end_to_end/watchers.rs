@@ -1,14 +1,16 @@
-//! Many who watch the same pull: what they share, what they do not, and what happens to them without Redis.
+//! Many who watch the same pull: what they share, what they do not, and what happens to them without Redis or the
+//! database.
 
 use std::collections::HashSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::crashes::push;
+use crate::crashes::{push, pushed};
 use crate::events::Events;
 use crate::metrics::Scrape;
 use crate::node::Script;
 use crate::support::graphql::Client;
+use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine};
@@ -25,6 +27,8 @@ const BEYOND: &str = "subscription($id: ID!) {
 const STATE: &str = "subscription($id: ID!) { pullProgress(jobId: $id) { sequence state } }";
 
 const CHANGES: &str = "subscription { jobUpdated { id state } }";
+
+const ALL_CHANGES: &str = "subscription { jobUpdated(all: true) { id state } }";
 
 const BALANCE: &str = "subscription { balanceChanged { total } }";
 
@@ -203,6 +207,69 @@ async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
     })
     .await;
     drop(worker);
+}
+
+#[tokio::test]
+async fn what_the_database_could_not_say_is_told_once_it_can() {
+    let mut world = World::fleet(Server::Postgres).await;
+    let token = world.user("ada", &[]);
+    let _worker = world.worker().await;
+    let direct = world.gateway().await;
+    let proxy = PostgresProxy::start(&world.database_url()).await;
+    world.set("DATABASE_URL", &proxy.url);
+    let gateway = world.gateway().await;
+    let [ada, watcher] = [&direct, &gateway].map(|gateway| World::client(gateway, &token));
+    let (registry, job) = standing(&world, &ada).await;
+    let mut changes = Subscription::start(&watcher, CHANGES, json!({})).await;
+    changes
+        .next_where("the job is there", |change| change["id"] == job)
+        .await;
+    let mut balance = Subscription::start(&watcher, BALANCE, json!({})).await;
+    let total = balance.next().await.unwrap()["total"].clone();
+
+    // The pull ends while the watcher's gateway cannot read what it is told of.
+    proxy.close();
+    registry.open();
+    ada.succeeded(&job).await;
+    for socket in [&mut changes, &mut balance] {
+        until("the watcher is told of an error", async || {
+            let answer = socket.answer().await?;
+            answer["errors"].is_array().then_some(())
+        })
+        .await;
+    }
+    // It is told so once; and no event comes any more that would make the gateway look.
+    proxy.open();
+    changes
+        .next_where("the job succeeded", |change| {
+            change["id"] == job && change["state"] == "SUCCEEDED"
+        })
+        .await;
+    balance
+        .next_where("the image was charged", |balance| balance["total"] != total)
+        .await;
+}
+
+#[tokio::test]
+async fn an_administrator_who_watches_their_own_jobs_is_told_of_no_others() {
+    let world = World::fleet(Server::Postgres).await;
+    let tokens = [world.user("ada", &[]), world.user("root", &["--admin"])];
+    let _worker = world.worker().await;
+    let gateway = world.gateway().await;
+    let [ada, root] = tokens.map(|token| World::client(&gateway, &token));
+    let (_registry, of_ada) = standing(&world, &ada).await;
+    // Through Redis the first of a topic looks for what it may have missed: for an administrator's eyes Ada's job, too.
+    let mut all = Subscription::start(&root, ALL_CHANGES, json!({})).await;
+    all.next_where("it is Ada's job", |change| change["id"] == of_ada)
+        .await;
+    let mut own = Subscription::start(&root, CHANGES, json!({})).await;
+    let job = root.pull(&pushed(&world, 1000).await).await;
+    let mut state = Value::Null;
+    while state != "SUCCEEDED" {
+        let change = own.next().await.unwrap();
+        assert_eq!(change["id"], job);
+        state = change["state"].clone();
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ pub(super) async fn authenticate_all(
         return Ok(HashMap::new());
     };
     listed.resize(listed.len().next_power_of_two(), last);
-    let rows = db.read().query_all_raw(by_hashes(db.backend(), listed));
+    let rows = db.planned().query_all_raw(by_hashes(db.backend(), listed));
     let mut good = HashMap::new();
     for row in rows.await? {
         let mut columns = Columns::of(&row);

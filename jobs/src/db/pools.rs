@@ -7,7 +7,7 @@ use super::Db;
 /// The state of one pool of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// What the pool is for: `write`, `read`, `relaxed` or `requests`.
+    /// What the pool is for: `write`, `read`, `relaxed`, `requests` or `planned` (of requests, too).
     pub pool: &'static str,
     /// Connections that are open.
     pub open: u32,
@@ -27,7 +27,12 @@ impl Db {
             }
             _ => vec![state("write", &self.write)],
         };
-        pools.extend(self.requests.as_ref().map(|pool| state("requests", pool)));
+        if let Some(requests) = &self.requests {
+            pools.push(state("requests", &requests.any));
+            if self.backend() == DbBackend::Postgres {
+                pools.push(state("planned", &requests.planned));
+            }
+        }
         pools
     }
 }

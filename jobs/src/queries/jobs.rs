@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Timestamp, job, job_attempt};
 
 use super::Viewer;
-use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::page::{By, ListError, Ordering, Page, PageArgs, PageError, PageRequest, Position};
 use crate::db::Db;
 
 /// How many changed jobs are told of at once.
@@ -36,14 +36,34 @@ pub async fn list(
     page: &PageArgs,
 ) -> Result<Page<job::Model>, ListError> {
     let request = page.check()?;
+    let query = select(db.backend(), viewer, filter, &request)?;
+    Ok(request.cut(query.all(db.read()).await?, |job| Position::id(job.id)))
+}
+
+/// The statement that reads such a page.
+#[cfg(feature = "testing")]
+pub fn statement(
+    backend: DbBackend,
+    viewer: Viewer,
+    filter: &JobFilter,
+    page: &PageArgs,
+) -> Result<sea_orm::Statement, PageError> {
+    Ok(select(backend, viewer, filter, &page.check()?)?.build(backend))
+}
+
+fn select(
+    backend: DbBackend,
+    viewer: Viewer,
+    filter: &JobFilter,
+    request: &PageRequest,
+) -> Result<Select<job::Entity>, PageError> {
     let ordering = Ordering {
         by: By::Id,
         id: Expr::col((job::Entity, job::Column::Id)),
         descending: true,
     };
-    let query = owned(db.backend(), viewer, filter, request.order(&ordering));
-    let query = request.restrict(query, &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |job| Position::id(job.id)))
+    let query = owned(backend, viewer, filter, request.order(&ordering));
+    request.restrict(query, &ordering)
 }
 
 /// How many there are of them in all.
@@ -113,8 +133,9 @@ fn owned(
 ) -> Select<job::Entity> {
     let (jobs, user_id) = (job::Entity::find(), job::Column::UserId);
     let owners = owners(viewer, filter);
-    // MariaDB begins at a cursor where it is given bounds, and not where it is given an equality: see `Sql::within`.
-    if backend != DbBackend::MySql || owners.is_empty() {
+    // Given an equality, PostgreSQL may read everybody's jobs by their id until enough are of the owner, and MariaDB does not
+    // begin at a cursor (see `Sql::within`): bounds leave the index of the owner alone.
+    if backend == DbBackend::Sqlite || owners.is_empty() {
         return jobs.filter(matching(viewer, filter));
     }
     let mut jobs = jobs.filter(like(filter)).order_by(user_id, order);

@@ -37,3 +37,4 @@ mod stored_credentials;
 mod support;
 mod sweeps;
 mod transfers;
+mod watches;

@@ -7,15 +7,19 @@ use sea_orm::{
 };
 use serde_json::Value;
 use uuid::Uuid;
-use wharfinger_entity::{ImageVisibility, Timestamp, image};
+use wharfinger_entity::{ImageVisibility, JobState, Timestamp, image, job};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
+use wharfinger_jobs::queries::jobs::{self, JobFilter};
 use wharfinger_jobs::queries::page::PageArgs;
 
 use crate::support::bare::Bare;
 use crate::support::{Shape, on_every_shape};
 
-on_every_shape!(a_page_costs_what_is_on_it);
+on_every_shape!(
+    a_page_costs_what_is_on_it,
+    a_page_of_jobs_costs_what_is_on_it
+);
 
 /// Images that each of the holders holds.
 const ROWS: i64 = 2000;
@@ -93,9 +97,58 @@ async fn a_page_costs_what_is_on_it(shape: Shape) {
         for page in pages {
             let statement = images::statement(db.backend(), viewer, order, &page, ALL);
             let statement = statement.unwrap().unwrap();
-            read_only_the_page(db.read(), statement, column).await;
+            let index = format!("ix_images_holder_state_{column}_id");
+            let scans = scans(db.read(), statement, "images", "holder=? AND state=?").await;
+            assert_eq!(scans.len(), 2, "{scans:?}");
+            read_only_the_page(&scans, &index);
         }
     }
+}
+
+/// Of somebody whose jobs are older than everybody else's: by their ids, all of the others' come first.
+async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let db = &bare.services.db;
+    let (viewer, other, host) = (
+        bare.user().await,
+        bare.user().await,
+        bare.host(|_| ()).await,
+    );
+    let like = bare.pull(other, Some(host), "127.0.0.1:1/a:1").await;
+    for (user_id, ordinal) in [(viewer, 0), (other, 1)] {
+        let rows: Vec<_> = (0..ROWS)
+            .map(|number| {
+                job::Model {
+                    id: Uuid::now_v7(),
+                    user_id,
+                    state: JobState::Succeeded,
+                    ordinal: ordinal + 2 * number + 10,
+                    live: None,
+                    ..like.clone()
+                }
+                .into_active_model()
+                .reset_all()
+            })
+            .collect();
+        for rows in rows.chunks(500) {
+            let insert = job::Entity::insert_many(rows.iter().cloned());
+            insert.exec_without_returning(db.write()).await.unwrap();
+        }
+    }
+    let analyze = match db.backend() {
+        DbBackend::MySql => "ANALYZE TABLE jobs",
+        _ => "ANALYZE",
+    };
+    db.write().execute_unprepared(analyze).await.unwrap();
+    let page = PageArgs {
+        first: Some(PAGE),
+        ..PageArgs::default()
+    };
+    let (user, filter) = (Viewer::user(viewer), JobFilter::default());
+    let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
+    let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
+    assert_eq!(scans.len(), 1, "{scans:?}");
+    read_only_the_page(&scans, "ix_jobs_user_id_id");
 }
 
 /// Copies an image for a holder, in other orders by time, size and reference.
@@ -127,8 +180,21 @@ async fn fill(db: &DatabaseConnection, like: &image::Model, holder: Uuid) {
     }
 }
 
-async fn read_only_the_page(db: &DatabaseConnection, statement: Statement, column: &str) {
-    let index = format!("ix_images_holder_state_{column}_id");
+fn read_only_the_page(scans: &[(String, f64)], index: &str) {
+    for (used, read) in scans {
+        assert_eq!(used, index, "{scans:?}");
+        assert!(*read <= f64::from(PAGE + 1), "{scans:?}");
+    }
+}
+
+/// The indexes that a statement reads a table by, with how many rows it reads. SQLite does not say that: a scan has to be by
+/// these columns of its index.
+async fn scans(
+    db: &DatabaseConnection,
+    statement: Statement,
+    table: &str,
+    by: &str,
+) -> Vec<(String, f64)> {
     let explain = match db.get_database_backend() {
         DbBackend::Postgres => "EXPLAIN (ANALYZE, FORMAT JSON) ",
         DbBackend::MySql => "ANALYZE ",
@@ -142,36 +208,32 @@ async fn read_only_the_page(db: &DatabaseConnection, statement: Statement, colum
     match db.get_database_backend() {
         DbBackend::Postgres => {
             let plan: Value = rows[0].try_get_by_index(0).unwrap();
-            scans_of_images(&plan, &mut scans);
+            scans_in(&plan, table, &mut scans);
         }
-        DbBackend::MySql => scans.extend(rows.iter().filter_map(scan_of_images)),
-        // SQLite does not say how many rows it read: that its scan has the index's order is all there is.
+        DbBackend::MySql => scans.extend(rows.iter().filter_map(|step| scan(step, table))),
         _ => {
             for row in &rows {
                 let step: String = row.try_get("", "detail").unwrap();
-                let range = format!("USING INDEX {index} (holder=? AND state=?");
-                if step.contains(" images ") {
-                    assert!(step.contains(&range), "{step}");
-                    scans.push((index.clone(), 0.0));
+                if step.contains(&format!(" {table} ")) {
+                    let (_, index) = step.split_once(" USING INDEX ").expect(&step);
+                    let (index, columns) = index.split_once(" (").expect(&step);
+                    assert!(columns.starts_with(by), "{step}");
+                    scans.push((index.to_owned(), 0.0));
                 }
             }
         }
     }
-    assert_eq!(scans.len(), 2, "{scans:?}");
-    for (used, read) in &scans {
-        assert_eq!(*used, index, "{scans:?}");
-        assert!(*read <= f64::from(PAGE + 1), "{scans:?}");
-    }
+    scans
 }
 
-/// The index of a step of MariaDB's plan, and how many rows it read, if it is a scan of the table of images.
-fn scan_of_images(step: &QueryResult) -> Option<(String, f64)> {
+/// The index of a step of MariaDB's plan, and how many rows it read, if it is a scan of this table.
+fn scan(step: &QueryResult, table: &str) -> Option<(String, f64)> {
     let text = |column| {
         step.try_get::<Option<String>>("", column)
             .unwrap()
             .unwrap_or_default()
     };
-    if text("table") != "images" {
+    if text("table") != table {
         return None;
     }
     // Any other way filters entries of the index without counting them.
@@ -180,17 +242,17 @@ fn scan_of_images(step: &QueryResult) -> Option<(String, f64)> {
 }
 
 /// The same of every scan in PostgreSQL's plan.
-fn scans_of_images(plan: &Value, scans: &mut Vec<(String, f64)>) {
+fn scans_in(plan: &Value, table: &str, scans: &mut Vec<(String, f64)>) {
     match plan {
-        Value::Array(steps) => steps.iter().for_each(|step| scans_of_images(step, scans)),
+        Value::Array(steps) => steps.iter().for_each(|step| scans_in(step, table, scans)),
         Value::Object(step) => {
             let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
             let number = |name: &str| step.get(name).and_then(Value::as_f64).unwrap_or_default();
-            if text("Relation Name") == "images" {
+            if text("Relation Name") == table {
                 let read = number("Actual Rows") + number("Rows Removed by Filter");
                 scans.push((text("Index Name").to_owned(), read));
             }
-            step.values().for_each(|step| scans_of_images(step, scans));
+            step.values().for_each(|step| scans_in(step, table, scans));
         }
         _ => {}
     }

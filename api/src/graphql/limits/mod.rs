@@ -9,6 +9,7 @@
 //! async-graphql has limits of its own. They are left alone: they count after most of validation, walk a fragment each
 //! time that it is spread, and say neither the limit nor what was found.
 
+mod suggestions;
 mod time;
 mod walk;
 mod weights;
@@ -25,6 +26,7 @@ use async_graphql::{Data, Executor, Request, Response, ServerError};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use wharfinger_jobs::settings::LimitSettings;
 
+pub(crate) use self::suggestions::Suggesting;
 use self::walk::{MOST_LEVELS, Sizes, Unmeasurable, Walk};
 use self::weights::Weights;
 use super::context::Caller;
@@ -142,9 +144,13 @@ impl<E: Executor> Executor for Limited<E> {
 }
 
 impl Rules {
-    /// Measures a request and notes in its data that it is within the limits. An error is of one that is not.
+    /// Measures a request and notes in its data that it is within the limits. An error is of one that is not, and of
+    /// introspection where nobody may ask for the schema.
     pub(crate) fn note(&self, request: &mut Request) -> Result<(), ServerError> {
         let measured = self.measure(request)?;
+        if measured.introspects && !self.limits.introspection {
+            return Err(no_introspection(true).into_error());
+        }
         request.data.insert(measured);
         Ok(())
     }

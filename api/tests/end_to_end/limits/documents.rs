@@ -17,6 +17,17 @@ const MEASUREMENTS: usize = 8;
 /// About as long as a body may be.
 const MEGABYTE: usize = 1_000_000;
 
+/// Documents with a name that is nearly one of the schema's: of an argument, of a directive's argument, of an enum's value,
+/// of a type, of an input's field, of a directive.
+const MISSPELT: [&str; 6] = [
+    "{ jobs(firs: 1) { totalCount } }",
+    "{ viewer @deprecated(reasn: \"\") { id } }",
+    "{ jobs(filter: {states: [QUEUE]}) { totalCount } }",
+    "{ ... on Quer { __typename } }",
+    "mutation { pullImage(input: {referenc: \"a\", reference: \"a\"}) { job { id } } }",
+    "{ viewer @skp(if: false) { id } }",
+];
+
 /// Documents that are far over a limit, with what the refusal must name.
 fn too_much() -> Vec<(String, &'static str)> {
     let aliases = |count| {
@@ -123,6 +134,32 @@ async fn what_is_over_a_limit_is_refused_without_a_statement() {
 }
 
 #[tokio::test]
+async fn introspection_is_refused_without_a_statement() {
+    let mut world = World::fleet(Server::Postgres).await;
+    let token = world.user("ada", &[]);
+    let proxy = PostgresProxy::start(&world.database_url()).await;
+    world.set("DATABASE_URL", &proxy.url);
+    let schema = "{ __schema { queryType { name } } }";
+    for (setting, token, code) in [
+        ("true", None, "UNAUTHENTICATED"),
+        ("false", None, "FORBIDDEN"),
+        ("false", Some(token.as_str()), "FORBIDDEN"),
+    ] {
+        world.set("WHARFINGER_LIMITS__INTROSPECTION", setting);
+        let gateway = world.gateway().await;
+        let client = Client::new(&gateway.address, token);
+        let mut fewest = usize::MAX;
+        for _ in 0..MEASUREMENTS {
+            let before = proxy.executed();
+            let (_, answer) = client.send(schema, json!({})).await;
+            fewest = fewest.min(proxy.executed() - before);
+            assert_eq!(error(&answer).0, code);
+        }
+        assert_eq!(fewest, 0, "{setting} {token:?}");
+    }
+}
+
+#[tokio::test]
 async fn deep_variables_are_refused_and_take_nothing_down() {
     let world = World::embedded();
     let token = world.user("ada", &[]);
@@ -161,13 +198,23 @@ async fn only_who_is_signed_in_gets_introspection_and_suggestions_and_a_setting_
         );
 
         let (status, refused) = nobody.send(schema, json!({})).await;
-        assert_eq!(
-            (status, error(&refused).0),
+        let expected = if for_users {
             (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")
-        );
+        } else {
+            (StatusCode::FORBIDDEN, "FORBIDDEN")
+        };
+        assert_eq!((status, error(&refused).0), expected);
         let (_, answer) = nobody.send(typo, json!({})).await;
         assert!(!answer.to_string().contains("Did you mean"), "{answer}");
         assert_eq!(error(&answer).0, "BAD_REQUEST");
+        for misspelt in MISSPELT {
+            for (client, open) in [(&nobody, false), (&ada, for_users)] {
+                let (_, answer) = client.send(misspelt, json!({})).await;
+                assert!(answer["errors"].is_array(), "{answer}");
+                let suggests = answer.to_string().contains("Did you mean");
+                assert!(open || !suggests, "{answer}");
+            }
+        }
 
         let (_, answer) = ada.send(schema, json!({})).await;
         if for_users {

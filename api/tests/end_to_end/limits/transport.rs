@@ -1,8 +1,12 @@
 //! Bounds of bodies, messages, batches and operations: a gateway obeys its settings.
 
+use std::io::ErrorKind;
+
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::graphql::Client;
@@ -107,4 +111,31 @@ async fn bodies_messages_and_operations_have_the_bounds_that_are_set() {
         .await
         .unwrap();
     assert_eq!(subscription.closed().await, 1009);
+}
+
+#[tokio::test]
+async fn who_takes_none_of_its_answers_is_dropped() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_WEBSOCKET__SEND_TIMEOUT", "1s");
+    let gateway = world.gateway().await;
+    let mut socket = TcpStream::connect(&gateway.address).await.unwrap();
+    let request = format!(
+        "GET /schema.graphql HTTP/1.1\r\nhost: {}\r\n\r\n",
+        gateway.address
+    );
+    // It asks and asks and reads nothing, until the gateway reads no more of it either; then that gives it up.
+    let failed = async {
+        loop {
+            if let Err(error) = socket.write_all(request.as_bytes()).await {
+                return error.kind();
+            }
+        }
+    };
+    let failed = soon("the connection ends", failed).await;
+    assert!(
+        matches!(failed, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "{failed}"
+    );
+    let another = Client::new(&gateway.address, None);
+    assert!(another.get("/schema.graphql").await.status().is_success());
 }

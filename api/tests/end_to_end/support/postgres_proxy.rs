@@ -1,10 +1,11 @@
-//! A proxy in front of PostgreSQL that counts the statements that pass.
+//! A proxy in front of PostgreSQL that counts the statements that pass, and can let none pass.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -16,6 +17,7 @@ pub(crate) struct PostgresProxy {
     /// The URL of the same database through the proxy.
     pub(crate) url: String,
     executed: Arc<AtomicUsize>,
+    open: watch::Sender<bool>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -29,16 +31,19 @@ impl PostgresProxy {
         through.set_port(Some(port)).unwrap();
         let executed = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&executed);
+        let (open, opened) = watch::channel(true);
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                connections.spawn(pass(client, server, Arc::clone(&count)));
+                let passing = pass(client, server, Arc::clone(&count));
+                connections.spawn(while_open(opened.clone(), passing));
             }
         });
         Self {
             url: through.to_string(),
             executed,
+            open,
             _serving: AbortOnDropHandle::new(serving),
         }
     }
@@ -46,6 +51,25 @@ impl PostgresProxy {
     /// How many statements were executed so far.
     pub(crate) fn executed(&self) -> usize {
         self.executed.load(Ordering::SeqCst)
+    }
+
+    /// Hangs up on everybody, until it is opened again.
+    pub(crate) fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Lets everything through again.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+/// Hangs up when it is closed.
+async fn while_open(mut opened: watch::Receiver<bool>, passing: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = opened.wait_for(|open| !open) => {}
+        () = passing => {}
     }
 }
 

@@ -123,7 +123,7 @@ pub(super) async fn read(
     statement: Statement,
     with: With,
 ) -> Result<Vec<ImageView>, DbErr> {
-    let rows = db.read().query_all_raw(statement).await?;
+    let rows = db.planned().query_all_raw(statement).await?;
     let mut hosts = Vec::new();
     rows.iter().map(|row| view(row, with, &mut hosts)).collect()
 }

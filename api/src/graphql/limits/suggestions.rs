@@ -1,0 +1,97 @@
+//! No names for who may not ask for the schema. async-graphql 7.2.1 suggests those of a directive's arguments even where its
+//! suggestions are off (`known_argument_names`).
+
+use std::sync::Arc;
+
+use async_graphql::{Data, Executor, Request, Response};
+use futures::stream::{BoxStream, StreamExt as _};
+
+/// How async-graphql begins a suggestion, which is the end of its message.
+const SUGGESTION: &str = " Did you mean ";
+
+/// An executor that suggests names only where it is open.
+#[derive(Clone)]
+pub(crate) struct Suggesting<E> {
+    pub(crate) executor: E,
+    pub(crate) open: bool,
+}
+
+impl<E: Executor> Executor for Suggesting<E> {
+    async fn execute(&self, request: Request) -> Response {
+        let response = self.executor.execute(request).await;
+        if self.open {
+            response
+        } else {
+            closed(response)
+        }
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let responses = self.executor.execute_stream(request, session);
+        if self.open {
+            responses
+        } else {
+            responses.map(closed).boxed()
+        }
+    }
+}
+
+/// The response without suggestions.
+fn closed(mut response: Response) -> Response {
+    for error in &mut response.errors {
+        // What was validated has no path yet; messages of our own resolvers stay as they are.
+        if error.path.is_empty()
+            && let Some(at) = error.message.find(SUGGESTION)
+        {
+            error.message.truncate(at);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema};
+
+    use super::*;
+
+    struct Query;
+
+    #[Object]
+    impl Query {
+        async fn one(&self) -> i32 {
+            1
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_open_executor_suggests_the_arguments_of_directives() {
+        let builder = Schema::build(Query, EmptyMutation, EmptySubscription);
+        let schema = builder.disable_suggestions().finish();
+        let suggesting = |open| Suggesting {
+            executor: schema.clone(),
+            open,
+        };
+        let unknown = "Unknown argument \"reasn\" on directive \"deprecated\".";
+        for (open, expected) in [
+            (true, format!("{unknown} Did you mean \"reason\"?")),
+            (false, unknown.to_owned()),
+        ] {
+            let request = || Request::new("{ one @deprecated(reasn: \"\") }");
+            let executor = suggesting(open);
+            let executed = executor.execute(request()).await;
+            let streamed = executor.execute_stream(request(), None).next().await;
+            for response in [executed, streamed.unwrap()] {
+                let found = response
+                    .errors
+                    .iter()
+                    .any(|error| error.message == expected);
+                assert!(found, "{:?}", response.errors);
+            }
+        }
+    }
+}
