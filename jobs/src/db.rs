@@ -90,18 +90,22 @@ impl Db {
     pub async fn connect_for_requests(url: &str, limit: Duration) -> Result<Self, DbErr> {
         let mut db = Self::connect(url).await?;
         if db.backend() != DbBackend::Sqlite && limit > Duration::ZERO {
-            let connect = async |parameters| {
-                let mut options = server(url, 12, parameters);
+            let connect = async |connections, parameters| {
+                let mut options = server(url, connections, parameters);
                 time::limit(&mut options, limit);
                 Database::connect(options).await
             };
-            let any = connect(&[]).await?;
-            let planned = if db.backend() == DbBackend::Postgres {
-                connect(&[("plan_cache_mode", "force_generic_plan")]).await?
+            db.requests = Some(if db.backend() == DbBackend::Postgres {
+                let once = &[("plan_cache_mode", "force_generic_plan")];
+                Requests {
+                    any: connect(12, &[]).await?,
+                    planned: connect(12, once).await?,
+                }
             } else {
-                any.clone()
-            };
-            db.requests = Some(Requests { any, planned });
+                let any = connect(16, &[]).await?;
+                let planned = any.clone();
+                Requests { any, planned }
+            });
         }
         Ok(db)
     }
@@ -165,9 +169,7 @@ impl Db {
 
     /// Whether the database answers, within two seconds.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        tokio::time::timeout(Duration::from_secs(2), self.read.ping())
-            .await
-            .map_err(|_| DbErr::Custom("the database did not answer within 2 s".into()))?
+        within(Duration::from_secs(2), self.read.ping()).await
     }
 
     /// Begins a transaction that writes. READ COMMITTED, because every state change locks the rows that it decides on;
@@ -175,6 +177,20 @@ impl Db {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         begin(&self.write).await
     }
+}
+
+/// What the database answers, or an error where that takes longer: a connection whose other end is gone may never be
+/// answered on, and a limit of the server's is gone with it.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, DbErr>>,
+) -> Result<T, DbErr> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("the database did not answer within {limit:?}");
+            Err(DbErr::Custom(message))
+        })
 }
 
 /// Begins a transaction that writes on one of the pools.

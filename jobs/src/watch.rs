@@ -16,12 +16,16 @@ use uuid::Uuid;
 use wharfinger_entity::{JobState, job};
 
 use crate::announce;
+use crate::db::within;
 use crate::events::{Event, Topic};
 use crate::frame::ProgressFrame;
 use crate::services::Services;
 
 /// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long a look into the database may take.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often the database is looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -164,7 +168,6 @@ async fn look(services: &Services, job_id: Uuid) -> Option<ProgressFrame> {
 }
 
 async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
-    job::Entity::find_by_id(job_id)
-        .one(services.db.read())
-        .await
+    let found = job::Entity::find_by_id(job_id).one(services.db.read());
+    within(DEADLINE, found).await
 }

@@ -6,15 +6,13 @@
 use std::time::Duration;
 
 use async_graphql::Request;
-use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
-};
+use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
 use wharfinger_entity::Role;
 
 use super::context::Caller;
-use crate::http::{Audience, chosen, data_of};
+use crate::http::{Audience, data_of, subscribed_field};
 
-/// How old an event may be for a newcomer to get it where it shows more than the event itself.
+/// How old a response may be for a newcomer to get it where it shows more than the last event, or events may be lost.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Who may share this operation, if anybody may. Callers of one audience have the same rights, so that whoever could
@@ -33,11 +31,12 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     let name = request.operation_name.clone();
     // What cannot be parsed is answered by the executor.
     let document = request.parsed_query().ok()?;
-    let field = only_field(chosen(document, name.as_deref())?)?;
+    let field = subscribed_field(document, name.as_deref())?;
     match field.name.node.as_str() {
+        // Whoever comes is told the credits of now, also where an event of their last change was lost.
         "balanceChanged" => Some(Audience {
             members: user,
-            fresh: None,
+            fresh: Some(FRESH),
         }),
         "pullProgress" if !names_field(document, "job") => Some(Audience {
             members: watchers,
@@ -48,17 +47,6 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
             members: format!("{user} {token}"),
             fresh: Some(FRESH),
         }),
-        _ => None,
-    }
-}
-
-/// The field of a subscription that has one and names it plainly.
-fn only_field(operation: &OperationDefinition) -> Option<&Field> {
-    match operation.selection_set.node.items.as_slice() {
-        [selection] if operation.ty == OperationType::Subscription => match &selection.node {
-            Selection::Field(field) => Some(&field.node),
-            _ => None,
-        },
         _ => None,
     }
 }
@@ -93,7 +81,7 @@ mod tests {
 
     fn shows(query: &str, name: Option<&str>) -> Option<(String, bool)> {
         let document = async_graphql::parser::parse_query(query).unwrap();
-        let field = only_field(chosen(&document, name)?)?;
+        let field = subscribed_field(&document, name)?;
         Some((field.name.node.to_string(), names_field(&document, "job")))
     }
 

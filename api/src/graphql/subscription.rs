@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_graphql::{Context, ID, Result, Subscription as GraphQlSubscription};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, StreamExt as _};
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, Timestamp, job};
 use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::db::DbErr;
+use wharfinger_jobs::db::{DbErr, within};
 use wharfinger_jobs::events::{Event, EventStream, Topic};
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
@@ -18,15 +19,19 @@ use super::context::{
 use super::ids::Kind;
 use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
-use crate::http::{ErrorCode, EventIds};
+use crate::http::{CurrentEventId, ErrorCode};
 
 /// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// How soon is looked again where the database did not answer.
+/// How long a look into the database may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How soon is looked again where the database did not answer; each time twice as late, and at random.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often credits are looked at without an event: one is lost with a process that is killed before it tells it.
+/// How often credits are looked at without an event: one is lost with a process that is killed before it tells it. Up to half
+/// as much longer at random, so that not all look at once who came at once.
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// What can be watched.
@@ -57,10 +62,10 @@ impl Subscription {
             .ok_or_else(unknown)?;
         let gateway = ctx.data_unchecked::<Gateway>();
         let frames = gateway.watches.follow(&gateway.services, id);
-        let ids: Option<EventIds> = ctx.data_opt().cloned();
+        let event_id: Option<CurrentEventId> = ctx.data_opt().cloned();
         Ok(frames.map(move |frame| {
-            if let Some(ids) = &ids {
-                ids.note(frame.sequence, frame.state.is_final());
+            if let Some(event_id) = &event_id {
+                event_id.note(frame.sequence, frame.state.is_final());
             }
             PullProgress::new(id, frame)
         }))
@@ -84,7 +89,7 @@ impl Subscription {
         let changed = ChangedJobs {
             changes: services.events.subscribe(topic),
             since: services.clock.now(),
-            missed: false,
+            again: None,
             viewer,
             services,
         };
@@ -102,7 +107,7 @@ impl Subscription {
             // Listening begins before the first look: a change in between is told, not missed.
             changes: services.events.subscribe(Topic::Balance(user_id)),
             told: None,
-            failed: false,
+            again: None,
             user_id,
             services,
         };
@@ -117,8 +122,8 @@ struct ChangedJobs {
     changes: EventStream,
     /// Every change before this has been told.
     since: Timestamp,
-    /// The database did not answer, and what it would have told is still to be told.
-    missed: bool,
+    /// There when the database did not answer: what it would have told is still to be told.
+    again: Option<ExponentialBackoff>,
 }
 
 impl ChangedJobs {
@@ -132,21 +137,22 @@ impl ChangedJobs {
 
     /// What is to be told at the next event. That the database does not answer is told once.
     async fn next(&mut self) -> Option<Vec<Result<Job>>> {
-        let event = if self.missed {
-            next_within(&mut self.changes, AGAIN).await?
+        let event = if let Some(waits) = &mut self.again {
+            wait(waits).await;
+            Event::Gap
         } else {
             self.changes.next().await?
         };
         let now = self.services.clock.now();
-        Some(match self.look(event).await {
+        Some(match within(DEADLINE, self.look(event)).await {
             Ok(jobs) => {
-                self.missed = false;
+                self.again = None;
                 self.since = self.since.max(now.before(OVERLAP));
                 jobs.into_iter().map(|job| Ok(Job(job))).collect()
             }
-            Err(_) if self.missed => Vec::new(),
+            Err(_) if self.again.is_some() => Vec::new(),
             Err(error) => {
-                self.missed = true;
+                self.again = Some(waits());
                 vec![Err(database(&error))]
             }
         })
@@ -155,14 +161,12 @@ impl ChangedJobs {
     async fn look(&self, event: Event) -> Result<Vec<job::Model>, DbErr> {
         let db = &self.services.db;
         match event {
-            Event::Message(payload) if !self.missed => {
-                match serde_json::from_slice::<Change>(&payload) {
-                    Ok(change) => queries::jobs::by_ids(db, self.viewer, &[change.job_id]).await,
-                    // A question to workers, which is no change.
-                    Err(_) => Ok(Vec::new()),
-                }
-            }
-            _ => queries::jobs::changed_since(db, self.viewer, self.since).await,
+            Event::Message(payload) => match serde_json::from_slice::<Change>(&payload) {
+                Ok(change) => queries::jobs::by_ids(db, self.viewer, &[change.job_id]).await,
+                // A question to workers, which is no change.
+                Err(_) => Ok(Vec::new()),
+            },
+            Event::Gap => queries::jobs::changed_since(db, self.viewer, self.since).await,
         }
     }
 }
@@ -173,8 +177,8 @@ struct Balances {
     user_id: Uuid,
     changes: EventStream,
     told: Option<Balance>,
-    /// The database did not answer.
-    failed: bool,
+    /// There when the database did not answer.
+    again: Option<ExponentialBackoff>,
 }
 
 impl Balances {
@@ -188,41 +192,48 @@ impl Balances {
     /// The credits now, then when they are others than were told last. That the database does not answer is told once.
     async fn next(&mut self) -> Option<Result<Balance>> {
         loop {
-            if self.failed {
-                next_within(&mut self.changes, AGAIN).await?;
+            if let Some(waits) = &mut self.again {
+                wait(waits).await;
             } else if self.told.is_some() {
-                next_within(&mut self.changes, RESYNC).await?;
+                let longest = RESYNC.mul_f64(rand::random_range(1.0..1.5));
+                // None came for so long: one may have been missed.
+                if let Ok(event) = tokio::time::timeout(longest, self.changes.next()).await {
+                    event?;
+                }
             }
-            match self.look().await {
+            match within(DEADLINE, self.look()).await {
                 Ok(balance) => {
-                    self.failed = false;
-                    let balance = balance?;
+                    self.again = None;
                     if self.told.replace(balance) != Some(balance) {
                         return Some(Ok(balance));
                     }
                 }
-                Err(_) if self.failed => {}
+                Err(_) if self.again.is_some() => {}
                 Err(error) => {
                     // Whoever was told of it is told the credits again.
-                    (self.failed, self.told) = (true, None);
+                    (self.again, self.told) = (Some(waits()), None);
                     return Some(Err(database(&error)));
                 }
             }
         }
     }
 
-    /// None where the user is gone.
-    async fn look(&self) -> Result<Option<Balance>, DbErr> {
+    async fn look(&self) -> Result<Balance, DbErr> {
         let viewer = Viewer::user(self.user_id);
         let users = queries::users::by_ids(&self.services.db, viewer, &[self.user_id]).await?;
-        Ok(users
-            .first()
-            .map(|user| wharfinger_jobs::credits::Balance::from(user).into()))
+        let user = users.first();
+        let user = user.ok_or_else(|| DbErr::RecordNotFound("the user is gone".into()))?;
+        Ok(wharfinger_jobs::credits::Balance::from(user).into())
     }
 }
 
-/// The next event. Where none comes for this long, something may have been missed.
-async fn next_within(events: &mut EventStream, at_most: Duration) -> Option<Event> {
-    let event = tokio::time::timeout(at_most, events.next()).await;
-    event.unwrap_or(Some(Event::Gap))
+/// When to look again, and again.
+fn waits() -> ExponentialBackoff {
+    let doubling = ExponentialBuilder::new().with_jitter().without_max_times();
+    let within = doubling.with_min_delay(AGAIN).with_max_delay(RESYNC);
+    within.build()
+}
+
+async fn wait(waits: &mut ExponentialBackoff) {
+    tokio::time::sleep(waits.next().unwrap_or(RESYNC)).await;
 }

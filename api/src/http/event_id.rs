@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::parser::types::{OperationType, Selection};
 use async_graphql::{Request, Response};
 use axum::http::HeaderMap;
 
-use super::graphql_http::chosen;
+use super::graphql_http::subscribed_field;
 use super::payload::Payload;
 
 /// An event's place in its sequence.
@@ -33,18 +32,15 @@ impl EventId {
 /// In the data of a subscription whose events are all of one field: a resolver whose events are numbered notes the number
 /// of each before it hands it on.
 #[derive(Clone, Debug, Default)]
-pub struct EventIds(Arc<Mutex<Option<EventId>>>);
+pub struct CurrentEventId(Arc<Mutex<Option<EventId>>>);
 
-impl EventIds {
+impl CurrentEventId {
     /// A place for the numbers of the events of this operation, if they are of one sequence.
     pub(super) fn of(request: &mut Request) -> Option<Self> {
         let name = request.operation_name.clone();
         // What cannot be parsed is answered by the executor.
-        let operation = chosen(request.parsed_query().ok()?, name.as_deref())?;
-        let fields = &operation.selection_set.node.items;
-        let one = operation.ty == OperationType::Subscription
-            && matches!(fields.as_slice(), [only] if matches!(only.node, Selection::Field(_)));
-        one.then(Self::default)
+        let document = request.parsed_query().ok()?;
+        subscribed_field(document, name.as_deref()).map(|_| Self::default())
     }
 
     /// Notes the number of the event on its way, and whether it is the last of its sequence.
@@ -52,7 +48,7 @@ impl EventIds {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(EventId { number, is_last });
     }
 
-    fn current(&self) -> Option<EventId> {
+    fn get(&self) -> Option<EventId> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,12 +62,15 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// The event that this response is, whose number was noted last.
-    pub(super) fn of(response: Response, ids: Option<&EventIds>) -> Self {
+    /// The event that this response is, whose number was noted last. What could not be told whole has none: who comes back for
+    /// it is told again.
+    pub(super) fn of(response: Response, id: Option<&CurrentEventId>) -> Self {
+        let has_errors = !response.errors.is_empty();
+        let id = id.filter(|_| !has_errors);
         Self {
-            has_errors: !response.errors.is_empty(),
+            has_errors,
             payload: response.into(),
-            id: ids.and_then(EventIds::current),
+            id: id.and_then(CurrentEventId::get),
         }
     }
 }
@@ -98,11 +97,11 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_no_news_and_the_last_is_unless_it_was_seen() {
-        let ids = EventIds::default();
-        assert_eq!(ids.current(), None);
+        let current = CurrentEventId::default();
+        assert_eq!(current.get(), None);
         let noted = |number, is_last| {
-            ids.clone().note(number, is_last);
-            ids.current().unwrap()
+            current.clone().note(number, is_last);
+            current.get().unwrap()
         };
         for (event, expected) in [
             (noted(6, false), true),
@@ -126,7 +125,7 @@ mod tests {
             ("{ a }", false),
             ("{", false),
         ] {
-            let numbered = EventIds::of(&mut Request::new(query)).is_some();
+            let numbered = CurrentEventId::of(&mut Request::new(query)).is_some();
             assert_eq!(numbered, expected, "{query}");
         }
     }

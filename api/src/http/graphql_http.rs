@@ -2,7 +2,7 @@
 
 use async_graphql::{
     Data, Executor, Response as GraphqlResponse, ServerError,
-    parser::types::{ExecutableDocument, OperationDefinition, OperationType},
+    parser::types::{ExecutableDocument, Field, OperationDefinition, OperationType, Selection},
 };
 use axum::{
     body::Body as HttpBody,
@@ -156,6 +156,21 @@ pub(crate) fn chosen<'d>(
         first.filter(|_| operations.next().is_none())
     };
     found.map(|(_, operation)| &operation.node)
+}
+
+/// The field of a subscription that has one at its root and names it plainly: all its events are of it.
+pub(crate) fn subscribed_field<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d Field> {
+    let operation = chosen(document, name)?;
+    match operation.selection_set.node.items.as_slice() {
+        [only] if operation.ty == OperationType::Subscription => match &only.node {
+            Selection::Field(field) => Some(&field.node),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {

@@ -1,8 +1,8 @@
 //! GraphQL over server-sent events, "distinct connections mode" (the `PROTOCOL.md` of the npm package graphql-sse): one
 //! request, one operation, one stream of `next` events and a `complete`.
 //!
-//! The stream has no queue: a result is made when the one before is on its way, so a client that does not read stands
-//! still, and gets the newest state when it reads again.
+//! The stream has no queue. What is executed for it alone makes a result when the one before is on its way; of what it shares
+//! with others only the newest is kept. A client that does not read stands still, and gets the newest state when it reads again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl Live {
 
 fn next(event: &Event) -> String {
     // JSON has no line breaks of its own, so it is one line of data.
-    let data = event.payload.to_response();
+    let data = event.payload.response_text();
     match event.id {
         Some(EventId { number, .. }) => format!("event: next\nid: {number}\ndata: {data}\n\n"),
         None => format!("event: next\ndata: {data}\n\n"),

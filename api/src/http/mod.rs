@@ -52,7 +52,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-pub(crate) use self::graphql_http::{chosen, operation_type};
+pub(crate) use self::graphql_http::{chosen, operation_type, subscribed_field};
 use self::persisted::Persisted;
 pub use self::{
     compress::compress,
@@ -60,7 +60,7 @@ pub use self::{
     documents::ValidateOnce,
     error::{ErrorCode, Refusal},
     etag::tagged,
-    event_id::EventIds,
+    event_id::CurrentEventId,
     gate::{Gate, Session, data_of, same_origin},
     headers::{CONTENT_SECURITY_POLICY, SecurityHeaders},
     playground::playground,
@@ -157,14 +157,14 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         span: &Span,
     ) -> BoxStream<'static, Event> {
         let audience = self.gate.audience(&mut request);
-        let ids = EventIds::of(&mut request);
-        if let Some(ids) = &ids {
-            request = request.data(ids.clone());
+        let id = CurrentEventId::of(&mut request);
+        if let Some(id) = &id {
+            request = request.data(id.clone());
         }
         let executor = self.executor.clone();
         let execute = move |request, session| {
             let responses = executor.execute_stream(request, session);
-            responses.map(move |response| Event::of(response, ids.as_ref()))
+            responses.map(move |response| Event::of(response, id.as_ref()))
         };
         match audience {
             // Without the session: it ends with its connection, and the execution may last longer.

@@ -95,6 +95,7 @@ fn object<T: for<'de> Deserialize<'de>>(
     name: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, BadParameters> {
+    // Null is nothing, as in a body.
     serde_json::from_str(text.unwrap_or("null"))
         .map_err(|source| BadParameters::Parameter { name, source })
 }

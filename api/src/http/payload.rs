@@ -18,8 +18,8 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    /// The whole response.
-    pub(super) fn to_response(&self) -> Cow<'_, str> {
+    /// The whole response as JSON.
+    pub(super) fn response_text(&self) -> Cow<'_, str> {
         match self {
             Self::Result(text) => Cow::Borrowed(text),
             Self::Errors(errors) => Cow::Owned(format!("{{\"errors\":{errors}}}")),

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::documents::Document;
 use super::error::ErrorCode;
+use super::object::Object;
 use super::parameters::Parameters;
 use super::trusted::TrustedDocuments;
 
@@ -152,7 +153,7 @@ fn named(extensions: Option<&HashMap<String, Value>>) -> Result<Option<Hash>, No
     if *value == Value::Null {
         return Ok(None);
     }
-    let query: PersistedQuery =
+    let Object(query): Object<PersistedQuery> =
         async_graphql::from_value(value.clone()).map_err(|_| NoDocument::Malformed)?;
     let hash = parse_hash(&query.sha256_hash).filter(|_| query.version == 1);
     hash.map(Some).ok_or(NoDocument::Malformed)

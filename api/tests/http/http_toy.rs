@@ -32,8 +32,8 @@ use tokio::{
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use wharfinger::http::{
-    Audience, ErrorCode, EventIds, Gate, Refusal, Session, TransportSettings, compress, playground,
-    router,
+    Audience, CurrentEventId, ErrorCode, Gate, Refusal, Session, TransportSettings, compress,
+    playground, router,
 };
 
 /// Who the gate let in.
@@ -97,7 +97,7 @@ impl Subscriptions {
         toy.watched.fetch_add(1, Ordering::SeqCst);
         let viewer = context.data_opt::<Caller>();
         let viewer = viewer.map(|caller| caller.0.clone()).unwrap_or_default();
-        let ids: Option<EventIds> = context.data_opt().cloned();
+        let ids: Option<CurrentEventId> = context.data_opt().cloned();
         let mut numbers = toy.ticks.subscribe();
         numbers.mark_changed();
         WatchStream::new(numbers).map(move |number| {
@@ -116,7 +116,7 @@ impl Subscriptions {
     }
     /// From 1 on.
     async fn numbered(&self, context: &Context<'_>, to: i32) -> impl Stream<Item = i32> {
-        let ids: Option<EventIds> = context.data_opt().cloned();
+        let ids: Option<CurrentEventId> = context.data_opt().cloned();
         stream::iter(1..=to).inspect(move |number| {
             if let Some(ids) = &ids {
                 ids.note(*number, *number == to);

@@ -107,6 +107,7 @@ async fn a_hash_that_is_not_of_its_document_is_refused_and_keeps_nothing() {
         json!({"version": 1, "sha256Hash": "abc"}),
         json!({"sha256Hash": hash(QUERY)}),
         json!("nonsense"),
+        json!([1, hash(QUERY)]),
     ] {
         let request = json!({"query": QUERY, "extensions": {"persistedQuery": persisted}});
         let (status, answer) = post(&url, NEW, &request).await;

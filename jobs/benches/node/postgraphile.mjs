@@ -50,11 +50,10 @@ const serve = async (port) => {
     grafserv: { graphiql: false, websockets: false },
   };
   const { schema, resolvedPreset } = await postgraphile(preset).getSchemaResult();
-  const server = createServer();
-  server.on("request", (request, response) => {
-    if (request.url === "/readyz") response.end("ready");
-  });
-  await grafserv({ preset: resolvedPreset, schema }).addTo(server);
+  const handle = grafserv({ preset: resolvedPreset, schema }).createHandler();
+  const server = createServer((request, response) =>
+    request.url === "/readyz" ? response.end("ready") : handle(request, response),
+  );
   server.listen(port, "127.0.0.1");
 };
 

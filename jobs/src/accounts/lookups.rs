@@ -25,8 +25,8 @@ const WAITING: usize = 1024;
 /// then: a connection that hangs must not keep everybody out.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Statements at once, if they are slow: there are two lines of them, which leave half of the connections to PostgreSQL or
-/// MariaDB to everything else.
+/// Statements at once, if they are slow: there are two lines of them, which leave half of the connections to MariaDB to
+/// everything else, and a third of those to PostgreSQL that they share with pages of images.
 const SIDE_BY_SIDE: usize = 4;
 
 /// How long one may take at all. Its connection is free again when the server has ended it too.

@@ -120,7 +120,10 @@ pub async fn list(
     else {
         return Ok(request.cut(Vec::new(), |view| order.position(view)));
     };
-    let views = rows::read(db, statement, with).await?;
+    // What is looked for inside of a range may make another way to it the better one.
+    let range_alone = filter.host_id.is_none() && filter.search.is_none();
+    let pool = if range_alone { db.planned() } else { db.read() };
+    let views = rows::read(pool, statement, with).await?;
     Ok(request.cut(views, |view| order.position(view)))
 }
 
@@ -183,7 +186,7 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageVi
         host: false,
     };
     let statement = rows::by_ids(db.backend(), viewer.owner(), ids, with);
-    rows::read(db, statement, with).await
+    rows::read(db.planned(), statement, with).await
 }
 
 /// Who may be the holder of what is listed, as far as the viewer may see it. Public images have nobody for a holder.

@@ -3,7 +3,7 @@
 
 use sea_orm::{
     ActiveModelTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _,
-    IntoActiveModel as _, QueryResult, Statement,
+    IntoActiveModel as _, QueryResult, Statement, TransactionTrait as _,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -98,6 +98,11 @@ async fn a_page_costs_what_is_on_it(shape: Shape) {
             let statement = images::statement(db.backend(), viewer, order, &page, ALL);
             let statement = statement.unwrap().unwrap();
             let index = format!("ix_images_holder_state_{column}_id");
+            if db.backend() == DbBackend::Postgres {
+                let scans = scans_planned_once(db.read(), &statement, "images").await;
+                assert_eq!(scans.len(), 2, "{scans:?}");
+                read_only_the_page(&scans, &index);
+            }
             let scans = scans(db.read(), statement, "images", "holder=? AND state=?").await;
             assert_eq!(scans.len(), 2, "{scans:?}");
             read_only_the_page(&scans, &index);
@@ -140,15 +145,34 @@ async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
         _ => "ANALYZE",
     };
     db.write().execute_unprepared(analyze).await.unwrap();
-    let page = PageArgs {
-        first: Some(PAGE),
+    let (user, filter) = (Viewer::user(viewer), JobFilter::default());
+    let half = PageArgs {
+        first: Some(100),
         ..PageArgs::default()
     };
-    let (user, filter) = (Viewer::user(viewer), JobFilter::default());
-    let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
-    let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
-    assert_eq!(scans.len(), 1, "{scans:?}");
-    read_only_the_page(&scans, "ix_jobs_user_id_id");
+    let read = jobs::list(db, user, &filter, &half).await.unwrap();
+    let cursor = read.items.last().map(|(cursor, _)| cursor.clone());
+    for page in [
+        PageArgs {
+            first: Some(PAGE),
+            ..PageArgs::default()
+        },
+        PageArgs {
+            first: Some(PAGE),
+            after: cursor.clone(),
+            ..PageArgs::default()
+        },
+        PageArgs {
+            last: Some(PAGE),
+            before: cursor,
+            ..PageArgs::default()
+        },
+    ] {
+        let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
+        let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
+        assert_eq!(scans.len(), 1, "{scans:?}");
+        read_only_the_page(&scans, "ix_jobs_user_id_id");
+    }
 }
 
 /// Copies an image for a holder, in other orders by time, size and reference.
@@ -195,14 +219,15 @@ async fn scans(
     table: &str,
     by: &str,
 ) -> Vec<(String, f64)> {
-    let explain = match db.get_database_backend() {
+    let backend = db.get_database_backend();
+    let explain = match backend {
         DbBackend::Postgres => "EXPLAIN (ANALYZE, FORMAT JSON) ",
         DbBackend::MySql => "ANALYZE ",
         _ => "EXPLAIN QUERY PLAN ",
     };
     let sql = format!("{explain}{}", statement.sql);
     let values = statement.values.map(|values| values.0).unwrap_or_default();
-    let explain = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let explain = Statement::from_sql_and_values(backend, sql, values);
     let rows = db.query_all_raw(explain).await.unwrap();
     let mut scans = Vec::new();
     match db.get_database_backend() {
@@ -223,6 +248,40 @@ async fn scans(
             }
         }
     }
+    scans
+}
+
+/// The same on PostgreSQL for a statement that is planned for any values at all, as on a gateway's connections.
+async fn scans_planned_once(
+    db: &DatabaseConnection,
+    statement: &Statement,
+    table: &str,
+) -> Vec<(String, f64)> {
+    let values = statement.values.clone().map(|values| values.0);
+    let values = values.unwrap_or_default();
+    let places: Vec<_> = (1..=values.len())
+        .map(|place| format!("${place}"))
+        .collect();
+    let execute = format!(
+        "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ({})",
+        places.join(", ")
+    );
+    // EXECUTE takes no values of its own statement: they are written into it.
+    let execute = Statement::from_sql_and_values(DbBackend::Postgres, execute, values).to_string();
+    let tx = db.begin().await.unwrap();
+    let prepare = format!("PREPARE page AS {}", statement.sql);
+    for sql in ["SET LOCAL plan_cache_mode = force_generic_plan", &prepare] {
+        tx.execute_unprepared(sql).await.unwrap();
+    }
+    let plan = Statement::from_string(DbBackend::Postgres, execute);
+    let plan = tx.query_one_raw(plan).await.unwrap().unwrap();
+    let plan: Value = plan.try_get_by_index(0).unwrap();
+    tx.execute_unprepared("DEALLOCATE page").await.unwrap();
+    tx.rollback().await.unwrap();
+    let text = plan.to_string();
+    assert!(text.contains("$1"), "planned for these values: {text}");
+    let mut scans = Vec::new();
+    scans_in(&plan, table, &mut scans);
     scans
 }
 

@@ -113,6 +113,7 @@ async fn bodies_messages_and_operations_have_the_bounds_that_are_set() {
     assert_eq!(subscription.closed().await, 1009);
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_takes_none_of_its_answers_is_dropped() {
     let mut world = World::embedded();

@@ -245,7 +245,8 @@ handlers!(
     |url: &str| {
         let url = url.to_owned();
         async move {
-            // As many as Wharfinger has, which tests no connection that was used within the last second.
+            // Wharfinger has twelve for look-ups and pages, and twelve for everything else. It tests no connection that was used
+            // within the last second.
             sqlx::postgres::PgPoolOptions::new()
                 .max_connections(16)
                 .test_before_acquire(false)

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, host, image};
 
 use super::{ImageFilter, ImageView, OnEngine, With, pattern};
-use crate::db::Db;
 use crate::queries::page::{Keys, PageError, PageRequest};
 use crate::queries::sql::{Columns, Sql, columns};
 
@@ -119,11 +118,11 @@ fn join(sql: &mut Sql, with: With) {
 
 /// The images that such a statement finds.
 pub(super) async fn read(
-    db: &Db,
+    pool: &DatabaseConnection,
     statement: Statement,
     with: With,
 ) -> Result<Vec<ImageView>, DbErr> {
-    let rows = db.planned().query_all_raw(statement).await?;
+    let rows = pool.query_all_raw(statement).await?;
     let mut hosts = Vec::new();
     rows.iter().map(|row| view(row, with, &mut hosts)).collect()
 }
