@@ -2,7 +2,7 @@
 # bench.sh latency|pull|throughput|footprint|live|reads
 #
 # Measures the release binary with servers of its own beside it. PostgreSQL keeps its defaults here: every commit is
-# synced to disk, as where it matters. BullMQ, mercurius, graphql-yoga and PostGraphile are installed from npm into a temporary directory where they are
+# synced to disk, as where it matters. BullMQ, mercurius and graphql-yoga are installed from npm into a temporary directory where they are
 # compared with; without npm its lines say SKIPPED. jobs/benches/README.md says what the lines mean.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

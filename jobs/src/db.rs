@@ -31,6 +31,12 @@ const MIGRATION_PAUSE: Duration = Duration::from_millis(250);
 /// How long a connection is waited for; on SQLite also the writer's lock.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// How long an answer is waited for, where nothing limits a request's statements.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// How much longer than its statement may take.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// How long a connection may be idle and still be used untested: a test is a round trip before every statement.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -44,6 +50,8 @@ pub struct Db {
     relaxed: DatabaseConnection,
     planned: DatabaseConnection,
     requests: Option<Requests>,
+    /// How long an answer is waited for where nothing else ends the wait.
+    patience: Duration,
 }
 
 /// Connections for requests.
@@ -66,6 +74,7 @@ impl Db {
                 read,
                 relaxed,
                 requests: None,
+                patience: PATIENCE,
             });
         }
         let pool = Database::connect(server(url, 16, &[])).await?;
@@ -80,6 +89,7 @@ impl Db {
             read: pool,
             relaxed,
             requests: None,
+            patience: PATIENCE,
         })
     }
 
@@ -89,6 +99,9 @@ impl Db {
     /// another's lock but for the writer's, and for that no longer than ten seconds.
     pub async fn connect_for_requests(url: &str, limit: Duration) -> Result<Self, DbErr> {
         let mut db = Self::connect(url).await?;
+        if limit > Duration::ZERO {
+            db.patience = limit + MOMENT;
+        }
         if db.backend() != DbBackend::Sqlite && limit > Duration::ZERO {
             let connect = async |connections, parameters| {
                 let mut options = server(url, connections, parameters);
@@ -169,7 +182,16 @@ impl Db {
 
     /// Whether the database answers, within two seconds.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        within(Duration::from_secs(2), self.read.ping()).await
+        in_time(Duration::from_secs(2), self.read.ping()).await
+    }
+
+    /// What the database answers, or an error where it does not within the time that a request's statement may take, and a
+    /// moment. A connection whose other end is gone may never be answered on; it stays taken until the system gives it up.
+    pub async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        in_time(self.patience, answer).await
     }
 
     /// Begins a transaction that writes. READ COMMITTED, because every state change locks the rows that it decides on;
@@ -179,18 +201,15 @@ impl Db {
     }
 }
 
-/// What the database answers, or an error where that takes longer: a connection whose other end is gone may never be
-/// answered on, and a limit of the server's is gone with it.
-pub async fn within<T>(
+async fn in_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, DbErr>>,
 ) -> Result<T, DbErr> {
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("the database did not answer within {limit:?}");
-            Err(DbErr::Custom(message))
-        })
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|_elapsed| {
+        let message = format!("the database did not answer within {limit:?}");
+        Err(DbErr::Custom(message))
+    })
 }
 
 /// Begins a transaction that writes on one of the pools.
@@ -350,4 +369,22 @@ pub(crate) use in_transaction;
 pub(crate) async fn pause(tries: u32) {
     let most = 5u64 << tries.min(6);
     tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_given_up() {
+        let limit = Duration::from_secs(1);
+        let db = Db::connect_for_requests("sqlite::memory:", limit).await;
+        let mut db = db.unwrap();
+        assert_eq!(db.patience, limit + MOMENT);
+        db.patience = Duration::from_millis(10);
+        let never = std::future::pending::<Result<(), DbErr>>();
+        let error = db.answer(never).await.unwrap_err();
+        assert!(error.to_string().contains("within 10ms"), "{error}");
+        assert_eq!(db.answer(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

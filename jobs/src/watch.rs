@@ -5,10 +5,12 @@
 //! none is told that is not so any more. A watcher who is slow gets the newest state, never a growing buffer.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::future::{Fuse, FusedFuture as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use sea_orm::{DbErr, EntityTrait};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,16 +18,12 @@ use uuid::Uuid;
 use wharfinger_entity::{JobState, job};
 
 use crate::announce;
-use crate::db::within;
 use crate::events::{Event, Topic};
 use crate::frame::ProgressFrame;
 use crate::services::Services;
 
 /// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
 const PATIENCE: Duration = Duration::from_millis(20);
-
-/// How long a look into the database may take.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often the database is looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -98,15 +96,26 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // What the database knows of a running job is told only if its worker does not say how far it really is.
     let mut saved: Option<ProgressFrame> = None;
-    let patience = tokio::time::sleep(PATIENCE);
-    tokio::pin!(patience);
+    let mut patience = pin!(tokio::time::sleep(PATIENCE));
+    // Beside the events: a database that does not answer holds nothing else up.
+    let mut looking = pin!(Fuse::terminated());
     loop {
         let (frame, told) = tokio::select! {
-            event = events.next() => match event {
-                Some(event) => hear(&services, job_id, event).await,
+            event = events.next() => match event.map(Heard::of) {
+                Some(Heard::Progress(frame)) => (Some(frame), true),
+                Some(Heard::Change) => {
+                    // Anew: what is looked at already may be from before it.
+                    looking.set(look(&services, job_id).fuse());
+                    continue;
+                }
+                Some(Heard::Nothing) => continue,
                 None => return,
             },
-            _ = ticks.tick() => (look(&services, job_id).await, false),
+            _ = ticks.tick(), if looking.is_terminated() => {
+                looking.set(look(&services, job_id).fuse());
+                continue;
+            }
+            found = &mut looking => (found, false),
             () = &mut patience, if saved.is_some() => (saved.take(), true),
         };
         let Some(frame) = frame else {
@@ -135,16 +144,27 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     }
 }
 
-/// The state of a job after an event, and whether the event itself told it. An end is not believed: it may come late, from a
-/// worker that could not reach Redis, and the job was retried since. The database knows.
-async fn hear(services: &Services, job_id: Uuid, event: Event) -> (Option<ProgressFrame>, bool) {
-    let told = match event {
-        Event::Message(payload) => serde_json::from_slice::<ProgressFrame>(&payload),
-        Event::Gap => return (look(services, job_id).await, false),
-    };
-    match told {
-        Ok(frame) if frame.state.is_final() => (look(services, job_id).await, false),
-        told => (told.ok(), true),
+/// What an event of a job comes to.
+enum Heard {
+    /// It tells how far the job is.
+    Progress(ProgressFrame),
+    /// The database knows more. An end is not believed: it may come late, from a worker that could not reach Redis, and the
+    /// job was retried since.
+    Change,
+    /// A question to workers.
+    Nothing,
+}
+
+impl Heard {
+    fn of(event: Event) -> Self {
+        let Event::Message(payload) = event else {
+            return Self::Change;
+        };
+        match serde_json::from_slice::<ProgressFrame>(&payload) {
+            Ok(frame) if frame.state.is_final() => Self::Change,
+            Ok(frame) => Self::Progress(frame),
+            Err(_) => Self::Nothing,
+        }
     }
 }
 
@@ -169,5 +189,5 @@ async fn look(services: &Services, job_id: Uuid) -> Option<ProgressFrame> {
 
 async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
     let found = job::Entity::find_by_id(job_id).one(services.db.read());
-    within(DEADLINE, found).await
+    services.db.answer(found).await
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_graphql::{Context, ID, Result, Subscription as GraphQlSubscription};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, Timestamp, job};
 use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::db::{DbErr, within};
+use wharfinger_jobs::db::DbErr;
 use wharfinger_jobs::events::{Event, EventStream, Topic};
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
@@ -24,10 +24,8 @@ use crate::http::{CurrentEventId, ErrorCode};
 /// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// How long a look into the database may take.
-const DEADLINE: Duration = Duration::from_secs(5);
-
-/// How soon is looked again where the database did not answer; each time twice as late, and at random.
+/// How soon is looked again where the database did not answer; each time twice as late, up to half of [`RESYNC`], and up to
+/// that much later at random.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often credits are looked at without an event: one is lost with a process that is killed before it tells it. Up to half
@@ -120,7 +118,7 @@ struct ChangedJobs {
     services: Services,
     viewer: Viewer,
     changes: EventStream,
-    /// Every change before this has been told.
+    /// Every change before this has been told, or is still among the events.
     since: Timestamp,
     /// There when the database did not answer: what it would have told is still to be told.
     again: Option<ExponentialBackoff>,
@@ -138,16 +136,21 @@ impl ChangedJobs {
     /// What is to be told at the next event. That the database does not answer is told once.
     async fn next(&mut self) -> Option<Vec<Result<Job>>> {
         let event = if let Some(waits) = &mut self.again {
-            wait(waits).await;
+            wait(waits, &mut self.changes).await;
             Event::Gap
         } else {
             self.changes.next().await?
         };
-        let now = self.services.clock.now();
-        Some(match within(DEADLINE, self.look(event)).await {
+        let (gap, now) = (matches!(event, Event::Gap), self.services.clock.now());
+        Some(match self.services.db.answer(self.look(event)).await {
             Ok(jobs) => {
                 self.again = None;
-                self.since = self.since.max(now.before(OVERLAP));
+                // An event may have waited long: what came after it, and gets lost, ended after its job.
+                let ended = jobs.iter().filter_map(|job| job.finished_at).max();
+                let until = if gap { Some(now) } else { ended };
+                if let Some(until) = until {
+                    self.since = self.since.max(until.before(OVERLAP));
+                }
                 jobs.into_iter().map(|job| Ok(Job(job))).collect()
             }
             Err(_) if self.again.is_some() => Vec::new(),
@@ -193,7 +196,7 @@ impl Balances {
     async fn next(&mut self) -> Option<Result<Balance>> {
         loop {
             if let Some(waits) = &mut self.again {
-                wait(waits).await;
+                wait(waits, &mut self.changes).await;
             } else if self.told.is_some() {
                 let longest = RESYNC.mul_f64(rand::random_range(1.0..1.5));
                 // None came for so long: one may have been missed.
@@ -201,7 +204,7 @@ impl Balances {
                     event?;
                 }
             }
-            match within(DEADLINE, self.look()).await {
+            match self.services.db.answer(self.look()).await {
                 Ok(balance) => {
                     self.again = None;
                     if self.told.replace(balance) != Some(balance) {
@@ -229,11 +232,17 @@ impl Balances {
 
 /// When to look again, and again.
 fn waits() -> ExponentialBackoff {
-    let doubling = ExponentialBuilder::new().with_jitter().without_max_times();
-    let within = doubling.with_min_delay(AGAIN).with_max_delay(RESYNC);
-    within.build()
+    ExponentialBuilder::new()
+        .with_min_delay(AGAIN)
+        .with_max_delay(RESYNC / 2)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
-async fn wait(waits: &mut ExponentialBackoff) {
-    tokio::time::sleep(waits.next().unwrap_or(RESYNC)).await;
+/// Waits. What comes meanwhile is seen by the look after it.
+async fn wait(waits: &mut ExponentialBackoff, changes: &mut EventStream) {
+    let longest = waits.next().unwrap_or(RESYNC);
+    tokio::time::sleep(longest).await;
+    while let Some(Some(_seen)) = changes.next().now_or_never() {}
 }

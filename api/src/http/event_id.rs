@@ -116,6 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_told_whole_has_no_number() {
+        let current = CurrentEventId::default();
+        current.note(3, true);
+        let mut response = Response::new(async_graphql::Value::Null);
+        let whole = Event::of(Response::new(async_graphql::Value::Null), Some(&current));
+        assert_eq!(whole.id.map(|id| id.number), Some(3));
+        let error = async_graphql::ServerError::new("not now", None);
+        response.errors.push(error);
+        assert_eq!(Event::of(response, Some(&current)).id, None);
+    }
+
+    #[test]
     fn events_are_numbered_where_they_are_of_one_field() {
         for (query, expected) in [
             ("subscription { a }", true),

@@ -154,6 +154,48 @@ async fn a_pull_is_watched_by_one_execution_for_sockets_and_streams() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "2");
+    let gateway = world.serve(&engine(1)).await;
+    let ada = World::client(&gateway, &world.user("ada", &[]));
+    let (registry, job) = standing(&world, &ada).await;
+    let reader = ada.with_header("accept", "text/event-stream");
+    let open = async || {
+        let answer = reader.stream(STATE, json!({"id": job})).await;
+        let media = answer.headers()["content-type"].to_str().unwrap();
+        let streamed = media.starts_with("text/event-stream");
+        streamed.then(|| Events::of(answer))
+    };
+    let mut streams = Vec::new();
+    for number in 0..2 {
+        // The socket by which the pull was watched may not be gone yet.
+        let mut stream = until("there is room", open).await;
+        assert_eq!(
+            stream.result().await["data"]["pullProgress"]["state"],
+            "RUNNING",
+            "{number}"
+        );
+        streams.push(stream);
+    }
+    assert!(open().await.is_none(), "there is room for two");
+    until("they share an execution", async || {
+        let scrape = Scrape::of(&gateway).await;
+        let shared = scrape.get("wharfinger_shared_executions", &[]);
+        (shared == Some(1.0)).then_some(())
+    })
+    .await;
+    // The first one began it.
+    drop(streams.remove(0));
+    streams.push(until("the first one's room is free", open).await);
+    registry.open();
+    for mut stream in streams {
+        while stream.result().await["data"]["pullProgress"]["state"] != "SUCCEEDED" {}
+        stream.completes().await;
+    }
+}
+
+#[tokio::test]
 async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
     let mut world = World::fleet(Server::Postgres).await;
     let token = world.user("ada", &[]);

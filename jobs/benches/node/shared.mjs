@@ -33,7 +33,7 @@ const page = {
     ) AS page ORDER BY pulled_at DESC, id DESC`,
 };
 const hosts = { name: "hosts", text: "SELECT id, name FROM hosts WHERE id = ANY($1)" };
-export const nobody = "00000000-0000-0000-0000-000000000000";
+const nobody = "00000000-0000-0000-0000-000000000000";
 
 const globalId = (kind, id) => `${kind}_${id.replaceAll("-", "")}`;
 // Micro-credits come as text: they are 64 bits wide.
@@ -48,7 +48,7 @@ const instant = (micros) => {
   return `${new Date(Number(amount / 1000000n) * 1000).toISOString().slice(0, 19)}.${fraction}Z`;
 };
 
-export const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 16 });
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 16 });
 const ask = async (statement, values) => (await pool.query({ ...statement, values })).rows;
 
 // Whose the token of an `Authorization` header is, if it is good.
@@ -84,10 +84,9 @@ export const resolvers = {
   Host: { id: (host) => globalId("host", host.id) },
 };
 
-// Runs a server in as many processes as there are to be, after what is done once before them.
-export const start = async (serve, prepare) => {
+// Runs a server in as many processes as there are to be.
+export const start = async (serve) => {
   const processes = Number(process.env.PROCESSES ?? 1);
-  if (cluster.isPrimary) await prepare?.();
   if (processes > 1 && cluster.isPrimary) {
     for (let number = 0; number < processes; number += 1) cluster.fork();
   } else {

@@ -186,7 +186,7 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageVi
         host: false,
     };
     let statement = rows::by_ids(db.backend(), viewer.owner(), ids, with);
-    rows::read(db.planned(), statement, with).await
+    rows::read(db.read(), statement, with).await
 }
 
 /// Who may be the holder of what is listed, as far as the viewer may see it. Public images have nobody for a holder.

@@ -230,7 +230,7 @@ async fn scans(
     let explain = Statement::from_sql_and_values(backend, sql, values);
     let rows = db.query_all_raw(explain).await.unwrap();
     let mut scans = Vec::new();
-    match db.get_database_backend() {
+    match backend {
         DbBackend::Postgres => {
             let plan: Value = rows[0].try_get_by_index(0).unwrap();
             scans_in(&plan, table, &mut scans);

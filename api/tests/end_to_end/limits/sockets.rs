@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::events::Events;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::servers::Server;
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
 
 const BALANCE: &str = "subscription { balanceChanged { total } }";
@@ -50,30 +48,4 @@ async fn one_socket_too_many_is_refused_without_a_statement() {
     assert_eq!(fewest, 1);
     let mut other = Subscription::start(&bob, BALANCE, json!({})).await;
     assert_eq!(other.next().await.unwrap()["total"], "1000");
-}
-
-#[tokio::test]
-async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
-    let mut world = World::embedded();
-    world.set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "2");
-    let ada = world.user("ada", &[]);
-    let gateway = world.gateway().await;
-    let ada = World::client(&gateway, &ada).with_header("accept", "text/event-stream");
-    let open = async || {
-        let answer = ada.stream(BALANCE, json!({})).await;
-        let media = answer.headers()["content-type"].to_str().unwrap();
-        let streamed = media.starts_with("text/event-stream");
-        streamed.then(|| Events::of(answer))
-    };
-    let mut first = open().await.unwrap();
-    let mut second = open().await.unwrap();
-    for stream in [&mut first, &mut second] {
-        let event = stream.result().await;
-        assert_eq!(event["data"]["balanceChanged"]["total"], "1000");
-    }
-    assert!(open().await.is_none(), "there is room for two");
-    drop(first);
-    let mut third = until("the first one's room is free", open).await;
-    let event = third.result().await;
-    assert_eq!(event["data"]["balanceChanged"]["total"], "1000");
 }
