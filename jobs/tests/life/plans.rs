@@ -169,6 +169,11 @@ async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
         },
     ] {
         let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
+        if db.backend() == DbBackend::Postgres {
+            let scans = scans_planned_once(db.read(), &statement, "jobs").await;
+            assert_eq!(scans.len(), 1, "{scans:?}");
+            read_only_the_page(&scans, "ix_jobs_user_id_id");
+        }
         let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
         assert_eq!(scans.len(), 1, "{scans:?}");
         read_only_the_page(&scans, "ix_jobs_user_id_id");
