@@ -115,3 +115,9 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<ImageReference>(&json).unwrap(), reference);
     }
 }
+
+#[test]
+fn what_the_fuzzer_found() {
+    // By the grammar a path, and its first part a host that cannot be.
+    fuzz_body::check("a_b.c/9");
+}
