@@ -47,6 +47,42 @@ async fn standing(world: &World, client: &Client) -> (RegistryProxy, String) {
     (registry, job)
 }
 
+/// Waits until the gateway runs so many subscriptions once for all who are told the same.
+async fn executions(gateway: &Process, expected: f64) {
+    until("as many executions run", async || {
+        let scrape = Scrape::of(gateway).await;
+        (scrape.get("wharfinger_shared_executions", &[]) == Some(expected)).then_some(())
+    })
+    .await;
+}
+
+/// Reads streams of a pull up to its good end, with which they complete.
+async fn succeed(streams: Vec<Events>) {
+    for mut stream in streams {
+        while stream.result().await["data"]["pullProgress"]["state"] != "SUCCEEDED" {}
+        stream.completes().await;
+    }
+}
+
+/// Waits until watchers of a user's jobs and credits are told that a pull succeeded and was charged.
+async fn told_of_the_end(
+    changes: &mut Subscription,
+    balance: &mut Subscription,
+    job: &str,
+    before: &Value,
+) {
+    changes
+        .next_where("the job succeeded", |change| {
+            change["id"] == job && change["state"] == "SUCCEEDED"
+        })
+        .await;
+    balance
+        .next_where("the image was charged", |balance| {
+            balance["total"] != *before
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn what_is_shared_is_nobody_elses() {
     let world = World::embedded();
@@ -128,29 +164,13 @@ async fn a_pull_is_watched_by_one_execution_for_sockets_and_streams() {
         assert_eq!(first["data"]["pullProgress"]["state"], "RUNNING");
         streams.push(stream);
     }
-    let running = async || {
-        let scrape = Scrape::of(&gateway).await;
-        scrape.get("wharfinger_shared_executions", &[])
-    };
-    until("one execution runs for all", async || {
-        (running().await == Some(1.0)).then_some(())
-    })
-    .await;
+    executions(&gateway, 1.0).await;
     registry.open();
     for socket in &mut sockets {
         assert_eq!(socket.rest().await.last().unwrap()["state"], "SUCCEEDED");
     }
-    for mut stream in streams {
-        let mut last = stream.result().await;
-        while last["data"]["pullProgress"]["state"] != "SUCCEEDED" {
-            last = stream.result().await;
-        }
-        stream.completes().await;
-    }
-    until("nothing runs any more", async || {
-        (running().await == Some(0.0)).then_some(())
-    })
-    .await;
+    succeed(streams).await;
+    executions(&gateway, 0.0).await;
 }
 
 #[tokio::test]
@@ -179,20 +199,12 @@ async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
         streams.push(stream);
     }
     assert!(open().await.is_none(), "there is room for two");
-    until("they share an execution", async || {
-        let scrape = Scrape::of(&gateway).await;
-        let shared = scrape.get("wharfinger_shared_executions", &[]);
-        (shared == Some(1.0)).then_some(())
-    })
-    .await;
+    executions(&gateway, 1.0).await;
     // The first one began it.
     drop(streams.remove(0));
     streams.push(until("the first one's room is free", open).await);
     registry.open();
-    for mut stream in streams {
-        while stream.result().await["data"]["pullProgress"]["state"] != "SUCCEEDED" {}
-        stream.completes().await;
-    }
+    succeed(streams).await;
 }
 
 #[tokio::test]
@@ -239,14 +251,7 @@ async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
             numbers.is_sorted() && numbers.iter().collect::<HashSet<_>>().len() == numbers.len()
         );
     }
-    changes
-        .next_where("the job succeeded", |change| {
-            change["id"] == job && change["state"] == "SUCCEEDED"
-        })
-        .await;
-    balance
-        .next_where("the image was charged", |balance| balance["total"] != total)
-        .await;
+    told_of_the_end(&mut changes, &mut balance, &job, &total).await;
     until("there are as many connections as before", async || {
         (redis.subscribing().await == before).then_some(())
     })
@@ -285,14 +290,7 @@ async fn what_the_database_could_not_say_is_told_once_it_can() {
     }
     // It is told so once; and no event comes any more that would make the gateway look.
     proxy.open();
-    changes
-        .next_where("the job succeeded", |change| {
-            change["id"] == job && change["state"] == "SUCCEEDED"
-        })
-        .await;
-    balance
-        .next_where("the image was charged", |balance| balance["total"] != total)
-        .await;
+    told_of_the_end(&mut changes, &mut balance, &job, &total).await;
 }
 
 #[tokio::test]

@@ -55,11 +55,7 @@ async fn a_page_costs_what_is_on_it(shape: Shape) {
     for holder in [viewer, other, Uuid::nil()] {
         fill(db.write(), &first, holder).await;
     }
-    let analyze = match db.backend() {
-        DbBackend::MySql => "ANALYZE TABLE images",
-        _ => "ANALYZE",
-    };
-    db.write().execute_unprepared(analyze).await.unwrap();
+    analyze(db.write(), "images").await;
 
     for (order, column) in ORDERS {
         // In the middle of the list.
@@ -78,23 +74,7 @@ async fn a_page_costs_what_is_on_it(shape: Shape) {
             let read = images::list(db, user, viewer, &filter, order, &page, with).await;
             cursor = read.unwrap().items.last().map(|(cursor, _)| cursor.clone());
         }
-        let pages = [
-            PageArgs {
-                first: Some(PAGE),
-                ..PageArgs::default()
-            },
-            PageArgs {
-                first: Some(PAGE),
-                after: cursor.clone(),
-                ..PageArgs::default()
-            },
-            PageArgs {
-                last: Some(PAGE),
-                before: cursor,
-                ..PageArgs::default()
-            },
-        ];
-        for page in pages {
+        for page in pages_around(cursor) {
             let statement = images::statement(db.backend(), viewer, order, &page, ALL);
             let statement = statement.unwrap().unwrap();
             let index = format!("ix_images_holder_state_{column}_id");
@@ -140,11 +120,7 @@ async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
             insert.exec_without_returning(db.write()).await.unwrap();
         }
     }
-    let analyze = match db.backend() {
-        DbBackend::MySql => "ANALYZE TABLE jobs",
-        _ => "ANALYZE",
-    };
-    db.write().execute_unprepared(analyze).await.unwrap();
+    analyze(db.write(), "jobs").await;
     let (user, filter) = (Viewer::user(viewer), JobFilter::default());
     let half = PageArgs {
         first: Some(100),
@@ -152,7 +128,22 @@ async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
     };
     let read = jobs::list(db, user, &filter, &half).await.unwrap();
     let cursor = read.items.last().map(|(cursor, _)| cursor.clone());
-    for page in [
+    for page in pages_around(cursor) {
+        let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
+        if db.backend() == DbBackend::Postgres {
+            let scans = scans_planned_once(db.read(), &statement, "jobs").await;
+            assert_eq!(scans.len(), 1, "{scans:?}");
+            read_only_the_page(&scans, "ix_jobs_user_id_id");
+        }
+        let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
+        assert_eq!(scans.len(), 1, "{scans:?}");
+        read_only_the_page(&scans, "ix_jobs_user_id_id");
+    }
+}
+
+/// The first page, the one after a cursor, and the one before it.
+fn pages_around(cursor: Option<String>) -> [PageArgs; 3] {
+    [
         PageArgs {
             first: Some(PAGE),
             ..PageArgs::default()
@@ -167,17 +158,16 @@ async fn a_page_of_jobs_costs_what_is_on_it(shape: Shape) {
             before: cursor,
             ..PageArgs::default()
         },
-    ] {
-        let statement = jobs::statement(db.backend(), user, &filter, &page).unwrap();
-        if db.backend() == DbBackend::Postgres {
-            let scans = scans_planned_once(db.read(), &statement, "jobs").await;
-            assert_eq!(scans.len(), 1, "{scans:?}");
-            read_only_the_page(&scans, "ix_jobs_user_id_id");
-        }
-        let scans = scans(db.read(), statement, "jobs", "user_id=?").await;
-        assert_eq!(scans.len(), 1, "{scans:?}");
-        read_only_the_page(&scans, "ix_jobs_user_id_id");
-    }
+    ]
+}
+
+/// Lets the database see what is in a table.
+async fn analyze(db: &DatabaseConnection, table: &str) {
+    let sql = match db.get_database_backend() {
+        DbBackend::MySql => format!("ANALYZE TABLE {table}"),
+        _ => "ANALYZE".to_owned(),
+    };
+    db.execute_unprepared(&sql).await.unwrap();
 }
 
 /// Copies an image for a holder, in other orders by time, size and reference.

@@ -167,7 +167,8 @@ impl Rules {
                 .map_err(|error| Box::new(Response::from_errors(vec![error])))?,
         };
         if measured.introspects && !open {
-            return Err(Box::new(no_introspection(signed_in).into_response()));
+            let off = !self.limits.introspection;
+            return Err(Box::new(no_introspection(off).into_response()));
         }
         Ok(Admitted {
             operation: measured.operation,
@@ -262,9 +263,9 @@ impl Rules {
     }
 }
 
-/// Why the schema is not for this caller.
-fn no_introspection(signed_in: bool) -> Refusal {
-    if signed_in {
+/// Why the schema is not for this caller: it is `off`, for everybody, or they are nobody.
+fn no_introspection(off: bool) -> Refusal {
+    if off {
         Refusal::new(
             ErrorCode::Forbidden,
             "introspection is turned off here (limits.introspection)",

@@ -38,6 +38,18 @@ async fn a_client_that_does_not_read_pauses_its_stream_and_is_dropped() {
 
 const TICKS: &str = "subscription { ticks { number viewer } }";
 
+/// Waits until no execution of `ticks` runs any more.
+async fn nothing_ticks(toy: &Toy) {
+    let nobody = async {
+        while toy.ticks.receiver_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, nobody)
+        .await
+        .expect("nothing runs for nobody");
+}
+
 #[tokio::test]
 async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() {
     let toy = Toy::default();
@@ -73,14 +85,7 @@ async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() 
 
     // The last one takes it along.
     drop((first, clients));
-    let nobody = async {
-        while toy.ticks.receiver_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, nobody)
-        .await
-        .expect("nothing runs for nobody");
+    nothing_ticks(&toy).await;
 }
 
 #[tokio::test]
@@ -119,14 +124,7 @@ async fn streams_of_events_share_with_sockets_and_leave_out_what_their_clients_h
         assert_eq!(stream.next().await.unwrap().id.as_deref(), Some("2"));
     }
     drop(streams);
-    let nobody = async {
-        while toy.ticks.receiver_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, nobody)
-        .await
-        .expect("nothing runs for nobody");
+    nothing_ticks(&toy).await;
 }
 
 #[tokio::test]
