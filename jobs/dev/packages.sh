@@ -25,6 +25,7 @@ package_of() {
     node) echo "nodejs: to run clients from npm against the endpoint" ;;
     wrk) echo "wrk: to ask a server as often as it answers" ;;
     docker-registry) echo "docker-registry: a local registry to pull from" ;;
+    debootstrap) echo "debootstrap: the engines of today, beside those of this system" ;;
     *) return 1 ;;
   esac
 }

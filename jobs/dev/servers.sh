@@ -2,7 +2,8 @@
 # Starts and stops the servers that the demo and the tests need, each in a directory of its own, on
 # loopback, touching nothing of the system's. Sourced by the other scripts; run by hand or by a test:
 #
-#   servers.sh start|stop|restart KIND DIR     KIND: redis, postgres, mariadb, registry, engine
+#   servers.sh start|stop|restart KIND DIR     KIND: redis, postgres, mariadb, registry, engine (Debian 12's),
+#                                              engine_graph, engine_containerd, podman (modern-engines.sh)
 #
 # DIR/process records the server, DIR/port its port (kept over a restart), DIR/log its output. An
 # engine answers on DIR/docker.sock. Data is on throw-away terms: a power cut may lose it
@@ -12,6 +13,8 @@ if ! declare -F launch >/dev/null; then
   # shellcheck source=jobs/dev/common.sh
   . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 fi
+# shellcheck source=jobs/dev/modern-engines.sh
+. "$(dirname "${BASH_SOURCE[0]}")/modern-engines.sh"
 
 # start KIND DIR [PREFERRED_PORT…]: returns when the server answers. Does nothing while it runs.
 start() {
@@ -43,7 +46,10 @@ stop() {
   # PostgreSQL waits for its clients on TERM; INT ends their sessions.
   [ "$1" != postgres ] || signal=INT
   end_recorded "$2/process" "$signal" 20
-  [ "$1" != engine ] || stop_engine_rest "$2"
+  case $1 in
+    engine*) stop_engine_rest "$2" ;;
+    podman) stop_podman_rest "$2" ;;
+  esac
 }
 
 return_log() {

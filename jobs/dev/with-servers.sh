@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
 # with-servers.sh COMMAND…
 #
-# Runs a command with servers of its own beside it: Redis, PostgreSQL, MariaDB, two Docker engines and
-# a registry, on loopback, on free ports, in a temporary directory. The command finds them in
+# Runs a command with servers of its own beside it: Redis, PostgreSQL, MariaDB, two Docker engines of Debian 12, the
+# engines of today (modern-engines.sh) and a registry, on loopback, on free ports, in a temporary directory. The command
+# finds them in
 #
 #   WHARFINGER_TEST_REDIS_URL       redis://127.0.0.1:…
 #   WHARFINGER_TEST_POSTGRES_URL    a superuser; each test makes a database of its own
 #   WHARFINGER_TEST_MYSQL_URL       root; each test makes a database of its own
 #   WHARFINGER_TEST_DOCKER_HOST_1   unix://…
 #   WHARFINGER_TEST_DOCKER_HOST_2   unix://…
+#   WHARFINGER_TEST_DOCKER_HOST_GRAPH       unix://…  Docker 28 or newer with a graph driver
+#   WHARFINGER_TEST_DOCKER_HOST_CONTAINERD  unix://…  the same with the containerd image store
+#   WHARFINGER_TEST_DOCKER_HOST_PODMAN      unix://…  Podman
 #   WHARFINGER_TEST_REGISTRY        127.0.0.1:…
-#   WHARFINGER_TEST_DIR             redis/, postgres/, mariadb/, engine1/, engine2/, registry/: to stop one or start it
-#                                   again on the same port (servers.sh), or to signal the pid in …/process
+#   WHARFINGER_TEST_DIR             redis/, postgres/, mariadb/, engine1/, engine2/, engine_graph/, engine_containerd/,
+#                                   podman/, registry/: to stop one or start it again on the same port (servers.sh), or
+#                                   to signal the pid in …/process
 #
 # WHARFINGER_TEST_SERVERS="redis:redis engine:engine1" starts only those; WHARFINGER_TEST_DURABLE=1 starts a PostgreSQL that
 # syncs every commit and counts statements.
@@ -24,7 +29,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/servers.sh
 . "$here/servers.sh"
 
-read -ra servers <<<"${WHARFINGER_TEST_SERVERS:-redis:redis postgres:postgres mariadb:mariadb engine:engine1 engine:engine2 registry:registry}"
+default_servers="redis:redis postgres:postgres mariadb:mariadb engine:engine1 engine:engine2 engine_graph:engine_graph
+  engine_containerd:engine_containerd podman:podman registry:registry"
+read -rd '' -a servers <<<"${WHARFINGER_TEST_SERVERS:-$default_servers}" || true
 
 # Ends every process that was started with this run's directory in its environment, and their children (a container's
 # processes have an environment of their own). The servers and the command have it, this script has not.
@@ -69,6 +76,10 @@ fi
 "$here/packages.sh" curl redis-server redis-cli postgres initdb pg_isready mariadbd mariadb-install-db mariadb-admin \
   dockerd containerd docker-registry
 extend_path
+# Once, and with words: it takes minutes, and its server would wait in silence.
+case " ${servers[*]}" in
+  *" engine_graph:"* | *" engine_containerd:"* | *" podman:"*) "$here/engine-root.sh" >/dev/null ;;
+esac
 dir=$(mktemp -d "${TMPDIR:-/tmp}/wharfinger-test.XXXXXX")
 chmod 711 "$dir" # PostgreSQL's user has to get in
 command_pid=
@@ -122,6 +133,9 @@ setsid env --default-signal=INT,QUIT \
   WHARFINGER_TEST_MYSQL_URL="mysql://root@127.0.0.1:$(port mariadb)/mysql" \
   WHARFINGER_TEST_DOCKER_HOST_1="unix://$dir/engine1/docker.sock" \
   WHARFINGER_TEST_DOCKER_HOST_2="unix://$dir/engine2/docker.sock" \
+  WHARFINGER_TEST_DOCKER_HOST_GRAPH="unix://$dir/engine_graph/docker.sock" \
+  WHARFINGER_TEST_DOCKER_HOST_CONTAINERD="unix://$dir/engine_containerd/docker.sock" \
+  WHARFINGER_TEST_DOCKER_HOST_PODMAN="unix://$dir/podman/docker.sock" \
   WHARFINGER_TEST_REGISTRY="127.0.0.1:$(port registry)" \
   "$@" <&0 &
 command_pid=$!
