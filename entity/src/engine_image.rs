@@ -29,6 +29,8 @@ pub struct Model {
     pub version: i64,
     /// Who is removing or reconciling it at this moment.
     pub lock_token: Option<Uuid>,
+    /// The worker that has the lock, where its process may be gone without harm: while it asks the engine for a change, none.
+    pub lock_holder: Option<String>,
     /// Until when that lock counts.
     pub lock_until: Option<Timestamp>,
     /// When it was first heard of.

@@ -41,6 +41,12 @@ pub struct Model {
     pub run_after: Timestamp,
     /// When it was last handed to the queue for the coming try.
     pub dispatched_at: Option<Timestamp>,
+    /// When a registry first asked for patience since it was last accepted.
+    pub rate_limited_since: Option<Timestamp>,
+    /// How many of its last tries, one after the other, used up no attempt.
+    pub free_in_a_row: i32,
+    /// When an administrator last wanted to run this dead letter again, and it could not be accepted.
+    pub redrive_refused_at: Option<Timestamp>,
     /// Who runs it.
     pub worker: Option<String>,
     /// Until when that worker is trusted to be alive.

@@ -213,6 +213,7 @@ fn new_row(
         exposed_ports: Set(serde_json::json!([])),
         version: Set(0),
         lock_token: Set(None),
+        lock_holder: Set(None),
         lock_until: Set(None),
         created_at: Set(now),
     }

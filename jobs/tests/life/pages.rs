@@ -180,6 +180,7 @@ impl Stage {
                     exposed_ports: Set(serde_json::json!([])),
                     version: Set(0),
                     lock_token: Set(None),
+                    lock_holder: Set(None),
                     lock_until: Set(None),
                     created_at: Set(now),
                 };

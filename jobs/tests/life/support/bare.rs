@@ -152,6 +152,7 @@ impl Bare {
             exposed_ports: Set(json!([])),
             version: Set(0),
             lock_token: Set(None),
+            lock_holder: Set(None),
             lock_until: Set(None),
             created_at: Set(now),
         };
