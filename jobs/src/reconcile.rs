@@ -11,7 +11,7 @@ use wharfinger_entity::{EngineImageStatus, ImageState, JobKind, engine_image, im
 
 use crate::announce;
 use crate::credits::{Account, Purpose};
-use crate::custody::{self, Custody, Fate};
+use crate::custody::{self, ChangeError, Changes, Custody, Fate, LockLost};
 use crate::db::in_transaction;
 use crate::engine::Engine;
 use crate::error::ServiceError;
@@ -28,6 +28,18 @@ pub(crate) enum ReconcileError {
     Service(#[from] ServiceError),
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    #[error(transparent)]
+    LockLost(#[from] LockLost),
+}
+
+impl From<ChangeError> for ReconcileError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::LockLost(lost) => lost.into(),
+            ChangeError::Database(error) => error.into(),
+            ChangeError::Engine(error) => error.into(),
+        }
+    }
 }
 
 impl From<sea_orm::DbErr> for ReconcileError {
@@ -181,25 +193,25 @@ async fn look_at(
     let Some(custody) = custody::try_lock(services, engine_image_id).await? else {
         return Ok(false);
     };
-    let done = custody::keeping(
+    let changes = Changes {
         services,
-        custody,
-        Box::pin(under_lock(services, engine, custody, look)),
-    )
-    .await;
-    if !matches!(done, Ok(true)) {
-        custody::unlock(services, custody).await?;
+        engine,
+        custody: &custody,
+    };
+    let done = custody::keeping(services, &custody, Box::pin(under_lock(changes, look))).await;
+    if !matches!(done, Ok(Ok(true))) {
+        custody::unlock(services, &custody).await?;
     }
-    done.map(|_| true)
+    done?.map(|_| true)
 }
 
 /// Returns whether the lock was given back with a change.
-async fn under_lock(
-    services: &Services,
-    engine: &Engine,
-    custody: Custody,
-    look: Look,
-) -> Result<bool, ReconcileError> {
+async fn under_lock(changes: Changes<'_>, look: Look) -> Result<bool, ReconcileError> {
+    let Changes {
+        services,
+        engine,
+        custody,
+    } = changes;
     let db = services.db.write();
     let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id)
         .one(db)
@@ -212,7 +224,7 @@ async fn under_lock(
     let meant = custody::is_meant(db, row.id, None).await?;
     if there {
         // Before the image goes: with it would go the tag, and with the tag what says that it is to be put back.
-        put_back::of_image(services, engine, &row, None).await?;
+        put_back::of_image(changes, &row, None).await?;
     }
     match (there, held, meant) {
         (false, true, _) => {
@@ -223,19 +235,17 @@ async fn under_lock(
         (false, false, false) if look == Look::Periodic && !may_come(services, row.id).await? => {
             conclude(services, custody, Fate::Gone).await
         }
-        (true, false, false) if row.brought => {
-            match Box::pin(remove(services, engine, &row)).await {
-                Ok(fate) => {
-                    tracing::info!(image = %row.image_id, "removed an image that nobody holds");
-                    conclude(services, custody, fate).await
-                }
-                Err(RunError::Failed(failure)) => {
-                    tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
-                    Ok(false)
-                }
-                Err(RunError::Service(error)) => Err(error.into()),
+        (true, false, false) if row.brought => match Box::pin(remove(changes, &row)).await {
+            Ok(fate) => {
+                tracing::info!(image = %row.image_id, "removed an image that nobody holds");
+                conclude(services, custody, fate).await
             }
-        }
+            Err(RunError::Failed(failure)) => {
+                tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
+                Ok(false)
+            }
+            Err(RunError::Service(error)) => Err(error.into()),
+        },
         _ => Ok(false),
     }
 }
@@ -254,7 +264,7 @@ async fn may_come(services: &Services, engine_image_id: Uuid) -> Result<bool, Re
 
 async fn conclude(
     services: &Services,
-    custody: Custody,
+    custody: &Custody,
     fate: Fate,
 ) -> Result<bool, ReconcileError> {
     Ok(in_transaction!(services.db, |tx| {
@@ -266,7 +276,7 @@ async fn conclude(
 }
 
 /// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
-async fn lose(services: &Services, custody: Custody, meant: bool) -> Result<usize, ServiceError> {
+async fn lose(services: &Services, custody: &Custody, meant: bool) -> Result<usize, ServiceError> {
     let (users, count) = in_transaction!(services.db, |tx| {
         let Some(row) = custody::fenced(&tx, custody, services.clock.now()).await? else {
             return Ok::<_, ServiceError>((Vec::new(), 0));

@@ -39,6 +39,8 @@ pub struct Services {
     pub passwords: Passwords,
     /// Notes when tokens were used.
     pub(crate) last_use: LastUse,
+    /// The worker that these are the parts of; none where it is a gateway's.
+    pub(crate) worker: Option<Arc<str>>,
     /// Wakes this process's dispatcher.
     pub(crate) wake: Arc<Notify>,
 }
@@ -63,6 +65,7 @@ impl Services {
             keys: None,
             passwords: Passwords::default(),
             last_use: LastUse::default(),
+            worker: None,
             wake: Arc::new(Notify::new()),
         }
     }

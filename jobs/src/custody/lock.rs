@@ -12,25 +12,16 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
+use super::hold::{Custody, LOCK_TIME};
 use super::record::find;
 use crate::db::for_update;
 use crate::services::Services;
 
-/// How long a lock counts without a sign of life: soon after its worker vanished, somebody else goes on.
-const LOCK_TIME: Duration = Duration::from_secs(15);
-
-/// How long somebody else's lock is waited for, as seen between two tries: longer than the engine calls made under it may take.
+/// How long another's lock is waited for, as seen between two tries: longer than the lock of a vanished worker may last.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a lock that somebody else has is looked at again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
-
-/// The lock of an engine's image.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Custody {
-    pub(crate) engine_image_id: Uuid,
-    token: Uuid,
-}
 
 fn unlocked(now: Timestamp) -> Condition {
     Condition::any()
@@ -48,10 +39,14 @@ pub(crate) async fn try_lock(
     services: &Services,
     engine_image_id: Uuid,
 ) -> Result<Option<Custody>, DbErr> {
-    let now = services.clock.now();
+    let (asked, now) = (Instant::now(), services.clock.now());
     let token = Uuid::new_v4();
     let locked = engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(token))
+        .col_expr(
+            engine_image::Column::LockHolder,
+            Expr::value(services.worker.as_deref()),
+        )
         .col_expr(
             engine_image::Column::LockUntil,
             Expr::value(now.after(LOCK_TIME)),
@@ -64,10 +59,8 @@ pub(crate) async fn try_lock(
         .filter(unlocked(now))
         .exec(services.db.write())
         .await?;
-    Ok((locked.rows_affected == 1).then_some(Custody {
-        engine_image_id,
-        token,
-    }))
+    let custody = || Custody::new(engine_image_id, token, asked + LOCK_TIME);
+    Ok((locked.rows_affected == 1).then(custody))
 }
 
 /// Takes the lock, waiting for whoever has it; not for ever.
@@ -89,7 +82,7 @@ pub(crate) async fn lock(
 }
 
 /// What came of waiting for a lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Waited<T> {
     /// It is the caller's.
     Locked(Custody),
@@ -125,57 +118,10 @@ pub(crate) async fn lock_unless<T>(
     }
 }
 
-/// Does what the lock was taken for, and keeps the lock meanwhile.
-pub(crate) async fn keeping<T>(
-    services: &Services,
-    custody: Custody,
-    work: impl Future<Output = T>,
-) -> T {
-    let keep = async {
-        loop {
-            tokio::time::sleep(LOCK_TIME / 3).await;
-            if let Err(error) = renew(services, custody).await {
-                tracing::warn!(%error, "could not renew the lock of an image");
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        done = work => done,
-        never = keep => never,
-    }
-}
-
-async fn renew(services: &Services, custody: Custody) -> Result<(), DbErr> {
-    let until = services.clock.now().after(LOCK_TIME);
-    engine_image::Entity::update_many()
-        .col_expr(engine_image::Column::LockUntil, Expr::value(until))
-        .filter(engine_image::Column::Id.eq(custody.engine_image_id))
-        .filter(engine_image::Column::LockToken.eq(custody.token))
-        .exec(services.db.write())
-        .await?;
-    Ok(())
-}
-
-/// Gives the lock back, with nothing else changed.
-pub(crate) async fn unlock(services: &Services, custody: Custody) -> Result<(), DbErr> {
-    engine_image::Entity::update_many()
-        .col_expr(engine_image::Column::LockToken, Expr::value(None::<Uuid>))
-        .col_expr(
-            engine_image::Column::LockUntil,
-            Expr::value(None::<Timestamp>),
-        )
-        .filter(engine_image::Column::Id.eq(custody.engine_image_id))
-        .filter(engine_image::Column::LockToken.eq(custody.token))
-        .exec(services.db.write())
-        .await?;
-    Ok(())
-}
-
 /// The locked row inside the transaction that ends what the lock was for; none when the lock was lost.
 pub(crate) async fn fenced(
     tx: &DatabaseTransaction,
-    custody: Custody,
+    custody: &Custody,
     now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
     let row = for_update(
@@ -230,6 +176,7 @@ pub(crate) async fn conclude(
         Fate::Gone => row.status = Set(EngineImageStatus::Absent),
     }
     row.lock_token = Set(None);
+    row.lock_holder = Set(None);
     row.lock_until = Set(None);
     row.update(tx).await?;
     Ok(())

@@ -32,10 +32,10 @@ pub use pull::{EngineLogin, LayerStep, PullEvent};
 const PING: Duration = Duration::from_secs(5);
 
 /// Deadline of calls that only look.
-const LOOK: Duration = Duration::from_secs(15);
+pub(crate) const LOOK: Duration = Duration::from_secs(15);
 
 /// Deadline of calls that delete: an engine takes its time with large layers on slow disks.
-const REMOVE: Duration = Duration::from_mins(1);
+pub(crate) const REMOVE: Duration = Duration::from_mins(1);
 
 /// A Docker engine. Cheap to clone; clones share the version of the API that was agreed on.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, job};
 
-use crate::custody;
+use crate::custody::{self, ChangeError, Changes};
 use crate::engine::{Engine, EngineError};
 use crate::holdings;
 use crate::reconcile::ReconcileError;
@@ -56,35 +56,39 @@ async fn one(
         let busy = "an image with a tag to put back was busy for too long";
         return Err(DbErr::Custom(busy.to_owned()).into());
     };
+    let changes = Changes {
+        services,
+        engine,
+        custody: &custody,
+    };
     let done = async {
         let row = engine_image::Entity::find_by_id(engine_image_id)
             .one(services.db.write())
             .await?;
         match row {
-            Some(row) => of_image(services, engine, &row, ending).await,
+            Some(row) => of_image(changes, &row, ending).await,
             None => Ok(()),
         }
     };
-    let done = custody::keeping(services, custody, Box::pin(done)).await;
-    custody::unlock(services, custody).await?;
-    done
+    let done = custody::keeping(services, &custody, Box::pin(done)).await;
+    custody::unlock(services, &custody).await?;
+    done?
 }
 
 /// Puts back every tag that pulls set on this image in vain. The image's lock is the caller's.
 pub(crate) async fn of_image(
-    services: &Services,
-    engine: &Engine,
+    changes: Changes<'_>,
     row: &engine_image::Model,
     ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
-    let db = services.db.write();
+    let db = changes.services.db.write();
     let tags = displaced()
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(Expr::not_exists(pulls_under_way(ending)))
         .all(db)
         .await?;
     for tag in tags {
-        restore(services, engine, row, &tag).await?;
+        restore(changes, row, &tag).await?;
         // No pull records it anew while the lock is held; one that was settled may have made it go elsewhere.
         engine_tag::Entity::update_many()
             .col_expr(engine_tag::Column::Displaced, Expr::value(None::<String>))
@@ -170,20 +174,22 @@ fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
 /// Sets the tag on what it meant, if it means this image now. Where it meant nothing, or what it meant is gone, it is taken
 /// off this image, unless somebody holds the image by it or it is the last name of an image that stays.
 async fn restore(
-    services: &Services,
-    engine: &Engine,
+    changes: Changes<'_>,
     row: &engine_image::Model,
     tag: &engine_tag::Model,
 ) -> Result<(), ReconcileError> {
+    let Changes {
+        services, engine, ..
+    } = changes;
     let before = tag.displaced.as_deref().unwrap_or_default();
     if !before.is_empty() && engine.inspect(before).await?.is_some() {
         let means = engine.inspect(&tag.reference).await?;
         if means.is_none_or(|image| image.id != row.image_id) {
             return Ok(());
         }
-        match set(engine, before, &tag.reference).await {
+        match set(changes, before, &tag.reference).await {
             // Removed since it was looked at.
-            Err(EngineError::NotFound(_)) => {}
+            Err(ChangeError::Engine(EngineError::NotFound(_))) => {}
             set => return Ok(set?),
         }
     }
@@ -191,17 +197,17 @@ async fn restore(
     if holdings.iter().any(|held| held.reference == tag.reference) {
         return Ok(());
     }
-    remove_tag(services, engine, row, &tag.reference).await
+    remove_tag(changes, row, &tag.reference).await
 }
 
 /// A reference without a tag is set on nothing.
-async fn set(engine: &Engine, image_id: &str, reference: &str) -> Result<(), EngineError> {
+async fn set(changes: Changes<'_>, image_id: &str, reference: &str) -> Result<(), ChangeError> {
     let reference = reference.parse::<ImageReference>().ok();
     let named = reference
         .as_ref()
         .and_then(|reference| Some((reference.name(), reference.tag()?)));
     match named {
-        Some((name, tag)) => engine.tag(image_id, &name, tag).await,
+        Some((name, tag)) => changes.tag(image_id, &name, tag).await,
         None => Ok(()),
     }
 }

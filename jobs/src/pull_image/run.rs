@@ -130,6 +130,8 @@ async fn inspect(
         let version = custody::settled_version(services, run.host_id, &image.id).await?;
         if reference.digest().is_none() {
             let tag = reference.tag().unwrap_or("latest");
+            // An attempt that was taken over must not move the tag from where a newer one put it.
+            run.prove_lease().await?;
             match engine.tag(&image.id, &reference.name(), tag).await {
                 Ok(()) => {}
                 // Removed since: the next look tells.

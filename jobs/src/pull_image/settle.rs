@@ -251,6 +251,7 @@ async fn describe(
     // A removal whose lock ran out must not go on as if nothing had happened since.
     row.version = Set(version + 1);
     row.lock_token = Set(None);
+    row.lock_holder = Set(None);
     row.lock_until = Set(None);
     row.size = Set(size);
     row.platform = Set(image.platform.clone());

@@ -4,15 +4,14 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
-use crate::custody::{self, Fate, Waited};
-use crate::engine::{Engine, EngineError, same_reference};
+use crate::custody::{self, ChangeError, Changes, Fate, Waited};
+use crate::engine::{EngineError, same_reference};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::pull_image::put_back;
 use crate::reconcile::ReconcileError;
 use crate::remove_image::settle;
-use crate::services::Services;
 use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
@@ -42,33 +41,39 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     };
     let begun = settle::begin(services, &run.lease).await;
     if !matches!(begun, Ok(Some(true))) {
-        custody::unlock(services, custody).await?;
+        custody::unlock(services, &custody).await?;
         return Ok(begun?.map(|_| Outcome::Cancelled));
     }
-    let settled = match custody::keeping(services, custody, Box::pin(on_engine(run, &holding)))
+    let changes = Changes {
+        services,
+        engine: &run.parts.engine,
+        custody: &custody,
+    };
+    let removing = Box::pin(on_engine(run, changes, &holding));
+    let removed = custody::keeping(services, &custody, removing)
         .instrument(trace::phase("remove"))
-        .await
-    {
-        Ok(fate) => settle::settle(services, &run.lease, custody, fate)
+        .await;
+    let settled = match removed {
+        Ok(Ok(fate)) => settle::settle(services, &run.lease, &custody, fate)
             .instrument(trace::phase("settle"))
             .await
             .map_err(RunError::from),
-        Err(error) => Err(error),
+        Ok(Err(error)) => Err(error),
+        Err(lost) => Err(ChangeError::from(lost).into()),
     };
-    match &settled {
-        Ok(true) => {}
-        // The engine may go on deleting without being heard: the lock is left to run out.
-        Err(RunError::Failed(failure)) if failure.code == JobErrorCode::EngineUnavailable => {}
-        _ => custody::unlock(services, custody).await?,
+    if !matches!(settled, Ok(true)) {
+        custody::unlock(services, &custody).await?;
     }
     settled.map(|_| None)
 }
 
 /// Does what is due on the engine, under the image's lock, and says what became of the image.
-async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunError> {
-    let services = &run.parts.services;
-    let engine = &run.parts.engine;
-    let db = services.db.read();
+async fn on_engine(
+    run: &JobRun,
+    changes: Changes<'_>,
+    holding: &image::Model,
+) -> Result<Fate, RunError> {
+    let db = changes.services.db.read();
     let row = engine_image::Entity::find_by_id(holding.engine_image_id)
         .one(db)
         .await?
@@ -76,7 +81,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
             JobFailure::retry(JobErrorCode::Internal, "the image's record is missing")
         })?;
     // With the image would go the tags that pulls set on it in vain, and what says where they belong.
-    put_back::of_image(services, engine, &row, None)
+    put_back::of_image(changes, &row, None)
         .await
         .map_err(not_put_back)?;
     let others: Vec<image::Model> = holdings::of_engine_image(db, row.id)
@@ -86,13 +91,13 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
         .collect();
     let meant = custody::is_meant(db, row.id, Some(run.job.id)).await?;
     if row.brought && others.is_empty() && !meant {
-        return remove(services, engine, &row).await;
+        return remove(changes, &row).await;
     }
     if !others
         .iter()
         .any(|other| other.reference == holding.reference)
     {
-        remove_tag::<RunError>(services, engine, &row, &holding.reference).await?;
+        remove_tag::<RunError>(changes, &row, &holding.reference).await?;
     }
     Ok(Fate::Stays)
 }
@@ -101,6 +106,7 @@ async fn on_engine(run: &JobRun, holding: &image::Model) -> Result<Fate, RunErro
 fn not_put_back(error: ReconcileError) -> RunError {
     match error {
         ReconcileError::Service(error) => error.into(),
+        ReconcileError::LockLost(lost) => ChangeError::from(lost).into(),
         ReconcileError::Engine(error @ EngineError::Unavailable { .. }) => error.into(),
         ReconcileError::Engine(error) => {
             tracing::warn!(%error, "could not put a tag back before a removal");
@@ -113,10 +119,12 @@ fn not_put_back(error: ReconcileError) -> RunError {
 /// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,
 /// never with force. An image that somebody outside Wharfinger has tagged since stays: it is theirs now.
 pub(crate) async fn remove(
-    services: &Services,
-    engine: &Engine,
+    changes: Changes<'_>,
     row: &engine_image::Model,
 ) -> Result<Fate, RunError> {
+    let Changes {
+        services, engine, ..
+    } = changes;
     let Some(image) = engine.inspect(&row.image_id).await? else {
         return Ok(Fate::Gone);
     };
@@ -150,7 +158,7 @@ pub(crate) async fn remove(
         image.repo_tags.into_iter().partition(is_ours);
     if !foreign.is_empty() {
         for name in &names {
-            untag::<RunError>(engine, name, row).await?;
+            untag::<RunError>(changes, name, row).await?;
         }
         tracing::info!(image = %row.image_id, names = ?foreign, "others have named the image: it stays on the engine");
         return Ok(Fate::Foreign);
@@ -166,13 +174,13 @@ pub(crate) async fn remove(
         .filter(|name| !name.contains('@'))
         .skip(1);
     for name in others.into_iter().chain(further_tags) {
-        untag::<RunError>(engine, &name, row).await?;
+        untag::<RunError>(changes, &name, row).await?;
     }
-    match engine.remove_by_id(&row.image_id).await {
+    match changes.remove_by_id(&row.image_id).await {
         Ok(_) => Ok(Fate::Gone),
         // Somebody outside Wharfinger built an image on it.
-        Err(EngineError::Conflict(_)) => Ok(Fate::Foreign),
-        Err(EngineError::InUse(message)) => {
+        Err(ChangeError::Engine(EngineError::Conflict(_))) => Ok(Fate::Foreign),
+        Err(ChangeError::Engine(EngineError::InUse(message))) => {
             Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into())
         }
         Err(error) => Err(error.into()),
@@ -180,23 +188,22 @@ pub(crate) async fn remove(
 }
 
 /// Takes a name off the image, if it still means this image: it may have moved since it was looked at.
-async fn untag<E: From<EngineError>>(
-    engine: &Engine,
+async fn untag<E: From<EngineError> + From<ChangeError>>(
+    changes: Changes<'_>,
     name: &str,
     row: &engine_image::Model,
 ) -> Result<(), E> {
-    let means = engine.inspect(name).await?;
+    let means = changes.engine.inspect(name).await?;
     if means.is_some_and(|image| image.id == row.image_id) {
-        engine.untag(name).await?;
+        changes.untag(name).await?;
     }
     Ok(())
 }
 
 /// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
 /// the engine deletes an image with its last name.
-pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError>>(
-    services: &Services,
-    engine: &Engine,
+pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError> + From<ChangeError>>(
+    changes: Changes<'_>,
     row: &engine_image::Model,
     reference: &str,
 ) -> Result<(), E> {
@@ -204,9 +211,9 @@ pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError>>(
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(engine_tag::Column::Reference.eq(reference))
         .filter(engine_tag::Column::Brought.eq(true))
-        .one(services.db.read())
+        .one(changes.services.db.read())
         .await?;
-    let Some(image) = engine.inspect(&row.image_id).await? else {
+    let Some(image) = changes.engine.inspect(&row.image_id).await? else {
         return Ok(());
     };
     let resolves = image
@@ -214,7 +221,7 @@ pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError>>(
         .iter()
         .any(|tag| same_reference(tag, reference));
     if brought.is_some() && resolves && image.repo_tags.len() > 1 {
-        untag::<E>(engine, reference, row).await?;
+        untag::<E>(changes, reference, row).await?;
     }
     Ok(())
 }

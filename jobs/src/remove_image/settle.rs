@@ -38,7 +38,7 @@ pub(crate) async fn begin(
 pub(crate) async fn settle(
     services: &Services,
     lease: &Lease,
-    custody: Custody,
+    custody: &Custody,
     fate: Fate,
 ) -> Result<bool, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {

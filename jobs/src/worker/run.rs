@@ -12,6 +12,7 @@ use wharfinger_entity::{JobErrorCode, JobKind, JobState, job};
 
 use crate::announce;
 use crate::claim::{self, Lease, Renewal};
+use crate::custody::ChangeError;
 use crate::engine::EngineError;
 use crate::error::{JobFailure, ServiceError, Then};
 use crate::frame::{ProgressFrame, may_be_told};
@@ -56,6 +57,18 @@ impl From<sea_orm::DbErr> for RunError {
 impl From<EngineError> for RunError {
     fn from(error: EngineError) -> Self {
         Self::Failed(engine_failure(&error))
+    }
+}
+
+impl From<ChangeError> for RunError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::LockLost(lost) => {
+                Self::Failed(JobFailure::retry(JobErrorCode::Internal, lost.to_string()))
+            }
+            ChangeError::Database(error) => error.into(),
+            ChangeError::Engine(error) => error.into(),
+        }
     }
 }
 
@@ -168,6 +181,18 @@ impl JobRun {
             () = self.lost.cancelled() => None,
             () = self.cancel.cancelled() => Some(Outcome::Cancelled),
             () = self.hand_back.cancelled() => Some(Outcome::HandedBack),
+        }
+    }
+
+    /// Proves that the lease is held, before the engine is asked for what only the newest attempt may ask for. Where it was
+    /// lost, this never completes, and the attempt is interrupted.
+    pub(crate) async fn prove_lease(&self) -> Result<(), sea_orm::DbErr> {
+        match claim::renew(&self.parts.services, &self.lease, None).await? {
+            Renewal::Held | Renewal::CancelRequested => Ok(()),
+            Renewal::Lost => {
+                self.lost.cancel();
+                std::future::pending().await
+            }
         }
     }
 

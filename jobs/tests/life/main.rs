@@ -18,6 +18,7 @@ mod faults;
 mod interleavings;
 mod limits;
 mod lost;
+mod lost_locks;
 #[path = "../model/mod.rs"]
 mod model;
 mod moves;

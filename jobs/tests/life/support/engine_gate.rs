@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 enum Mode {
     Open,
     HoldDeletions,
+    HoldLooksAtContainers,
     HoldPulls,
     Cut,
 }
@@ -22,6 +23,9 @@ impl Mode {
         let line = String::from_utf8_lossy(line.unwrap_or_default());
         match self {
             Self::HoldDeletions => line.starts_with("DELETE "),
+            Self::HoldLooksAtContainers => {
+                line.starts_with("GET ") && line.contains("/containers/json")
+            }
             Self::HoldPulls => line.starts_with("POST ") && line.contains("/images/create?"),
             Self::Open | Self::Cut => false,
         }
@@ -75,6 +79,16 @@ impl EngineGate {
     /// Waits until a deletion is held up.
     pub(crate) async fn holds_a_deletion(&self) {
         self.holds("a deletion").await;
+    }
+
+    /// Questions for containers do not reach the engine: the last thing that is asked before an image is deleted.
+    pub(crate) fn hold_looks_at_containers(&self) {
+        self.mode.send_replace(Mode::HoldLooksAtContainers);
+    }
+
+    /// Waits until such a question is held up.
+    pub(crate) async fn holds_a_look_at_containers(&self) {
+        self.holds("a look at containers").await;
     }
 
     /// Pulls do not reach the engine.

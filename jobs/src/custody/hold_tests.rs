@@ -1,0 +1,148 @@
+use wharfinger_entity::host;
+
+use super::*;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::engine::EngineImage;
+use crate::events::Events;
+use crate::queue::{JobQueue, MemoryQueue};
+use crate::registry::RegistryRules;
+use crate::settings::{
+    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
+    Settings, WorkerSettings,
+};
+
+fn settings() -> Settings {
+    let second = Duration::from_secs(1);
+    Settings {
+        credits: CreditSettings {
+            initial: wharfinger_entity::Credits::ZERO,
+            minimum_to_pull: wharfinger_entity::Credits::ZERO,
+        },
+        retry: RetrySettings {
+            max_attempts: 1,
+            base_delay: second,
+            max_delay: second,
+        },
+        worker: WorkerSettings {
+            listen: None,
+            lease: second,
+            concurrency: 1,
+            stall_timeout: second,
+            pull_timeout: second,
+            grace: second,
+            labels: std::collections::BTreeMap::new(),
+        },
+        host: HostSettings {
+            offline_after: second,
+            lost_after: second,
+        },
+        reconcile: ReconcileSettings { interval: second },
+        limits: LimitSettings::unlimited(),
+        sessions: SessionSettings { lifetime: second },
+    }
+}
+
+const WORKER: &str = "one/1";
+
+/// A database of its own with one image, whose lock is taken.
+async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
+    let url = format!("sqlite:{}/t.db?mode=rwc", folder.path().display());
+    let db = Db::connect(&url).await.unwrap();
+    db.migrate().await.unwrap();
+    let mut services = Services::new(
+        db,
+        JobQueue::Memory(MemoryQueue::new()),
+        Events::local(),
+        Arc::new(settings()),
+        Arc::new(RegistryRules::parse(&[], &[]).unwrap()),
+        Clock::system(),
+    );
+    services.worker = Some(WORKER.into());
+    let now = services.clock.now();
+    let host: host::Model = crate::hosts::join(&services.db, "one", &services.settings.worker, now)
+        .await
+        .unwrap();
+    let image = EngineImage {
+        id: "sha256:1".to_owned(),
+        size: 1,
+        exposed_ports: Vec::new(),
+        platform: "linux/amd64".to_owned(),
+        repo_tags: Vec::new(),
+        repo_digests: Vec::new(),
+    };
+    let tx = services.db.begin().await.unwrap();
+    let row = crate::custody::locked_or_new(&tx, host.id, &image, now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let custody = crate::custody::try_lock(&services, row.id)
+        .await
+        .unwrap()
+        .unwrap();
+    (services, custody)
+}
+
+#[tokio::test]
+async fn work_ends_when_the_database_is_away_until_the_lock_ran_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (services, custody) = locked(&folder).await;
+    services.db.write().clone().close().await.unwrap();
+    tokio::time::pause();
+    let began = Instant::now();
+    let kept = keeping(&services, &custody, std::future::pending::<()>()).await;
+    assert_eq!(kept, Err(LockLost));
+    assert!(began.elapsed() <= LOCK_TIME, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn work_ends_at_the_first_renewal_after_the_lock_was_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (services, custody) = locked(&folder).await;
+    unlock(&services, &custody).await.unwrap();
+    let another = crate::custody::try_lock(&services, custody.engine_image_id)
+        .await
+        .unwrap();
+    assert!(another.is_some());
+    let kept = keeping(&services, &custody, std::future::pending::<()>()).await;
+    assert_eq!(kept, Err(LockLost));
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_heard_of_leaves_the_lock_to_run_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (services, custody) = locked(&folder).await;
+    let minute = Duration::from_mins(1);
+    let lasts = custody.prove(&services, minute).await.unwrap().unwrap();
+    assert!(lasts > Instant::now() + minute);
+    assert!(custody.renew(&services).await.unwrap());
+    unlock(&services, &custody).await.unwrap();
+    let another = async || {
+        crate::custody::try_lock(&services, custody.engine_image_id)
+            .await
+            .unwrap()
+    };
+    assert!(another().await.is_none(), "the engine may go on");
+    custody.heard();
+    unlock(&services, &custody).await.unwrap();
+    assert!(another().await.is_some());
+    let proof = custody.prove(&services, minute).await.unwrap();
+    assert_eq!(proof, Err(LockLost));
+}
+
+#[tokio::test]
+async fn the_lock_of_a_worker_that_is_gone_is_freed_unless_the_engine_may_be_changing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (services, custody) = locked(&folder).await;
+    let free = async |worker| free_locks_of(&services, worker).await.unwrap();
+    assert_eq!(free("another").await, 0);
+    let minute = Duration::from_mins(1);
+    custody.prove(&services, minute).await.unwrap().unwrap();
+    assert!(custody.renew(&services).await.unwrap());
+    assert_eq!(free(WORKER).await, 0);
+    custody.heard();
+    assert!(custody.renew(&services).await.unwrap());
+    assert_eq!(free(WORKER).await, 1);
+    let another = crate::custody::try_lock(&services, custody.engine_image_id).await;
+    assert!(another.unwrap().is_some());
+}

@@ -1,0 +1,149 @@
+//! A lock or a lease that was lost: what was to be done under it is not done.
+
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use wharfinger_entity::{ImageState, JobState, engine_image};
+
+use crate::support::engine_gate::EngineGate;
+use crate::support::images::random_image;
+use crate::support::stand_in::{Engine, Image, Registry};
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    a_removal_that_lost_the_images_lock_deletes_nothing,
+    a_lock_outlasts_the_change_that_the_engine_was_asked_for,
+    an_attempt_that_was_taken_over_moves_no_tag,
+);
+
+/// So that nothing but the jobs changes the engine.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// Ada's image on an engine behind a gate.
+struct Scene {
+    fleet: Fleet,
+    gate: EngineGate,
+    reference: String,
+    id: String,
+    ada: uuid::Uuid,
+    image: uuid::Uuid,
+}
+
+impl Scene {
+    async fn new(shape: Shape) -> Self {
+        let mut fleet = Fleet::idle(shape, |settings| settings.reconcile.interval = NEVER).await;
+        let gate = EngineGate::start(&fleet.engine.url).await;
+        fleet.start_worker_at(&gate.url).await;
+        let repository = fleet.repository();
+        let image = random_image(100_000);
+        let id = repository.push(&fleet.registry, "1", &image).await;
+        let ada = fleet.user("100").await;
+        let reference = repository.tag("1");
+        let image = fleet.pulled(ada, &reference).await.id;
+        Self {
+            fleet,
+            gate,
+            reference,
+            id,
+            ada,
+            image,
+        }
+    }
+
+    async fn row(&self) -> engine_image::Model {
+        let row = engine_image::Entity::find()
+            .filter(engine_image::Column::ImageId.eq(&self.id))
+            .one(self.fleet.services.db.read());
+        row.await.unwrap().unwrap()
+    }
+}
+
+/// The worker is about to delete, and is held up for so long that its lock is gone and Bob gets the image.
+async fn a_removal_that_lost_the_images_lock_deletes_nothing(shape: Shape) {
+    let scene = Scene::new(shape).await;
+    let fleet = &scene.fleet;
+    scene.gate.hold_looks_at_containers();
+    let removal = fleet.try_remove(scene.ada, scene.image).await.unwrap();
+    eventually("the removal has the lock", || async {
+        scene.row().await.lock_token
+    })
+    .await;
+    scene.gate.holds_a_look_at_containers().await;
+    fleet.unlock_image(&scene.id).await;
+    let bob = fleet.user("100").await;
+    let of_bob = fleet.pulled(bob, &scene.reference).await;
+    scene.gate.open();
+
+    let removal = fleet.ended(removal.id).await;
+    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    assert!(
+        fleet.engine.inspect(&scene.id).await.is_some(),
+        "Bob's image was deleted"
+    );
+    assert_eq!(fleet.image(of_bob.id).await.state, ImageState::Held);
+    assert_eq!(fleet.image(scene.image).await.state, ImageState::Released);
+    scene.fleet.finish().await;
+}
+
+/// If the worker dies now, the engine may take a minute, and nobody else is to have the image before that is over.
+async fn a_lock_outlasts_the_change_that_the_engine_was_asked_for(shape: Shape) {
+    let scene = Scene::new(shape).await;
+    scene.gate.hold_deletions();
+    let removal = scene
+        .fleet
+        .try_remove(scene.ada, scene.image)
+        .await
+        .unwrap();
+    scene.gate.holds_a_deletion().await;
+    let row = scene.row().await;
+    let left = row
+        .lock_until
+        .unwrap()
+        .since(scene.fleet.services.clock.now());
+    // A slow machine may have taken a few seconds to look.
+    assert!(left > Duration::from_secs(60), "{left:?}");
+    scene.gate.open();
+    let removal = scene.fleet.ended(removal.id).await;
+    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    // The reconciler, which heard that the image went, may have it for a moment.
+    eventually("the lock is given back", || async {
+        scene.row().await.lock_until.is_none().then_some(())
+    })
+    .await;
+    scene.fleet.finish().await;
+}
+
+/// The worker renews so seldom that it does not hear that the job was taken from it.
+async fn an_attempt_that_was_taken_over_moves_no_tag(shape: Shape) {
+    let registry = Registry::start().await;
+    let engine = Engine::start(&registry).await;
+    let fleet = Fleet::at_engine(shape, &engine.url, |settings| {
+        settings.worker.lease = Duration::from_mins(10);
+        settings.worker.concurrency = 1;
+        settings.retry.max_attempts = 1;
+        settings.reconcile.interval = NEVER;
+    })
+    .await;
+    let [operators, upstream, other] =
+        ["operator's", "upstream", "other"].map(|name| Image::new(name, 2_000_000, 1_000_000));
+    let reference = format!("{}/r:1", registry.address);
+    engine.operator_pulls(&operators, &reference);
+    registry.push("r", "1", &upstream, 0);
+    registry.push("s", "1", &other, 0);
+    let user = fleet.user("100").await;
+    engine.block();
+    let job = fleet.pull(user, &reference).await.id;
+    engine.stuck(1).await;
+    engine.block_looks();
+    engine.open();
+    engine.looked_at().await;
+
+    fleet.let_lease_lapse(job).await;
+    assert_eq!(fleet.ended(job).await.state, JobState::Dead);
+    engine.open_looks();
+    // The worker has one place only: the attempt that was cut off is over when another pull runs.
+    let next = format!("{}/s:1", registry.address);
+    fleet.pulled(user, &next).await;
+    assert_eq!(engine.images().1.get(&reference), Some(&operators.id));
+    fleet.finish().await;
+}
