@@ -76,6 +76,7 @@ fn the_defaults_are_those_of_the_design() {
         (config.retry.base_delay, config.retry.max_delay),
         (seconds(2), seconds(300))
     );
+    assert_eq!(config.retry.rate_limit_patience, seconds(6 * 3600));
     assert_eq!(config.worker.listen.unwrap().to_string(), "127.0.0.1:8082");
     assert_eq!(
         (config.worker.lease, config.worker.concurrency),
@@ -248,7 +249,7 @@ fn an_unknown_key_is_named_with_its_source_and_what_is_known() {
     assert_eq!(
         text,
         "unknown setting retry.attempts from WHARFINGER_RETRY__ATTEMPTS in the environment; \
-         known there: base_delay, max_attempts, max_delay"
+         known there: base_delay, max_attempts, max_delay, rate_limit_patience"
     );
     let text = said(with_file("listne = \"127.0.0.1:1\""));
     assert!(text.starts_with("unknown setting listne in /"), "{text}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, Func, UnionType};
+use sea_orm::sea_query::UnionType;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
     EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
@@ -14,6 +14,7 @@ use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, 
 use crate::come_back;
 use crate::credits::Account;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::fair_order::{Place, place};
 use crate::services::Services;
 use crate::settings::LimitSettings;
 
@@ -244,50 +245,6 @@ fn first_id_at(instant: Timestamp) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// A place in the fair order of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Lower ones come first.
-    pub(crate) turn: i64,
-    /// Whether nobody waits for this host, and this user has nothing on it that goes first: the job can be handed out at
-    /// once.
-    pub(crate) next: bool,
-}
-
-/// The place of a new job in the fair order of its host: one after the user's last one, but never before the turn that
-/// is being served, so that somebody who comes late neither waits for another's thousand jobs nor overtakes those who
-/// have waited (start-time fair queueing with every job of the same length).
-pub(crate) async fn place(
-    tx: &impl ConnectionTrait,
-    user_id: Uuid,
-    host_id: Uuid,
-) -> Result<Place, DbErr> {
-    let own: Option<i64> = job::Entity::find()
-        .select_only()
-        .expr(Func::max(Expr::col(job::Column::Turn)))
-        .filter(job::Column::UserId.eq(user_id))
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::HostId.eq(host_id))
-        .into_tuple::<Option<i64>>()
-        .one(tx)
-        .await?
-        .flatten();
-    let served: Option<i64> = job::Entity::find()
-        .select_only()
-        .expr(Func::min(Expr::col(job::Column::Turn)))
-        .filter(job::Column::HostId.eq(host_id))
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::State.eq(JobState::Queued))
-        .into_tuple::<Option<i64>>()
-        .one(tx)
-        .await?
-        .flatten();
-    Ok(Place {
-        turn: own.map_or(0, |turn| turn + 1).max(served.unwrap_or(0)),
-        next: own.is_none() && served.is_none(),
-    })
-}
-
 /// A job that waits for its first try and holds nothing yet. The caller adds what is particular to its kind.
 pub(crate) async fn draft(
     tx: &impl ConnectionTrait,
@@ -299,7 +256,7 @@ pub(crate) async fn draft(
 ) -> Result<(job::ActiveModel, Place), DbErr> {
     let user_id = account.user().id;
     let now = account.now();
-    let place = place(tx, user_id, host_id).await?;
+    let place = place(tx, user_id, host_id, now).await?;
     let job = job::ActiveModel {
         id: Set(Uuid::now_v7()),
         kind: Set(kind),

@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod fair_order;
 pub mod frame;
 mod holdings;
 pub mod hosts;

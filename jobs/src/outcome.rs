@@ -12,6 +12,7 @@ use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_att
 
 use crate::credits::{Account, Balance};
 use crate::error::{JobFailure, ServiceError, Then};
+use crate::fair_order::place;
 use crate::frame::beyond;
 use crate::services::Services;
 
@@ -55,6 +56,15 @@ pub(crate) async fn end(
     changed.error_retryable = Set(next.error.as_ref().map(JobFailure::is_retryable));
     if next.free {
         changed.max_attempts = Set(job.max_attempts.saturating_add(1));
+        forget_middle(tx, &job).await?;
+    }
+    changed.free_in_a_row = Set(if next.free {
+        job.free_in_a_row.saturating_add(1)
+    } else {
+        0
+    });
+    if is_rate_limit(&outcome) && job.rate_limited_since.is_none() {
+        changed.rate_limited_since = Set(Some(now));
     }
     if next.state.is_final() {
         changed.finished_at = Set(Some(now));
@@ -63,6 +73,9 @@ pub(crate) async fn end(
         changed.cancel_requested = Set(false);
     } else {
         changed.run_after = Set(next.run_after);
+        if let Some(host_id) = job.host_id.filter(|_| next.queues_again) {
+            changed.turn = Set(place(tx, job.user_id, host_id, now).await?.turn);
+        }
     }
     let mut balance = None;
     if next.state.is_final() && job.held != Credits::ZERO {
@@ -77,7 +90,10 @@ struct Next {
     state: JobState,
     error: Option<JobFailure>,
     run_after: Timestamp,
+    /// The attempt does not count.
     free: bool,
+    /// The coming attempt has a turn of its own in the fair order: this one had its.
+    queues_again: bool,
 }
 
 fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timestamp) -> Next {
@@ -86,6 +102,7 @@ fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timesta
         error: None,
         run_after: now,
         free: false,
+        queues_again: false,
     };
     match outcome {
         Outcome::Cancelled => plain(JobState::Cancelled),
@@ -96,6 +113,11 @@ fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timesta
         }
         Outcome::HandedBack => Next {
             free: true,
+            // At once, unless its last attempt did not count either: a worker that restarts all the time is no hurry.
+            run_after: match job.free_in_a_row {
+                0 => now,
+                again => now.after(free_delay(services, again, Duration::ZERO)),
+            },
             ..plain(JobState::Retrying)
         },
         Outcome::Failed(failure) => {
@@ -105,13 +127,40 @@ fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timesta
                 error: Some(failure.clone()),
                 run_after: now.after(after),
                 free,
+                // A job whose worker vanished goes on where it was.
+                queues_again: failure.code != JobErrorCode::WorkerLost,
             }
         }
     }
 }
 
-/// The retry policy. A fault that counts for nothing is forgiven for as long as a lost host is waited for, so that a
-/// registry that says "later" for ever does not keep a job alive for ever.
+/// The wait after an attempt that does not count.
+fn free_delay(services: &Services, in_a_row: i32, least: Duration) -> Duration {
+    let retry = &services.settings.retry;
+    retry.free_delay(in_a_row, least, rand::random())
+}
+
+/// Whether a registry asked for patience.
+fn is_rate_limit(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.code == JobErrorCode::RegistryRateLimited)
+}
+
+/// Whether a fault that counts for nothing is forgiven still, so that it does not keep a job alive for ever: a registry's
+/// limit for `retry.rate_limit_patience` from the first time on, anything else for as long as a lost host is waited for.
+fn is_forgiven(
+    services: &Services,
+    job: &job::Model,
+    failure: &JobFailure,
+    now: Timestamp,
+) -> bool {
+    if failure.code == JobErrorCode::RegistryRateLimited {
+        let since = job.rate_limited_since.unwrap_or(now);
+        return now.since(since) < services.settings.retry.rate_limit_patience;
+    }
+    now.since(job.accepted_at) < services.settings.host.lost_after
+}
+
+/// The retry policy.
 fn after_failure(
     services: &Services,
     job: &job::Model,
@@ -119,17 +168,19 @@ fn after_failure(
     now: Timestamp,
 ) -> (JobState, Duration, bool) {
     let retry = &services.settings.retry;
+    let free = |least| free_delay(services, job.free_in_a_row.saturating_add(1), least);
     match failure.then {
         Then::Fail => (JobState::Failed, Duration::ZERO, false),
-        Then::RetryFree(after)
-            if now.since(job.accepted_at) < services.settings.host.lost_after =>
-        {
-            (JobState::Retrying, after, true)
+        Then::RetryFree(least) if is_forgiven(services, job, failure, now) => {
+            (JobState::Retrying, free(least), true)
         }
         Then::Retry | Then::RetryFree(_) if job.attempt >= job.max_attempts => {
             (JobState::Dead, Duration::ZERO, false)
         }
-        Then::RetryFree(after) => (JobState::Retrying, after, false),
+        Then::RetryFree(least) => {
+            let after = least.max(retry.delay(job.attempt, rand::random()));
+            (JobState::Retrying, after, false)
+        }
         // The worker is gone, not the image or the registry: nothing is spared by waiting.
         Then::Retry if failure.code == JobErrorCode::WorkerLost => {
             (JobState::Retrying, Duration::ZERO, false)
@@ -140,6 +191,27 @@ fn after_failure(
             false,
         ),
     }
+}
+
+/// Attempts of a job that are kept whatever came after them.
+pub(crate) const FIRST_KEPT: i32 = 10;
+
+/// Attempts of a job that are kept as the newest ones.
+pub(crate) const NEWEST_KEPT: i32 = 40;
+
+/// Forgets the attempts between the first and the newest ones, where there is no bound on their number.
+async fn forget_middle(tx: &DatabaseTransaction, job: &job::Model) -> Result<(), DbErr> {
+    let newest = job.attempt.saturating_sub(NEWEST_KEPT);
+    if newest <= FIRST_KEPT {
+        return Ok(());
+    }
+    job_attempt::Entity::delete_many()
+        .filter(job_attempt::Column::JobId.eq(job.id))
+        .filter(job_attempt::Column::Number.gt(FIRST_KEPT))
+        .filter(job_attempt::Column::Number.lte(newest))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Notes that the attempt that the job is at began.

@@ -10,13 +10,14 @@ use wharfinger_entity::{
     job, user,
 };
 
-use crate::accept::{Key, count_retry, place, within_limits};
+use crate::accept::{Key, count_retry, within_limits};
 use crate::accounts::{still_active, still_administrator};
 use crate::audit::{self, Actor};
 use crate::cancel_job::find;
 use crate::credits::{Account, Balance};
 use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::fair_order::place;
 use crate::outcome;
 use crate::public;
 use crate::services::Services;
@@ -168,7 +169,7 @@ pub(crate) async fn accept_again(
         }
     }
     let turn = match job.host_id {
-        Some(host_id) => place(tx, job.user_id, host_id).await?.turn,
+        Some(host_id) => place(tx, job.user_id, host_id, now).await?.turn,
         None => 0,
     };
     again.state = Set(JobState::Queued);
@@ -183,6 +184,9 @@ pub(crate) async fn accept_again(
     again.accepted_at = Set(now);
     again.finished_at = Set(None);
     again.discarded_at = Set(None);
+    again.rate_limited_since = Set(None);
+    again.free_in_a_row = Set(0);
+    again.redrive_refused_at = Set(None);
     again.cancel_requested = Set(false);
     again.touched_engine = Set(false);
     if job.kind == JobKind::PullImage {

@@ -49,6 +49,10 @@ pub struct RetrySettings {
     /// Upper bound of every wait.
     #[serde(deserialize_with = "duration")]
     pub max_delay: Duration,
+    /// How long a registry that limits how often it is asked (429) is waited for without its attempts being counted, from the
+    /// first time that it said so.
+    #[serde(deserialize_with = "duration")]
+    pub rate_limit_patience: Duration,
 }
 
 /// `worker`: the process that runs jobs on one Docker host.

@@ -23,6 +23,7 @@ fn settings() -> Settings {
             max_attempts: 1,
             base_delay: second,
             max_delay: second,
+            rate_limit_patience: second,
         },
         worker: WorkerSettings {
             listen: None,

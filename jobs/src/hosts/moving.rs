@@ -15,10 +15,10 @@ use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Role, Timestamp, host, job};
 
 use super::{is_online, place};
-use crate::accept;
 use crate::credits::{Account, Balance};
 use crate::db::{for_update, in_transaction};
 use crate::error::ServiceError;
+use crate::fair_order;
 use crate::holdings;
 use crate::outcome::{self, Outcome};
 use crate::public;
@@ -179,7 +179,7 @@ async fn move_one(
         moved.host_id = Set(Some(to.id));
         // Behind what its user has on the new host already: of one reference there, one job runs at a time.
         moved.ordinal = Set(account.next_ordinal());
-        moved.turn = Set(accept::place(&tx, job.user_id, to.id).await?.turn);
+        moved.turn = Set(fair_order::place(&tx, job.user_id, to.id, now).await?.turn);
         moved.dispatched_at = Set(None);
         moved.sequence = Set(job.sequence.saturating_add(1));
         // What is known of the old host's engine says nothing of the new one's.

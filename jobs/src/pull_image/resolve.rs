@@ -12,7 +12,7 @@ use crate::registry_credentials::{LoginError, login_for};
 use crate::worker::Parts;
 use crate::worker::run::{JobRun, RunError};
 
-/// The longest that a registry's Retry-After is heeded.
+/// The longest that a registry's Retry-After is heeded: it may ask for years.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// What a reference means.
@@ -111,6 +111,12 @@ pub(super) async fn read(
         .await
 }
 
+/// A registry limits how often it is asked: that is waited out, with or without a Retry-After.
+pub(crate) fn rate_limited(message: String, retry_after: Duration) -> JobFailure {
+    let after = retry_after.min(MAX_RETRY_AFTER);
+    JobFailure::retry_free(JobErrorCode::RegistryRateLimited, message, after)
+}
+
 pub(super) fn registry_failure(error: &RegistryError) -> JobFailure {
     use JobErrorCode as Code;
     let message = error.to_string();
@@ -123,7 +129,9 @@ pub(super) fn registry_failure(error: &RegistryError) -> JobFailure {
             JobFailure::fail(Code::ImageNotFound, message)
         }
         RegistryError::Denied { .. } => JobFailure::fail(Code::RegistryDenied, message),
-        RegistryError::RateLimited { .. } => again(Code::RegistryRateLimited, message),
+        RegistryError::RateLimited { retry_after, .. } => {
+            rate_limited(message, retry_after.unwrap_or_default())
+        }
         RegistryError::Unavailable { .. } => again(Code::RegistryUnavailable, message),
         RegistryError::NotAllowed(_) => JobFailure::fail(Code::RegistryNotAllowed, message),
         RegistryError::Invalid { .. } => JobFailure::fail(Code::ImageNotFound, message),

@@ -20,6 +20,7 @@ use crate::outcome::Outcome;
 use crate::progress::PullSnapshot;
 use crate::pull_image::ahead::Ahead;
 use crate::pull_image::put_back;
+use crate::pull_image::resolve::rate_limited;
 use crate::queue::Dispatch;
 use crate::reconcile::ReconcileError;
 use crate::trace;
@@ -82,7 +83,8 @@ pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
         EngineError::RegistryUnavailable(_) => {
             JobFailure::retry(Code::RegistryUnavailable, message)
         }
-        EngineError::RateLimited(_) => JobFailure::retry(Code::RegistryRateLimited, message),
+        // An engine does not pass Retry-After on.
+        EngineError::RateLimited(_) => rate_limited(message, Duration::ZERO),
         EngineError::DiskFull(_) => JobFailure::retry(Code::DiskFull, message),
         EngineError::Unavailable { .. } => {
             JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE)

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use wharfinger_entity::{ImageState, JobState};
+use wharfinger_entity::{ImageState, JobErrorCode, JobState};
+use wharfinger_jobs::cancel_job::cancel_job;
 
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
+use crate::support::stand_in::Registry;
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
 
 on_every_shape!(
     a_users_many_jobs_let_another_user_pass,
+    retries_of_one_user_let_another_user_pass,
     jobs_of_one_user_on_one_reference_run_in_order,
     a_removal_waits_for_the_pull_before_it,
     no_more_jobs_go_ahead_than_run_at_a_time,
@@ -44,6 +47,59 @@ async fn a_users_many_jobs_let_another_user_pass(shape: Shape) {
         before += usize::from(started > late.created_at && started < late.started_at.unwrap());
     }
     assert!(before <= 1, "{before} jobs of the other user went first");
+    fleet.finish().await;
+}
+
+/// One user's jobs are tried again all the time, for nothing.
+async fn retries_of_one_user_let_another_user_pass(shape: Shape) {
+    let fleet = Fleet::with(shape, |settings| {
+        settings.worker.concurrency = 1;
+        settings.retry.base_delay = Duration::from_millis(1);
+        settings.retry.max_delay = Duration::from_millis(1);
+    })
+    .await;
+    let limits = Registry::start().await;
+    limits.ask_for_patience(u32::MAX, 0);
+    let repository = fleet.repository();
+    let (many, one) = (fleet.user("100").await, fleet.user("100").await);
+    let mut jobs = Vec::new();
+    for tag in 0..10 {
+        let reference = format!("{}/a:{tag}", limits.address);
+        jobs.push(fleet.pull(many, &reference).await.id);
+    }
+    let attempts = async || {
+        let mut attempts = 0;
+        for id in &jobs {
+            attempts += fleet.job(*id).await.attempt;
+        }
+        attempts
+    };
+    eventually("all were tried twice", || async {
+        (attempts().await >= 20).then_some(())
+    })
+    .await;
+    let before = attempts().await;
+    let mut of_one = Vec::new();
+    for tag in 0..10 {
+        let none = repository.tag(&format!("none-{tag}"));
+        of_one.push(fleet.pull(one, &none).await.id);
+    }
+    for id in &of_one {
+        let job = fleet.ended(*id).await;
+        assert_eq!(job.error_code, Some(JobErrorCode::ImageNotFound), "{job:?}");
+    }
+    // They take turns: one each, and what was under way when the first came, and until it was looked.
+    let meanwhile = attempts().await - before;
+    assert!(
+        meanwhile <= 25,
+        "{meanwhile} retries while ten other jobs ran"
+    );
+    for id in jobs {
+        cancel_job(&fleet.services, Some(many), Some(id))
+            .await
+            .unwrap();
+        fleet.ended(id).await;
+    }
     fleet.finish().await;
 }
 

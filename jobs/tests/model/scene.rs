@@ -80,6 +80,7 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
             max_attempts: ATTEMPTS.into(),
             base_delay: Duration::ZERO,
             max_delay: Duration::ZERO,
+            rate_limit_patience: Duration::ZERO,
         },
         worker: WorkerSettings {
             listen: None,

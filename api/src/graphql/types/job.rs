@@ -146,7 +146,8 @@ impl Job {
         self.0.max_attempts
     }
 
-    /// Every try so far, the first one first.
+    /// The tries so far, the first one first. Tries that count for nothing (a registry's limit that is waited out, an engine that
+    /// fell silent) have no bound: beyond the first ten and the newest forty they are forgotten. Numbers go on.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<JobAttempt>> {
         let attempts = loaders(ctx)?
             .load_one(AttemptsOf(self.0.id))

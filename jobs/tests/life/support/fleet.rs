@@ -65,6 +65,7 @@ pub(crate) fn settings() -> Settings {
             max_attempts: 3,
             base_delay: ms(50),
             max_delay: ms(200),
+            rate_limit_patience: ms(21_600_000),
         },
         worker: WorkerSettings {
             listen: None,
