@@ -1,8 +1,12 @@
 //! `retryDeadJobs`: redrives dead letters.
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::time::Duration;
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, JobErrorCode, JobState, job};
+use wharfinger_entity::{AuditAction, JobErrorCode, JobState, Timestamp, job};
 
 use crate::accounts::still_administrator;
 use crate::audit::{self, Actor};
@@ -13,11 +17,20 @@ use crate::retry_job::{Limits, accept_again};
 use crate::services::Services;
 use crate::set_queue_paused::of_queue;
 
-/// Dead letters that one call runs again, and that it reports as refused, at most.
+/// Dead letters that one call runs again at most.
 const MOST: usize = 1000;
 
+/// Dead letters that one call looks at at most, each in a transaction of its own.
+const LOOKED_AT: usize = 1000;
+
+/// How long one call goes on.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Refusals that one call names at most.
+const NAMED: usize = 100;
+
 /// How many are read at a time.
-const PAGE: u64 = 100;
+const PAGE: usize = 100;
 
 /// Which dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,14 +48,30 @@ pub struct DeadJobs {
 pub struct Redriven {
     /// Those that wait again, oldest first.
     pub jobs: Vec<job::Model>,
-    /// Those that could not be accepted again, and why. They stay DEAD.
+    /// The first of those that could not be accepted again, and why. They stay DEAD.
     pub refused: Vec<(Uuid, UserError)>,
+    /// How many more could not.
+    pub more_refused: usize,
+    /// The call ended before it had looked at all of them or run as many again as it was to: repeat it.
+    pub unfinished: bool,
+}
+
+impl Redriven {
+    fn refuse(&mut self, job_id: Uuid, error: UserError) {
+        if self.refused.len() < NAMED {
+            self.refused.push((job_id, error));
+        } else {
+            self.more_refused += 1;
+        }
+    }
 }
 
 /// Runs dead letters again, in the order in which the jobs were first accepted. Each is an acceptance of its own, with its own
 /// transaction, hold and audit entry: one whose user cannot afford it is reported, and the others go on. Limits on what
-/// users may ask for do not apply, as it is not they who ask. Whoever is refused does not use up `limit`, but the work is
-/// bounded: it ends after as many refusals. Repeated, it does what is left. Discarded jobs are passed by.
+/// users may ask for do not apply, as it is not they who ask. Discarded jobs are passed by.
+///
+/// A refusal does not use up `limit`. It is noted with the job, and the next call looks at the other dead letters first: so
+/// calls of bounded work get through all of them, however many are refused.
 pub async fn retry_dead_jobs(
     services: &Services,
     actor: &Actor,
@@ -56,54 +85,140 @@ pub async fn retry_dead_jobs(
         Some(queue) => Some(of_queue(services.db.read(), queue).await?.id),
         None => None,
     };
-    let mut redriven = Redriven::default();
-    let mut last = None;
-    loop {
-        let page = dead_after(services, host_id, which.error_code, last).await?;
-        for id in &page {
-            if redriven.jobs.len() == limit || redriven.refused.len() == limit {
-                return Ok(redriven);
+    let letters = Letters::at(services, host_id, which.error_code).await?;
+    let (mut redriven, mut looked_at, until) =
+        (Redriven::default(), 0, tokio::time::Instant::now() + TIME);
+    while redriven.jobs.len() < limit {
+        let most = PAGE.min(limit - redriven.jobs.len());
+        if looked_at >= LOOKED_AT || tokio::time::Instant::now() >= until {
+            redriven.unfinished = true;
+            break;
+        }
+        let page = letters.next(services, most as u64).await?;
+        if page.is_empty() {
+            break;
+        }
+        looked_at += page.len();
+        let order = letters
+            .began
+            .micros()
+            .saturating_add(i64::try_from(looked_at).unwrap_or(0));
+        let at = Timestamp::from_micros(order);
+        redrive_page(services, actor, page, at, &mut redriven).await?;
+    }
+    redriven.jobs.sort_unstable_by_key(|job| job.id);
+    Ok(redriven)
+}
+
+/// Runs these again, and notes which of them were refused `at` this instant.
+async fn redrive_page(
+    services: &Services,
+    actor: &Actor,
+    page: Vec<Uuid>,
+    at: Timestamp,
+    redriven: &mut Redriven,
+) -> Result<(), ServiceError> {
+    let mut refused = Vec::new();
+    let mut failed = Ok(());
+    for id in page {
+        match redrive(services, actor, id).await {
+            Ok(Some((job, balance))) => {
+                services.announce(&job, Some(balance));
+                redriven.jobs.push(job);
             }
-            match redrive(services, actor, *id).await {
-                Ok(Some((job, balance))) => {
-                    services.announce(&job, Some(balance));
-                    redriven.jobs.push(job);
-                }
-                Ok(None) => {}
-                Err(ServiceError::Rejected(error)) => redriven.refused.push((*id, error)),
-                Err(error) => return Err(error),
+            Ok(None) => {}
+            Err(ServiceError::Rejected(error)) => {
+                refused.push(id);
+                redriven.refuse(id, error);
+            }
+            Err(error) => {
+                failed = Err(error);
+                break;
             }
         }
-        last = page.last().copied();
-        if last.is_none() {
-            return Ok(redriven);
+    }
+    if !refused.is_empty() {
+        job::Entity::update_many()
+            .set(job::ActiveModel {
+                redrive_refused_at: Set(Some(at)),
+                ..Default::default()
+            })
+            .filter(job::Column::Id.is_in(refused))
+            .filter(job::Column::State.eq(JobState::Dead))
+            .exec(services.db.write())
+            .await?;
+    }
+    failed
+}
+
+/// The dead letters that one call is about.
+struct Letters {
+    host_id: Option<Uuid>,
+    error_code: Option<JobErrorCode>,
+    began: Timestamp,
+}
+
+impl Letters {
+    /// As they are now.
+    async fn at(
+        services: &Services,
+        host_id: Option<Uuid>,
+        error_code: Option<JobErrorCode>,
+    ) -> Result<Self, DbErr> {
+        let last: Option<Timestamp> = job::Entity::find()
+            .select_only()
+            .column_as(job::Column::RedriveRefusedAt.max(), "last")
+            .filter(job::Column::State.eq(JobState::Dead))
+            .into_tuple::<Option<Timestamp>>()
+            .one(services.db.read())
+            .await?
+            .flatten();
+        // Later than every refusal, whatever other clocks say.
+        let after = last.map(|last| Timestamp::from_micros(last.micros().saturating_add(1)));
+        let now = services.clock.now();
+        Ok(Self {
+            host_id,
+            error_code,
+            began: after.map_or(now, |after| Ord::max(after, now)),
+        })
+    }
+
+    /// The next ones: first those that were never refused, oldest first (`UUIDv7`s sort by age), then those that were, the
+    /// longest ago first, each once in a call.
+    async fn next(&self, services: &Services, most: u64) -> Result<Vec<Uuid>, DbErr> {
+        let refused_at = job::Column::RedriveRefusedAt;
+        let fresh = self.all().filter(refused_at.is_null());
+        let fresh = page(fresh, services, most).await?;
+        if !fresh.is_empty() {
+            return Ok(fresh);
         }
+        let refused = self.all().filter(refused_at.lt(self.began));
+        page(refused.order_by_asc(refused_at), services, most).await
+    }
+
+    fn all(&self) -> Select<job::Entity> {
+        let mut dead = job::Entity::find()
+            .select_only()
+            .column(job::Column::Id)
+            .filter(job::Column::State.eq(JobState::Dead))
+            .filter(job::Column::DiscardedAt.is_null());
+        if let Some(host_id) = self.host_id {
+            dead = dead.filter(job::Column::HostId.eq(host_id));
+        }
+        if let Some(code) = self.error_code {
+            dead = dead.filter(job::Column::ErrorCode.eq(code));
+        }
+        dead
     }
 }
 
-/// The next dead letters. `UUIDv7`s sort by age.
-async fn dead_after(
+async fn page(
+    dead: Select<job::Entity>,
     services: &Services,
-    host_id: Option<Uuid>,
-    error_code: Option<JobErrorCode>,
-    last: Option<Uuid>,
+    most: u64,
 ) -> Result<Vec<Uuid>, DbErr> {
-    let mut dead = job::Entity::find()
-        .select_only()
-        .column(job::Column::Id)
-        .filter(job::Column::State.eq(JobState::Dead))
-        .filter(job::Column::DiscardedAt.is_null());
-    if let Some(host_id) = host_id {
-        dead = dead.filter(job::Column::HostId.eq(host_id));
-    }
-    if let Some(code) = error_code {
-        dead = dead.filter(job::Column::ErrorCode.eq(code));
-    }
-    if let Some(last) = last {
-        dead = dead.filter(job::Column::Id.gt(last));
-    }
     dead.order_by_asc(job::Column::Id)
-        .limit(PAGE)
+        .limit(most)
         .into_tuple()
         .all(services.db.read())
         .await

@@ -31,6 +31,8 @@ on_every_shape!(
     a_paused_queue_starts_nothing,
     dead_letters_are_redriven,
     as_many_as_asked_for_are_redriven,
+    refused_dead_letters_keep_no_others_waiting,
+    two_redrives_at_once_share_the_dead_letters,
     a_discarded_dead_letter_is_passed_by,
     an_administrator_changes_anothers_job,
     a_cancelled_pull_ends_on_the_engine,
@@ -230,6 +232,70 @@ async fn as_many_as_asked_for_are_redriven(shape: Shape) {
             .unwrap();
         assert_eq!(ids(&redriven), (expected.to_vec(), vec![]));
     }
+    fleet.finish().await;
+}
+
+/// Three that cannot be afforded are the oldest, and more than one call may run again.
+async fn refused_dead_letters_keep_no_others_waiting(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let (rich, poor) = (fleet.user("100").await, fleet.user("1.5").await);
+    let (mut refused, mut letters) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        refused.push(dead(&fleet, poor).await.id);
+    }
+    for _ in 0..2 {
+        letters.push(dead(&fleet, rich).await.id);
+    }
+    let repository = fleet.repository();
+    let image = random_image(600_000);
+    repository.push(&fleet.registry, "1", &image).await;
+    fleet.pulled(poor, &repository.tag("1")).await;
+    fleet.stop_worker().await;
+    let one = DeadJobs {
+        limit: 1,
+        ..DeadJobs::default()
+    };
+    let redrive = async || {
+        let redriven = retry_dead_jobs(&fleet.services, &eve(), &one).await;
+        ids(&redriven.unwrap())
+    };
+    assert_eq!(redrive().await, (vec![letters[0]], refused.clone()));
+    assert_eq!(redrive().await, (vec![letters[1]], vec![]));
+    // With nothing else left they are looked at again, in vain, each time, and once in a call.
+    for _ in 0..2 {
+        assert_eq!(redrive().await, (vec![], refused.clone()));
+    }
+    fleet.finish().await;
+}
+
+async fn two_redrives_at_once_share_the_dead_letters(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let user = fleet.user("100").await;
+    let mut letters = Vec::new();
+    for _ in 0..6 {
+        letters.push(dead(&fleet, user).await.id);
+    }
+    fleet.stop_worker().await;
+    let all = DeadJobs {
+        limit: 100,
+        ..DeadJobs::default()
+    };
+    let (services, actor) = (&fleet.services, eve());
+    let (one, two) = tokio::join!(
+        retry_dead_jobs(services, &actor, &all),
+        retry_dead_jobs(services, &actor, &all)
+    );
+    let ((mut redriven, refused), (others, also_refused)) =
+        (ids(&one.unwrap()), ids(&two.unwrap()));
+    redriven.extend(others);
+    redriven.sort_unstable();
+    assert_eq!(redriven, letters);
+    assert!(refused.is_empty() && also_refused.is_empty());
+    assert_eq!(audited(&fleet).await.len(), letters.len());
+    assert_eq!(
+        fleet.account(user).await.held,
+        "6".parse::<Credits>().unwrap()
+    );
     fleet.finish().await;
 }
 

@@ -2,8 +2,9 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_jobs::discard_job::discard_job;
+use wharfinger_jobs::error;
 use wharfinger_jobs::queries::queues;
-use wharfinger_jobs::retry_dead_jobs::{DeadJobs, retry_dead_jobs};
+use wharfinger_jobs::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
 use wharfinger_jobs::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::sweep_images;
 
@@ -51,7 +52,8 @@ pub(crate) struct RetryDeadJobsInput {
 pub(crate) struct RetryDeadJobsPayload {
     /// The jobs, QUEUED again, oldest first.
     jobs: Vec<Job>,
-    /// One for each job that could not be run again, beginning with its id: such jobs stay DEAD.
+    /// One for each job that could not be run again, beginning with its id: such jobs stay DEAD. At most a hundred are named, and
+    /// a last one says how many more there are, and whether to ask again for what is left.
     user_errors: Vec<UserError>,
 }
 
@@ -87,6 +89,28 @@ pub(crate) struct SweepImagesPayload {
     user_errors: Vec<UserError>,
 }
 
+/// What a redrive has to say beside the jobs.
+fn refusals(redriven: &Redriven) -> Vec<UserError> {
+    let mut errors: Vec<UserError> = redriven
+        .refused
+        .iter()
+        .map(|(id, error)| UserError::of_job(&Kind::Job.id(*id), error))
+        .collect();
+    let mut further = Vec::new();
+    if redriven.more_refused > 0 {
+        let more = redriven.more_refused;
+        further.push(format!("{more} more jobs could not be run again"));
+    }
+    if redriven.unfinished {
+        further.push("there are more dead letters: call retryDeadJobs again".to_owned());
+    }
+    if !further.is_empty() {
+        let code = error::UserErrorCode::JobNotRetryable;
+        errors.push(error::UserError::whole(code, further.join("; ")).into());
+    }
+    errors
+}
+
 #[Object]
 impl QueueMutation {
     /// Administrators only: stop (or resume) starting jobs of a queue.
@@ -114,8 +138,8 @@ impl QueueMutation {
     }
 
     /// Administrators only: redrive dead letters, oldest first. Each is accepted anew and holds its credits anew; one that
-    /// its user cannot afford is named in userErrors, and the others go on. Repeated, it does what is left. Discarded jobs
-    /// are passed by.
+    /// its user cannot afford is named in userErrors, and the others go on. Repeated, it does what is left, and looks last at
+    /// those that it had to refuse before. Discarded jobs are passed by.
     async fn retry_dead_jobs(
         &self,
         ctx: &Context<'_>,
@@ -130,12 +154,8 @@ impl QueueMutation {
         let redriven = retry_dead_jobs(services(ctx), &actor, &which).await;
         Ok(match mendable(redriven)? {
             Ok(redriven) => RetryDeadJobsPayload {
+                user_errors: refusals(&redriven),
                 jobs: redriven.jobs.into_iter().map(Job).collect(),
-                user_errors: redriven
-                    .refused
-                    .into_iter()
-                    .map(|(id, error)| UserError::of_job(&Kind::Job.id(id), &error))
-                    .collect(),
             },
             Err(error) => RetryDeadJobsPayload {
                 jobs: Vec::new(),

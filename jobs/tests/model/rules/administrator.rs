@@ -119,16 +119,29 @@ impl Model {
 
     /// `retryDeadJobs` of one dead letter of a host.
     pub(crate) fn redrive(&mut self, host: usize) -> Redriven {
-        let letter = |job: &super::Job| {
-            (job.host, job.state, job.discarded) == (host, JobState::Dead, false)
-        };
-        let number = self.jobs.iter().position(letter)?;
-        let refused = if self.banned.contains(&self.jobs[number].user) {
-            Some(UserErrorCode::JobNotRetryable)
-        } else {
-            self.accept_again(number).err()
-        };
-        Some((number, refused))
+        let mut letters: Vec<usize> = (0..self.jobs.len())
+            .filter(|number| {
+                let job = &self.jobs[*number];
+                (job.host, job.state, job.discarded) == (host, JobState::Dead, false)
+            })
+            .collect();
+        // Those that were refused come last, the longest ago first.
+        letters.sort_by_key(|number| (self.jobs[*number].refused, *number));
+        let mut first_refused = None;
+        for number in letters {
+            let refused = if self.banned.contains(&self.jobs[number].user) {
+                Some(UserErrorCode::JobNotRetryable)
+            } else {
+                self.accept_again(number).err()
+            };
+            if refused.is_none() {
+                return Some((number, None));
+            }
+            self.refusals += 1;
+            self.jobs[number].refused = self.refusals;
+            first_refused = first_refused.or(Some((number, refused)));
+        }
+        first_refused
     }
 
     /// `discardJob`

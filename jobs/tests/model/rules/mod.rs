@@ -38,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) retries: Vec<(usize, i64)>,
     /// Users who may do nothing.
     pub(crate) banned: BTreeSet<usize>,
+    /// How often a redrive refused a dead letter.
+    pub(crate) refusals: u32,
 }
 
 /// The mutations that take keys here.
@@ -70,6 +72,8 @@ pub(crate) struct Job {
     pub(crate) ordinal: usize,
     /// A dead letter that was taken off the list.
     pub(crate) discarded: bool,
+    /// The how-manieth refusal of a redrive was the last one of this job; 0 where there was none.
+    pub(crate) refused: u32,
 }
 
 /// What a job does.
@@ -107,6 +111,7 @@ impl Model {
             keys: BTreeMap::new(),
             retries: Vec::new(),
             banned: BTreeSet::new(),
+            refusals: 0,
         }
     }
 

@@ -131,6 +131,7 @@ impl Model {
         job.error = None;
         job.max_attempts = job.attempt + i32::from(ATTEMPTS);
         job.discarded = false;
+        job.refused = 0;
         Ok(())
     }
 
@@ -204,6 +205,7 @@ impl Model {
             means: None,
             ordinal: 0,
             discarded: false,
+            refused: 0,
         });
         let job = self.jobs.len() - 1;
         self.jobs[job].ordinal = self.next_ordinal();
