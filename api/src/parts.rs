@@ -134,7 +134,8 @@ pub(crate) async fn worker(config: &Config, services: &Services) -> anyhow::Resu
     let engine = Engine::connect(config.docker_host.as_deref())
         .context("cannot use docker_host (DOCKER_HOST)")?;
     let registry = RegistryClient::new(rules(config)?, Timeouts::default());
-    Worker::join(services.clone(), engine, registry, &config.host_name)
+    let worker = Worker::join(services.clone(), engine, registry, &config.host_name)
         .await
-        .context("cannot join the fleet")
+        .context("cannot join the fleet")?;
+    Ok(worker.succeeding(&config.data_dir).await)
 }

@@ -288,7 +288,7 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
         .await?;
     let mut taken = 0;
     for (job_id, attempt, traceparent) in abandoned {
-        match take_over_one(services, job_id, now).await {
+        match take_over_one(services, job_id, &Gone::RanOut(now)).await {
             Ok(true) => taken += 1,
             Ok(false) => {}
             // One that cannot be taken over is not to keep the others waiting.
@@ -301,18 +301,56 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
     Ok(taken)
 }
 
+/// Takes every job away from a worker whose process is known to be gone. Returns how many.
+pub(crate) async fn free_leases_of(
+    services: &Services,
+    worker: &str,
+) -> Result<usize, ServiceError> {
+    let had: Vec<Uuid> = job::Entity::find()
+        .select_only()
+        .column(job::Column::Id)
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.eq(JobState::Running))
+        .filter(job::Column::Worker.eq(worker))
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    let mut freed = 0;
+    let gone = Gone::Known(worker);
+    for job_id in had {
+        freed += usize::from(take_over_one(services, job_id, &gone).await?);
+    }
+    Ok(freed)
+}
+
+/// How a worker is known to be gone.
+enum Gone<'a> {
+    /// Its lease ran out before this instant.
+    RanOut(Timestamp),
+    /// The process of the worker with this name is gone.
+    Known(&'a str),
+}
+
+impl Gone<'_> {
+    fn had(&self, job: &job::Model) -> bool {
+        job.state == JobState::Running
+            && match self {
+                Self::RanOut(before) => job.lease_until.is_some_and(|until| until < *before),
+                Self::Known(worker) => job.worker.as_deref() == Some(*worker),
+            }
+    }
+}
+
 async fn take_over_one(
     services: &Services,
     job_id: Uuid,
-    now: Timestamp,
+    gone: &Gone<'_>,
 ) -> Result<bool, ServiceError> {
     let ended = in_transaction!(services.db, |tx| {
         let job = for_update(&tx, job::Entity::find_by_id(job_id))
             .one(&tx)
             .await?;
-        match job.filter(|job| {
-            job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now)
-        }) {
+        match job.filter(|job| gone.had(job)) {
             None => Ok::<_, ServiceError>(None),
             Some(job) => {
                 let worker = job.worker.clone().unwrap_or_default();

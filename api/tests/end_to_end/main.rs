@@ -31,6 +31,7 @@ mod publishing;
 mod pulls;
 mod redis_gone;
 mod refusals;
+mod restarts;
 mod scanners;
 mod secrets;
 mod statements;

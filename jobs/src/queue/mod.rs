@@ -112,6 +112,15 @@ impl JobQueue {
         }
     }
 
+    /// Takes a worker that is gone off the queue of `host`, by the name that it had in [`Self::run`]: what it was given goes to
+    /// the others at once, not after missed heartbeats. Returns how many messages.
+    pub async fn retire(&self, host: &str, worker: &str) -> Result<u32, QueueError> {
+        match self {
+            Self::Memory(_) => Ok(0),
+            Self::Redis(queue) => queue.retire_all(host, worker).await,
+        }
+    }
+
     /// Forgets messages that were dealt with. A running worker does it every few seconds by itself. Returns their number.
     pub async fn vacuum(&self, host: &str) -> Result<usize, QueueError> {
         match self {

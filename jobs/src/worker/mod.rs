@@ -5,6 +5,8 @@
 
 mod coming;
 mod heartbeat;
+mod inheritance;
+mod presence;
 mod reconciling;
 pub(crate) mod run;
 mod running;
@@ -26,6 +28,7 @@ use crate::hosts;
 use crate::registry::RegistryClient;
 use crate::services::Services;
 use coming::ComingPulls;
+use presence::Presence;
 use running::Running;
 use transfers::Transfers;
 
@@ -35,6 +38,8 @@ pub struct Worker {
     host_id: Uuid,
     host: String,
     info: watch::Sender<Option<EngineInfo>>,
+    /// None where no data directory was given, or it cannot be used.
+    presence: Option<Presence>,
 }
 
 /// What every running attempt uses.
@@ -69,13 +74,18 @@ impl Worker {
         let settings = &services.settings.worker;
         let record = hosts::join(&services.db, host, settings, services.clock.now()).await?;
         let (info, latest) = watch::channel(None);
+        let name = format!(
+            "{host}/{}-{}",
+            std::process::id(),
+            &Uuid::new_v4().simple().to_string()[..8]
+        );
+        let services = Services {
+            worker: Some(name.as_str().into()),
+            ..services
+        };
         let worker = Self {
             parts: Arc::new(Parts {
-                worker: format!(
-                    "{host}/{}-{}",
-                    std::process::id(),
-                    &Uuid::new_v4().simple().to_string()[..8]
-                ),
+                worker: name,
                 host: host.to_owned(),
                 transfers: Transfers::new(services.settings.worker.stall_timeout),
                 services,
@@ -90,6 +100,7 @@ impl Worker {
             host_id: record.id,
             host: host.to_owned(),
             info,
+            presence: None,
         };
         worker.beat().await;
         if !*worker.parts.engine_answers.borrow() {

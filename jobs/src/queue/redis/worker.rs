@@ -10,7 +10,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_redis::{Config, RedisStorage};
 use futures::StreamExt;
 use futures::future::join_all;
-use redis::Script;
+use redis::{AsyncCommands as _, Script};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::WatchStream;
@@ -81,7 +81,7 @@ impl RedisQueue {
         while !stop.is_cancelled() {
             let start = Instant::now();
             // A new name each time: apalis refuses a name that was seen a moment ago.
-            let name = format!("{worker}-{}", Uuid::new_v4().simple());
+            let name = format!("{}{}", lanes_of(worker), Uuid::new_v4().simple());
             if let Err(error) = self.work(host, &name, pool, woken, stop).await {
                 tracing::warn!(host, worker, error, "restarting the worker");
             }
@@ -106,7 +106,7 @@ impl RedisQueue {
         F: Future<Output = ()> + Send + 'static,
     {
         let config = self.config(host);
-        let note = format!("{}:workers:metadata:{name}", config.queue);
+        let note = note_of(&config, name);
         self.expire_note(&note)
             .await
             .map_err(|error| error.to_string())?;
@@ -166,6 +166,25 @@ impl RedisQueue {
         .await
     }
 
+    /// Retires the apalis workers of a worker that is gone.
+    pub(in crate::queue) async fn retire_all(
+        &self,
+        host: &str,
+        worker: &str,
+    ) -> Result<u32, QueueError> {
+        let config = self.config(host);
+        let mut connection = self.connection.clone();
+        let (registered, lanes) = (config.workers_set(), lanes_of(worker));
+        let names: Vec<String> =
+            in_operation(async { Ok(connection.zrange(&registered, 0, -1).await?) }).await?;
+        let mut given_back = 0;
+        for name in names.iter().filter(|name| name.starts_with(&lanes)) {
+            let note = note_of(&config, name);
+            given_back += self.retire(&config, name, &note).await?;
+        }
+        Ok(given_back)
+    }
+
     /// Wakes the worker at each push, and when the connection was renewed: pushes may have been missed.
     async fn listen(&self, host: &str, wake: &watch::Sender<()>) {
         let channel = wake_channel(&self.config(host));
@@ -201,6 +220,16 @@ impl RedisQueue {
             }
         }
     }
+}
+
+/// What the names of a worker's apalis workers begin with.
+fn lanes_of(worker: &str) -> String {
+    format!("{worker}-")
+}
+
+/// Where apalis keeps a note about one of its workers.
+fn note_of(config: &Config, name: &str) -> String {
+    format!("{}:workers:metadata:{name}", config.queue)
 }
 
 /// Wakes the worker from time to time.

@@ -1,0 +1,123 @@
+//! A worker that is killed and started again goes on at once with what it had: it does not wait for its own leases.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::crashes::push;
+use crate::support::books;
+use crate::support::graphql::Client;
+use crate::support::registry_proxy::RegistryProxy;
+use crate::support::servers::{Server, engine};
+use crate::support::socket::Subscription;
+use crate::support::world::World;
+
+/// As long as nobody is to wait: what the setting is by default.
+const LEASE: &str = "15s";
+
+/// How long a worker that runs again may take to begin the next attempt; on an idle machine it is a fraction of a second.
+const AT_MOST: Duration = Duration::from_secs(5);
+
+/// A pull of which a third has come, and which does not go on.
+async fn stuck(world: &World, client: &Client) -> (RegistryProxy, String, Subscription) {
+    let registry = RegistryProxy::start(&world.registry.address, 4_000_000).await;
+    let image = push(world, 12_000_000).await;
+    let job = client.pull(&format!("{}/{image}", registry.address)).await;
+    let mut progress = Subscription::progress(client, &job).await;
+    progress
+        .next_where("bytes have arrived", |event| {
+            event["downloaded"].as_u64() > Some(0)
+        })
+        .await;
+    (registry, job, progress)
+}
+
+/// Waits for the second attempt, which is to begin soon.
+async fn begins_again(shape: &str, client: &Client, job: &str, since: Instant) {
+    client
+        .job_when(job, "the second attempt runs", |job| job["attempt"] == 2)
+        .await;
+    let took = since.elapsed();
+    println!("{shape}: the second attempt runs {took:?} after the restart");
+    assert!(took < AT_MOST, "{took:?}");
+}
+
+fn two_attempts(done: &Value) {
+    let attempts = done["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2, "{done}");
+    assert_eq!(attempts[0]["error"]["code"], "WORKER_LOST", "{done}");
+}
+
+#[tokio::test]
+async fn one_process_that_is_started_again_does_not_wait_for_its_own_lease() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_WORKER__LEASE", LEASE);
+    let token = world.user("ada", &[]);
+    let mut process = world.serve(&engine(1)).await;
+    let client = World::client(&process, &token);
+    let (registry, job, _progress) = stuck(&world, &client).await;
+    process.crash();
+
+    let process = world.serve(&engine(1)).await;
+    let client = World::client(&process, &token);
+    begins_again("embedded", &client, &job, Instant::now()).await;
+    registry.open();
+    two_attempts(&client.succeeded(&job).await);
+    books::in_order(&world, &client, 1, 0).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease_on_postgres() {
+    does_not_wait_for_its_own_lease(Server::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease_on_mariadb() {
+    does_not_wait_for_its_own_lease(Server::MariaDb).await;
+}
+
+async fn does_not_wait_for_its_own_lease(server: Server) {
+    let mut world = World::fleet(server).await;
+    world.set("WHARFINGER_WORKER__LEASE", LEASE);
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let mut worker = world.worker().await;
+    let client = World::client(&gateway, &token);
+    client.online_host("one").await;
+    let (registry, job, mut progress) = stuck(&world, &client).await;
+    worker.crash();
+
+    let worker = world.worker().await;
+    begins_again(&format!("{server:?}"), &client, &job, Instant::now()).await;
+    registry.open();
+    two_attempts(&client.succeeded(&job).await);
+    // Those who watch are told what is waited for, and no number comes twice.
+    let events = progress.rest().await;
+    let waits = |event: &Value| event["phase"] == "WAITING" && event["state"] == "RETRYING";
+    assert!(events.iter().any(waits), "{events:#?}");
+    let numbers: Vec<i64> = events
+        .iter()
+        .map(|event| event["sequence"].as_i64().unwrap())
+        .collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    books::in_order(&world, &client, 1, 0).await;
+    drop(worker);
+}
+
+/// Two workers of one host and one data directory, by mistake or not: neither takes what the other one has.
+#[tokio::test]
+async fn a_worker_that_starts_beside_another_frees_nothing_of_it() {
+    let world = World::fleet(Server::Postgres).await;
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let first = world.worker().await;
+    let client = World::client(&gateway, &token);
+    client.online_host("one").await;
+    let (registry, job, _progress) = stuck(&world, &client).await;
+    let second = world.worker().await;
+    registry.open();
+    let done = client.succeeded(&job).await;
+    assert_eq!(done["attempts"].as_array().unwrap().len(), 1, "{done}");
+    books::in_order(&world, &client, 1, 0).await;
+    drop((first, second));
+}

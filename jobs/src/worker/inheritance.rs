@@ -1,0 +1,59 @@
+//! What a worker that is gone left is freed at once when the next one starts on its machine, rather than when it runs out.
+
+use std::path::Path;
+
+use super::Worker;
+use super::presence::{self, Departed, Presence};
+use crate::claim;
+use crate::custody;
+use crate::error::ServiceError;
+
+impl Worker {
+    /// Frees the leases of those workers that used this data directory and whose processes are gone, and tells of this one
+    /// there. Without it, leases run out by themselves: so nothing here stops a worker from starting.
+    #[must_use]
+    pub async fn succeeding(mut self, data_dir: &Path) -> Self {
+        match presence::departed(data_dir) {
+            Ok(departed) => {
+                for gone in departed {
+                    self.inherit(gone).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not look for workers that are gone: their leases run out by themselves");
+            }
+        }
+        match Presence::announce(data_dir, &self.parts.worker) {
+            Ok(presence) => self.presence = Some(presence),
+            Err(error) => {
+                tracing::warn!(%error, "could not tell of this worker in the data directory: if it is killed, its leases have to run out");
+            }
+        }
+        self
+    }
+
+    async fn inherit(&self, gone: Departed) {
+        let worker = gone.worker.clone();
+        match self.free(&worker).await {
+            Ok(freed) => {
+                tracing::info!(worker, jobs = freed, "freed what a worker that is gone had");
+                gone.forget();
+            }
+            Err(error) => {
+                tracing::warn!(worker, %error, "could not free what a worker that is gone had: its leases run out by themselves");
+            }
+        }
+    }
+
+    /// First locks and leases, then the messages of the queue: a message that comes before its job is free would be taken in vain.
+    async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
+        let services = &self.parts.services;
+        custody::free_locks_of(services, worker).await?;
+        let freed = claim::free_leases_of(services, worker).await?;
+        // A queue that does not answer gives the messages back after missed heartbeats.
+        if let Err(error) = services.queue.retire(&self.host, worker).await {
+            tracing::debug!(worker, %error, "could not take a worker that is gone off the queue");
+        }
+        Ok(freed)
+    }
+}
