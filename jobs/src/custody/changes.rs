@@ -74,7 +74,10 @@ impl Changes<'_> {
         let until = self.custody.prove(self.services, time).await??;
         let latest = until.checked_sub(time).unwrap_or(until);
         let answer = before(until, latest, call).await?;
-        if !matches!(answer, Err(EngineError::Unavailable { .. })) {
+        let is_unheard = |error: &EngineError| {
+            matches!(error, EngineError::Unavailable { .. }) && !error.was_not_asked()
+        };
+        if !answer.as_ref().is_err_and(is_unheard) {
             self.custody.heard();
         }
         Ok(answer?)

@@ -50,6 +50,22 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the request certainly did not reach the engine: there was no connection to it.
+    pub(crate) fn was_not_asked(&self) -> bool {
+        let Self::Unavailable {
+            source: Some(source),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        match source.as_ref() {
+            Error::SocketNotFoundError(_) => true,
+            Error::HyperLegacyError { err } => err.is_connect(),
+            _ => false,
+        }
+    }
+
     /// The engine let a deadline pass.
     pub(super) fn silent(deadline: Duration) -> Self {
         Self::Unavailable {

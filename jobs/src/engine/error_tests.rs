@@ -142,3 +142,18 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_was_not_asked() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("tcp://{}", free.local_addr().unwrap());
+    drop(free);
+    let id = format!("sha256:{}", "0".repeat(64));
+    for host in [nowhere.as_str(), "unix:///nowhere/docker.sock"] {
+        let engine = crate::engine::Engine::connect(Some(host)).unwrap();
+        let error = engine.remove_by_id(&id).await.unwrap_err();
+        assert!(error.was_not_asked(), "{error:?}");
+    }
+    let silent = EngineError::silent(std::time::Duration::from_secs(1));
+    assert!(!silent.was_not_asked());
+}
