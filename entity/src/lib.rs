@@ -6,12 +6,14 @@
 //! because rows whose `live` is NULL never collide on any of the three databases.
 pub mod api_token;
 pub mod audit_entry;
+pub mod clean_text;
 pub mod credits;
 pub mod digest;
 pub mod engine_image;
 pub mod engine_tag;
 pub mod enums;
 mod excerpt;
+pub mod exposed_ports;
 pub mod host;
 pub mod idempotency_key;
 pub mod image;
@@ -29,11 +31,13 @@ pub mod sweep_run;
 pub mod timestamp;
 pub mod user;
 
+pub use clean_text::CleanText;
 pub use credits::{Credits, CreditsError};
 pub use digest::{Digest, DigestAlgorithm, DigestError};
 pub use enums::{
     AuditAction, EngineImageStatus, ImageState, ImageVisibility, JobErrorCode, JobKind, JobState,
     LedgerEntryKind, Role, UserStatus,
 };
+pub use exposed_ports::{ExposedPort, ExposedPorts};
 pub use reference::{ImageReference, ReferenceError};
 pub use timestamp::Timestamp;

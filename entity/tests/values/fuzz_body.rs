@@ -1,6 +1,9 @@
 //! What must hold for any text whatever. The fuzzer (`entity/fuzz`) and the property tests both run it.
 
-use wharfinger_entity::{Credits, Digest, DigestError, ImageReference, ReferenceError};
+use wharfinger_entity::clean_text::is_hidden;
+use wharfinger_entity::{
+    CleanText, Credits, Digest, DigestError, ExposedPort, ImageReference, ReferenceError,
+};
 
 use crate::grammar;
 
@@ -43,6 +46,26 @@ pub(crate) fn check(text: &str) {
         Ok(credits) => assert_eq!(credits.to_string().parse(), Ok(credits)),
         Err(error) => check_message(&error.to_string()),
     }
+    if let Ok(port) = text.parse::<ExposedPort>() {
+        assert_eq!(port.to_string().parse(), Ok(port));
+    }
+    check_cleaning(text);
+}
+
+/// What is cleaned is bounded, has nothing hidden, stays as it is when it is cleaned again, and is the text itself where that
+/// was clean.
+fn check_cleaning(text: &str) {
+    const MOST: usize = 24;
+    let cleaned = CleanText::<MOST>::new(text);
+    assert!(cleaned.chars().count() <= MOST, "{cleaned:?}");
+    let blank = |c: char| c.is_whitespace() && c != ' ';
+    assert!(
+        !cleaned.chars().any(|c| is_hidden(c) || blank(c)),
+        "{cleaned:?}"
+    );
+    assert_eq!(CleanText::<MOST>::new(&cleaned), cleaned, "{text:?}");
+    let exact = CleanText::<MOST>::exact(text);
+    assert_eq!(exact.is_some(), cleaned == text, "{text:?}");
 }
 
 /// What Docker refuses, or this parser, of the texts that the grammar has: see the messages of the errors.

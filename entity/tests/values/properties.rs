@@ -4,7 +4,7 @@ use proptest::{
     prelude::*,
     string::{RegexGeneratorStrategy, string_regex},
 };
-use wharfinger_entity::ImageReference;
+use wharfinger_entity::{ExposedPort, ImageReference};
 
 use crate::{fuzz_body, grammar};
 
@@ -97,6 +97,24 @@ proptest! {
             prop_assert_eq!(parts.get(2).map(|tag| tag.as_str()), reference.tag());
             prop_assert_eq!(parts.get(3).map(|digest| digest.as_str().to_owned()), reference.digest().map(ToString::to_string));
             prop_assert!(grammar::reference().is_match(&text));
+        }
+    }
+
+    #[test]
+    fn texts_of_others_come_out_clean(text in "([a-z \\PC\\x00-\\x1f\\x7f-\\x9f\u{ad}\u{200b}-\u{202e}\u{2066}-\u{2069}\u{feff}\u{fffd}]|\x1b\\[[0-9;]{0,4}[A-Za-z]?|\u{9b}){0,60}") {
+        fuzz_body::check(&text);
+    }
+
+    #[test]
+    fn ports_are_read_as_docker_reads_them(first in 0_u32..70_000, more in 0_u32..9, protocol in "(/(tcp|udp|sctp|UDP|icmp|))?") {
+        let last = first + more;
+        let range = if more == 0 { first.to_string() } else { format!("{first}-{last}") };
+        let known = !matches!(&*protocol, "/icmp" | "/");
+        let port = format!("{range}{protocol}").parse::<ExposedPort>();
+        prop_assert_eq!(port.is_ok(), known && first > 0 && last < 65_536);
+        if let Ok(port) = port {
+            let protocol = if protocol.is_empty() { "/tcp".to_owned() } else { protocol.to_lowercase() };
+            prop_assert_eq!(port.to_string(), format!("{range}{protocol}"));
         }
     }
 
