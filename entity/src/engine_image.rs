@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{EngineImageStatus, Timestamp};
+use crate::{EngineImageStatus, ExposedPorts, Timestamp};
 
 /// An image id on a host's engine: what everybody who holds it shares.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -23,8 +23,9 @@ pub struct Model {
     pub size: i64,
     /// As `linux/amd64`.
     pub platform: String,
-    /// As the image declares them: an array of strings such as `6379/tcp`.
-    pub exposed_ports: Json,
+    /// As the image declares them, lowest first.
+    #[sea_orm(column_type = "Json")]
+    pub exposed_ports: ExposedPorts,
     /// Grows with every change; a settle that looked at the engine checks that nothing happened since.
     pub version: i64,
     /// Who is removing or reconciling it at this moment.

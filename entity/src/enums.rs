@@ -89,6 +89,9 @@ pub enum JobErrorCode {
     /// The registry has no such image.
     #[sea_orm(string_value = "IMAGE_NOT_FOUND")]
     ImageNotFound,
+    /// It exists, and no engine like this one can have it: a signature, a chart, no platform for this host, too many layers.
+    #[sea_orm(string_value = "IMAGE_UNSUPPORTED")]
+    ImageUnsupported,
     /// The registry refuses access.
     #[sea_orm(string_value = "REGISTRY_DENIED")]
     RegistryDenied,
@@ -218,6 +221,7 @@ impl JobErrorCode {
         use JobErrorCode as C;
         match self {
             C::ImageNotFound => "IMAGE_NOT_FOUND",
+            C::ImageUnsupported => "IMAGE_UNSUPPORTED",
             C::RegistryDenied => "REGISTRY_DENIED",
             C::RegistryUnavailable => "REGISTRY_UNAVAILABLE",
             C::RegistryRateLimited => "REGISTRY_RATE_LIMITED",

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{Credits, JobErrorCode, JobKind, JobState, Timestamp};
+use crate::{CleanText, Credits, JobErrorCode, JobKind, JobState, Timestamp};
 
 /// A unit of accepted work, and the outbox from which it reaches the queue.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -63,7 +63,7 @@ pub struct Model {
     pub error_code: Option<JobErrorCode>,
     /// In words, for its owner.
     #[sea_orm(column_type = "Text", nullable)]
-    pub error_message: Option<String>,
+    pub error_message: Option<CleanText>,
     /// Whether another try may help.
     pub error_retryable: Option<bool>,
     /// W3C trace context of the request.

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{JobErrorCode, Timestamp};
+use crate::{CleanText, JobErrorCode, Timestamp};
 
 /// One try of a job.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -25,7 +25,7 @@ pub struct Model {
     pub error_code: Option<JobErrorCode>,
     /// In words.
     #[sea_orm(column_type = "Text", nullable)]
-    pub error_message: Option<String>,
+    pub error_message: Option<CleanText>,
     /// Whether another try may help.
     pub error_retryable: Option<bool>,
 }

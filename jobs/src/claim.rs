@@ -206,8 +206,22 @@ pub(crate) enum Renewal {
     Lost,
 }
 
-/// Extends a lease and saves the progress so far.
+/// Extends a lease and saves the progress so far. Progress that the database refuses is no reason to lose the lease.
 pub(crate) async fn renew(
+    services: &Services,
+    lease: &Lease,
+    frame: Option<&ProgressFrame>,
+) -> Result<Renewal, DbErr> {
+    match extend(services, lease, frame).await {
+        Err(error) if frame.is_some() && db::refuses_data(&error) => {
+            tracing::warn!(%error, "the database refuses the progress of an attempt: renewing the lease without it");
+            extend(services, lease, None).await
+        }
+        renewed => renewed,
+    }
+}
+
+async fn extend(
     services: &Services,
     lease: &Lease,
     frame: Option<&ProgressFrame>,

@@ -1,6 +1,7 @@
 //! The database: connecting, and transactions that survive a deadlock.
 
 mod pools;
+mod refusal;
 mod time;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use sea_orm::{
 use wharfinger_migration::{Migrator, MigratorTrait};
 
 pub use pools::PoolState;
+pub(crate) use refusal::refuses_data;
 pub use time::timed_out;
 
 /// How often a transaction that lost a deadlock is run again.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use wharfinger_entity::JobErrorCode;
+use wharfinger_entity::{CleanText, JobErrorCode};
 
 use crate::accounts::PasswordError;
 use crate::credits::LedgerError;
@@ -45,6 +45,19 @@ pub enum ServiceError {
     Password(#[from] PasswordError),
 }
 
+impl ServiceError {
+    /// Whether the same work fails again for the data that it is about: the database refuses it, or an account does not add up.
+    pub(crate) fn is_of_data(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
+                crate::db::refuses_data(error)
+            }
+            Self::Ledger(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Whole seconds, rounded up: who comes back a moment early would be refused again.
 pub fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
@@ -68,14 +81,14 @@ pub struct UserError {
     /// What kind.
     pub code: UserErrorCode,
     /// For people: what was wrong and what would be right.
-    pub message: String,
+    pub message: CleanText,
     /// Path of the input field at fault.
     pub field: Option<Vec<&'static str>>,
 }
 
 impl UserError {
     /// A problem with one field of the mutation's input.
-    pub fn new(code: UserErrorCode, field: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(code: UserErrorCode, field: &'static str, message: impl Into<CleanText>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -84,7 +97,7 @@ impl UserError {
     }
 
     /// A problem with the request as a whole.
-    pub fn whole(code: UserErrorCode, message: impl Into<String>) -> Self {
+    pub fn whole(code: UserErrorCode, message: impl Into<CleanText>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -143,7 +156,7 @@ pub struct JobFailure {
     /// What kind.
     pub code: JobErrorCode,
     /// In words; the engine's or registry's own where there are any.
-    pub message: String,
+    pub message: CleanText,
     /// What happens next.
     pub then: Then,
 }
@@ -157,11 +170,18 @@ pub enum Then {
     Retry,
     /// Another attempt after this long, and this one does not count: the fault was nobody's who could mend it.
     RetryFree(Duration),
+    /// The same, until this many attempts since the job was accepted have failed with this code and message: then FAILED.
+    RetryFreeAtMost {
+        /// Attempts, at most.
+        times: i32,
+        /// How long the next one waits.
+        after: Duration,
+    },
 }
 
 impl JobFailure {
     /// A failure that trying again cannot mend.
-    pub fn fail(code: JobErrorCode, message: impl Into<String>) -> Self {
+    pub fn fail(code: JobErrorCode, message: impl Into<CleanText>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -170,7 +190,7 @@ impl JobFailure {
     }
 
     /// A failure that may pass.
-    pub fn retry(code: JobErrorCode, message: impl Into<String>) -> Self {
+    pub fn retry(code: JobErrorCode, message: impl Into<CleanText>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -179,11 +199,25 @@ impl JobFailure {
     }
 
     /// A failure that uses up no attempt.
-    pub fn retry_free(code: JobErrorCode, message: impl Into<String>, after: Duration) -> Self {
+    pub fn retry_free(code: JobErrorCode, message: impl Into<CleanText>, after: Duration) -> Self {
         Self {
             code,
             message: message.into(),
             then: Then::RetryFree(after),
+        }
+    }
+
+    /// A failure that uses up no attempt, and is tolerated `times` times with this code and message.
+    pub fn retry_free_at_most(
+        times: i32,
+        code: JobErrorCode,
+        message: impl Into<CleanText>,
+        after: Duration,
+    ) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            then: Then::RetryFreeAtMost { times, after },
         }
     }
 

@@ -80,8 +80,8 @@ pub async fn heartbeat(
     let bytes = |value: Option<u64>| value.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     host::Entity::update(host::ActiveModel {
         id: Set(host_id),
-        engine_version: Set(Some(engine.version.clone())),
-        platform: Set(Some(engine.platform())),
+        engine_version: Set(Some(engine.version.to_string())),
+        platform: Set(Some(engine.platform().into_string())),
         storage_used: Set(bytes(engine.storage_used)),
         storage_total: Set(bytes(engine.storage_total)),
         concurrency: Set(at_a_time(settings)),

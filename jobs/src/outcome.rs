@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, QueryFilter,
+    EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_attempt};
@@ -38,7 +38,11 @@ pub(crate) async fn end(
     outcome: Outcome,
 ) -> Result<(job::Model, Option<Balance>), ServiceError> {
     let now = services.clock.now();
-    let next = decide(services, &job, &outcome, now);
+    let repeated = match &outcome {
+        Outcome::Failed(failure) => repeated(tx, &job, failure).await?,
+        _ => 0,
+    };
+    let next = decide(services, &job, &outcome, repeated, now);
     if job.state == JobState::Running {
         finish_attempt(tx, &job, next.error.as_ref(), now).await?;
     }
@@ -96,7 +100,34 @@ struct Next {
     queues_again: bool,
 }
 
-fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timestamp) -> Next {
+/// How many earlier attempts of this acceptance failed just so, where that decides what follows. Attempts are rows: the count
+/// survives restarts.
+async fn repeated(
+    tx: &DatabaseTransaction,
+    job: &job::Model,
+    failure: &JobFailure,
+) -> Result<i32, DbErr> {
+    if !matches!(failure.then, Then::RetryFreeAtMost { .. }) {
+        return Ok(0);
+    }
+    let attempts = job_attempt::Entity::find()
+        .filter(job_attempt::Column::JobId.eq(job.id))
+        .filter(job_attempt::Column::Number.lt(job.attempt))
+        .filter(job_attempt::Column::StartedAt.gte(job.accepted_at))
+        .filter(job_attempt::Column::ErrorCode.eq(failure.code))
+        .filter(job_attempt::Column::ErrorMessage.eq(failure.message.clone()))
+        .count(tx)
+        .await?;
+    Ok(i32::try_from(attempts).unwrap_or(i32::MAX))
+}
+
+fn decide(
+    services: &Services,
+    job: &job::Model,
+    outcome: &Outcome,
+    repeated: i32,
+    now: Timestamp,
+) -> Next {
     let plain = |state| Next {
         state,
         error: None,
@@ -121,10 +152,14 @@ fn decide(services: &Services, job: &job::Model, outcome: &Outcome, now: Timesta
             ..plain(JobState::Retrying)
         },
         Outcome::Failed(failure) => {
-            let (state, after, free) = after_failure(services, job, failure, now);
+            let (state, after, free) = after_failure(services, job, failure, repeated, now);
+            let mut error = failure.clone();
+            if state == JobState::Failed {
+                error.then = Then::Fail;
+            }
             Next {
                 state,
-                error: Some(failure.clone()),
+                error: Some(error),
                 run_after: now.after(after),
                 free,
                 // A job whose worker vanished goes on where it was.
@@ -165,17 +200,28 @@ fn after_failure(
     services: &Services,
     job: &job::Model,
     failure: &JobFailure,
+    repeated: i32,
     now: Timestamp,
 ) -> (JobState, Duration, bool) {
     let retry = &services.settings.retry;
     let free = |least| free_delay(services, job.free_in_a_row.saturating_add(1), least);
     match failure.then {
         Then::Fail => (JobState::Failed, Duration::ZERO, false),
+        Then::RetryFreeAtMost { times, .. } if repeated + 1 >= times => {
+            (JobState::Failed, Duration::ZERO, false)
+        }
+        Then::RetryFreeAtMost { after, .. } => (JobState::Retrying, free(after), true),
         Then::RetryFree(least) if is_forgiven(services, job, failure, now) => {
             (JobState::Retrying, free(least), true)
         }
         Then::Retry | Then::RetryFree(_) if job.attempt >= job.max_attempts => {
-            (JobState::Dead, Duration::ZERO, false)
+            // What was missing in every attempt is not there.
+            let state = if failure.code == JobErrorCode::ImageNotFound {
+                JobState::Failed
+            } else {
+                JobState::Dead
+            };
+            (state, Duration::ZERO, false)
         }
         Then::RetryFree(least) => {
             let after = least.max(retry.delay(job.attempt, rand::random()));

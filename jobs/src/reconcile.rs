@@ -60,7 +60,7 @@ pub(crate) async fn host(
         .list()
         .await?
         .into_iter()
-        .map(|image| image.id)
+        .map(|image| image.id.into())
         .collect();
     let held: HashSet<Uuid> = image::Entity::find()
         .select_only()

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
+use wharfinger_entity::CleanText;
+use wharfinger_entity::clean_text::{MESSAGE_LENGTH, is_hidden};
 
 /// Text from a server. Shown, it loses whatever could steer a terminal; sent back or written as JSON, it is as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,27 +30,20 @@ impl fmt::Display for Text {
     }
 }
 
-/// Control characters (C0, C1, DEL) steer a terminal; bidirectional overrides and invisible characters make text look like another.
-fn is_hazardous(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-/// `text` on one line, with blanks for line breaks and tabs, and without hazardous characters.
+/// `text` as one short line, without what could steer a terminal or make it look like another.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c })
-        .filter(|c| !is_hazardous(*c))
-        .collect()
+    CleanText::<MESSAGE_LENGTH>::new(text).into_string()
 }
 
 /// JSON that means the same and is safe to show: such characters occur only inside its strings, where an escape is allowed.
 pub(crate) fn printable_json(json: &str) -> String {
     json.chars()
         .fold(String::with_capacity(json.len()), |mut safe, c| {
-            if c != '\n' && is_hazardous(c) {
-                // Writing to a String cannot fail.
-                let _ = write!(safe, "\\u{:04x}", u32::from(c));
+            if c != '\n' && is_hidden(c) {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
             } else {
                 safe.push(c);
             }
@@ -98,8 +93,16 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_not_shown() {
         let text = Text::from("a\u{1b}[31mb\u{9b}2J\u{202e}c\nd\r\u{7}");
-        assert_eq!(text.to_string(), "a[31mb2Jc d");
+        assert_eq!(text.to_string(), "abc d");
         assert_eq!(printable_json("{\"a\":\"\u{9b}\"}"), "{\"a\":\"\\u009b\"}");
+        assert_eq!(printable_json("\"\u{e0041}\""), "\"\\udb40\\udc41\"");
+        assert_eq!(
+            Text::from("é".repeat(3_000_000).as_str())
+                .to_string()
+                .chars()
+                .count(),
+            500
+        );
     }
 
     #[test]

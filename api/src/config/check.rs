@@ -5,6 +5,7 @@ use std::{fmt::Display, slice, time::Duration};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
+use wharfinger_entity::CleanText;
 use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::registry::RegistryRules;
 use wharfinger_jobs::settings::Secret;
@@ -126,6 +127,12 @@ impl Check<'_> {
     }
 
     fn texts(&self, config: &Config) -> Result<(), ConfigError> {
+        self.require(
+            CleanText::<255>::exact(&config.host_name).is_some(),
+            "host_name",
+            format!("{:?}", config.host_name),
+            "a name of at most 255 characters that people can see",
+        )?;
         self.patterns("registries.allow", &config.registries.allow)?;
         self.patterns("registries.deny", &config.registries.deny)?;
         self.networks("trusted_proxies", &config.trusted_proxies)?;

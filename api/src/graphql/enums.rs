@@ -110,8 +110,11 @@ pub(crate) enum JobState {
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::JobErrorCode")]
 pub(crate) enum JobErrorCode {
-    /// The registry has no such image, or none for the host's platform.
+    /// The registry has no such image, or not all of it.
     ImageNotFound,
+    /// It exists, and no engine like this one can have it: a signature, a chart, no platform for this host, too many layers, a
+    /// configuration that cannot be read.
+    ImageUnsupported,
     /// The registry refuses access.
     RegistryDenied,
     /// The registry does not answer.

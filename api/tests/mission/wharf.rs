@@ -93,7 +93,7 @@ impl Wharf {
 /// The ids of everything on an engine.
 async fn images(engine: &Engine) -> BTreeSet<String> {
     let images = engine.list().await.unwrap();
-    images.into_iter().map(|image| image.id).collect()
+    images.into_iter().map(|image| image.id.into()).collect()
 }
 
 /// A schedule whose last instant was an hour ago.

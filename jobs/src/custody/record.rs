@@ -6,7 +6,9 @@ use sea_orm::{
     IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
 };
 use uuid::Uuid;
-use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag, job};
+use wharfinger_entity::{
+    Digest, EngineImageStatus, ExposedPorts, Timestamp, engine_image, engine_tag, job,
+};
 
 use crate::db::for_update;
 use crate::engine::EngineImage;
@@ -54,7 +56,7 @@ pub(crate) struct Observation {
     /// Whether the engine has the image id.
     pub(crate) present: bool,
     /// The image id that the reference means on the engine.
-    pub(crate) tag_means: Option<String>,
+    pub(crate) tag_means: Option<Digest>,
     /// Whether the reference was recorded for the image at that version. Rows of references go only with a new version.
     pub(crate) recorded: bool,
 }
@@ -210,7 +212,7 @@ fn new_row(
         brought: Set(false),
         size: Set(0),
         platform: Set(String::new()),
-        exposed_ports: Set(serde_json::json!([])),
+        exposed_ports: Set(ExposedPorts::default()),
         version: Set(0),
         lock_token: Set(None),
         lock_holder: Set(None),

@@ -160,7 +160,8 @@ fn normalize(docker_host: &str) -> Result<String, EngineError> {
             message: format!(
                 "not the address of a Docker engine: {shown}; \
                  it would be unix:///path/to/docker.sock or tcp://host:port"
-            ),
+            )
+            .into(),
             source: None,
         }
     };

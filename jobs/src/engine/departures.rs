@@ -7,6 +7,7 @@ use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use wharfinger_entity::Digest;
 
 use super::{Engine, EngineError, LOOK};
 
@@ -18,7 +19,7 @@ impl Engine {
     /// goes away. An id may come more than once, and an image that goes usually comes twice.
     ///
     /// Names that are set are not listened to: they take nothing from anybody, and every pull sets one.
-    pub fn departures(&self) -> BoxStream<'static, Result<String, EngineError>> {
+    pub fn departures(&self) -> BoxStream<'static, Result<Digest, EngineError>> {
         let connection = self.connection.clone();
         let on_error = self.connection.clone();
         stream::once(async move {
@@ -48,9 +49,7 @@ fn seconds_ago(ago: Duration) -> String {
 }
 
 /// The image that an event is about.
-fn image_id(event: EventMessage) -> Option<String> {
-    event
-        .actor
-        .and_then(|actor| actor.id)
-        .filter(|id| id.starts_with("sha256:"))
+fn image_id(event: EventMessage) -> Option<Digest> {
+    let id = event.actor.and_then(|actor| actor.id)?;
+    Digest::parse(&id).ok()
 }

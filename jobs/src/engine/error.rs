@@ -4,45 +4,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
+use wharfinger_entity::CleanText;
 
 /// Why the engine did not do what was asked, in its own words.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
     /// No such image, here or at the registry, or none for this platform.
     #[error("{0}")]
-    NotFound(String),
+    NotFound(CleanText),
     /// The registry refuses access, or would want a login.
     #[error("{0}")]
-    Denied(String),
+    Denied(CleanText),
     /// The engine could not reach the registry, or lost it in the middle.
     #[error("{0}")]
-    RegistryUnavailable(String),
+    RegistryUnavailable(CleanText),
     /// The registry asks to slow down.
     #[error("{0}")]
-    RateLimited(String),
+    RateLimited(CleanText),
     /// The engine's disk is full.
     #[error("{0}")]
-    DiskFull(String),
+    DiskFull(CleanText),
     /// The engine is not there, does not answer in time, or went away in the middle.
     #[error("{message}")]
     Unavailable {
         /// In words.
-        message: String,
+        message: CleanText,
         /// What happened underneath.
         #[source]
         source: Option<Arc<Error>>,
     },
     /// A container uses the image.
     #[error("{0}")]
-    InUse(String),
+    InUse(CleanText),
     /// The image has several names, or others are built on it.
     #[error("{0}")]
-    Conflict(String),
+    Conflict(CleanText),
+    /// The registry has it, and this engine cannot: too many layers, or a configuration that cannot be read.
+    #[error("{0}")]
+    Unsupported(CleanText),
     /// Anything else: a fault of the engine's, of the request's, or words that nobody has met yet.
     #[error("{message}")]
     Other {
         /// In words.
-        message: String,
+        message: CleanText,
         /// What happened underneath.
         #[source]
         source: Option<Arc<Error>>,
@@ -72,7 +76,8 @@ impl EngineError {
             message: format!(
                 "the Docker engine did not answer within {}",
                 humantime::format_duration(deadline)
-            ),
+            )
+            .into(),
             source: None,
         }
     }
@@ -84,34 +89,37 @@ impl From<Error> for EngineError {
             Error::DockerResponseServerError {
                 status_code,
                 message,
-            } => classify(Some(status_code), message),
-            Error::DockerStreamError { error } => classify(None, error),
-            Error::JsonSerdeError { err } if !err.is_eof() => unreadable(err.into()),
-            Error::JsonDataError { .. } | Error::APIVersionParseError {} => unreadable(error),
+            } => classify(Some(status_code), &message),
+            Error::DockerStreamError { error } => classify(None, &error),
+            Error::JsonSerdeError { err } if !err.is_eof() => unreadable(&err.into()),
+            Error::JsonDataError { .. } | Error::APIVersionParseError {} => unreadable(&error),
             error @ (Error::RequestTimeoutError
             | Error::SocketNotFoundError(_)
             | Error::JsonSerdeError { .. }
             | Error::IOError { .. }
             | Error::HyperResponseError { .. }
             | Error::HyperLegacyError { .. }) => Self::Unavailable {
-                message: format!("the Docker engine is not available: {}", root_cause(&error)),
+                message: format!("the Docker engine is not available: {}", root_cause(&error))
+                    .into(),
                 source: Some(Arc::new(error)),
             },
             error => Self::Other {
                 message: format!(
                     "the Docker engine could not be asked: {}",
                     root_cause(&error)
-                ),
+                )
+                .into(),
                 source: Some(Arc::new(error)),
             },
         }
     }
 }
 
-fn unreadable(error: Error) -> EngineError {
+/// The error repeats the answer, so that it is no source to keep.
+fn unreadable(error: &Error) -> EngineError {
     EngineError::Other {
-        message: format!("the Docker engine's answer could not be read: {error}"),
-        source: Some(Arc::new(error)),
+        message: format!("the Docker engine's answer could not be read: {error}").into(),
+        source: None,
     }
 }
 
@@ -211,10 +219,35 @@ const STOPPING: &[&str] = &[
     "download cancelled",
 ];
 
+/// The manifest or the configuration cannot be used, whoever asks (`daemon/internal/distribution/pull_v2.go`,
+/// `layer/layer.go`; containerd's `image.go`).
+const UNSUPPORTED: &[&str] = &[
+    "max depth exceeded",
+    "layers from manifest don't match image configuration",
+    "invalid rootfs in image configuration",
+    "mismatched image rootfs and manifest layers",
+    "unsupported manifest media type",
+    "unsupported manifest format",
+    "unsupported media type",
+    "unknown image config media type",
+];
+
+/// What Go says of a configuration that it cannot read begins so. Where it is said of another answer, that comes before it.
+const UNREADABLE_CONFIG: &[&str] = &[
+    "invalid character ",
+    "unexpected end of json input",
+    "json: cannot unmarshal ",
+    "parsing time ",
+];
+
+/// Bytes of a message that are looked at to tell what it means.
+const LOOKED_AT: usize = 64 * 1024;
+
 /// What a message of the engine means. `status` is that of its answer, or none for an error in the middle of a pull.
 /// Docker tells most reasons apart by their text alone.
-pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
-    let text = message.to_lowercase();
+pub(super) fn classify(status: Option<u16>, said: &str) -> EngineError {
+    let text = said[..said.floor_char_boundary(LOOKED_AT)].to_lowercase();
+    let message = CleanText::new(said);
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
     if says(DISK_FULL) {
         EngineError::DiskFull(message)
@@ -232,6 +265,12 @@ pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
             429 => EngineError::RateLimited(message),
             _ => EngineError::RegistryUnavailable(message),
         }
+    } else if says(UNSUPPORTED)
+        || UNREADABLE_CONFIG
+            .iter()
+            .any(|words| text.starts_with(words))
+    {
+        EngineError::Unsupported(message)
     } else if says(ENGINE_BROKEN) {
         unavailable(message)
     } else if says(RATE_LIMITED) {
@@ -257,7 +296,7 @@ pub(super) fn classify(status: Option<u16>, message: String) -> EngineError {
     }
 }
 
-fn unavailable(message: String) -> EngineError {
+fn unavailable(message: CleanText) -> EngineError {
     EngineError::Unavailable {
         message,
         source: None,

@@ -2,40 +2,46 @@
 
 use bollard::models::{ImageDeleteResponseItem, ImageInspect, ImageSummary};
 
+use wharfinger_entity::{CleanText, Digest, ExposedPorts};
+
 use super::EngineError;
+
+/// A name of an image, in the engine's familiar form (see [`same_reference`](super::same_reference)).
+pub type EngineName = CleanText<512>;
+
+/// `linux/amd64`, `linux/arm/v7`.
+pub type PlatformName = CleanText<64>;
 
 /// An image on the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineImage {
     /// `sha256:…`
-    pub id: String,
+    pub id: Digest,
     /// Unpacked bytes.
     pub size: u64,
-    /// As the image declares them, lowest port first and `tcp` before `udp`: `6379/tcp`.
-    pub exposed_ports: Vec<String>,
+    /// As the image declares them.
+    pub exposed_ports: ExposedPorts,
     /// `linux/amd64`, or with a variant `linux/arm/v7`.
-    pub platform: String,
-    /// The names that mean it, in the engine's familiar form (see [`same_reference`](super::same_reference)).
-    pub repo_tags: Vec<String>,
-    /// The manifest digests that it was pulled by, in the same form: `redis@sha256:…`.
-    pub repo_digests: Vec<String>,
+    pub platform: PlatformName,
+    /// The names that mean it.
+    pub repo_tags: Vec<EngineName>,
+    /// The manifest digests that it was pulled by: `redis@sha256:…`.
+    pub repo_digests: Vec<EngineName>,
 }
 
 impl EngineImage {
     pub(super) fn describe(image: ImageInspect) -> Result<Self, EngineError> {
         let lacks = |what: &str| EngineError::Other {
-            message: format!("the engine described an image without its {what}"),
+            message: format!("the engine described an image without its {what}").into(),
             source: None,
         };
-        let id = image.id.ok_or_else(|| lacks("id"))?;
+        let id = image.id.as_deref().and_then(|id| Digest::parse(id).ok());
         let size = image.size.and_then(|size| u64::try_from(size).ok());
         let config = image.config.unwrap_or_default();
-        let mut exposed_ports = config.exposed_ports.unwrap_or_default();
-        exposed_ports.sort_by_cached_key(|port| port_order(port));
         Ok(Self {
-            id,
+            id: id.ok_or_else(|| lacks("id"))?,
             size: size.ok_or_else(|| lacks("size"))?,
-            exposed_ports,
+            exposed_ports: ExposedPorts::declared(config.exposed_ports.unwrap_or_default()),
             platform: platform(image.os, image.architecture, image.variant),
             repo_tags: real_names(image.repo_tags.unwrap_or_default()),
             repo_digests: real_names(image.repo_digests.unwrap_or_default()),
@@ -47,20 +53,21 @@ impl EngineImage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineImageSummary {
     /// `sha256:…`
-    pub id: String,
-    /// The names that mean it, in the engine's familiar form.
-    pub repo_tags: Vec<String>,
-    /// The manifest digests that it was pulled by, in the same form.
-    pub repo_digests: Vec<String>,
+    pub id: Digest,
+    /// The names that mean it.
+    pub repo_tags: Vec<EngineName>,
+    /// The manifest digests that it was pulled by.
+    pub repo_digests: Vec<EngineName>,
 }
 
 impl EngineImageSummary {
-    pub(super) fn describe(image: ImageSummary) -> Self {
-        Self {
-            id: image.id,
+    /// None for what has no image id: Wharfinger pulled nothing like it.
+    pub(super) fn describe(image: ImageSummary) -> Option<Self> {
+        Some(Self {
+            id: Digest::parse(&image.id).ok()?,
             repo_tags: real_names(image.repo_tags),
             repo_digests: real_names(image.repo_digests),
-        }
+        })
     }
 }
 
@@ -85,44 +92,33 @@ impl Removed {
     }
 }
 
-/// `8000-8010/udp` comes by its first port. Docker takes a port without protocol for `tcp`.
-fn port_order(port: &str) -> (u32, u8, String) {
-    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    let first = number.split('-').next().unwrap_or(number);
-    let protocol_rank = match protocol {
-        "tcp" => 0,
-        "udp" => 1,
-        _ => 2,
-    };
-    (
-        first.parse().unwrap_or(u32::MAX),
-        protocol_rank,
-        port.to_owned(),
-    )
-}
-
-/// Longest platform that is kept, in characters.
-const MAX_PLATFORM: usize = 64;
-
 /// `os/architecture[/variant]`; images made by hand may say none of it.
-fn platform(os: Option<String>, architecture: Option<String>, variant: Option<String>) -> String {
-    let or_unknown = |part: Option<String>| {
-        part.filter(|part| !part.is_empty())
-            .unwrap_or_else(|| "unknown".to_owned())
+fn platform(
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+) -> PlatformName {
+    let part = |part: Option<String>| {
+        part.map(CleanText::<32>::from)
+            .filter(|part| !part.is_empty())
     };
-    let mut platform = format!("{}/{}", or_unknown(os), or_unknown(architecture));
-    if let Some(variant) = variant.filter(|variant| !variant.is_empty()) {
+    let or_unknown = |part: Option<CleanText<32>>| part.unwrap_or_else(|| "unknown".into());
+    let mut platform = format!(
+        "{}/{}",
+        or_unknown(part(os)),
+        or_unknown(part(architecture))
+    );
+    if let Some(variant) = part(variant) {
         platform.push('/');
         platform.push_str(&variant);
     }
-    // An image may say anything of itself, and this is stored.
-    platform.chars().take(MAX_PLATFORM).collect()
+    platform.into()
 }
 
 /// Without the placeholders by which old engines list an image that has no name.
-fn real_names(mut names: Vec<String>) -> Vec<String> {
-    names.retain(|name| !name.contains("<none>"));
-    names
+fn real_names(names: Vec<String>) -> Vec<EngineName> {
+    let real = names.iter().filter(|name| !name.contains("<none>"));
+    real.filter_map(|name| EngineName::exact(name)).collect()
 }
 
 #[cfg(test)]
@@ -143,9 +139,10 @@ mod tests {
             "53/sctp",
             "800-810/udp",
             "443",
+            "80\0/tcp",
         ];
         let image = ImageInspect {
-            id: Some("sha256:1".into()),
+            id: Some(format!("sha256:{}", "1".repeat(64))),
             size: Some(7),
             os: Some("linux".into()),
             architecture: Some("arm".into()),
@@ -163,11 +160,11 @@ mod tests {
             "53/tcp",
             "53/udp",
             "53/sctp",
-            "443",
+            "443/tcp",
             "800-810/udp",
             "9000/tcp",
         ];
-        assert_eq!(image.exposed_ports, sorted);
+        assert_eq!(image.exposed_ports.to_strings(), sorted);
         assert_eq!(image.platform, "linux/arm/v7");
         assert_eq!(image.repo_tags, ["redis:7"]);
         assert!(image.repo_digests.is_empty());
@@ -177,7 +174,7 @@ mod tests {
     fn an_image_without_id_or_size_is_refused_and_one_without_platform_is_not() {
         assert!(EngineImage::describe(ImageInspect::default()).is_err());
         let image = ImageInspect {
-            id: Some("sha256:1".into()),
+            id: Some(format!("sha256:{}", "1".repeat(64))),
             size: Some(-1),
             ..Default::default()
         };
@@ -188,5 +185,26 @@ mod tests {
         })
         .unwrap();
         assert_eq!(image.platform, "unknown/unknown");
+    }
+
+    #[test]
+    fn what_an_image_says_of_itself_is_cleaned() {
+        let part = |part: &str| Some(part.to_owned());
+        let said = platform(part("linux\0"), part("\u{202e}"), part("v7\u{1b}[31m\n"));
+        assert_eq!(said, "linux/unknown/v7");
+        let long = platform(part(&"l".repeat(3_000_000)), part("amd64"), None);
+        assert!(
+            long.chars().count() <= 64 && long.ends_with("/amd64"),
+            "{long}"
+        );
+        let names = real_names(owned(&["a:1", "b\u{202e}:1", &"c".repeat(600)]));
+        assert_eq!(names, ["a:1"]);
+        let mut summary = ImageSummary {
+            id: "not an id".into(),
+            ..Default::default()
+        };
+        assert_eq!(EngineImageSummary::describe(summary.clone()), None);
+        summary.id = format!("sha256:{}", "1".repeat(64));
+        assert!(EngineImageSummary::describe(summary).is_some());
     }
 }

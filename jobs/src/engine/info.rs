@@ -1,22 +1,28 @@
 //! What an engine says of itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{SystemInfo, SystemVersion};
+use wharfinger_entity::CleanText;
+
+use super::image::PlatformName;
 
 /// What an engine is, and how full its storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
     /// Version, as `20.10.24+dfsg1`.
-    pub version: String,
+    pub version: CleanText<64>,
     /// Operating system in the words of image indexes, as `linux`.
-    pub os: String,
+    pub os: CleanText<16>,
     /// Architecture in the words of image indexes, as `amd64`.
-    pub architecture: String,
+    pub architecture: CleanText<32>,
     /// Variant of a 32-bit ARM, as `v7`; none where the architecture says it all.
-    pub variant: Option<String>,
+    pub variant: Option<&'static str>,
+    /// Layers of an image that its storage takes, at most.
+    pub max_layers: usize,
     /// Directory of the engine's data, on the engine's machine.
-    pub root_dir: Option<String>,
+    pub root_dir: Option<PathBuf>,
     /// Bytes used on the file system of the images; none where it cannot be seen from here.
     pub storage_used: Option<u64>,
     /// Bytes of that file system.
@@ -26,35 +32,40 @@ pub struct EngineInfo {
 impl EngineInfo {
     pub(super) fn describe(version: SystemVersion, info: SystemInfo) -> Self {
         // The version speaks Go's names, the info the kernel's, which alone tell variants.
-        let kernel = info.architecture.unwrap_or_default();
+        let kernel = info.architecture.clone().unwrap_or_default();
         let variant = match kernel.as_str() {
             "armv5l" | "armv5tel" => Some("v5"),
             "armv6l" => Some("v6"),
             "armv7l" => Some("v7"),
             _ => None,
         };
-        let architecture = version.arch.filter(|arch| !arch.is_empty());
+        let architecture = version.arch.as_deref().filter(|arch| !arch.is_empty());
+        let os = version.os.as_deref().or(info.os_type.as_deref());
+        let number = version
+            .version
+            .as_deref()
+            .or(info.server_version.as_deref());
         Self {
-            version: version.version.or(info.server_version).unwrap_or_default(),
-            os: version
-                .os
-                .or(info.os_type)
-                .unwrap_or_else(|| "linux".to_owned()),
-            variant: variant
-                .filter(|_| architecture.as_deref() == Some("arm"))
-                .map(str::to_owned),
-            architecture: architecture.unwrap_or(kernel),
-            root_dir: info.docker_root_dir.filter(|dir| !dir.is_empty()),
+            max_layers: max_layers(&version, &info),
+            version: number.unwrap_or_default().into(),
+            os: os.unwrap_or("linux").into(),
+            variant: variant.filter(|_| architecture == Some("arm")),
+            architecture: architecture.unwrap_or(&kernel).into(),
+            root_dir: info
+                .docker_root_dir
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
             storage_used: None,
             storage_total: None,
         }
     }
 
     /// As images spell it: `linux/amd64`, `linux/arm/v7`.
-    pub fn platform(&self) -> String {
-        match &self.variant {
-            Some(variant) => format!("{}/{}/{variant}", self.os, self.architecture),
-            None => format!("{}/{}", self.os, self.architecture),
+    pub fn platform(&self) -> PlatformName {
+        let (os, architecture) = (&self.os, &self.architecture);
+        match self.variant {
+            Some(variant) => format!("{os}/{architecture}/{variant}").into(),
+            None => format!("{os}/{architecture}").into(),
         }
     }
 
@@ -73,6 +84,29 @@ impl EngineInfo {
             self.storage_used = Some(bytes(used));
             self.storage_total = Some(bytes(total));
         }
+    }
+}
+
+/// What moby's graph drivers take (`layer/layer_store.go`, `maxLayerDepth`).
+const GRAPH_DRIVER_LAYERS: usize = 125;
+
+/// What the kernel's overlay file system takes (`fs/overlayfs/ovl_entry.h`, `OVL_MAX_STACK`), which containerd's image store
+/// and Podman leave it to.
+const OVERLAY_LAYERS: usize = 500;
+
+fn max_layers(version: &SystemVersion, info: &SystemInfo) -> usize {
+    let components = version.components.iter().flatten();
+    let is_podman = components
+        .into_iter()
+        .any(|part| part.name == "Podman Engine");
+    let status = info.driver_status.iter().flatten().flatten();
+    let is_containerd = status
+        .into_iter()
+        .any(|word| word.starts_with("io.containerd.snapshotter."));
+    if is_podman || is_containerd {
+        OVERLAY_LAYERS
+    } else {
+        GRAPH_DRIVER_LAYERS
     }
 }
 

@@ -21,9 +21,11 @@ use bollard::query_parameters::{
     TagImageOptionsBuilder,
 };
 
+use wharfinger_entity::{CleanText, Digest};
+
 use connection::Connection;
 pub use error::EngineError;
-pub use image::{EngineImage, EngineImageSummary, Removed};
+pub use image::{EngineImage, EngineImageSummary, EngineName, PlatformName, Removed};
 pub use info::EngineInfo;
 pub use names::{PullName, same_reference};
 pub use pull::{EngineLogin, LayerStep, PullEvent};
@@ -110,13 +112,16 @@ impl Engine {
             .await?;
         Ok(images
             .into_iter()
-            .map(EngineImageSummary::describe)
+            .filter_map(EngineImageSummary::describe)
             .collect())
     }
 
     /// The names of the containers, running or not, that were made of exactly this image. The engine's own filter
     /// `ancestor` would also give those of images built on it.
-    pub async fn containers_using(&self, image_id: &str) -> Result<Vec<String>, EngineError> {
+    pub async fn containers_using(
+        &self,
+        image_id: &str,
+    ) -> Result<Vec<CleanText<128>>, EngineError> {
         let list = |docker: bollard::Docker| async move {
             let options = ListContainersOptionsBuilder::new().all(true).build();
             docker.list_containers(Some(options)).await
@@ -131,15 +136,14 @@ impl Engine {
             .filter(|container| container.image_id.as_deref() == Some(image_id))
             .map(|container| {
                 let name = container.names.unwrap_or_default().into_iter().next();
-                name.map(|name| name.trim_start_matches('/').to_owned())
-                    .or(container.id)
-                    .unwrap_or_default()
+                let name = name.or(container.id).unwrap_or_default();
+                name.trim_start_matches('/').into()
             })
             .collect())
     }
 
     /// The ids of the images that containers, running or not, were made of.
-    pub async fn images_in_use(&self) -> Result<HashSet<String>, EngineError> {
+    pub async fn images_in_use(&self) -> Result<HashSet<Digest>, EngineError> {
         let list = |docker: bollard::Docker| async move {
             let options = ListContainersOptionsBuilder::new().all(true).build();
             docker.list_containers(Some(options)).await
@@ -147,7 +151,7 @@ impl Engine {
         let containers = self.connection.call(LOOK, list).await?;
         Ok(containers
             .into_iter()
-            .filter_map(|container| container.image_id)
+            .filter_map(|container| Digest::parse(&container.image_id?).ok())
             .collect())
     }
 

@@ -85,7 +85,7 @@ pub(super) fn check_tagged(reference: &str) -> Result<(), EngineError> {
 
 fn not_a(what: &str, given: &str) -> EngineError {
     EngineError::Other {
-        message: format!("not an image's {what}: {given:?}"),
+        message: format!("not an image's {what}: {given:?}").into(),
         source: None,
     }
 }

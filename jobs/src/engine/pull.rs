@@ -8,6 +8,7 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
+use wharfinger_entity::CleanText;
 use zeroize::Zeroizing;
 
 use super::{Engine, EngineError, PING, PullName};
@@ -20,16 +21,16 @@ pub enum PullEvent {
     /// Something happened to a layer.
     Layer {
         /// The engine's short id of it: the first 12 digits of its digest.
-        id: String,
+        id: CleanText<80>,
         /// What happened.
         step: LayerStep,
     },
     /// The digest of the manifest that was pulled.
-    Digest(String),
+    Digest(CleanText<160>),
     /// The whole image is on the host. The last event of a pull that succeeds.
     Finished,
     /// Words of the engine that no decision depends on.
-    Other(String),
+    Other(CleanText),
 }
 
 /// What happened to a layer.
@@ -133,7 +134,7 @@ fn whole(
             }
             None if finished => Ok(None),
             None => Err(EngineError::Unavailable {
-                message: "the Docker engine ended the pull without saying how".to_owned(),
+                message: "the Docker engine ended the pull without saying how".into(),
                 source: None,
             }),
         }
@@ -143,9 +144,8 @@ fn whole(
 impl PullEvent {
     fn read(info: CreateImageInfo) -> Result<Self, EngineError> {
         if let Some(error) = info.error_detail {
-            let message = error
-                .message
-                .unwrap_or_else(|| "the engine gave no reason".to_owned());
+            let message = error.message.as_deref();
+            let message = message.unwrap_or("the engine gave no reason");
             return Err(super::error::classify(None, message));
         }
         let status = info.status.unwrap_or_default();
@@ -162,23 +162,25 @@ impl PullEvent {
             "Pull complete" => LayerStep::Done,
             "Already exists" => LayerStep::Exists,
             retrying if retrying.starts_with("Retrying in ") => LayerStep::Retrying,
-            _ => return Ok(Self::of_the_whole(status)),
+            _ => return Ok(Self::of_the_whole(&status)),
         };
-        Ok(match info.id.filter(|id| !id.is_empty()) {
-            Some(id) => Self::Layer { id, step },
-            None => Self::Other(status),
-        })
+        Ok(
+            match info.id.map(CleanText::from).filter(|id| !id.is_empty()) {
+                Some(id) => Self::Layer { id, step },
+                None => Self::Other(status.into()),
+            },
+        )
     }
 
-    fn of_the_whole(status: String) -> Self {
+    fn of_the_whole(status: &str) -> Self {
         if status.starts_with("Pulling from ") {
             Self::Resolved
         } else if let Some(digest) = status.strip_prefix("Digest: ") {
-            Self::Digest(digest.to_owned())
+            Self::Digest(digest.into())
         } else if status.starts_with("Status: ") {
             Self::Finished
         } else {
-            Self::Other(status)
+            Self::Other(status.into())
         }
     }
 }
@@ -262,7 +264,7 @@ mod tests {
                 r#"{"status":"Waiting"}"#,
                 PullEvent::Other("Waiting".into()),
             ),
-            ("{}", PullEvent::Other(String::new())),
+            ("{}", PullEvent::Other(CleanText::default())),
         ];
         for (json, event) in lines {
             assert_eq!(line(json).unwrap(), event, "{json}");

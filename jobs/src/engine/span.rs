@@ -65,6 +65,7 @@ impl EngineError {
             Self::Unavailable { .. } => "unavailable",
             Self::InUse(_) => "in_use",
             Self::Conflict(_) => "conflict",
+            Self::Unsupported(_) => "unsupported",
             Self::Other { .. } => "other",
         }
     }

@@ -84,7 +84,7 @@ mod tests {
 
     fn layer(id: &str, step: LayerStep) -> PullEvent {
         PullEvent::Layer {
-            id: id.to_owned(),
+            id: id.into(),
             step,
         }
     }

@@ -14,7 +14,7 @@ const EXTRACTING: LayerStep = LayerStep::Extracting {
 };
 
 fn layer(letter: char, step: LayerStep) -> PullEvent {
-    let id = letter.to_string().repeat(SHORT_ID);
+    let id = letter.to_string().repeat(SHORT_ID).into();
     PullEvent::Layer { id, step }
 }
 
@@ -83,7 +83,7 @@ fn a_pull_from_its_beginning_to_its_end() {
         (None, None)
     );
     step(layer('b', LayerStep::Done));
-    assert!(!step(PullEvent::Digest(digest('e'))).0);
+    assert!(!step(PullEvent::Digest(digest('e').into())).0);
     let (changed, last) = step(PullEvent::Finished);
     assert!(changed);
     assert_eq!(last.phase, PullPhase::Settling);
@@ -171,7 +171,7 @@ fn the_rate_and_what_remains() {
 #[test]
 fn layers_without_end_are_bounded() {
     let events = (0..3000).map(|n| PullEvent::Layer {
-        id: format!("{n:012x}"),
+        id: format!("{n:012x}").into(),
         step: LayerStep::Announced,
     });
     let (tracker, now) = follow(&[], events);
@@ -226,9 +226,9 @@ fn any_event() -> impl Strategy<Value = PullEvent> {
     prop_oneof![
         1 => Just(PullEvent::Resolved),
         20 => (proptest::char::range('a', 'f'), any_step()).prop_map(|(id, step)| layer(id, step)),
-        1 => ("\\PC{0,14}", any_step()).prop_map(|(id, step)| PullEvent::Layer { id, step }),
+        1 => ("\\PC{0,14}", any_step()).prop_map(|(id, step)| PullEvent::Layer { id: id.into(), step }),
         1 => Just(PullEvent::Digest("sha256:ab".into())),
-        1 => "\\PC{0,9}".prop_map(PullEvent::Other),
+        1 => "\\PC{0,9}".prop_map(|text| PullEvent::Other(text.into())),
     ]
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn resolve(
     let refused = match as_nobody {
         Ok(manifest) => {
             return Ok(Resolved {
-                manifest,
+                manifest: fitting(run, manifest)?,
                 with_login: false,
             });
         }
@@ -72,11 +72,24 @@ pub(super) async fn resolve(
     };
     match read(&run.parts, reference, Some(&login)).await {
         Ok(manifest) => Ok(Resolved {
-            manifest,
+            manifest: fitting(run, manifest)?,
             with_login: true,
         }),
         Err(error) => Err(registry_failure(&error).into()),
     }
+}
+
+/// The manifest, if the engine takes so many layers. It would say so only once it has fetched them all.
+fn fitting(run: &JobRun, manifest: Manifest) -> Result<Manifest, JobFailure> {
+    let info = run.parts.info.borrow();
+    let most = info.as_ref().map_or(usize::MAX, |info| info.max_layers);
+    let found = manifest.layers.len();
+    if found <= most {
+        return Ok(manifest);
+    }
+    let reference = &run.job.reference;
+    let message = format!("{reference} has {found} layers, and this engine takes at most {most}");
+    Err(JobFailure::fail(JobErrorCode::ImageUnsupported, message))
 }
 
 /// What it means for a job that a saved login cannot be used: somebody has to act, and may have by the next attempt.
@@ -98,7 +111,7 @@ pub(super) async fn read(
 ) -> Result<Manifest, RegistryError> {
     let platform = parts.info.borrow().as_ref().map_or_else(
         || Platform::new("linux", std::env::consts::ARCH, None),
-        |info| Platform::new(&info.os, &info.architecture, info.variant.as_deref()),
+        |info| Platform::new(&info.os, &info.architecture, info.variant),
     );
     let wanted = reference.digest().map_or_else(
         || reference.tag().unwrap_or("latest"),
@@ -125,15 +138,16 @@ pub(super) fn registry_failure(error: &RegistryError) -> JobFailure {
         None => JobFailure::retry(code, message),
     };
     match error {
-        RegistryError::NotFound { .. } | RegistryError::NoPlatform { .. } => {
-            JobFailure::fail(Code::ImageNotFound, message)
-        }
+        error if error.is_unsupported() => JobFailure::fail(Code::ImageUnsupported, message),
+        RegistryError::NotFound { .. } => JobFailure::fail(Code::ImageNotFound, message),
         RegistryError::Denied { .. } => JobFailure::fail(Code::RegistryDenied, message),
         RegistryError::RateLimited { retry_after, .. } => {
             rate_limited(message, retry_after.unwrap_or_default())
         }
         RegistryError::Unavailable { .. } => again(Code::RegistryUnavailable, message),
         RegistryError::NotAllowed(_) => JobFailure::fail(Code::RegistryNotAllowed, message),
-        RegistryError::Invalid { .. } => JobFailure::fail(Code::ImageNotFound, message),
+        RegistryError::Invalid { .. } | RegistryError::NoPlatform { .. } => {
+            JobFailure::fail(Code::ImageNotFound, message)
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use metrics::{counter, histogram};
 use tracing::Instrument as _;
-use wharfinger_entity::{ImageReference, JobErrorCode};
+use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
 use super::ahead::Ahead;
 use super::public::settle_public;
@@ -47,7 +47,7 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
         let arrived_now = Arrived {
             host_id: run.host_id,
             image: &arrived.image,
-            digest: Some(arrived.digest),
+            digest: Some(arrived.digest.into()),
             version: arrived.version,
             frame: &run.frame(),
         };
@@ -85,7 +85,7 @@ async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
 /// What the engine has after its pull.
 struct Fetched {
     image: EngineImage,
-    digest: String,
+    digest: Digest,
     version: i64,
 }
 
@@ -124,7 +124,7 @@ async fn inspect(
     loop {
         let Some(image) = engine.inspect(&pinned(reference, manifest)).await? else {
             let message = "the engine pulled the image and then did not have it";
-            return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+            return Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into());
         };
         let services = &run.parts.services;
         let version = custody::settled_version(services, run.host_id, &image.id).await?;

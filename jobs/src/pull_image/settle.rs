@@ -254,8 +254,8 @@ async fn describe(
     row.lock_holder = Set(None);
     row.lock_until = Set(None);
     row.size = Set(size);
-    row.platform = Set(image.platform.clone());
-    row.exposed_ports = Set(serde_json::json!(image.exposed_ports));
+    row.platform = Set(image.platform.to_string());
+    row.exposed_ports = Set(image.exposed_ports.clone());
     Ok(row.update(tx).await?)
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn transfer(
     let layers = manifest
         .layers
         .iter()
-        .map(|layer| (layer.digest.clone(), layer.size))
+        .map(|layer| (layer.digest.to_string(), layer.size))
         .collect();
     let tracker = ProgressTracker::new(layers);
     let (transfer, joined) =

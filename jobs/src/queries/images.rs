@@ -10,7 +10,7 @@ use sea_orm::{
     Statement,
 };
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, host, image};
+use wharfinger_entity::{ExposedPorts, ImageState, ImageVisibility, host, image};
 
 use super::Viewer;
 use super::page::{Keys, ListError, Page, PageArgs, PageError, PageRequest, Position};
@@ -34,8 +34,8 @@ pub struct OnEngine {
     pub image_id: String,
     /// As `linux/amd64`.
     pub platform: String,
-    /// As the image declares them: an array of strings such as `6379/tcp`.
-    pub exposed_ports: serde_json::Value,
+    /// As the image declares them, lowest first.
+    pub exposed_ports: ExposedPorts,
 }
 
 /// What is read beside the holdings, in the same statement.

@@ -101,7 +101,8 @@ impl Challenge {
         let all = headers
             .get_all(WWW_AUTHENTICATE)
             .iter()
-            .filter_map(|v| v.to_str().ok());
+            .filter_map(|v| v.to_str().ok())
+            .filter(|value| value.len() <= MAX_CHALLENGE);
         let mut basic = None;
         for challenge in all.flat_map(ChallengeParser::new).filter_map(Result::ok) {
             if challenge.scheme.eq_ignore_ascii_case("basic") {
@@ -156,6 +157,10 @@ struct TokenAnswer {
     expires_in: Option<u64>,
 }
 
+/// Longest header with challenges that is read, in bytes.
+const MAX_CHALLENGE: usize = 8 * 1024;
+/// Longest token that is kept, in bytes: servers take no longer headers.
+const MAX_TOKEN: usize = 32 * 1024;
 /// Tokens without an expiry live this long (distribution's token specification).
 const USUAL_LIFE: u64 = 60;
 /// A token is not used so shortly before its end that it could run out on the way.
@@ -167,7 +172,8 @@ pub(super) fn read_token(body: &[u8]) -> Result<(HeaderValue, Duration), Invalid
     // serde's message could repeat the token.
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| unusable())?;
     let named = [answer.token, answer.access_token];
-    let token = named.into_iter().flatten().find(|token| !token.is_empty());
+    let usable = |token: &String| (1..=MAX_TOKEN).contains(&token.len());
+    let token = named.into_iter().flatten().find(usable);
     let header = sensitive("Bearer ", &token.ok_or_else(unusable)?).ok_or_else(unusable)?;
     let life = answer.expires_in.unwrap_or(USUAL_LIFE).min(24 * 60 * 60);
     Ok((header, Duration::from_secs(life.saturating_sub(MARGIN))))

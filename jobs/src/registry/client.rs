@@ -1,5 +1,6 @@
 //! The client: one manifest, read with one user's login.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use reqwest::StatusCode;
 use reqwest::dns::Resolve;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
+use url::Url;
+use wharfinger_entity::Digest;
 
 use super::auth::{Grant, Login};
 use super::authorized::Want;
@@ -54,7 +57,7 @@ pub(super) struct Shared {
     pub(super) transport: Transport,
     pub(super) authorizations: Bounded<Grant, (HeaderValue, Instant)>,
     /// By digest. Whoever gets here was given the index that names it, by the registry and with their own login.
-    manifests: Bounded<String, Arc<PlatformManifest>>,
+    manifests: Bounded<Digest, Arc<PlatformManifest>>,
 }
 
 impl RegistryClient {
@@ -153,8 +156,11 @@ impl Shared {
 
         let mut first = self.get(question, &target, question.reference).await;
         if target.plain_http && wants_tls(&first) {
-            target.plain_http = false;
-            first = self.get(question, &target, question.reference).await;
+            let over_tls = target.over_tls();
+            let second = self.get(question, &over_tls, question.reference).await;
+            if speaks_tls(&first, &second) {
+                (target, first) = (over_tls, second);
+            }
         }
         let first = question.accept(first)?;
         let invalid = |reason| question.invalid(reason);
@@ -187,7 +193,7 @@ impl Shared {
         target: &Target,
         index: &ImageIndex,
         platform: &Platform,
-    ) -> Result<(String, Vec<String>, Arc<PlatformManifest>), RegistryError> {
+    ) -> Result<(Digest, Vec<Url>, Arc<PlatformManifest>), RegistryError> {
         let entry = platform
             .choose(index)
             .ok_or_else(|| RegistryError::NoPlatform {
@@ -195,8 +201,12 @@ impl Shared {
                 wanted: platform.clone(),
                 available: Platform::list(index),
             })?;
-        let digest = entry.digest().to_string();
-        let urls = urls(entry);
+        let digest = Digest::parse(entry.digest().as_ref()).map_err(|_| {
+            question.invalid(InvalidAnswer::Manifest(
+                "its index has a digest that no engine knows",
+            ))
+        })?;
+        let urls = urls(entry).collect();
         if let Some(known) = self.manifests.get(&digest) {
             return Ok((digest, urls, known));
         }
@@ -238,4 +248,37 @@ pub(super) fn wants_tls(reply: &Result<Reply, TransportError>) -> bool {
         Err(TransportError::Http(error)) => !error.is_connect() && !error.is_timeout(),
         Err(_) => false,
     }
+}
+
+/// Whether what was asked without TLS, and then with it, speaks TLS. Where it does not, the first answer is the true one: the
+/// second only says that TLS was not understood.
+fn speaks_tls(
+    first: &Result<Reply, TransportError>,
+    second: &Result<Reply, TransportError>,
+) -> bool {
+    match second {
+        // It said so by itself.
+        _ if first.is_ok() => true,
+        Err(TransportError::Http(error)) => is_answered_in_tls(error),
+        Ok(_) | Err(_) => true,
+    }
+}
+
+/// Whether TLS failed on what the other side said in TLS: its certificate, or an alert.
+fn is_answered_in_tls(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+            return !matches!(error, rustls::Error::InvalidMessage(_));
+        }
+        // `source` of an input error passes over the error that it was made of.
+        let wrapped = inner
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => inner.source(),
+        };
+    }
+    false
 }

@@ -134,6 +134,14 @@ impl Target {
         })
     }
 
+    /// The same repository, asked with TLS.
+    pub(super) fn over_tls(&self) -> Self {
+        Self {
+            plain_http: false,
+            ..self.clone()
+        }
+    }
+
     /// The URL of a layer or config; `None` for what is no digest.
     pub(super) fn blob_url(&self, digest: &str) -> Option<Url> {
         if digest.len() > 256 || Digest::try_from(digest).is_err() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use thiserror::Error;
+use wharfinger_entity::CleanText;
 
 use super::platform::Platform;
 use super::rules::NotAllowed;
@@ -27,7 +28,7 @@ pub enum RegistryError {
         /// The engine's platform.
         wanted: Platform,
         /// The platforms that the index lists, separated by commas.
-        available: String,
+        available: CleanText,
     },
     /// The registry refuses. Docker Hub among others answers the same for a repository that does not exist.
     #[error("{image} does not exist or {}", denied_hint(*.with_login))]
@@ -76,6 +77,22 @@ impl RegistryError {
         matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
     }
 
+    /// Whether there is such an image, and no engine like this one can have it.
+    pub fn is_unsupported(&self) -> bool {
+        use InvalidAnswer as Answer;
+        match self {
+            Self::NoPlatform { .. } => true,
+            Self::Invalid { reason, .. } => matches!(
+                reason,
+                Answer::Schema1
+                    | Answer::Manifest(_)
+                    | Answer::Json(_)
+                    | Answer::TooManyLayers { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// How long the registry asks to wait, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -107,7 +124,7 @@ pub enum UnavailableCause {
     TimedOut(Duration),
     /// Its name leads nowhere.
     #[error("its name could not be looked up: {0}")]
-    LookUp(String),
+    LookUp(CleanText),
     /// DNS, TCP, TLS or HTTP failed.
     #[error("{}", root_cause(.0))]
     Http(#[source] reqwest::Error),
@@ -136,7 +153,7 @@ pub enum InvalidAnswer {
     #[error("the registry sent other content than {expected}")]
     Digest {
         /// The digest that was asked for or announced.
-        expected: String,
+        expected: CleanText<140>,
     },
     /// Manifest schema 1, which engines have stopped to pull.
     #[error(
@@ -148,17 +165,32 @@ pub enum InvalidAnswer {
     Manifest(&'static str),
     /// Not JSON, or JSON of another shape.
     #[error("the manifest cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(CleanText),
+    /// More layers than an engine takes.
+    #[error("it has {found} layers, and an engine takes at most {most}")]
+    TooManyLayers {
+        /// How many it has.
+        found: usize,
+        /// How many an engine takes.
+        most: usize,
+    },
+}
+
+impl From<serde_json::Error> for InvalidAnswer {
+    /// The error repeats what it found.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error.to_string().into())
+    }
 }
 
 /// reqwest says "error sending request"; what a person can act on is at the bottom.
-fn root_cause(error: &reqwest::Error) -> String {
+fn root_cause(error: &reqwest::Error) -> CleanText {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return "no answer in time".into();
     }
     let mut cause: &dyn StdError = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    cause.to_string().into()
 }

@@ -2,11 +2,13 @@
 
 use std::iter;
 
-use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use url::Url;
+use wharfinger_entity::{CleanText, Digest, DigestAlgorithm};
 
 use super::error::InvalidAnswer;
 
@@ -28,32 +30,38 @@ const IMAGE_CONFIGS: [&str; 6] = [
     "",
 ];
 
+/// Layers of an image, at most: more than any engine takes (see [`EngineInfo::max_layers`](crate::engine::EngineInfo)).
+const MAX_LAYERS: usize = 500;
+
+/// Other places for parts of an image, at most. Each of them is asked before an engine may be sent there.
+const MAX_URLS: usize = 1000;
+
 /// What a reference means on one platform, before anything is pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The digest that the reference means: the index's if it is an index, as `docker images --digests` shows it.
-    pub digest: String,
+    pub digest: Digest,
     /// The digest of the platform's own manifest; the same as `digest` if there is no index.
-    pub platform_digest: String,
+    pub platform_digest: Digest,
     /// The digest of the image's config, which is the image id of Docker's classic image store.
-    pub config_digest: String,
+    pub config_digest: Digest,
     /// The layers from the bottom up. One that is in an image twice is listed twice.
     pub layers: Vec<Layer>,
     /// The sum of the layers' sizes, in bytes.
     pub compressed_size: u64,
     /// Where, by its own words, an engine may fetch parts of it from, besides the registry.
-    pub urls: Vec<String>,
+    pub urls: Vec<Url>,
 }
 
 /// A layer as the registry stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Of the compressed content.
-    pub digest: String,
+    pub digest: Digest,
     /// Of the compressed content, in bytes.
     pub size: u64,
     /// Says the compression, and whether the layer is fetched from elsewhere.
-    pub media_type: String,
+    pub media_type: CleanText<255>,
 }
 
 /// A document under a manifest URL.
@@ -65,10 +73,10 @@ pub(super) enum Document {
 /// The part of a `Manifest` that belongs to one platform.
 #[derive(Clone, Debug)]
 pub(super) struct PlatformManifest {
-    pub(super) config_digest: String,
+    pub(super) config_digest: Digest,
     pub(super) layers: Vec<Layer>,
     pub(super) compressed_size: u64,
-    pub(super) urls: Vec<String>,
+    pub(super) urls: Vec<Url>,
 }
 
 /// Which members a document has, to tell its kind without trusting what it calls itself.
@@ -79,7 +87,7 @@ struct Shape {
     media_type: Option<String>,
     manifests: Option<IgnoredAny>,
     config: Option<IgnoredAny>,
-    layers: Option<IgnoredAny>,
+    layers: Option<Vec<IgnoredAny>>,
     fs_layers: Option<IgnoredAny>,
 }
 
@@ -89,39 +97,40 @@ pub(super) fn verified_digest(
     reference: &str,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<String, InvalidAnswer> {
-    let requested = Digest::try_from(reference).ok();
-    let announced = match headers.get(DIGEST_HEADER) {
-        None => None,
-        Some(value) => {
-            let text = String::from_utf8_lossy(value.as_bytes());
-            let digest = Digest::try_from(text.as_ref()).map_err(|_| mismatch(&text))?;
-            Some(digest)
-        }
-    };
+) -> Result<Digest, InvalidAnswer> {
+    // A tag has no colon.
+    let requested = reference.contains(':').then(|| parsed(reference));
+    let requested = requested.transpose()?;
+    let announced = headers
+        .get(DIGEST_HEADER)
+        .map(|value| parsed(&String::from_utf8_lossy(value.as_bytes())));
+    let announced = announced.transpose()?;
     for expected in requested.iter().chain(&announced) {
-        if hash(expected.algorithm().as_ref(), body).as_deref() != Some(expected.digest()) {
-            return Err(mismatch(expected.as_ref()));
+        if digest(expected.algorithm(), body) != *expected {
+            return Err(mismatch(expected));
         }
     }
-    let meant = requested.or(announced).map(|digest| digest.to_string());
-    Ok(meant.unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(body)))))
+    let meant = requested.or(announced);
+    Ok(meant.unwrap_or_else(|| digest(DigestAlgorithm::Sha256, body)))
 }
 
-/// The expected digest is the registry's text: only so much of it is repeated.
+fn parsed(text: &str) -> Result<Digest, InvalidAnswer> {
+    Digest::parse(text).map_err(|_| mismatch(text))
+}
+
 fn mismatch(expected: &str) -> InvalidAnswer {
     InvalidAnswer::Digest {
-        expected: expected.chars().take(140).collect(),
+        expected: expected.into(),
     }
 }
 
-fn hash(algorithm: &str, body: &[u8]) -> Option<String> {
-    match algorithm {
-        "sha256" => Some(hex::encode(Sha256::digest(body))),
-        "sha384" => Some(hex::encode(Sha384::digest(body))),
-        "sha512" => Some(hex::encode(Sha512::digest(body))),
-        _ => None,
-    }
+fn digest(algorithm: DigestAlgorithm, body: &[u8]) -> Digest {
+    let hex = match algorithm {
+        DigestAlgorithm::Sha256 => hex::encode(Sha256::digest(body)),
+        DigestAlgorithm::Sha384 => hex::encode(Sha384::digest(body)),
+        DigestAlgorithm::Sha512 => hex::encode(Sha512::digest(body)),
+    };
+    Digest::parse(&format!("{algorithm}:{hex}")).expect("a whole hash is a digest")
 }
 
 /// Reads an index or a manifest. A document that is both, or is announced as the other, is refused: two readers could
@@ -149,6 +158,14 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, Invalid
     if !is_image {
         return Err(InvalidAnswer::Manifest("it is no container image"));
     }
+    // Before they are read: 4 MB hold 33,000 layers.
+    let found = shape.layers.map_or(0, |layers| layers.len());
+    if found > MAX_LAYERS {
+        return Err(InvalidAnswer::TooManyLayers {
+            found,
+            most: MAX_LAYERS,
+        });
+    }
     image(&serde_json::from_slice(body)?).map(Document::Image)
 }
 
@@ -157,34 +174,43 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
     if !IMAGE_CONFIGS.contains(&config_type.as_str()) {
         return Err(InvalidAnswer::Manifest("it is no container image"));
     }
-    let layers: Vec<Layer> = manifest
-        .layers()
-        .iter()
-        .map(|layer| Layer {
-            digest: layer.digest().to_string(),
+    let part = |part: &Descriptor| {
+        let digest = Digest::parse(part.digest().as_ref());
+        digest.map_err(|_| InvalidAnswer::Manifest("its parts have digests that no engine knows"))
+    };
+    let layers = manifest.layers().iter().map(|layer| {
+        Ok(Layer {
+            digest: part(layer)?,
             size: layer.size(),
-            media_type: layer.media_type().to_string(),
+            media_type: layer.media_type().to_string().into(),
         })
-        .collect();
+    });
+    let layers: Vec<Layer> = layers.collect::<Result<_, InvalidAnswer>>()?;
     let compressed_size = layers
         .iter()
         .try_fold(0_u64, |sum, layer| sum.checked_add(layer.size))
         .filter(|sum| i64::try_from(*sum).is_ok())
         .ok_or(InvalidAnswer::Manifest("its layers' sizes are impossible"))?;
+    let parts = iter::once(manifest.config()).chain(manifest.layers());
+    let urls: Vec<Url> = parts.flat_map(urls).take(MAX_URLS + 1).collect();
+    if urls.len() > MAX_URLS {
+        return Err(InvalidAnswer::Manifest(
+            "its manifest names too many other places",
+        ));
+    }
     Ok(PlatformManifest {
-        config_digest: manifest.config().digest().to_string(),
+        config_digest: part(manifest.config())?,
         layers,
         compressed_size,
-        urls: iter::once(manifest.config())
-            .chain(manifest.layers())
-            .flat_map(urls)
-            .collect(),
+        urls,
     })
 }
 
-/// Where else a part may be fetched from. Engines with containerd's image store ask there first.
-pub(super) fn urls(part: &Descriptor) -> Vec<String> {
-    part.urls().clone().unwrap_or_default()
+/// Where else a part may be fetched from. Engines with containerd's image store ask there first, and pass over what they
+/// cannot read.
+pub(super) fn urls(part: &Descriptor) -> impl Iterator<Item = Url> {
+    let urls = part.urls().iter().flatten();
+    urls.filter_map(|url| Url::parse(url).ok())
 }
 
 fn is_index_type(media_type: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use oci_spec::image::{Descriptor, ImageIndex};
+use wharfinger_entity::CleanText;
 
 /// An engine's platform, in the words of Go and of image indexes (`linux`, `amd64`, `v7`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Platform {
     }
 
     /// The platforms of an index for a message; attestations (`unknown/unknown`) are no images.
-    pub(super) fn list(index: &ImageIndex) -> String {
+    pub(super) fn list(index: &ImageIndex) -> CleanText {
         let mut names: Vec<String> = index
             .manifests()
             .iter()
@@ -90,10 +91,10 @@ impl Platform {
             .collect();
         names.dedup();
         if names.is_empty() {
-            return "no platform at all".to_owned();
+            return "no platform at all".into();
         }
         names.truncate(20);
-        names.join(", ")
+        names.join(", ").into()
     }
 
     fn of(entry: &Descriptor) -> Option<Self> {

@@ -28,7 +28,7 @@ const MAX_HOPS: usize = 11;
 /// A layer or config: in the registry, or where the manifest says that it may be fetched from as well.
 enum Part<'a> {
     Blob(&'a str),
-    Url(&'a str),
+    Url(&'a Url),
 }
 
 impl RegistryClient {
@@ -52,7 +52,7 @@ impl RegistryClient {
         digests.sort_unstable();
         digests.dedup();
         let blobs = digests.into_iter().map(Part::Blob);
-        let parts = blobs.chain(manifest.urls.iter().map(|url| Part::Url(url)));
+        let parts = blobs.chain(manifest.urls.iter().map(Part::Url));
         let asked: Vec<_> = parts
             .map(|part| self.shared.forbidden(&target, part, login))
             .collect();
@@ -82,11 +82,9 @@ impl Shared {
     ) -> Option<NotAllowed> {
         let answer = match part {
             Part::Blob(digest) => self.blob(target, digest, login).await,
-            Part::Url(url) => match Url::parse(url) {
-                Ok(url) if is_http(&url) => self.transport.probe_elsewhere(url).await,
-                // Engines pass over what they cannot read, or do not speak.
-                Ok(_) | Err(_) => return None,
-            },
+            Part::Url(url) if is_http(url) => self.transport.probe_elsewhere(url.clone()).await,
+            // Engines pass over what they do not speak.
+            Part::Url(_) => return None,
         };
         match answer {
             Err(TransportError::NotAllowed(forbidden)) => Some(forbidden),
@@ -102,11 +100,7 @@ impl Shared {
     ) -> Result<Reply, TransportError> {
         let first = self.first_byte(target, digest, login).await;
         if target.plain_http && wants_tls(&first) {
-            let target = Target {
-                plain_http: false,
-                ..target.clone()
-            };
-            return self.first_byte(&target, digest, login).await;
+            return self.first_byte(&target.over_tls(), digest, login).await;
         }
         first
     }
@@ -198,7 +192,7 @@ impl Transport {
                 .find(Result::is_ok)
                 .unwrap_or_else(|| {
                     Err(NotAllowed::Address {
-                        registry: host.to_string(),
+                        registry: host.to_string().into(),
                     })
                 })
                 .map_err(TransportError::NotAllowed);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 use url::Host;
+use wharfinger_entity::CleanText;
 
 use super::address::{Reach, canonical, reach};
 use super::endpoint::RegistryHost;
@@ -43,14 +44,14 @@ pub enum NotAllowed {
     #[error("the registry {registry} is not allowed here")]
     Name {
         /// The registry as it was asked for.
-        registry: String,
+        registry: CleanText<255>,
     },
     /// The name leads to an address inside the network, which no pattern names. The address is left out of
     /// the message: it would tell a user what internal names resolve to.
     #[error("the registry {registry} leads to an address that is not allowed here")]
     Address {
         /// The host that leads there.
-        registry: String,
+        registry: CleanText<255>,
     },
 }
 
@@ -101,7 +102,7 @@ impl RegistryRules {
     /// name leads to is judged by [`permits_address`](Self::permits_address) when a connection is made.
     pub fn permits_name(&self, registry: &str) -> Result<(), NotAllowed> {
         let refused = || NotAllowed::Name {
-            registry: registry.to_owned(),
+            registry: registry.into(),
         };
         let host = RegistryHost::parse(registry).ok_or_else(refused)?;
         self.permits_host(&host).map_err(|_| refused())
@@ -111,7 +112,7 @@ impl RegistryRules {
     /// (token service, redirect): a public address unless denied, any other only where a pattern names it.
     pub fn permits_address(&self, registry: &str, address: SocketAddr) -> Result<(), NotAllowed> {
         let host = RegistryHost::parse(registry).ok_or_else(|| NotAllowed::Name {
-            registry: registry.to_owned(),
+            registry: registry.into(),
         })?;
         self.permits_connection(&host.host, address)
     }
@@ -133,7 +134,7 @@ impl RegistryRules {
             Ok(())
         } else {
             Err(NotAllowed::Name {
-                registry: registry.to_string(),
+                registry: registry.to_string().into(),
             })
         }
     }
@@ -143,7 +144,7 @@ impl RegistryRules {
         match address_of(host) {
             Some(ip) => self.permits_connection(host, SocketAddr::new(ip, port)),
             None if self.denies(host, port) => Err(NotAllowed::Name {
-                registry: host.to_string(),
+                registry: host.to_string().into(),
             }),
             None => Ok(()),
         }
@@ -171,7 +172,7 @@ impl RegistryRules {
             Ok(())
         } else {
             Err(NotAllowed::Address {
-                registry: host.to_string(),
+                registry: host.to_string().into(),
             })
         }
     }

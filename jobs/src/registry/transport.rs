@@ -9,6 +9,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
+use wharfinger_entity::CleanText;
 
 use super::cache::Bounded;
 use super::endpoint::{RegistryHost, canonical_host};
@@ -18,6 +19,8 @@ use super::span;
 
 /// The limit that registries themselves put on a manifest (OCI distribution-spec, "Pushing Manifests").
 const MAX_BODY: usize = 4 * 1024 * 1024;
+/// What is read of an answer that refuses: enough to see what speaks there.
+const MAX_REFUSAL: usize = 64 * 1024;
 const MAX_HOPS: usize = 5;
 /// Ports that clients are kept for; a fleet knows two or three.
 const MAX_CLIENTS: usize = 32;
@@ -42,7 +45,7 @@ pub(super) enum TransportError {
 #[derive(Debug)]
 pub(super) enum VetError {
     NotAllowed(NotAllowed),
-    LookUp(String),
+    LookUp(CleanText),
 }
 
 /// Keeps one HTTP client for each (TLS, port). A resolver is told a name but not the port, and the rules speak of
@@ -121,7 +124,7 @@ impl Transport {
         name: &str,
         port: u16,
     ) -> Result<(), VetError> {
-        let failed = |error: &dyn StdError| VetError::LookUp(error.to_string());
+        let failed = |error: &dyn StdError| VetError::LookUp(error.to_string().into());
         let name = name.parse().map_err(|_| failed(&InvalidAnswer::Name))?;
         let found = self.resolver.resolve(name).await;
         for address in found.map_err(|error| failed(&*error))? {
@@ -202,16 +205,26 @@ fn next_hop(from: &Url, response: &Response) -> Result<Option<Url>, InvalidAnswe
 }
 
 pub(super) async fn read(mut response: Response, elsewhere: bool) -> Result<Reply, TransportError> {
-    let announced = response.content_length().unwrap_or(0);
-    if announced > MAX_BODY as u64 {
-        return Err(InvalidAnswer::TooLarge(MAX_BODY).into());
+    let most = if response.status().is_success() {
+        MAX_BODY
+    } else {
+        MAX_REFUSAL
+    };
+    let too_large = || TransportError::from(InvalidAnswer::TooLarge(MAX_BODY));
+    if most == MAX_BODY && response.content_length() > Some(MAX_BODY as u64) {
+        return Err(too_large());
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(TransportError::from)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(InvalidAnswer::TooLarge(MAX_BODY).into());
+        let room = most - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            if most == MAX_BODY {
+                return Err(too_large());
+            }
+            // The status says it already.
+            break;
         }
-        body.extend_from_slice(&chunk);
     }
     Ok(Reply {
         status: response.status(),

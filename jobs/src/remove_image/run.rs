@@ -5,7 +5,7 @@ use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
 use crate::custody::{self, ChangeError, Changes, Fate, Waited};
-use crate::engine::{EngineError, same_reference};
+use crate::engine::{EngineError, EngineName, same_reference};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
@@ -150,11 +150,11 @@ pub(crate) async fn remove(
             |(repository, _)| Some(repository.to_owned()),
         )
     };
-    let is_ours = |name: &String| {
+    let is_ours = |name: &EngineName| {
         ours.iter()
             .any(|ours| same_reference(name, &ours.reference))
     };
-    let (mut names, foreign): (Vec<String>, Vec<String>) =
+    let (mut names, foreign): (Vec<EngineName>, Vec<EngineName>) =
         image.repo_tags.into_iter().partition(is_ours);
     if !foreign.is_empty() {
         for name in &names {
@@ -167,7 +167,7 @@ pub(crate) async fn remove(
     // repository's names are left to the removal by id, which takes them along and refuses if a container came meanwhile.
     names.extend(image.repo_digests);
     let last = names.first().and_then(|name| repository(name));
-    let (of_last, others): (Vec<String>, Vec<String>) =
+    let (of_last, others): (Vec<EngineName>, Vec<EngineName>) =
         names.into_iter().partition(|name| repository(name) == last);
     let further_tags = of_last
         .into_iter()

@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 use wharfinger_entity::Credits;
+use wharfinger_entity::clean_text::is_hidden;
 use zeroize::Zeroizing;
 
 /// A text that never prints (`Debug` hides it, and there is no `Display`), and that leaves nothing in memory.
@@ -142,7 +143,7 @@ pub fn labels<'de, D: Deserializer<'de>>(
             let good = (1..=MAX_LABEL_NAME).contains(&name.len())
                 && name.chars().all(plain)
                 && value.chars().count() <= MAX_LABEL_VALUE
-                && !value.chars().any(char::is_control);
+                && !value.chars().any(is_hidden);
             good.then(|| (name.to_owned(), value.to_owned()))
         });
         let fresh = label.is_some_and(|(name, value)| labels.insert(name, value).is_none());

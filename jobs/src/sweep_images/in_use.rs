@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{engine_image, image_in_use};
+use wharfinger_entity::{Digest, engine_image, image_in_use};
 
 use crate::db::in_transaction;
 use crate::engine::Engine;
@@ -70,7 +70,7 @@ pub(crate) async fn record(
 async fn known(
     services: &Services,
     host_id: Uuid,
-    image_ids: HashSet<String>,
+    image_ids: HashSet<Digest>,
 ) -> Result<HashSet<Uuid>, sea_orm::DbErr> {
     if image_ids.is_empty() {
         return Ok(HashSet::new());

@@ -28,6 +28,8 @@ pub struct TestImage {
     pub format: Format,
     /// Whether its layers travel compressed.
     pub gzip: bool,
+    /// Its config, in place of the one that follows from the rest.
+    pub odd_config: Option<Vec<u8>>,
 }
 
 impl TestImage {
@@ -39,6 +41,7 @@ impl TestImage {
             architecture: "amd64".to_owned(),
             format: Format::Docker,
             gzip: false,
+            odd_config: None,
         }
     }
 
@@ -56,6 +59,9 @@ impl TestImage {
 
     /// The config; its digest is the engine's image id.
     pub fn config(&self) -> Vec<u8> {
+        if let Some(config) = &self.odd_config {
+            return config.clone();
+        }
         let ports: serde_json::Map<_, _> = self
             .exposed_ports
             .iter()

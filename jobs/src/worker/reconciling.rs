@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use wharfinger_entity::Digest;
 
 use super::Worker;
 use crate::reconcile;
@@ -36,7 +37,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was heard of the engine's images.
 struct Heard {
-    images: mpsc::Sender<String>,
+    images: mpsc::Sender<Digest>,
     /// Something may have been missed: look at all of them.
     missed: Notify,
 }
@@ -71,7 +72,7 @@ impl Worker {
     async fn look_after(
         &self,
         heard: &Heard,
-        mut gone: mpsc::Receiver<String>,
+        mut gone: mpsc::Receiver<Digest>,
         stop: &CancellationToken,
     ) {
         let parts = &self.parts;
@@ -109,7 +110,7 @@ impl Worker {
     }
 
     /// Looks at images of which the engine said something.
-    async fn look_at(&self, mut ids: HashSet<String>, stop: &CancellationToken) {
+    async fn look_at(&self, mut ids: HashSet<Digest>, stop: &CancellationToken) {
         let parts = &self.parts;
         for look in 1..=LOOKS {
             let mut busy = HashSet::new();
@@ -124,7 +125,7 @@ impl Worker {
                         busy.insert(id);
                     }
                     Err(error) => {
-                        tracing::warn!(image = id, %error, "could not reconcile an image: trying again at the next interval");
+                        tracing::warn!(image = %id, %error, "could not reconcile an image: trying again at the next interval");
                     }
                 }
             }

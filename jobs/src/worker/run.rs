@@ -38,13 +38,16 @@ const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 /// How soon it is tried again to record the end of an attempt.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many attempts of a job the database may refuse to record.
+const UNRECORDABLE_AT_MOST: i32 = 5;
+
 /// Why an attempt did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     /// The attempt failed.
     #[error(transparent)]
     Failed(#[from] JobFailure),
-    /// The database, or an account, is not as it must be: nothing can be recorded. The lease runs out, and the job goes on.
+    /// The database, or an account, is not as it must be: what came of the attempt cannot be recorded.
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
@@ -90,6 +93,7 @@ pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
             JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE)
         }
         EngineError::InUse(_) => JobFailure::fail(Code::ImageInUse, message),
+        EngineError::Unsupported(_) => JobFailure::fail(Code::ImageUnsupported, message),
         EngineError::Conflict(_) | EngineError::Other { .. } => {
             JobFailure::retry(Code::Internal, message)
         }
@@ -295,6 +299,10 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
             }
             Outcome::Failed(failure)
         }
+        Err(RunError::Service(error)) if error.is_of_data() => {
+            tracing::error!(%error, "what came of the attempt cannot be recorded");
+            unrecordable()
+        }
         Err(RunError::Service(error)) => {
             // The database's trouble is not the job's: the attempt does not count.
             tracing::error!(%error, "the attempt could not be settled");
@@ -324,6 +332,17 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
     }
 }
 
+/// What is recorded of an attempt whose outcome the database refuses. The text is fixed: it can be recorded, and counted.
+fn unrecordable() -> Outcome {
+    let message = "the database refuses what came of the attempt; the log of the worker says why";
+    Outcome::Failed(JobFailure::retry_free_at_most(
+        UNRECORDABLE_AT_MOST,
+        JobErrorCode::Internal,
+        message,
+        RECORD_PAUSE,
+    ))
+}
+
 async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
     let (services, engine) = (&run.parts.services, &run.parts.engine);
     let job = job::Entity::find_by_id(run.job.id)
@@ -346,8 +365,15 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
 async fn end(run: &JobRun, outcome: Outcome) -> Result<Option<job::Model>, ServiceError> {
     let services = &run.parts.services;
     let until = tokio::time::Instant::now() + services.settings.worker.lease;
+    let mut outcome = outcome;
+    let mut recordable = true;
     loop {
         match claim::end(services, &run.lease, outcome.clone()).await {
+            Err(error) if error.is_of_data() && recordable => {
+                tracing::error!(%error, "the end of an attempt cannot be recorded as it is");
+                (outcome, recordable) = (unrecordable(), false);
+            }
+            Err(error) if error.is_of_data() => return Err(error),
             Err(error) if tokio::time::Instant::now() < until => {
                 tracing::warn!(%error, "could not record the end of an attempt: trying again");
                 tokio::time::sleep(RECORD_PAUSE).await;

@@ -20,7 +20,7 @@ fn state(moved: Instant) -> TransferState {
 
 fn unpacking(current: u64) -> PullEvent {
     PullEvent::Layer {
-        id: "a".repeat(12),
+        id: "a".repeat(12).into(),
         step: LayerStep::Extracting {
             current,
             total: Some(100),

@@ -29,7 +29,7 @@ async fn an_image_is_pulled_described_and_pulled_again() {
 
     let events = pull(&engine, &place.pull_name("v1")).await;
     assert_eq!(events[0], PullEvent::Resolved);
-    assert!(events.contains(&PullEvent::Digest(digest(&image.manifest))));
+    assert!(events.contains(&PullEvent::Digest(digest(&image.manifest).into())));
     let step = |wanted: LayerStep| {
         events
             .iter()
@@ -54,7 +54,10 @@ async fn an_image_is_pulled_described_and_pulled_again() {
     let found = engine.inspect(&place.name("v1")).await.unwrap().unwrap();
     assert_eq!(found.id, image.id());
     assert_eq!(found.size, 3_020_100);
-    assert_eq!(found.exposed_ports, ["53/tcp", "53/udp", "9000/tcp"]);
+    assert_eq!(
+        found.exposed_ports.to_strings(),
+        ["53/tcp", "53/udp", "9000/tcp"]
+    );
     assert_eq!(found.platform, "linux/amd64");
     assert!(same_reference(&found.repo_tags[0], &place.name("v1")));
     let by_digest = format!("{}@{}", place.repository(), digest(&image.manifest));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wharfinger_entity::{Credits, ImageState, JobState};
+use wharfinger_jobs::engine::EngineName;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;
@@ -199,7 +200,7 @@ async fn an_image_that_an_operator_made_stays_with_its_tags(shape: Shape) {
     fleet.finish().await;
 }
 
-fn sorted(mut names: Vec<String>) -> Vec<String> {
+fn sorted(mut names: Vec<EngineName>) -> Vec<EngineName> {
     names.sort();
     names
 }

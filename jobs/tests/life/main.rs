@@ -15,6 +15,7 @@ mod drains;
 mod engines;
 mod errors;
 mod faults;
+mod foreign_texts;
 mod interleavings;
 mod limits;
 mod lost;

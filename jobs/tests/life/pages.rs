@@ -6,8 +6,8 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, EngineImageStatus, ImageState, ImageVisibility, Role, Timestamp, engine_image, host,
-    image,
+    Credits, EngineImageStatus, ExposedPorts, ImageState, ImageVisibility, Role, Timestamp,
+    engine_image, host, image,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::db::Db;
@@ -177,7 +177,7 @@ impl Stage {
                     brought: Set(true),
                     size: Set(size),
                     platform: Set("linux/amd64".to_owned()),
-                    exposed_ports: Set(serde_json::json!([])),
+                    exposed_ports: Set(ExposedPorts::default()),
                     version: Set(0),
                     lock_token: Set(None),
                     lock_holder: Set(None),

@@ -25,7 +25,7 @@
 //! | settling, removing, publishing and reconciling take the (host, image id) row first | `interleavings::two_users_pull_and_remove_the_same_image` `interleavings::three_users_while_it_is_published_or_deleted_by_hand` |
 //! | settle looks again that the engine still has the image, and pulls again if not | `lost::an_image_deleted_before_the_settle_is_pulled_again` |
 //! | a removal deletes on the engine, already gone is fine | `lost::a_removal_of_what_is_gone_succeeds` |
-//! | FAILED at once where trying again cannot help | `errors::an_unknown_tag_fails_at_once` |
+//! | FAILED at once where trying again cannot help | `errors::an_unknown_tag_fails_at_once` `foreign_texts::a_broken_config_fails` `foreign_texts::an_image_of_too_many_layers_is_refused_at_once` `foreign_texts::what_the_database_refuses_ends_the_job` |
 //! | RETRYING, and after the last attempt DEAD | `errors::an_unreachable_registry_is_tried_until_dead` |
 //! | with exponential back-off and jitter | `jobs/src/retry.rs::it_doubles_up_to_the_most` `jobs/src/retry.rs::never_more_than_the_most` |
 //! | that survives restarts | `patience::a_back_off_survives_a_restart` |

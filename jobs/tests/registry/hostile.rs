@@ -1,9 +1,11 @@
 //! Servers whose answers cannot be used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use wharfinger_entity::clean_text::is_hidden;
 use wharfinger_jobs::registry::{
     InvalidAnswer, Manifest, RegistryClient, RegistryError, Timeouts, UnavailableCause,
 };
@@ -214,6 +216,120 @@ async fn a_loopback_registry_with_tls_is_asked_again_with_it() {
     assert!(
         matches!(error, RegistryError::Unavailable { .. }),
         "{error:?}"
+    );
+}
+
+/// Where neither is spoken, the first failure is the true one: nothing listens there that would understand TLS.
+#[tokio::test]
+async fn a_registry_without_tls_is_not_said_to_fail_at_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // It hangs up on whoever calls.
+    let hanging_up = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut hello = [0; 64];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await;
+        }
+    });
+    let nonsense = Fake::start(|_: &Asked| Answer::new(99, "")).await;
+    for address in [&address, &nonsense.address] {
+        let error = client(&["127.0.0.1:*"])
+            .manifest(address, "a/b", "v1", None, &amd64())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, RegistryError::Unavailable { .. }),
+            "{error:?}"
+        );
+        let message = error.to_string();
+        for word in ["tls", "handshake", "corrupt", "certificate"] {
+            assert!(!message.to_lowercase().contains(word), "{message}");
+        }
+    }
+    hanging_up.abort();
+}
+
+/// A certificate that is not trusted is the reason, and not that HTTP was spoken to it at first.
+#[tokio::test]
+async fn a_registry_with_a_certificate_of_its_own_is_said_to_have_one() {
+    let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // Without TLS at first, with it then.
+    let serving = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let _ = tls.complete_io(&mut stream.unwrap());
+        }
+    });
+    let error = client(&["127.0.0.1:*"])
+        .manifest(&address, "a/b", "v1", None, &amd64())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    serving.join().unwrap();
+}
+
+/// A refusal of any length is read a little, and counts by its status. What is repeated of an answer is cleaned and bounded.
+#[tokio::test]
+async fn texts_of_registries_are_bounded() {
+    let error = read_answer(|| Answer::new(404, vec![b'x'; 5_000_000]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
+
+    let long = "\u{1b}[31m\u{202e}\0x".repeat(300_000);
+    let typed = json!({"schemaVersion": long}).to_string();
+    let platform = json!({"architecture": long, "os": "linux"});
+    let entry =
+        json!({"mediaType": "a", "size": 1, "digest": digest_of(b"a"), "platform": platform});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    for body in [typed, index] {
+        let announced = format!("sha256:{}", "\u{202e}".repeat(2000));
+        for header in [None, Some(announced)] {
+            let body = body.clone();
+            let error = read_answer(move || {
+                let answer = Answer::new(200, body.clone());
+                match &header {
+                    Some(header) => answer.with("Docker-Content-Digest", header),
+                    None => answer,
+                }
+            });
+            let error = error.await.unwrap_err();
+            let message = error.to_string();
+            assert!(message.chars().count() < 700, "{}", message.len());
+            assert!(!message.chars().any(is_hidden), "{message:?}");
+            assert!(format!("{error:?}").len() < 5000);
+        }
+    }
+}
+
+/// 4 MB of layers are counted, and not read.
+#[tokio::test]
+async fn too_many_layers_are_refused() {
+    let (manifest, _) = image();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = manifest["layers"][0].clone();
+    manifest["layers"] = vec![layer; 20_000].into();
+    let body = manifest.to_string();
+    let error = read_answer(move || Answer::new(200, body.clone()))
+        .await
+        .unwrap_err();
+    assert!(error.is_unsupported(), "{error:?}");
+    let reason = invalid(error);
+    assert!(
+        matches!(reason, InvalidAnswer::TooManyLayers { found: 20_000, .. }),
+        "{reason:?}"
     );
 }
 

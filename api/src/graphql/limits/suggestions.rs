@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use async_graphql::{Data, Executor, Request, Response};
 use futures::stream::{BoxStream, StreamExt as _};
+use wharfinger_entity::CleanText;
+use wharfinger_entity::clean_text::MESSAGE_LENGTH;
 
 /// How async-graphql begins a suggestion, which is the end of its message.
 const SUGGESTION: &str = " Did you mean ";
@@ -18,7 +20,7 @@ pub(crate) struct Suggesting<E> {
 
 impl<E: Executor> Executor for Suggesting<E> {
     async fn execute(&self, request: Request) -> Response {
-        let response = self.executor.execute(request).await;
+        let response = bounded(self.executor.execute(request).await);
         if self.open {
             response
         } else {
@@ -32,12 +34,23 @@ impl<E: Executor> Executor for Suggesting<E> {
         session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
         let responses = self.executor.execute_stream(request, session);
+        let responses = responses.map(bounded);
         if self.open {
-            responses
+            responses.boxed()
         } else {
             responses.map(closed).boxed()
         }
     }
+}
+
+/// The response with messages of bounded length: async-graphql repeats whole values and lines of the document.
+fn bounded(mut response: Response) -> Response {
+    for error in &mut response.errors {
+        if error.message.chars().nth(MESSAGE_LENGTH).is_some() {
+            error.message = CleanText::<MESSAGE_LENGTH>::new(&error.message).into();
+        }
+    }
+    response
 }
 
 /// The response without suggestions.
@@ -65,6 +78,26 @@ mod tests {
     impl Query {
         async fn one(&self) -> i32 {
             1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_document_is_not_repeated() {
+        let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
+        let suggesting = Suggesting {
+            executor: schema,
+            open: true,
+        };
+        for document in [
+            format!("{{ one }} {}", "\u{202e}?".repeat(100_000)),
+            format!("{{ one @include(if: \"{}\") }}", "x".repeat(100_000)),
+            format!("{{ {} }}", "x".repeat(100_000)),
+        ] {
+            let response = suggesting.execute(Request::new(document)).await;
+            assert!(!response.errors.is_empty());
+            for error in response.errors {
+                assert!(error.message.chars().count() <= MESSAGE_LENGTH);
+            }
         }
     }
 

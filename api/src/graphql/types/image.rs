@@ -121,13 +121,9 @@ impl Image {
         (self.0.image.size as f64 / 100_000.0).round() / 10.0
     }
 
-    /// As the image declares them: 6379/tcp. Lowest port first.
+    /// As the image declares them: 6379/tcp. Lowest port first, at most 1,000.
     async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
-        let engine = self.on_engine(ctx).await?;
-        let ports = engine.exposed_ports.as_array().into_iter().flatten();
-        Ok(ports
-            .filter_map(|port| port.as_str().map(str::to_owned))
-            .collect())
+        Ok(self.on_engine(ctx).await?.exposed_ports.to_strings())
     }
 
     /// Operating system and architecture: linux/amd64

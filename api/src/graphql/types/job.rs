@@ -48,7 +48,7 @@ impl From<job_attempt::Model> for JobAttempt {
             finished_at: attempt.finished_at.map(DateTime::from),
             error: JobError::new(
                 attempt.error_code,
-                attempt.error_message,
+                attempt.error_message.map(String::from),
                 attempt.error_retryable,
             ),
         }
@@ -164,7 +164,7 @@ impl Job {
     async fn error(&self) -> Option<JobError> {
         JobError::new(
             self.0.error_code,
-            self.0.error_message.clone(),
+            self.0.error_message.clone().map(String::from),
             self.0.error_retryable,
         )
     }

@@ -87,7 +87,7 @@ impl From<error::UserError> for UserError {
     fn from(error: error::UserError) -> Self {
         Self {
             code: error.code.into(),
-            message: error.message,
+            message: error.message.into(),
             field: error
                 .field
                 .map(|path| path.into_iter().map(str::to_owned).collect()),

@@ -6,7 +6,8 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, EngineImageStatus, ImageState, ImageVisibility, Role, engine_image, host, image, job,
+    Credits, EngineImageStatus, ExposedPorts, ImageState, ImageVisibility, Role, engine_image,
+    host, image, job,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::clock::Clock;
@@ -149,7 +150,7 @@ impl Bare {
             brought: Set(true),
             size: Set(1),
             platform: Set("linux/amd64".into()),
-            exposed_ports: Set(json!([])),
+            exposed_ports: Set(ExposedPorts::default()),
             version: Set(0),
             lock_token: Set(None),
             lock_holder: Set(None),

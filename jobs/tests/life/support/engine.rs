@@ -36,7 +36,7 @@ impl TestEngine {
 
     /// The image id that a name means.
     pub(crate) async fn id_of(&self, name: &str) -> Option<String> {
-        self.inspect(name).await.map(|image| image.id)
+        self.inspect(name).await.map(|image| image.id.into())
     }
 
     /// Waits until the engine has no such image.

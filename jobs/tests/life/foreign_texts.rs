@@ -1,0 +1,297 @@
+//! What images, registries and engines say reaches people cleaned and bounded, and costs no job its end.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use sea_orm::{ConnectionTrait as _, EntityTrait as _};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use wharfinger_entity::clean_text::{MESSAGE_LENGTH, is_hidden};
+use wharfinger_entity::exposed_ports::PORTS_AT_MOST;
+use wharfinger_entity::{Credits, JobErrorCode, JobState, engine_image, job};
+use wharfinger_jobs::testing::image::digest_of;
+
+use crate::support::images::{Repository, random_image};
+use crate::support::{Fleet, Shape, eventually, on_every_shape};
+
+on_every_shape!(
+    what_an_image_says_of_itself_is_cleaned,
+    what_a_registry_says_is_cleaned,
+    what_the_database_refuses_ends_the_job,
+);
+
+/// NUL is in JSON what no text of PostgreSQL can have.
+async fn what_an_image_says_of_itself_is_cleaned(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let mut image = random_image(1000);
+    image.exposed_ports = (1..=20_000)
+        .rev()
+        .map(|port| format!("{port}/tcp"))
+        .collect();
+    let odd = ["80/tcp\0", "\u{1b}[31m7/udp", "no port", "0/tcp", "9/udp"];
+    image.exposed_ports.extend(odd.map(str::to_owned));
+    let mut config: Value = serde_json::from_slice(&image.config()).unwrap();
+    config["variant"] = json!("v1\0\u{202e}\u{1b}[2J");
+    config["config"]["Labels"] = json!({"a\0": "\u{202e}\0"});
+    image.odd_config = Some(serde_json::to_vec(&config).unwrap());
+    repository.push(&fleet.registry, "1", &image).await;
+    let user = fleet.user("100").await;
+    let held = fleet.pulled(user, &repository.tag("1")).await;
+    let row = engine_image::Entity::find_by_id(held.engine_image_id);
+    let row = row.one(fleet.services.db.read()).await.unwrap().unwrap();
+    assert_eq!(row.platform, "linux/amd64/v1");
+    let ports = row.exposed_ports.to_strings();
+    assert_eq!(ports.len(), PORTS_AT_MOST);
+    assert_eq!(ports[..3], ["1/tcp", "2/tcp", "3/tcp"]);
+    assert_eq!(ports[9], "9/udp");
+    assert_eq!(fleet.job(held_job(&fleet, &held).await).await.attempt, 1);
+    fleet.removed(user, held.id).await;
+    fleet.finish().await;
+}
+
+async fn held_job(fleet: &Fleet, held: &wharfinger_entity::image::Model) -> uuid::Uuid {
+    let jobs = job::Entity::find()
+        .all(fleet.services.db.read())
+        .await
+        .unwrap();
+    let made = jobs.into_iter().find(|job| job.image_id == Some(held.id));
+    made.unwrap().id
+}
+
+/// A registry that tells manifests to Wharfinger, and 3 MB of nonsense to the engine.
+async fn what_a_registry_says_is_cleaned(shape: Shape) {
+    let fleet = Fleet::start(shape).await;
+    let said = format!("\u{1b}[31mno\0\u{202e} way {}", "€\u{7}".repeat(1_000_000));
+    let refusal = json!({"errors": [{"code": "UNKNOWN", "message": said}]}).to_string();
+    let registry = Talker::start(move |engine, path| {
+        if path == "/v2/" {
+            StatusCode::OK.into_response()
+        } else if engine {
+            let headers = [(header::CONTENT_TYPE, "application/json")];
+            (StatusCode::BAD_REQUEST, headers, refusal.clone()).into_response()
+        } else {
+            manifest(&["a layer".to_owned()])
+        }
+    })
+    .await;
+    let user = fleet.user("100").await;
+    let reference = Repository::at(&registry.address).tag("1");
+    let job = fleet.ended(fleet.pull(user, &reference).await.id).await;
+    let attempts = fleet.attempts(job.id).await;
+    assert!(!attempts.is_empty() && attempts.len() <= 3, "{attempts:?}");
+    let messages = attempts.into_iter().map(|attempt| attempt.error_message);
+    for message in messages.chain([job.error_message]) {
+        let message = message.unwrap();
+        assert!(message.contains("no way €€"), "{message}");
+        assert!(message.chars().count() <= MESSAGE_LENGTH, "{message}");
+        assert!(!message.chars().any(is_hidden), "{message}");
+    }
+    assert_ne!(job.error_code, Some(JobErrorCode::WorkerLost));
+    fleet.finish().await;
+}
+
+/// A trigger stands for whatever a database will never store.
+async fn what_the_database_refuses_ends_the_job(shape: Shape) {
+    let mut fleet = Fleet::start(shape).await;
+    let repository = fleet.repository();
+    let id = repository
+        .push(&fleet.registry, "1", &random_image(100_000))
+        .await;
+    let rule = match shape {
+        Shape::Embedded => {
+            "CREATE TRIGGER never BEFORE INSERT ON images BEGIN SELECT RAISE(ABORT, 'never'); END"
+        }
+        Shape::Postgres => "ALTER TABLE images ADD CONSTRAINT never CHECK (charge < 0) NOT VALID",
+        Shape::MariaDb => "ALTER TABLE images ADD CONSTRAINT never CHECK (charge < 0)",
+    };
+    fleet
+        .services
+        .db
+        .write()
+        .execute_unprepared(rule)
+        .await
+        .unwrap();
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &repository.tag("1")).await.id;
+    eventually("the second attempt", || async {
+        (fleet.job(job).await.attempt >= 2).then_some(())
+    })
+    .await;
+    // The count is no worker's memory.
+    fleet.kill_worker().await;
+    fleet.start_worker().await;
+    let job = fleet.ended(job).await;
+    assert_eq!(
+        (job.state, job.error_code, job.error_retryable),
+        (JobState::Failed, Some(JobErrorCode::Internal), Some(false)),
+        "{job:?}"
+    );
+    let message = job.error_message.unwrap();
+    assert!(
+        message.starts_with("the database refuses what came"),
+        "{message}"
+    );
+    let attempts = fleet.attempts(job.id).await;
+    let refused = attempts
+        .iter()
+        .filter(|attempt| attempt.error_message.as_ref() == Some(&message));
+    assert_eq!(refused.count(), 5, "{attempts:?}");
+    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
+    fleet.engine.loses(&id).await;
+    fleet.finish().await;
+}
+
+/// 33,000 layers fit into a manifest of 4 MB. None of them is asked for, and the worker goes on to other jobs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_of_too_many_layers_is_refused_at_once() {
+    let fleet = Fleet::start(Shape::Embedded).await;
+    let user = fleet.user("100").await;
+    for count in [126, 501, 25_000] {
+        let layers: Vec<String> = (0..count).map(|layer: u32| layer.to_string()).collect();
+        let registry = Talker::start(move |_, path| {
+            assert!(!path.contains("/blobs/"), "{path}");
+            manifest(&layers)
+        })
+        .await;
+        let began = Instant::now();
+        let job = fleet
+            .pull(user, &Repository::at(&registry.address).tag("1"))
+            .await;
+        let job = fleet.ended(job.id).await;
+        println!("{count} layers took {:?}", began.elapsed());
+        assert_eq!(
+            (job.state, job.error_code, job.attempt),
+            (JobState::Failed, Some(JobErrorCode::ImageUnsupported), 1),
+            "{job:?}"
+        );
+        let message = job.error_message.unwrap();
+        assert!(
+            message.contains(&format!("has {count} layers")),
+            "{message}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    fleet.finish().await;
+}
+
+/// What no engine can make an image of ends the job, with words that say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_config_fails() {
+    let fleet = Fleet::start(Shape::Embedded).await;
+    let repository = fleet.repository();
+    let user = fleet.user("100").await;
+    let good: Value = serde_json::from_slice(&random_image(10).config()).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut config = good.clone();
+        change(&mut config);
+        config.to_string()
+    };
+    let broken = [
+        ("nonsense", "nonsense".to_owned()),
+        ("empty", String::new()),
+        ("cut", good.to_string()[..40].to_owned()),
+        ("list", "[]".to_owned()),
+        ("nothing", "{}".to_owned()),
+        ("null", "null".to_owned()),
+        (
+            "types",
+            changed(&|config| config["architecture"] = json!(7)),
+        ),
+        (
+            "ports",
+            changed(&|config| config["config"]["ExposedPorts"] = json!(["80/tcp"])),
+        ),
+        (
+            "date",
+            changed(&|config| config["created"] = json!("yesterday")),
+        ),
+        (
+            "no-rootfs",
+            changed(&|config| config["rootfs"] = Value::Null),
+        ),
+        (
+            "other-rootfs",
+            changed(&|config| config["rootfs"]["diff_ids"] = json!([digest_of(b"x")])),
+        ),
+        (
+            "more-rootfs",
+            changed(&|config| {
+                config["rootfs"]["diff_ids"] = json!([digest_of(b"x"), digest_of(b"y")]);
+            }),
+        ),
+        (
+            "diff-id",
+            changed(&|config| config["rootfs"]["diff_ids"] = json!(["x"])),
+        ),
+    ];
+    let mut others = Vec::new();
+    for (tag, config) in broken {
+        let mut image = random_image(1000);
+        image.odd_config = Some(config.into_bytes());
+        repository.push(&fleet.registry, tag, &image).await;
+        let job = fleet
+            .ended(fleet.pull(user, &repository.tag(tag)).await.id)
+            .await;
+        let (state, code, message) = (job.state, job.error_code, job.error_message);
+        let end = (state, code, job.error_retryable);
+        if end
+            != (
+                JobState::Failed,
+                Some(JobErrorCode::ImageUnsupported),
+                Some(false),
+            )
+        {
+            others.push(format!("{tag}: {state:?} {code:?} {message:?}"));
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    fleet.finish().await;
+}
+
+/// A registry that answers as a closure says, which is told whether an engine asks, and for which path.
+struct Talker {
+    address: String,
+    _server: AbortOnDropHandle<()>,
+}
+
+impl Talker {
+    async fn start(
+        answer: impl Fn(bool, &str) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let answer = move |uri: Uri, headers: HeaderMap| {
+            let agent = headers.get(header::USER_AGENT);
+            let ours = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"wharfinger/"));
+            std::future::ready(answer(!ours, uri.path()))
+        };
+        let router = Router::new().fallback(answer);
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            _server: AbortOnDropHandle::new(server),
+        }
+    }
+}
+
+/// A manifest of layers that nobody has.
+fn manifest(layers: &[String]) -> Response {
+    let part = |kind: &str, name: &str| json!({"mediaType": kind, "size": 10, "digest": digest_of(name.as_bytes())});
+    let layer = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": part("application/vnd.oci.image.config.v1+json", "the config"),
+        "layers": layers.iter().map(|name| part(layer, name)).collect::<Vec<_>>(),
+    });
+    ([(header::CONTENT_TYPE, media_type)], manifest.to_string()).into_response()
+}
