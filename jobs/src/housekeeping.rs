@@ -10,7 +10,7 @@ use wharfinger_entity::{
     job_retry,
 };
 
-use crate::accounts::{forget_expired_sign_ins, forget_old_delays};
+use crate::accounts::{GRANT_KEYS, forget_expired_sign_ins, forget_old_delays};
 use crate::announce;
 use crate::claim;
 use crate::clock_skew::ClockCheck;
@@ -21,7 +21,7 @@ use crate::outcome::{self, Outcome};
 use crate::reconcile;
 use crate::services::Services;
 
-/// How long an idempotency key is remembered: the contract promises a day.
+/// How long an idempotency key is remembered, but those of grants, which are kept for ever: the contract promises a day.
 const KEY_TIME: Duration = Duration::from_hours(48);
 
 /// How long a retry is remembered: limits look back an hour.
@@ -66,6 +66,7 @@ impl Housekeeping {
             self.forgot_keys = Some(now);
             let forgotten = idempotency_key::Entity::delete_many()
                 .filter(idempotency_key::Column::CreatedAt.lt(now.before(KEY_TIME)))
+                .filter(idempotency_key::Column::Mutation.ne(GRANT_KEYS))
                 .exec(services.db.write())
                 .await;
             if let Err(error) = forgotten {

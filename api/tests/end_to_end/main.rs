@@ -19,6 +19,7 @@ mod endpoints;
 mod events;
 mod examples;
 mod fleet;
+mod idempotency;
 mod limits;
 mod lists;
 mod log_files;

@@ -17,6 +17,9 @@ use crate::services::Services;
 /// Longest reason, in characters.
 const MAX_REASON: usize = 255;
 
+/// The mutation that the keys of grants are of. They are kept for ever: a grant must not happen again.
+pub(crate) const GRANT_KEYS: &str = "grantCredits";
+
 /// Credits that an administrator gives, or takes back.
 pub struct GrantCredits<'a> {
     /// Who gives.
@@ -42,7 +45,7 @@ pub async fn grant_credits(
         grant.amount.to_string(),
     );
     let input = [asked.as_str(), &amount, reason];
-    let key = Key::new("grantCredits", grant.idempotency_key, &input)?;
+    let key = Key::new(GRANT_KEYS, grant.idempotency_key, &input)?;
     let caller = grant.caller.id;
     let (user, entry, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();

@@ -20,6 +20,7 @@ pub use change_password::{ChangePassword, change_password};
 pub use create_user::{
     CreateUser, NewUser, create_first_admin, create_user, create_user_by, is_empty,
 };
+pub(crate) use grant_credits::GRANT_KEYS;
 pub use grant_credits::{GrantCredits, grant_credits};
 pub(crate) use last_use::LastUse;
 pub use last_use::note_use;
