@@ -202,13 +202,19 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
             telemetry.stop().await;
             worked
         }
-        Command::Migrate => parts::database(&config, true).await.map(|_| ()),
+        Command::Migrate => {
+            telemetry::start_warnings();
+            parts::database(&config, true).await.map(|_| ())
+        }
         Command::User(UserCommand::Create {
             name,
             admin,
             credits,
             password_stdin,
-        }) => user_create::run(&config, name, admin, credits, password_stdin).await,
+        }) => {
+            telemetry::start_warnings();
+            user_create::run(&config, name, admin, credits, password_stdin).await
+        }
         Command::Schema | Command::Client(_) => {
             unreachable!("handled before the settings are read")
         }

@@ -63,6 +63,19 @@ pub(crate) fn start(config: &Config, role: Role) -> anyhow::Result<Telemetry> {
     Ok(Telemetry { traces, files })
 }
 
+/// Prints Wharfinger's own warnings on standard error, for a command that ends by itself: its standard output is for scripts,
+/// and it keeps no log. To be called once.
+pub(crate) fn start_warnings() {
+    let layer = fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .with_filter(LevelFilter::WARN)
+        .with_filter(filter_fn(is_ours));
+    tracing_subscriber::registry().with(layer).init();
+}
+
 impl Telemetry {
     /// Sends and writes what is left, within a bounded time.
     pub(crate) async fn stop(self) {
