@@ -6,8 +6,8 @@
 #                                              engine_graph, engine_containerd, podman (modern-engines.sh)
 #
 # DIR/process records the server, DIR/port its port (kept over a restart), DIR/log its output. An
-# engine answers on DIR/docker.sock. Data is on throw-away terms: a power cut may lose it
-# (but PostgreSQL's is safe with WHARFINGER_TEST_DURABLE set).
+# engine answers on DIR/docker.sock. Data is on throw-away terms: a crash may lose it
+# (but PostgreSQL's and MariaDB's are safe with WHARFINGER_TEST_DURABLE set).
 
 if ! declare -F launch >/dev/null; then
   # shellcheck source=jobs/dev/common.sh
@@ -95,10 +95,11 @@ prepare_mariadb() {
     --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve
 }
 run_mariadb() {
+  local terms=(--innodb-flush-log-at-trx-commit=0 --innodb-flush-method=O_DIRECT_NO_FSYNC)
+  [ -z "${WHARFINGER_TEST_DURABLE:-}" ] || terms=()
   launch "$1/process" "$1/log" mariadbd --no-defaults --user="$(id -un)" --datadir="$1/data" \
     --bind-address=127.0.0.1 --port="$2" --socket="$1/mariadb.sock" --pid-file="$1/mariadb.pid" \
-    --skip-name-resolve --max-connections=300 --innodb-buffer-pool-size=64M \
-    --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=O_DIRECT_NO_FSYNC
+    --skip-name-resolve --max-connections=300 --innodb-buffer-pool-size=64M "${terms[@]}"
 }
 ready_mariadb() { mariadb-admin --no-defaults -h 127.0.0.1 -P "$2" -u root ping; }
 

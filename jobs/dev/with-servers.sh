@@ -18,8 +18,8 @@
 #                                   podman/, registry/: to stop one or start it again on the same port (servers.sh), or
 #                                   to signal the pid in …/process
 #
-# WHARFINGER_TEST_SERVERS="redis:redis engine:engine1" starts only those; WHARFINGER_TEST_DURABLE=1 starts a PostgreSQL that
-# syncs every commit and counts statements.
+# WHARFINGER_TEST_SERVERS="redis:redis engine:engine1" starts only those; WHARFINGER_TEST_DURABLE=1 starts a PostgreSQL and
+# a MariaDB that sync every commit; that PostgreSQL counts statements, too.
 #
 # However it ends, kill -9 of this script included, the servers and whatever the command left running end with it.
 set -euo pipefail

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
 mod accounts;
+mod acknowledged;
 mod administration;
 mod authorisation;
 mod board;

@@ -55,7 +55,8 @@ pub(crate) async fn in_order(world: &World, client: &Client, charges: usize, ref
     in_order_in_database(world).await;
 }
 
-async fn in_order_in_database(world: &World) {
+/// Fails unless every user's total is the sum of their ledger, nothing was paid twice, and nothing is held.
+pub(crate) async fn in_order_in_database(world: &World) {
     let db = database(world).await;
     let entries = ledger_entry::Entity::find().all(&db).await.unwrap();
     let jobs = job::Entity::find().all(&db).await.unwrap();
@@ -72,6 +73,23 @@ async fn in_order_in_database(world: &World) {
         let held = jobs.iter().filter(|job| job.user_id == user.id);
         let held: i64 = held.map(|job| job.held.micro()).sum();
         assert_eq!((held, user.held.micro()), (0, 0), "held by {}", user.name);
+    }
+    db.close().await.unwrap();
+}
+
+/// Fails unless every user's total is the sum of their ledger, and what they hold is that of their jobs and is there.
+pub(crate) async fn add_up(world: &World) {
+    let db = database(world).await;
+    let entries = ledger_entry::Entity::find().all(&db).await.unwrap();
+    let jobs = job::Entity::find().all(&db).await.unwrap();
+    for user in user::Entity::find().all(&db).await.unwrap() {
+        let own = entries.iter().filter(|entry| entry.user_id == user.id);
+        let total: i64 = own.map(|entry| entry.amount.micro()).sum();
+        assert_eq!(total, user.total.micro(), "the ledger of {}", user.name);
+        let own = jobs.iter().filter(|job| job.user_id == user.id);
+        let held: i64 = own.map(|job| job.held.micro()).sum();
+        assert_eq!(held, user.held.micro(), "held by {}", user.name);
+        assert!(user.total >= user.held, "available to {}", user.name);
     }
     db.close().await.unwrap();
 }

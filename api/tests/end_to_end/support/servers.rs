@@ -36,14 +36,19 @@ impl Server {
             Self::Postgres => "WHARFINGER_TEST_POSTGRES_URL",
             Self::MariaDb => "WHARFINGER_TEST_MYSQL_URL",
         });
-        let name = format!("e2e_{}", Uuid::new_v4().simple());
-        let server = Database::connect(&url).await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
-        server.execute_unprepared(&create).await.unwrap();
-        server.close().await.unwrap();
-        let (server, _) = url.rsplit_once('/').unwrap();
-        format!("{server}/{name}")
+        database_on(&url).await
     }
+}
+
+/// The URL of a new, empty database beside the one at `url`.
+pub(crate) async fn database_on(url: &str) -> String {
+    let name = format!("e2e_{}", Uuid::new_v4().simple());
+    let server = Database::connect(url).await.unwrap();
+    let create = format!("CREATE DATABASE {name}");
+    server.execute_unprepared(&create).await.unwrap();
+    server.close().await.unwrap();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
 }
 
 /// An image name that no other test uses.
