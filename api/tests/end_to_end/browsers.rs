@@ -4,6 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::support::graphql::Client;
+use crate::support::socket::Subscription;
 use crate::support::world::World;
 
 /// A page that is allowed, and one that is not.
@@ -72,6 +73,37 @@ async fn other_sites_pages_may_not_use_the_api_unless_they_are_allowed() {
     let exposed = client.with_header("origin", FRIEND);
     let exposed = exposed.post(query, json!({})).await;
     assert!(header(&exposed, "access-control-expose-headers").contains("retry-after"));
+}
+
+/// A browser adds the cookie to what another site's page asks for. It is worth nothing there, allowed or not.
+#[tokio::test]
+async fn the_cookie_is_for_the_gateways_own_pages_alone() {
+    let mut world = World::embedded();
+    let token = world.user("ada", &[]);
+    world.set("WHARFINGER_CORS__ALLOW_ORIGINS", FRIEND);
+    let gateway = world.gateway().await;
+    let cookie = Client::new(&gateway.address, None);
+    let cookie = cookie.with_header("cookie", &format!("whf_session={token}"));
+    let make = "mutation { createApiToken(input: {name: \"forged\"}) { secret } }";
+    let code = async |client: &Client, document: &str| {
+        let (_, answer) = client.send(document, json!({})).await;
+        answer["errors"][0]["extensions"]["code"].clone()
+    };
+    let own = cookie.with_header("origin", &format!("http://{}", gateway.address));
+    let query = "{ balance { total } }";
+    assert_eq!(code(&own, query).await, serde_json::Value::Null);
+    for page in [FRIEND, STRANGER, "null"] {
+        let page = cookie.with_header("origin", page);
+        assert_eq!(code(&page, query).await, "UNAUTHENTICATED");
+        assert_eq!(code(&page, make).await, "UNAUTHENTICATED");
+    }
+    // A socket of an allowed page opens, and is closed: the page has to send a token.
+    assert!(Subscription::is_refused(&cookie.with_header("origin", FRIEND)).await);
+    let stranger = cookie.with_header("origin", STRANGER);
+    assert_eq!(Subscription::upgrade_refused(&stranger).await, 403);
+    // With a token of its own an allowed page may.
+    let with_token = Client::new(&gateway.address, Some(&token)).with_header("origin", FRIEND);
+    assert_eq!(code(&with_token, query).await, serde_json::Value::Null);
 }
 
 /// Fails unless a browser is told to keep this answer to what it is.

@@ -9,13 +9,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
 use crate::crashes::pushed;
+use crate::support::graphql::Client;
 use crate::support::process::Process;
-use crate::support::servers::engine;
+use crate::support::servers::{Server, engine};
 use crate::support::soon;
 use crate::support::world::World;
 
@@ -210,5 +213,92 @@ fn a_certificate_that_cannot_be_used_stops_the_start() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(named), "{said}");
         assert!(!said.contains("PRIVATE KEY"), "{said}");
+    }
+}
+
+/// The worker's own listener is never encrypted.
+#[tokio::test]
+async fn a_worker_reports_without_tls() {
+    let mut world = World::fleet(Server::Postgres).await;
+    encrypted(&mut world);
+    let worker = world.worker().await;
+    let client = Client::new(&worker.address, None);
+    assert_eq!(client.get("/healthz").await.status(), 200);
+    assert_eq!(client.get("/metrics").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_at_the_start() {
+    let mut world = World::embedded();
+    let (_, authority) = encrypted(&mut world);
+    let gateway = serve(&world).await;
+    let (_, other) = encrypted(&mut world);
+    let health = format!("https://localhost:{}/healthz", port(&gateway.address));
+    let answer = trusting(&authority).get(&health).send().await;
+    assert_eq!(answer.unwrap().status(), 200);
+    let refused = trusting(&other).get(&health).send().await.unwrap_err();
+    assert!(refused.is_connect());
+    drop(gateway);
+
+    let gateway = serve(&world).await;
+    let health = format!("https://localhost:{}/healthz", port(&gateway.address));
+    let answer = trusting(&other).get(&health).send().await;
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
+/// The first message of a client that knows no version above this one (RFC 5246, 7.4.1.2): with what elliptic curves need, so
+/// that nothing else is in the way.
+fn client_hello(version: [u8; 2]) -> Vec<u8> {
+    const CIPHERS: [u8; 6] = [0, 4, 0xc0, 0x2b, 0xc0, 0x09];
+    const SIGNATURES: [u8; 8] = [0, 13, 0, 4, 0, 2, 4, 3];
+    const GROUPS: [u8; 10] = [0, 10, 0, 6, 0, 4, 0, 0x1d, 0, 0x17];
+    const POINTS: [u8; 6] = [0, 11, 0, 2, 1, 0];
+    let extensions = [&SIGNATURES[..], &GROUPS, &POINTS].concat();
+    let hello = [
+        &version[..],
+        &[7; 32],
+        &[0],
+        &CIPHERS,
+        &[1, 0],
+        &[0, extensions.len().try_into().unwrap()],
+        &extensions,
+    ]
+    .concat();
+    let handshake = [&[1, 0, 0, hello.len().try_into().unwrap()], &hello[..]].concat();
+    let length = handshake.len().try_into().unwrap();
+    [&[22, 3, 1, 0, length], &handshake[..]].concat()
+}
+
+/// What a server says first: the type of its record, and what is in it.
+async fn first_record(address: &str, version: [u8; 2]) -> (u8, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&client_hello(version)).await.unwrap();
+    let mut head = [0; 5];
+    soon("an answer", stream.read_exact(&mut head))
+        .await
+        .unwrap();
+    let mut record = vec![0; u16::from_be_bytes([head[3], head[4]]).into()];
+    soon("all of it", stream.read_exact(&mut record))
+        .await
+        .unwrap();
+    (head[0], record)
+}
+
+#[tokio::test]
+async fn old_versions_of_tls_are_refused() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_BOARD__LISTEN", "127.0.0.1:0");
+    encrypted(&mut world);
+    let gateway = serve(&world).await;
+    let board = gateway.announced("the board listens on https://").await;
+    for address in [&gateway.address, &board] {
+        for version in [[3, 0], [3, 1], [3, 2]] {
+            let (kind, record) = first_record(address, version).await;
+            // A fatal alert: protocol_version.
+            assert_eq!((kind, &record[..]), (21, &[2, 70][..]), "{version:?}");
+        }
+        // And with TLS 1.2 the same message is answered with a ServerHello.
+        let (kind, record) = first_record(address, [3, 3]).await;
+        assert_eq!((kind, record[0]), (22, 2));
     }
 }

@@ -86,8 +86,27 @@
 //! | A grant is idempotent by key | `jobs/tests/life/accounts/credits.rs::a_key_moves_credits_once` |
 //! | and never takes available below zero | `jobs/tests/life/accounts/credits.rs::grants_add_up_and_never_go_below_zero` |
 //! | refunds carry a reason | `basics::pull_and_remove` `sharing::a_moved_tag_is_paid_anew` `lost::what_an_operator_removes_is_refunded_at_once` `engines::a_lost_host_gives_everything_back` |
-//! | Invariant 4: an image the engine lost becomes LOST and is refunded | `sharing::a_lost_image_is_refunded` `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
+//!
+//! Invariants, on every database (those of `life` by themselves), and errors:
+//!
+//! | sentence | tests |
+//! |---|---|
+//! | 1: every acceptance, and every retry, ends in one final state | `chaos::nothing_is_lost_when_workers_are_killed` `jobs/tests/model/mod.rs::sequences_on_sqlite` `jobs/tests/model/mod.rs::fixed_sequences_on_postgres` `jobs/tests/model/mod.rs::fixed_sequences_on_mariadb` `requests::a_dead_pull_is_retried` |
+//! | and every hold is settled or released once | `support/invariants.rs` `faults::an_old_lease_cannot_settle` |
+//! | 2: total, held and available, at every committed instant | `support/invariants.rs` `constraints::nothing_is_negative` `chaos::nothing_is_lost_when_workers_are_killed` |
+//! | 3: one CHARGE per (user, host, image id) held, one REFUND for it | `support/invariants.rs` `constraints::one_charge_and_one_refund_of_a_payment` `constraints::one_live_holding_of_a_reference` |
+//! | mutations with a key happen once while the key is kept | `constraints::a_key_is_used_once` `requests::an_idempotency_key_makes_one_job` |
+//! | a grant's key is kept for ever | `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_sqlite` `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_postgres` `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_mariadb` |
+//! | 4: an image the engine lost becomes LOST and is refunded | `sharing::a_lost_image_is_refunded` `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
 //! | one that nobody holds is only ever removed if Wharfinger brought it | `lost::an_image_that_an_operator_made_stays_with_its_tags` `sharing::somebody_elses_tag_keeps_the_image` `lost::an_image_that_an_operator_only_untags_is_kept` |
+//! | 5: nobody sees another user's things, by any query, id, subscription or error | `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says` `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_postgres` `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_mariadb` |
+//! | or by the timing of a name | `jobs/tests/life/accounts/passwords.rs::what_is_wrong_is_answered_alike_after_the_same_work` |
+//! | nor gets another's image by its digest | `credentials::a_private_image_is_for_those_with_a_login` |
+//! | 6: an acknowledged mutation survives kill -9 of any process the moment after | `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_sqlite` `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_postgres` `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_mariadb` `queue_loss::a_flush_loses_no_job` |
+//! | Errors: what the caller can mend is a user error | `api/tests/end_to_end/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
+//! | the request's have a code | `api/tests/end_to_end/refusals.rs::nobody_gets_in_without_a_token_that_is_known` `api/tests/end_to_end/limits/rate.rs::too_many_requests_are_refused_with_when_to_come_back_and_without_a_statement` `api/tests/end_to_end/limits/time.rs::a_token_that_cannot_be_looked_up_is_not_called_bad` |
+//! | work that failed later has `Job.error` | `errors::an_unknown_tag_fails_at_once` |
+//! | INTERNAL carries an id that the log has, and no detail | `api/tests/end_to_end/refusals.rs::a_fault_of_the_program_is_answered_with_an_id_that_the_log_has` |
 
 use std::path::{Path, PathBuf};
 

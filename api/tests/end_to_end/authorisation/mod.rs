@@ -19,18 +19,19 @@ use introspect::{QUERY, Schema};
 use place::Place;
 use table::Answers;
 
+use crate::support::servers::Server;
+use crate::support::world::World;
+
 /// Who asks, in the order of the table's columns.
 const CALLERS: [&str; 5] = ["nobody", "banned", "other", "owner", "administrator"];
 
+/// Those to whom Ada's things do not exist.
+const STRANGERS: [&str; 3] = ["nobody", "banned", "other"];
+
 #[tokio::test]
 async fn everybody_is_answered_as_the_table_says() {
-    let mut place = Place::new().await;
-    let told = place.client("administrator").ask(QUERY, json!({})).await;
-    let schema = Schema::read(&told);
-    let mut found = Answers::new();
-    walk::queries(&place, &schema, &mut found).await;
-    walk::fields(&place, &schema, &mut found).await;
-    walk::subscriptions(&place, &schema, &mut found).await;
+    let mut place = Place::new(World::embedded()).await;
+    let (schema, mut found) = read_everything(&place).await;
 
     // What the owner and an administrator do would be in the way of the others: each has a place of their own for it.
     let [owners, administrators] = place.copies().await;
@@ -38,15 +39,7 @@ async fn everybody_is_answered_as_the_table_says() {
     for (caller, place) in [("owner", &owners), ("administrator", &administrators)] {
         done.insert(caller, walk::mutations(place, &schema, caller).await);
     }
-    let before = walk::seen(&place).await;
-    for caller in ["nobody", "banned", "other"] {
-        done.insert(caller, walk::mutations(&place, &schema, caller).await);
-    }
-    assert_eq!(
-        walk::seen(&place).await,
-        before,
-        "strangers changed something"
-    );
+    done.extend(strangers_try_everything(&place, &schema).await);
     for asked in done["owner"].keys() {
         let words = CALLERS.iter().map(|caller| done[caller][asked].clone());
         found.insert(asked.clone(), words.collect());
@@ -54,6 +47,62 @@ async fn everybody_is_answered_as_the_table_says() {
 
     everything_was_asked(&schema, &found);
     table::compare(&CALLERS, &found);
+}
+
+#[tokio::test]
+async fn everybody_is_answered_as_the_table_says_on_postgres() {
+    on_a_server(Server::Postgres).await;
+}
+
+#[tokio::test]
+async fn everybody_is_answered_as_the_table_says_on_mariadb() {
+    on_a_server(Server::MariaDb).await;
+}
+
+/// Everything that is read, and what strangers try to change: the place of a server's database cannot be copied for those
+/// who may change it.
+async fn on_a_server(server: Server) {
+    let mut world = World::embedded();
+    world.set("DATABASE_URL", &server.database().await);
+    let place = Place::new(world).await;
+    let (schema, found) = read_everything(&place).await;
+    let done = strangers_try_everything(&place, &schema).await;
+    let promised = table::promised(&CALLERS);
+    for (asked, answers) in &found {
+        assert_eq!(promised[asked], *answers, "{asked}");
+    }
+    for (column, caller) in STRANGERS.into_iter().enumerate() {
+        assert_eq!(CALLERS[column], caller);
+        for (asked, answer) in &done[caller] {
+            assert_eq!(promised[asked][column], *answer, "{asked} for {caller}");
+        }
+    }
+}
+
+/// The schema, and what every caller is answered who asks for all of it and watches all of it.
+async fn read_everything(place: &Place) -> (Schema, Answers) {
+    let told = place.client("administrator").ask(QUERY, json!({})).await;
+    let schema = Schema::read(&told);
+    let mut found = Answers::new();
+    walk::queries(place, &schema, &mut found).await;
+    walk::fields(place, &schema, &mut found).await;
+    walk::subscriptions(place, &schema, &mut found).await;
+    (schema, found)
+}
+
+/// What strangers are answered who try every mutation on Ada's things. Nothing of hers and of the fleet has changed then.
+async fn strangers_try_everything(
+    place: &Place,
+    schema: &Schema,
+) -> BTreeMap<&'static str, BTreeMap<String, String>> {
+    let before = walk::seen(place).await;
+    let mut done = BTreeMap::new();
+    for caller in STRANGERS {
+        done.insert(caller, walk::mutations(place, schema, caller).await);
+    }
+    let after = walk::seen(place).await;
+    assert_eq!(after, before, "strangers changed something");
+    done
 }
 
 /// Fails unless every field of the schema was asked for.

@@ -14,6 +14,9 @@ use crate::support::world::World;
 /// In every name of Ada's: nobody else may ever read it.
 pub(super) const MARK: &str = "canary";
 
+/// Ada's at a registry.
+const LOGIN: &str = "registry-hunter2";
+
 /// Good for everybody.
 pub(super) const PASSWORD: &str = "correct horse battery staple";
 
@@ -35,8 +38,7 @@ pub(super) struct Ids {
 }
 
 impl Place {
-    pub(super) async fn new() -> Self {
-        let mut world = World::embedded();
+    pub(super) async fn new(mut world: World) -> Self {
         for (name, value) in [
             ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
             ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
@@ -96,6 +98,12 @@ impl Place {
         Client::new(&self.gateway.address, token)
     }
 
+    /// What no answer has in it: tokens, passwords and logins, and how a password is stored.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let tokens = self.tokens.values().map(String::as_str);
+        tokens.chain([PASSWORD, LOGIN, "$argon2"])
+    }
+
     /// Two more of the same, each with a life of its own from here on. This one goes on too.
     pub(super) async fn copies(&mut self) -> [Self; 2] {
         self.gateway.terminate();
@@ -135,7 +143,7 @@ async fn things(world: &World, ada: &Client, eve: &Client) -> BTreeMap<&'static 
     let make = format!(
         "mutation {{
             createApiToken(input: {{name: \"{MARK} token\"}}) {{ apiToken {{ id }} }}
-            saveRegistryCredential(input: {{registry: \"127.0.0.1:1\", username: \"{MARK}-login\", secret: \"s\"}}) {{
+            saveRegistryCredential(input: {{registry: \"127.0.0.1:1\", username: \"{MARK}-login\", secret: \"{LOGIN}\"}}) {{
                 registryCredential {{ id }} }}
         }}"
     );

@@ -1,7 +1,7 @@
 //! A receiver of OpenTelemetry traces: OTLP over HTTP, as a collector has it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -41,6 +41,8 @@ pub(crate) struct Span {
 pub(crate) struct Collector {
     address: String,
     received: watch::Receiver<Vec<Span>>,
+    /// Everything that came, as it came.
+    bytes: Arc<Mutex<Vec<u8>>>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -50,8 +52,11 @@ impl Collector {
         let address = listener.local_addr().unwrap().to_string();
         let (sender, received) = watch::channel(Vec::new());
         let sender = Arc::new(sender);
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&bytes);
         let receive = move |headers: HeaderMap, body: Bytes| {
             assert_eq!(headers["content-type"], "application/x-protobuf");
+            all.lock().unwrap().extend_from_slice(&body);
             let request = ExportTraceServiceRequest::decode(body).unwrap();
             sender.send_modify(|spans| spans.extend(read(request)));
             let answer = ExportTraceServiceResponse::default().encode_to_vec();
@@ -63,6 +68,7 @@ impl Collector {
         Self {
             address,
             received,
+            bytes,
             _serving: AbortOnDropHandle::new(serving),
         }
     }
@@ -83,6 +89,14 @@ impl Collector {
             .filter(|span| span.trace_id == id)
             .cloned()
             .collect()
+    }
+
+    /// Whether this text was in anything that has come.
+    pub(crate) fn said(&self, text: &str) -> bool {
+        let bytes = self.bytes.lock().unwrap();
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
     }
 
     /// How many spans have come.

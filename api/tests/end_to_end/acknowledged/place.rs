@@ -1,0 +1,181 @@
+//! An installation, and how everything of it is killed.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::deeds::Deed;
+use crate::accounts::{done, mutate};
+use crate::crashes::pushed;
+use crate::support::durable_server::DurableServer;
+use crate::support::graphql::{Client, id};
+use crate::support::process::Process;
+use crate::support::servers::engine;
+use crate::support::world::World;
+
+pub(super) const PASSWORD: &str = "correct horse battery staple";
+
+/// A registry that is not there.
+pub(super) const NOWHERE: &str = "127.0.0.1:1";
+
+/// An installation with something of everything, and no worker.
+pub(super) struct Place {
+    pub(super) world: World,
+    server: Option<DurableServer>,
+    gateway: Process,
+    tokens: BTreeMap<&'static str, String>,
+    ids: BTreeMap<&'static str, String>,
+    /// References of images that Ada holds.
+    pub(super) held: [String; 3],
+}
+
+impl Place {
+    pub(super) async fn new(mut world: World, server: Option<DurableServer>) -> Self {
+        world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "1");
+        world.set("WHARFINGER_HOST__OFFLINE_AFTER", "1h");
+        let user = |name: &str, more: &[&str]| world.user_with_password(name, PASSWORD, more);
+        let tokens = BTreeMap::from([
+            ("ada", user("ada", &["--credits", "100000"])),
+            ("bob", user("bob", &[])),
+            ("carol", user("carol", &[])),
+            ("dave", user("dave", &[])),
+            ("eve", user("eve", &["--admin"])),
+        ]);
+        let mut gateway = world.serve(&engine(1)).await;
+        let [ada, eve] = ["ada", "eve"].map(|name| World::client(&gateway, &tokens[name]));
+        let host = eve.online_host("one").await;
+        let mut ids = BTreeMap::from([("host", host)]);
+        let mut held = Vec::new();
+        for name in ["removed", "published", "swept"] {
+            let reference = pushed(&world, 1000).await;
+            let job = ada.succeeded(&ada.pull(&reference).await).await;
+            ids.insert(name, id(&job["image"]));
+            held.push(reference);
+        }
+        jobs(&world, &ada, &mut ids).await;
+        accounts(&ada, &eve, &mut ids).await;
+        gateway.terminate();
+        assert!(gateway.ended().await.success());
+
+        let gateway = world.gateway().await;
+        let ada = World::client(&gateway, &tokens["ada"]);
+        ids.insert("queued", ada.pull(&format!("{NOWHERE}/queued")).await);
+        Self {
+            world,
+            server,
+            gateway,
+            tokens,
+            ids,
+            held: held.try_into().unwrap(),
+        }
+    }
+
+    fn client(&self, name: &str) -> Client {
+        let token = self.tokens.get(name).map(String::as_str);
+        Client::new(&self.gateway.address, token)
+    }
+
+    pub(super) fn eve(&self) -> Client {
+        self.client("eve")
+    }
+
+    /// Does it, kills everything, and looks once all is back.
+    pub(super) async fn do_and_crash(&mut self, deed: &Deed) {
+        let before = self.eve().ask(&deed.query, json!({})).await;
+        assert!(
+            !deed.shows_in(&before),
+            "{} beforehand: {before}",
+            deed.mutation
+        );
+        let client = self.client(deed.who);
+        let payload = if deed.input.is_null() {
+            let document = format!(
+                "mutation {{ {} {{ userErrors {{ code }} }} }}",
+                deed.mutation
+            );
+            client.ask(&document, json!({})).await[deed.mutation].take()
+        } else {
+            mutate(&client, deed.mutation, deed.input.clone(), "").await
+        };
+        self.crash().await;
+        assert_eq!(payload["userErrors"], json!([]), "{}", deed.mutation);
+        let after = self.eve().ask(&deed.query, json!({})).await;
+        assert!(deed.shows_in(&after), "{} is lost: {after}", deed.mutation);
+    }
+
+    async fn crash(&mut self) {
+        if let Some(server) = &self.server {
+            server.crash().await;
+        }
+        self.gateway.crash();
+        if let Some(server) = &self.server {
+            server.start_again();
+        }
+        self.gateway = self.world.gateway().await;
+    }
+
+    /// What administrators do is in the audit log, and was written with it.
+    pub(super) async fn every_act_is_audited(&self, deeds: &[Deed]) {
+        let query = "{ auditLog(first: 100) { nodes { actor action } } }";
+        let log = self.eve().ask(query, json!({})).await.to_string();
+        for deed in deeds.iter().filter(|deed| deed.who == "eve") {
+            let action = deed
+                .mutation
+                .chars()
+                .fold(String::new(), |mut name, letter| {
+                    if letter.is_uppercase() {
+                        name.push('_');
+                    }
+                    name.extend(letter.to_uppercase());
+                    name
+                });
+            let entry = format!("{{\"action\":\"{action}\",\"actor\":\"eve\"}}");
+            assert!(log.contains(&entry), "no {entry} in {log}");
+        }
+    }
+
+    pub(super) fn id(&self, name: &str) -> &str {
+        &self.ids[name]
+    }
+}
+
+/// Jobs that ended in every way that a mutation goes on from.
+async fn jobs(world: &World, ada: &Client, ids: &mut BTreeMap<&'static str, String>) {
+    let missing = format!("{}/nothing-is-here:v1", world.registry.address);
+    for (name, reference, state) in [
+        ("failed", missing.as_str(), "FAILED"),
+        ("dead", "127.0.0.1:1/dead:v1", "DEAD"),
+        ("redriven", "127.0.0.1:1/redriven:v1", "DEAD"),
+    ] {
+        let job = ada.pull(reference).await;
+        assert_eq!(ada.ended(&job).await["state"], state);
+        ids.insert(name, job);
+    }
+}
+
+/// What a user has, to be taken away.
+async fn accounts(ada: &Client, eve: &Client, ids: &mut BTreeMap<&'static str, String>) {
+    let token = done(
+        ada,
+        "createApiToken",
+        json!({"name": "doomed"}),
+        "apiToken { id }",
+    )
+    .await;
+    ids.insert("token", id(&token["apiToken"]));
+    let input = json!({"registry": "127.0.0.1:2", "username": "old-login", "secret": "s"});
+    let login = done(
+        ada,
+        "saveRegistryCredential",
+        input,
+        "registryCredential { id }",
+    )
+    .await;
+    ids.insert("login", id(&login["registryCredential"]));
+    let nobody = Client::new(&ada.address, None);
+    let input = json!({"name": "ada", "password": PASSWORD});
+    done(&nobody, "signIn", input, "token").await;
+    let carol = "{ users(filter: {search: \"carol\"}) { nodes { id } } }";
+    let carol = eve.ask(carol, json!({})).await;
+    ids.insert("carol", id(&carol["users"]["nodes"][0]));
+}
