@@ -30,7 +30,7 @@ async fn a_token_is_kept_for_its_gateway_alone_and_readable_by_nobody_else() {
         .await;
     assert_eq!(
         outcome.out,
-        format!("Signed in to {url} as alice[2J\n"),
+        format!("Signed in to {url} as alice\n"),
         "{}",
         outcome.err
     );

@@ -116,7 +116,7 @@ async fn a_failed_job_says_why_and_json_has_it_too() {
     assert_eq!(outcome.code, 1);
     assert_eq!(
         outcome.err,
-        "error: redis:7 failed: no[2J such tag (IMAGE_NOT_FOUND)\n"
+        "error: redis:7 failed: no such tag (IMAGE_NOT_FOUND)\n"
     );
     let json: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(
