@@ -18,9 +18,9 @@ use figment::{Figment, Profile, Provider, providers::Serialized};
 use ipnet::IpNet;
 use serde::Deserialize;
 use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RegistrySettings,
-    RetrySettings, Secret, SessionSettings, SweepSettings, WorkerSettings, duration, list,
-    optional, parsed,
+    CreditSettings, DatabaseSettings, HostSettings, LimitSettings, ReconcileSettings,
+    RegistrySettings, RetrySettings, Secret, SessionSettings, SweepSettings, WorkerSettings,
+    duration, list, optional, parsed,
 };
 
 pub use self::error::{ConfigError, Origin};
@@ -54,6 +54,8 @@ pub struct Config {
     /// URL of the database; [`Config::database_url`] knows the default.
     #[serde(deserialize_with = "optional")]
     database_url: Option<Secret>,
+    /// Connections to the database.
+    pub database: DatabaseSettings,
     /// URL of Redis; `None` keeps queue and events in this process.
     #[serde(deserialize_with = "optional")]
     pub redis_url: Option<Secret>,

@@ -37,7 +37,8 @@ async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyh
         )
     })?;
     let url = config.database_url();
-    let db = Db::connect_for_requests(url.expose(), request_time)
+    let connections = config.database.connections;
+    let db = Db::connect_for_requests(url.expose(), connections, request_time)
         .await
         .context("cannot open the database (database_url)")?;
     if migrate {

@@ -101,6 +101,7 @@ fn the_defaults_are_those_of_the_design() {
         (config.sweep.schedule, config.sweep.catch_up),
         (None, seconds(6 * 3600))
     );
+    assert_eq!(config.database.connections, 20);
     assert_eq!(config.limits.live_jobs_per_user, 20);
     assert_eq!(config.limits.pulls_per_hour_per_user, 120);
     assert_eq!(config.limits.requests_per_second, 50);
@@ -193,7 +194,7 @@ fn everything_can_come_from_the_environment() {
         "sweep.schedule" => "30 23 * * *",
         "worker.labels" => "disk=ssd,room=b12",
         "credits.initial" | "credits.minimum_to_pull" => "12.5",
-        "retry.max_attempts" | "worker.concurrency" => "7",
+        "retry.max_attempts" | "worker.concurrency" | "database.connections" => "7",
         "traces.endpoint" => "http://collector:4318",
         "log_files.rotation" => "hourly",
         "metrics.per_user" | "metrics.per_image" | "limits.introspection" => "true",
@@ -333,6 +334,12 @@ fn a_bad_value_is_named_with_its_source_and_what_would_be_right() {
             "0",
             "worker.concurrency",
             "0 is not at least 1",
+        ),
+        (
+            "WHARFINGER_DATABASE__CONNECTIONS",
+            "3",
+            "database.connections",
+            "3 is not at least 4",
         ),
         (
             "WHARFINGER_HOST__LOST_AFTER",

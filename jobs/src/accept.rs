@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sea_orm::sea_query::UnionType;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, 
 
 use crate::come_back;
 use crate::credits::Account;
+use crate::db::Transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::fair_order::{Place, place};
 use crate::services::Services;
@@ -63,7 +64,7 @@ impl Key {
     /// The job of the first call with this key, if there was one. The user's row must be locked.
     pub(crate) async fn earlier(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
     ) -> Result<Option<job::Model>, ServiceError> {
         let first = self.find(tx, user_id).await?;
@@ -76,7 +77,7 @@ impl Key {
     /// What came of the first call with this key where that is not a job.
     pub(crate) async fn earlier_result(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
     ) -> Result<Option<Uuid>, ServiceError> {
         let first = self.find(tx, user_id).await?;
@@ -85,7 +86,7 @@ impl Key {
 
     async fn find(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
     ) -> Result<Option<idempotency_key::Model>, ServiceError> {
         let Some(first) = idempotency_key::Entity::find()
@@ -111,7 +112,7 @@ impl Key {
     /// Remembers the key with the job that came of it.
     pub(crate) async fn remember(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
         job_id: Uuid,
         now: Timestamp,
@@ -122,7 +123,7 @@ impl Key {
     /// Remembers the key with what came of it where that is not a job.
     pub(crate) async fn remember_result(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
         result_id: Uuid,
         now: Timestamp,
@@ -132,7 +133,7 @@ impl Key {
 
     async fn store(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         user_id: Uuid,
         job_id: Option<Uuid>,
         result_id: Option<Uuid>,
@@ -156,7 +157,7 @@ impl Key {
 
 /// Refuses what is over the user's limits. The user's row must be locked, so that two requests cannot both be the last.
 pub(crate) async fn within_limits(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user_id: Uuid,
     limits: &LimitSettings,
     now: Timestamp,
@@ -197,7 +198,7 @@ pub(crate) async fn within_limits(
 
 /// When this user's pulls were accepted, and accepted again, since an instant.
 async fn accepted_since(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user_id: Uuid,
     since: Timestamp,
 ) -> Result<Vec<Timestamp>, DbErr> {
@@ -220,7 +221,7 @@ async fn accepted_since(
 
 /// Records that a pull was accepted again, so that it counts as a new one would.
 pub(crate) async fn count_retry(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user_id: Uuid,
     job_id: Uuid,
     now: Timestamp,

@@ -73,7 +73,7 @@ async fn cancel(
 
 /// Locks a job of this owner, or any job when there is none to limit it. Another user's job is answered as unknown.
 pub(crate) async fn find(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     owner: Option<Uuid>,
     job_id: Option<Uuid>,
 ) -> Result<job::Model, ServiceError> {

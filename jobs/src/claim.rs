@@ -4,23 +4,27 @@
 //! the newest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QuerySelect, Select, TryIntoModel,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, Select, TryIntoModel,
 };
 use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, user};
 
 use crate::credits::Account;
-use crate::db::{self, MAX_TRANSACTION_TRIES, for_update, in_transaction};
+use crate::db::{self, MAX_TRANSACTION_TRIES, Transaction, for_update, in_transaction};
 use crate::dispatch;
 use crate::error::{JobFailure, ServiceError, Transient as _};
 use crate::frame::{ProgressFrame, beyond};
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
 use crate::{measure, trace};
+
+/// How long a statement of a renewal may take at least, where a third of the lease is less.
+const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// A worker's right to run one attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,10 +163,7 @@ fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity>
 }
 
 /// Stores the changes of a job whose row is locked. Returns it as it is then, without reading it again.
-pub(crate) async fn save(
-    tx: &DatabaseTransaction,
-    changed: job::ActiveModel,
-) -> Result<job::Model, DbErr> {
+pub(crate) async fn save(tx: &Transaction, changed: job::ActiveModel) -> Result<job::Model, DbErr> {
     let job = changed.clone().try_into_model()?;
     job::Entity::update_many()
         .set(changed)
@@ -173,10 +174,7 @@ pub(crate) async fn save(
 }
 
 /// Locks the job of a lease; none when the lease was lost.
-pub(crate) async fn fenced(
-    tx: &DatabaseTransaction,
-    lease: &Lease,
-) -> Result<Option<job::Model>, DbErr> {
+pub(crate) async fn fenced(tx: &Transaction, lease: &Lease) -> Result<Option<job::Model>, DbErr> {
     let job = for_update(tx, job::Entity::find_by_id(lease.job_id))
         .one(tx)
         .await?;
@@ -185,7 +183,7 @@ pub(crate) async fn fenced(
 
 /// The same, and its user's credits after it, in one statement.
 pub(crate) async fn fenced_with_account<'t>(
-    tx: &'t DatabaseTransaction,
+    tx: &'t Transaction,
     lease: &Lease,
     now: Timestamp,
 ) -> Result<Option<(job::Model, Account<'t>)>, DbErr> {
@@ -207,6 +205,7 @@ pub(crate) enum Renewal {
 }
 
 /// Extends a lease and saves the progress so far. Progress that the database refuses is no reason to lose the lease.
+/// A connection that is silent is given up in time for another renewal on a new one.
 pub(crate) async fn renew(
     services: &Services,
     lease: &Lease,
@@ -227,8 +226,10 @@ async fn extend(
     frame: Option<&ProgressFrame>,
 ) -> Result<Renewal, DbErr> {
     let now = services.clock.now();
+    let time = services.settings.worker.lease;
+    let limit = (time / 3).max(RENEWAL_AT_LEAST).min(time);
     let mut changes = job::ActiveModel {
-        lease_until: Set(Some(now.after(services.settings.worker.lease))),
+        lease_until: Set(Some(now.after(time))),
         ..Default::default()
     };
     if let Some(frame) = frame {
@@ -243,7 +244,7 @@ async fn extend(
             .filter(job::Column::Worker.eq(&lease.worker))
     };
     let renewed = of_lease(job::Entity::update_many().set(changes))
-        .exec(services.db.relaxed())
+        .exec(&services.db.relaxed().within(limit))
         .await?;
     if renewed.rows_affected == 0 {
         return Ok(Renewal::Lost);
@@ -252,7 +253,7 @@ async fn extend(
         .select_only()
         .column(job::Column::CancelRequested)
         .into_tuple()
-        .one(services.db.read())
+        .one(&services.db.read().within(limit))
         .await?;
     Ok(if cancel == Some(true) {
         Renewal::CancelRequested

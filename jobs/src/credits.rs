@@ -5,13 +5,13 @@
 //! the same transaction. Lock order everywhere: engine image, then job, then account.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, LedgerEntryKind, Timestamp, job, ledger_entry, payment, user};
 
-use crate::db::for_update;
+use crate::db::{Transaction, for_update};
 
 /// Why an account could not be changed. The transaction is to be rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl From<&user::Model> for Balance {
 
 /// A user's credits, locked until the transaction ends.
 pub(crate) struct Account<'t> {
-    tx: &'t DatabaseTransaction,
+    tx: &'t Transaction,
     user: user::Model,
     now: Timestamp,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Account<'t> {
 impl<'t> Account<'t> {
     /// Locks the user's credits.
     pub(crate) async fn lock(
-        tx: &'t DatabaseTransaction,
+        tx: &'t Transaction,
         user_id: Uuid,
         now: Timestamp,
     ) -> Result<Self, LedgerError> {
@@ -93,7 +93,7 @@ impl<'t> Account<'t> {
     }
 
     /// The credits of a user whose row is locked.
-    pub(crate) fn locked(tx: &'t DatabaseTransaction, user: user::Model, now: Timestamp) -> Self {
+    pub(crate) fn locked(tx: &'t Transaction, user: user::Model, now: Timestamp) -> Self {
         Self { tx, user, now }
     }
 

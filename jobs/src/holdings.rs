@@ -1,17 +1,15 @@
 //! Who holds what: making and ending holdings, with what they cost.
 
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, Timestamp, image};
 
 use crate::credits::{Account, LedgerError, Purpose};
+use crate::db::Transaction;
 
 /// The user's live holding of a reference on a host.
 pub(crate) async fn of_reference(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user_id: Uuid,
     host_id: Uuid,
     reference: &str,
@@ -40,7 +38,7 @@ pub(crate) async fn of_engine_image(
 /// Ends a holding. With the holder's last tag of the image, exactly what was charged for it comes back. `account` is the
 /// holder's, or none for a public image, which nobody paid for.
 pub(crate) async fn end(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     account: Option<&mut Account<'_>>,
     holding: image::Model,
     state: ImageState,
@@ -74,10 +72,7 @@ pub(crate) async fn end(
 }
 
 /// Whether this is its holder's last tag of the image, so that ending it gives the charge back.
-pub(crate) async fn is_last_of(
-    tx: &DatabaseTransaction,
-    holding: &image::Model,
-) -> Result<bool, DbErr> {
+pub(crate) async fn is_last_of(tx: &Transaction, holding: &image::Model) -> Result<bool, DbErr> {
     let others = image::Entity::find()
         .filter(image::Column::EngineImageId.eq(holding.engine_image_id))
         .filter(image::Column::Live.eq(1))

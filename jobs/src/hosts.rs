@@ -3,6 +3,8 @@
 mod moving;
 mod place;
 
+use std::time::Duration;
+
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host};
@@ -12,12 +14,24 @@ pub(crate) use place::place;
 
 use crate::db::Db;
 use crate::engine::EngineInfo;
-use crate::settings::{HostSettings, WorkerSettings};
+use crate::services::Services;
+use crate::settings::WorkerSettings;
 
 /// Whether a worker reported lately that the host's engine answers.
-pub fn is_online(host: &host::Model, settings: &HostSettings, now: Timestamp) -> bool {
-    host.last_seen_at
-        .is_some_and(|seen| now.since(seen) < settings.offline_after)
+pub fn is_online(services: &Services, host: &host::Model) -> bool {
+    silence(services, host).is_some_and(|silence| silence < services.settings.host.offline_after)
+}
+
+/// Whether a host that was there is gone for good.
+pub(crate) fn is_lost(services: &Services, host: &host::Model) -> bool {
+    silence(services, host).is_some_and(|silence| silence > services.settings.host.lost_after)
+}
+
+/// How long nothing was heard of the host while the database could be used: no heartbeat is stored in an outage of the
+/// database, and right after one every host was last seen before it. None for a host that was never heard of.
+fn silence(services: &Services, host: &host::Model) -> Option<Duration> {
+    let silence = services.clock.now().since(host.last_seen_at?);
+    Some(silence.saturating_sub(services.db.outage_within(silence)))
 }
 
 /// Finds the host of this name, or makes it. Its labels are those of whichever worker joined last.

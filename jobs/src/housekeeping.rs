@@ -16,7 +16,7 @@ use crate::claim;
 use crate::clock_skew::ClockCheck;
 use crate::db::{for_update, in_transaction};
 use crate::error::{JobFailure, ServiceError};
-use crate::hosts::Moving;
+use crate::hosts::{self, Moving};
 use crate::outcome::{self, Outcome};
 use crate::reconcile;
 use crate::services::Services;
@@ -124,11 +124,7 @@ async fn give_up_lost_hosts(services: &Services, silent: Vec<Uuid>) -> Result<()
 
 /// Whether a host is gone for good: it may have come back since it was looked for.
 fn is_lost(services: &Services, host: Option<&host::Model>) -> bool {
-    let lost_before = services
-        .clock
-        .now()
-        .before(services.settings.host.lost_after);
-    host.is_some_and(|host| host.last_seen_at.is_some_and(|seen| seen < lost_before))
+    host.is_some_and(|host| hosts::is_lost(services, host))
 }
 
 async fn end_jobs(services: &Services, host_id: Uuid, name: &str) -> Result<(), ServiceError> {

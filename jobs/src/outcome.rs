@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job, job_attempt};
 
 use crate::credits::{Account, Balance};
+use crate::db::Transaction;
 use crate::error::{JobFailure, ServiceError, Then};
 use crate::fair_order::place;
 use crate::frame::beyond;
@@ -32,7 +33,7 @@ pub(crate) enum Outcome {
 /// Ends the running attempt, and the job where that was the last word. `job` must be locked in `tx`, and not final.
 /// Returns the job as stored, and the owner's balance if credits were released.
 pub(crate) async fn end(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     job: job::Model,
     outcome: Outcome,
@@ -103,7 +104,7 @@ struct Next {
 /// How many earlier attempts of this acceptance failed just so, where that decides what follows. Attempts are rows: the count
 /// survives restarts.
 async fn repeated(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     job: &job::Model,
     failure: &JobFailure,
 ) -> Result<i32, DbErr> {
@@ -246,7 +247,7 @@ pub(crate) const FIRST_KEPT: i32 = 10;
 pub(crate) const NEWEST_KEPT: i32 = 40;
 
 /// Forgets the attempts between the first and the newest ones, where there is no bound on their number.
-async fn forget_middle(tx: &DatabaseTransaction, job: &job::Model) -> Result<(), DbErr> {
+async fn forget_middle(tx: &Transaction, job: &job::Model) -> Result<(), DbErr> {
     let newest = job.attempt.saturating_sub(NEWEST_KEPT);
     if newest <= FIRST_KEPT {
         return Ok(());
@@ -279,7 +280,7 @@ pub(crate) async fn begin_attempt(
 
 /// Closes the attempt that runs.
 pub(crate) async fn finish_attempt(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     job: &job::Model,
     error: Option<&JobFailure>,
     now: Timestamp,

@@ -2,8 +2,8 @@
 //! holder; what was published by one reference covers its image id on that host, by whatever reference somebody asks.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait,
-    DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, QueryFilter, QueryOrder,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -12,7 +12,7 @@ use wharfinger_entity::{
 
 use crate::announce;
 use crate::credits::Purpose;
-use crate::db::for_update;
+use crate::db::{Transaction, for_update};
 use crate::error::ServiceError;
 use crate::holdings;
 use crate::outcome::{self, Outcome};
@@ -138,7 +138,7 @@ impl Published {
 /// is let go; every private holding of the image ends with its refund, and every removal of one SUCCEEDS with nothing
 /// left to give back.
 pub(crate) async fn publish(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     row: &engine_image::Model,
     publication: Publication,
@@ -188,7 +188,7 @@ pub(crate) async fn publish(
 /// Ends the live removals of holdings that are about to end by themselves. One that is accepted at this very moment is
 /// not seen here, and finds nothing to do when it runs.
 async fn end_removals(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     holdings: &[image::Model],
 ) -> Result<Vec<job::Model>, ServiceError> {

@@ -298,7 +298,7 @@ async fn lose(services: &Services, custody: &Custody, meant: bool) -> Result<usi
 /// Ends holdings, with their refunds, user by user in the order of their ids, in which accounts are locked everywhere.
 /// Returns the users.
 pub(crate) async fn end_all(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     services: &Services,
     holdings: Vec<image::Model>,
     state: ImageState,

@@ -1,8 +1,8 @@
 //! `retryJob`: a new acceptance of a job that ended badly.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -15,7 +15,7 @@ use crate::accounts::{still_active, still_administrator};
 use crate::audit::{self, Actor};
 use crate::cancel_job::find;
 use crate::credits::{Account, Balance};
-use crate::db::in_transaction;
+use crate::db::{Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::fair_order::place;
 use crate::outcome;
@@ -100,7 +100,7 @@ async fn retry(
 }
 
 /// Whether everyone may use what the job is to pull.
-async fn is_public(tx: &DatabaseTransaction, job: &job::Model) -> Result<bool, DbErr> {
+async fn is_public(tx: &Transaction, job: &job::Model) -> Result<bool, DbErr> {
     match job.host_id {
         Some(host_id) => Ok(public::of_reference(tx, host_id, &job.reference)
             .await?
@@ -120,7 +120,7 @@ pub(crate) enum Limits {
 
 /// Accepts a job anew. It must be locked in `tx`, and `account` must be its user's.
 pub(crate) async fn accept_again(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     job: job::Model,
     mut account: Account<'_>,
@@ -210,7 +210,7 @@ pub(crate) async fn accept_again(
 
 /// The holding that a removal is about, if it can be removed still.
 async fn removable(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user: &user::Model,
     job: &job::Model,
 ) -> Result<Uuid, ServiceError> {

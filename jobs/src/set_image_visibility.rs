@@ -79,7 +79,7 @@ enum Answer {
 }
 
 async fn find(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     image_id: Option<Uuid>,
 ) -> Result<Option<image::Model>, sea_orm::DbErr> {
     match image_id {
@@ -89,7 +89,7 @@ async fn find(
 }
 
 async fn make_public(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     services: &Services,
     actor: &Actor,
     row: &engine_image::Model,

@@ -102,6 +102,14 @@ pub struct ReconcileSettings {
     pub interval: Duration,
 }
 
+/// `database`: connections to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// Connections of one process to a database server, at most.
+    pub connections: u32,
+}
+
 /// `sweep`: the clean-up that removes every private image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 use wharfinger_entity::CleanText;
+use wharfinger_jobs::db::LEAST_CONNECTIONS;
 use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::registry::RegistryRules;
 use wharfinger_jobs::settings::Secret;
@@ -90,6 +91,13 @@ impl Check<'_> {
         self.positive("retry.max_attempts", config.retry.max_attempts)?;
         self.positive("worker.concurrency", config.worker.concurrency)?;
         self.positive("limits.request_body", limits.request_body)?;
+        let connections = config.database.connections;
+        self.require(
+            connections >= LEAST_CONNECTIONS,
+            "database.connections",
+            connections,
+            &format!("at least {LEAST_CONNECTIONS}"),
+        )?;
         // With one, a restart would begin by removing today's.
         let keep = config.log_files.keep;
         self.require(keep >= 2, "log_files.keep", keep, "at least 2")?;

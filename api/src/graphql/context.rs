@@ -11,7 +11,8 @@ use uuid::Uuid;
 use wharfinger_entity::{Role, api_token, user};
 use wharfinger_jobs::accounts::PasswordError;
 use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::db::{Db, timed_out};
+use wharfinger_jobs::credits::LedgerError;
+use wharfinger_jobs::db::{Db, DbErr, is_unavailable, timed_out};
 use wharfinger_jobs::error::{self, ServiceError, UserError};
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::ListError;
@@ -166,6 +167,13 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
             "the database needed longer for this than limits.request_time: ask for less at once, or try again later",
         );
     }
+    if error.downcast_ref().is_some_and(is_unavailable) {
+        tracing::error!(error, "the database cannot be used: a request failed");
+        return coded(
+            ErrorCode::Unavailable,
+            "the database cannot be used at the moment: try again later",
+        );
+    }
     let id = Uuid::new_v4().simple().to_string();
     tracing::error!(error.id = %id, error, "a request failed");
     coded(
@@ -176,7 +184,7 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 /// An error of the database.
-pub(crate) fn database(error: &wharfinger_jobs::db::DbErr) -> Error {
+pub(crate) fn database(error: &DbErr) -> Error {
     internal(error)
 }
 
@@ -211,6 +219,15 @@ fn request_error(error: &ServiceError) -> Error {
             ErrorCode::LimitExceeded,
             "the database needed longer for this than limits.request_time: it is not known whether it was done. Look before you send it again; with the same idempotencyKey it happens once",
         ),
+        ServiceError::Database(error) | ServiceError::Ledger(LedgerError::Database(error))
+            if is_unavailable(error) =>
+        {
+            tracing::error!(%error, "the database cannot be used: a request failed");
+            coded(
+                ErrorCode::Unavailable,
+                "the database cannot be used at the moment: it is not known whether this was done. Look before you send it again; with the same idempotencyKey it happens once",
+            )
+        }
         ServiceError::Unavailable(message) => coded(ErrorCode::Unavailable, *message),
         error => internal(error),
     }

@@ -1,8 +1,8 @@
 //! `createUser`, and the first administrator.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait,
+    QueryFilter,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use wharfinger_entity::{AuditAction, Credits, Role, Timestamp, UserStatus, user}
 use super::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::{Account, Purpose};
-use crate::db::{Db, in_transaction};
+use crate::db::{Db, Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::services::Services;
 
@@ -117,7 +117,7 @@ async fn make(
 }
 
 async fn insert(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     new: &NewUser,
     actor: &Actor,
     now: Timestamp,

@@ -6,15 +6,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, sign_in_delay};
 
-use crate::db::{Db, for_update, in_transaction};
+use crate::db::{Db, Transaction, for_update, in_transaction};
 use crate::error::ServiceError;
 
 /// The wrong password for one name from which on the next try waits.
@@ -79,7 +76,7 @@ impl Subject {
         }
     }
 
-    async fn find(&self, tx: &DatabaseTransaction) -> Result<Option<sign_in_delay::Model>, DbErr> {
+    async fn find(&self, tx: &Transaction) -> Result<Option<sign_in_delay::Model>, DbErr> {
         let own =
             sign_in_delay::Entity::find().filter(sign_in_delay::Column::Subject.eq(&self.key));
         for_update(tx, own).one(tx).await
@@ -87,7 +84,7 @@ impl Subject {
 
     async fn count(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         found: Option<sign_in_delay::Model>,
         now: Timestamp,
     ) -> Result<(), DbErr> {
@@ -111,7 +108,7 @@ impl Subject {
     }
 
     /// Takes back a try of then. It had no wait before it, and leaves none, but what tries since have made.
-    async fn uncount(&self, tx: &DatabaseTransaction, began: Timestamp) -> Result<(), DbErr> {
+    async fn uncount(&self, tx: &Transaction, began: Timestamp) -> Result<(), DbErr> {
         let Some(delay) = self.find(tx).await? else {
             return Ok(());
         };
@@ -171,7 +168,7 @@ impl Try {
 
     /// The password was right: the name begins anew, and the address has this try back. It keeps what others failed at,
     /// or one account would do to guess at all others.
-    pub(crate) async fn succeeded(&self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    pub(crate) async fn succeeded(&self, tx: &Transaction) -> Result<(), DbErr> {
         sign_in_delay::Entity::delete_many()
             .filter(sign_in_delay::Column::Subject.eq(&self.name.key))
             .exec(tx)

@@ -1,8 +1,8 @@
 //! `updateUser`: another role, a ban or its end, a new password.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder,
 };
 use serde_json::{Map, json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use wharfinger_entity::{AuditAction, Role, UserStatus, user};
 use super::{is_active_administrator, no_such_user, tokens};
 use crate::announce;
 use crate::audit::{self, Actor, Subject};
-use crate::db::{for_update, in_transaction};
+use crate::db::{Transaction, for_update, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::services::Services;
 
@@ -121,7 +121,7 @@ async fn new_hash(
 
 /// Every active administrator, locked in the order of their ids: whoever takes the right away from one sees what another
 /// has just done.
-async fn administrators(tx: &DatabaseTransaction) -> Result<Vec<user::Model>, DbErr> {
+async fn administrators(tx: &Transaction) -> Result<Vec<user::Model>, DbErr> {
     let active = user::Entity::find()
         .filter(user::Column::Role.eq(Role::Admin))
         .filter(user::Column::Status.eq(UserStatus::Active))
@@ -129,7 +129,7 @@ async fn administrators(tx: &DatabaseTransaction) -> Result<Vec<user::Model>, Db
     for_update(tx, active).all(tx).await
 }
 
-async fn find(tx: &DatabaseTransaction, id: Option<Uuid>) -> Result<user::Model, ServiceError> {
+async fn find(tx: &Transaction, id: Option<Uuid>) -> Result<user::Model, ServiceError> {
     let id = id.ok_or_else(no_such_user)?;
     let user = for_update(tx, user::Entity::find_by_id(id)).one(tx).await?;
     Ok(user.ok_or_else(no_such_user)?)

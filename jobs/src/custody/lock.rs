@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr,
-    EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, QueryFilter,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
 use super::hold::{Custody, LOCK_TIME};
 use super::record::find;
-use crate::db::for_update;
+use crate::db::{Transaction, for_update};
 use crate::services::Services;
 
 /// How long another's lock is waited for, as seen between two tries: longer than the lock of a vanished worker may last.
@@ -120,7 +120,7 @@ pub(crate) async fn lock_unless<T>(
 
 /// The locked row inside the transaction that ends what the lock was for; none when the lock was lost.
 pub(crate) async fn fenced(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     custody: &Custody,
     now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
@@ -152,7 +152,7 @@ pub(crate) enum Fate {
 /// Gives the lock back in the transaction that it was for, with what is known of the image now. The tags of an image
 /// that is gone are forgotten: whoever brings it again looks anew at what the engine had.
 pub(crate) async fn conclude(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     row: engine_image::Model,
     fate: Fate,
 ) -> Result<(), DbErr> {

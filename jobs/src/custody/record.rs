@@ -2,15 +2,15 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
     Digest, EngineImageStatus, ExposedPorts, Timestamp, engine_image, engine_tag, job,
 };
 
-use crate::db::for_update;
+use crate::db::{Transaction, for_update};
 use crate::engine::EngineImage;
 use crate::services::Services;
 
@@ -67,7 +67,7 @@ pub(crate) struct Observation {
 /// `brought` says who is to remove the image one day. It is decided by the first job that looks, kept while the image is
 /// expected or present, and decided anew whenever the engine certainly lacks the image: whoever brings it then is us.
 pub(crate) async fn record(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     host_id: Uuid,
     image_id: &str,
     reference: &str,
@@ -127,7 +127,7 @@ pub(crate) async fn record(
 
 /// What the reference meant before pulls that are not settled set it, where it means what one of them meant.
 async fn first_displaced(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     host_id: Uuid,
     reference: &str,
     means: &str,
@@ -146,7 +146,7 @@ async fn first_displaced(
 
 /// `displaced` is what the reference means until it is set on the image, none where it means the image already.
 async fn record_tag(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     row: &engine_image::Model,
     reference: &str,
     displaced: Option<String>,
@@ -184,7 +184,7 @@ async fn record_tag(
 /// The row of an image id, locked; made when it was never heard of, as one that the engine had before, because nobody
 /// can prove otherwise.
 pub(crate) async fn locked_or_new(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     host_id: Uuid,
     image: &EngineImage,
     now: Timestamp,
@@ -223,7 +223,7 @@ fn new_row(
 
 /// Inserts a row, unless somebody else did since it was looked for. Returns the row, locked, and whether it is this one.
 async fn make(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     new: engine_image::ActiveModel,
     host_id: Uuid,
     image_id: &str,
@@ -247,7 +247,7 @@ async fn make(
 }
 
 async fn locked_row(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     host_id: Uuid,
     image_id: &str,
 ) -> Result<Option<engine_image::Model>, DbErr> {

@@ -1,8 +1,41 @@
 //! How busy the connections to the database are.
 
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::DbBackend;
 
 use super::Db;
+use super::pool::{Connections, Pool};
+
+/// Connections that a process needs at least: one for each pool of a gateway on PostgreSQL.
+pub const LEAST_CONNECTIONS: u32 = 4;
+
+/// How the connections of a process are shared among its pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    pub(super) write: u32,
+    pub(super) relaxed: u32,
+    pub(super) requests: u32,
+    pub(super) planned: u32,
+}
+
+impl Shares {
+    /// The shares of so many connections, with some for requests or without. Together they are no more than that.
+    pub(super) fn of(backend: DbBackend, connections: u32, requests: bool) -> Self {
+        let most = connections.max(LEAST_CONNECTIONS);
+        let percent = |percent: u32| (most * percent / 100).max(1);
+        let (relaxed, requests, planned) = match (backend, requests) {
+            (DbBackend::Postgres, true) => (percent(10), percent(30), percent(30)),
+            (DbBackend::Postgres, false) => (percent(20), 0, 0),
+            (_, true) => (0, percent(50), 0),
+            (_, false) => (0, 0, 0),
+        };
+        Self {
+            write: most - relaxed - requests - planned,
+            relaxed,
+            requests,
+            planned,
+        }
+    }
+}
 
 /// The state of one pool of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +70,20 @@ impl Db {
     }
 }
 
-fn state(pool: &'static str, connection: &DatabaseConnection) -> PoolState {
+fn state(name: &'static str, pool: &Pool) -> PoolState {
     macro_rules! of {
-        ($connections:expr) => {{
-            let connections = $connections;
+        ($connections:expr) => {
             PoolState {
-                pool,
-                open: connections.size(),
-                idle: u32::try_from(connections.num_idle()).unwrap_or(u32::MAX),
-                most: connections.options().get_max_connections(),
+                pool: name,
+                open: $connections.size(),
+                idle: u32::try_from($connections.num_idle()).unwrap_or(u32::MAX),
+                most: $connections.options().get_max_connections(),
             }
-        }};
+        };
     }
-    match connection.get_database_backend() {
-        DbBackend::Sqlite => of!(connection.get_sqlite_connection_pool()),
-        DbBackend::Postgres => of!(connection.get_postgres_connection_pool()),
-        _ => of!(connection.get_mysql_connection_pool()),
+    match &pool.connections {
+        Connections::Sqlite(connections) => of!(connections),
+        Connections::Postgres(connections) => of!(connections),
+        Connections::MySql(connections) => of!(connections),
     }
 }

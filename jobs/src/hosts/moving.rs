@@ -51,7 +51,7 @@ impl Moving {
         let settings = &services.settings.host;
         let hosts = host::Entity::find().all(services.db.read()).await?;
         let paused = place::paused(services.db.read()).await?;
-        let online = |host: &host::Model| is_online(host, settings, now);
+        let online = |host: &host::Model| is_online(services, host);
         self.silent_since
             .retain(|id, _| hosts.iter().any(|host| host.id == *id && !online(host)));
         let mut moved = 0;
@@ -59,8 +59,8 @@ impl Moving {
             let why = if online(host) {
                 (!host.schedulable).then_some(Why::Drained)
             } else {
-                // When the database comes back after a while, every host looks silent until its next heartbeat: a silent
-                // host is watched for two of them.
+                // When this process starts, or the fleet comes back, every host looks silent until its next heartbeat: a
+                // silent host is watched for two of them.
                 let since = *self.silent_since.entry(host.id).or_insert(now);
                 (now.since(since) >= settings.offline_after / 3).then_some(Why::Silent)
             };
@@ -204,15 +204,14 @@ async fn move_one(
 
 /// Whether the host is still as it was: it may have come back, or take jobs again.
 async fn still(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     services: &Services,
     host_id: Uuid,
     why: Why,
 ) -> Result<bool, DbErr> {
     let host = host::Entity::find_by_id(host_id).one(tx).await?;
-    let now = services.clock.now();
     Ok(host.is_some_and(|host| match why {
-        Why::Silent => !is_online(&host, &services.settings.host, now),
+        Why::Silent => !is_online(services, &host),
         Why::Drained => !host.schedulable,
     }))
 }

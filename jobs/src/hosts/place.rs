@@ -84,7 +84,7 @@ async fn take_named(
             host.name
         )));
     }
-    if !is_online(&host, &services.settings.host, services.clock.now()) {
+    if !is_online(services, &host) {
         return Err(unavailable(format!(
             "host {} is offline: choose another, or try again later",
             host.name
@@ -98,12 +98,11 @@ async fn taking_jobs(
     tx: &impl ConnectionTrait,
     services: &Services,
 ) -> Result<Vec<host::Model>, DbErr> {
-    let now = services.clock.now();
     let mut hosts = host::Entity::find()
         .filter(host::Column::Schedulable.eq(true))
         .all(tx)
         .await?;
-    hosts.retain(|host| is_online(host, &services.settings.host, now));
+    hosts.retain(|host| is_online(services, host));
     if hosts.len() > 1 {
         // What is placed on a paused one waits: only where there is no other.
         let paused = paused(tx).await?;

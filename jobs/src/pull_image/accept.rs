@@ -1,6 +1,6 @@
 //! Accepting a pull: one transaction, then the answer.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DatabaseTransaction, DbErr};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
@@ -13,7 +13,7 @@ use crate::accounts::still_active;
 use crate::announce::Coming;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::{Account, Balance, Purpose};
-use crate::db::in_transaction;
+use crate::db::{Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings;
 use crate::services::Services;
@@ -139,7 +139,7 @@ fn affords(account: &Account<'_>, minimum: Credits) -> Result<(), UserError> {
 /// Everyone may use what the reference means on this host, and it is there: the job is done. What its user held by the
 /// same reference from before it meant this image is let go of, as by any pull that finds a tag moved.
 async fn succeed_at_once(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     account: &mut Account<'_>,
     job: &mut job::ActiveModel,
     image: image::Model,
@@ -168,7 +168,7 @@ async fn succeed_at_once(
 /// An administrator pulls a public reference again: everyone gets what it means then, and nobody pays, so it holds
 /// nothing either.
 async fn refresh(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     administrator: &user::Model,
     job_id: Uuid,
     image: &image::Model,

@@ -7,13 +7,12 @@
 use std::collections::HashSet;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{ImageReference, JobKind, engine_image, engine_tag, job};
 
 use crate::custody::{self, ChangeError, Changes};
+use crate::db::Transaction;
 use crate::engine::{Engine, EngineError};
 use crate::holdings;
 use crate::reconcile::ReconcileError;
@@ -109,7 +108,7 @@ pub(crate) async fn owed(services: &Services, host_id: Uuid) -> Result<HashSet<U
 /// A pull of the reference was settled on this image: the tag is where it belongs, and it is here that it goes back from
 /// wherever other pulls may have set it. Returns the images on which pulls that have ended may have.
 pub(super) async fn settled(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     row: &engine_image::Model,
     reference: &str,
 ) -> Result<Vec<Uuid>, DbErr> {

@@ -106,7 +106,7 @@ struct Cost {
 }
 
 async fn expect_cost(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     account: &Account<'_>,
     job: &job::Model,
     row: &engine_image::Model,

@@ -1,8 +1,7 @@
 //! Settling a pull: image, charge, hold and state in one transaction.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -13,7 +12,7 @@ use super::put_back;
 use crate::claim::{self, Lease};
 use crate::credits::{Account, Balance, LedgerError, Purpose};
 use crate::custody;
-use crate::db::in_transaction;
+use crate::db::{Transaction, in_transaction};
 use crate::engine::EngineImage;
 use crate::error::ServiceError;
 use crate::frame::{ProgressFrame, beyond};
@@ -98,7 +97,7 @@ struct Done {
 }
 
 async fn settle_in(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     job: job::Model,
     row: engine_image::Model,
@@ -156,7 +155,7 @@ async fn settle_in(
 
 /// An administrator pulled a public reference again: what it means now is public from now on, by that reference.
 async fn refresh(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     services: &Services,
     row: &engine_image::Model,
     job: &job::Model,
@@ -178,7 +177,7 @@ async fn refresh(
 
 /// Ends the holding that a user had of a reference which means another image now.
 pub(crate) async fn let_go_of_moved(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     account: &mut Account<'_>,
     old: image::Model,
     job: &job::Model,
@@ -195,7 +194,7 @@ pub(crate) async fn let_go_of_moved(
 
 /// Makes the holding, and charges for the image unless its holder pays for it already.
 async fn hold(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     account: &mut Account<'_>,
     row: &engine_image::Model,
     job: &job::Model,
@@ -232,7 +231,7 @@ async fn hold(
 
 /// Stores what the engine says of the image, and that it is there.
 async fn describe(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     row: engine_image::Model,
     image: &EngineImage,
 ) -> Result<engine_image::Model, ServiceError> {
@@ -260,11 +259,7 @@ async fn describe(
 }
 
 /// Holdings keep the size of their image, for lists by size.
-async fn resize(
-    tx: &DatabaseTransaction,
-    engine_image_id: Uuid,
-    size: i64,
-) -> Result<(), ServiceError> {
+async fn resize(tx: &Transaction, engine_image_id: Uuid, size: i64) -> Result<(), ServiceError> {
     image::Entity::update_many()
         .set(image::ActiveModel {
             size: Set(size),
@@ -278,7 +273,7 @@ async fn resize(
 
 /// A new manifest digest with the same image id is only noted.
 async fn note_digest(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     held: image::Model,
     digest: Option<String>,
 ) -> Result<image::Model, ServiceError> {

@@ -81,7 +81,7 @@ pub async fn accept(
 
 /// The live removal of a holding, made if there is none, and whether it was. `account` is that of whoever it belongs to.
 pub(crate) async fn removal(
-    tx: &sea_orm::DatabaseTransaction,
+    tx: &crate::db::Transaction,
     services: &Services,
     account: &mut Account<'_>,
     image: &image::Model,

@@ -35,6 +35,9 @@ pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 /// numbers that a claim sets aside.
 const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 
+/// How long a renewal may take at least, where a third of the lease is less.
+const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
+
 /// How soon it is tried again to record the end of an attempt.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -219,7 +222,10 @@ impl JobRun {
         loop {
             let now = ticks.tick().await;
             let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
-            match claim::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
+            // A connection that is silent is given up in time for another renewal on a new one.
+            let limit = (lease / 3).max(RENEWAL_AT_LEAST).min(lease);
+            let renewal = claim::renew(&self.parts.services, &self.lease, frame.as_ref(), limit);
+            match renewal.await {
                 Ok(held @ (Renewal::Held | Renewal::CancelRequested)) => {
                     renewed = now;
                     if let Some(frame) = frame {
@@ -234,7 +240,7 @@ impl JobRun {
                     self.lost.cancel();
                 }
                 // Somebody else may have it by now, and gets it only when it is let go of here: the queue holds it so long.
-                Err(error) if now.duration_since(renewed) >= lease => {
+                Err(error) if renewed.elapsed() >= lease => {
                     tracing::warn!(%error, "could not renew the lease until it ran out: leaving the job");
                     self.lost.cancel();
                 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait as _, Statement};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, job};
+use wharfinger_jobs::db::Pool;
 use wharfinger_jobs::error::{UserError, UserErrorCode};
 
 use crate::support::stand_in::{Engine, Image, Registry};
@@ -233,7 +234,7 @@ impl Waits {
     }
 }
 
-async fn longest_wait(db: &DatabaseConnection) -> Duration {
+async fn longest_wait(db: &Pool) -> Duration {
     let seconds: f64 = value(
         db,
         "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - query_start)), 0)::float8 AS value
@@ -243,7 +244,7 @@ async fn longest_wait(db: &DatabaseConnection) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0))
 }
 
-async fn deadlocks(db: &DatabaseConnection) -> i64 {
+async fn deadlocks(db: &Pool) -> i64 {
     value(
         db,
         "SELECT deadlocks AS value FROM pg_stat_database WHERE datname = current_database()",
@@ -251,7 +252,7 @@ async fn deadlocks(db: &DatabaseConnection) -> i64 {
     .await
 }
 
-async fn value<T: sea_orm::TryGetable>(db: &DatabaseConnection, query: &str) -> T {
+async fn value<T: sea_orm::TryGetable>(db: &Pool, query: &str) -> T {
     let statement = Statement::from_string(db.get_database_backend(), query);
     let row = db.query_one_raw(statement).await.unwrap().unwrap();
     row.try_get("", "value").unwrap()

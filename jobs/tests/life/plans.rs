@@ -2,12 +2,13 @@
 //! page, wherever the page is.
 
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _,
-    IntoActiveModel as _, QueryResult, Statement, TransactionTrait as _,
+    ActiveModelTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, IntoActiveModel as _,
+    QueryResult, Statement,
 };
 use serde_json::Value;
 use uuid::Uuid;
 use wharfinger_entity::{ImageVisibility, JobState, Timestamp, image, job};
+use wharfinger_jobs::db::Pool;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::jobs::{self, JobFilter};
@@ -162,7 +163,7 @@ fn pages_around(cursor: Option<String>) -> [PageArgs; 3] {
 }
 
 /// Lets the database see what is in a table.
-async fn analyze(db: &DatabaseConnection, table: &str) {
+async fn analyze(db: &Pool, table: &str) {
     let sql = match db.get_database_backend() {
         DbBackend::MySql => format!("ANALYZE TABLE {table}"),
         _ => "ANALYZE".to_owned(),
@@ -171,7 +172,7 @@ async fn analyze(db: &DatabaseConnection, table: &str) {
 }
 
 /// Copies an image for a holder, in other orders by time, size and reference.
-async fn fill(db: &DatabaseConnection, like: &image::Model, holder: Uuid) {
+async fn fill(db: &Pool, like: &image::Model, holder: Uuid) {
     let rows: Vec<_> = (0..ROWS)
         .map(|number| {
             let public = holder.is_nil();
@@ -208,12 +209,7 @@ fn read_only_the_page(scans: &[(String, f64)], index: &str) {
 
 /// The indexes that a statement reads a table by, with how many rows it reads. SQLite does not say that: a scan has to be by
 /// these columns of its index.
-async fn scans(
-    db: &DatabaseConnection,
-    statement: Statement,
-    table: &str,
-    by: &str,
-) -> Vec<(String, f64)> {
+async fn scans(db: &Pool, statement: Statement, table: &str, by: &str) -> Vec<(String, f64)> {
     let backend = db.get_database_backend();
     let explain = match backend {
         DbBackend::Postgres => "EXPLAIN (ANALYZE, FORMAT JSON) ",
@@ -247,11 +243,7 @@ async fn scans(
 }
 
 /// The same on PostgreSQL for a statement that is planned for any values at all, as on a gateway's connections.
-async fn scans_planned_once(
-    db: &DatabaseConnection,
-    statement: &Statement,
-    table: &str,
-) -> Vec<(String, f64)> {
+async fn scans_planned_once(db: &Pool, statement: &Statement, table: &str) -> Vec<(String, f64)> {
     let values = statement.values.clone().map(|values| values.0);
     let values = values.unwrap_or_default();
     let places: Vec<_> = (1..=values.len())

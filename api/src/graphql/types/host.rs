@@ -56,8 +56,7 @@ impl Host {
 
     /// Whether a worker there reported lately that the engine answers.
     async fn online(&self, ctx: &Context<'_>) -> bool {
-        let services = services(ctx);
-        is_online(&self.0, &services.settings.host, services.clock.now())
+        is_online(services(ctx), &self.0)
     }
 
     /// Whether new jobs are placed there.

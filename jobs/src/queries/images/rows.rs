@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, host, image};
 
 use super::{ImageFilter, ImageView, OnEngine, With, pattern};
+use crate::db::Pool;
 use crate::queries::page::{Keys, PageError, PageRequest};
 use crate::queries::sql::{Columns, Sql, columns};
 
@@ -118,7 +119,7 @@ fn join(sql: &mut Sql, with: With) {
 
 /// The images that such a statement finds.
 pub(super) async fn read(
-    pool: &DatabaseConnection,
+    pool: &Pool,
     statement: Statement,
     with: With,
 ) -> Result<Vec<ImageView>, DbErr> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use sea_orm::ConnectionTrait as _;
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{Role, UserStatus, user};
 use wharfinger_jobs::accounts::{

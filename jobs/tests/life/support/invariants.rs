@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{
-    DatabaseTransaction, DbBackend, EntityTrait as _, IsolationLevel, QueryOrder as _,
-    TransactionTrait as _,
-};
+use sea_orm::{EntityTrait as _, QueryOrder as _};
 use uuid::Uuid;
 use wharfinger_entity::{
     Credits, ImageState, ImageVisibility, JobState, LedgerEntryKind, image, job, job_attempt,
     ledger_entry, payment, user,
 };
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::db::{Db, Transaction};
 
 /// Checks invariants 1 to 3 in one snapshot of the database. Panics with what is wrong.
 pub(crate) async fn check_invariants(db: &Db) {
-    let isolation = (db.backend() != DbBackend::Sqlite).then_some(IsolationLevel::RepeatableRead);
-    let tx = db.read().begin_with_config(isolation, None).await.unwrap();
+    let tx = db.read().snapshot().await.unwrap();
     let snapshot = Snapshot::read(&tx).await;
     tx.rollback().await.unwrap();
     for user in &snapshot.users {
@@ -43,7 +39,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    async fn read(tx: &DatabaseTransaction) -> Self {
+    async fn read(tx: &Transaction) -> Self {
         let entries = ledger_entry::Entity::find()
             .order_by_asc(ledger_entry::Column::UserId)
             .order_by_asc(ledger_entry::Column::Number);

@@ -1,0 +1,173 @@
+//! How the pools of connections are made.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sea_orm::sqlx::pool::PoolOptions;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{
+    self, AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _,
+};
+use sea_orm::{DbBackend, DbErr};
+use tokio::time::timeout;
+
+use super::deadlines::{Deadlines, FRESH, IDLE, TEST, TRANSACTION, WAIT};
+use super::errors::acquired;
+use super::outages::Outages;
+use super::pool::{Connections, Pool};
+
+/// The kind of database that a URL names.
+pub(super) fn backend(url: &str) -> Result<DbBackend, DbErr> {
+    match url.split(':').next() {
+        Some("sqlite") => Ok(DbBackend::Sqlite),
+        Some("postgres" | "postgresql") => Ok(DbBackend::Postgres),
+        Some("mysql" | "mariadb") => Ok(DbBackend::MySql),
+        _ => Err(DbErr::Custom(
+            "a database's URL begins with sqlite:, postgres: or mysql:".into(),
+        )),
+    }
+}
+
+/// Connections to an SQLite file.
+pub(super) async fn sqlite(
+    url: &str,
+    connections: u32,
+    outages: Arc<Outages>,
+) -> Result<Pool, DbErr> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(acquired)?
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(WAIT)
+        .disable_statement_logging();
+    // A file does not go away: a test would only be a way to the connection's thread and back before every statement.
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(WAIT)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(acquired)?;
+    Ok(Pool {
+        connections: Connections::Sqlite(pool),
+        deadlines: Deadlines::LOCAL,
+        outages,
+    })
+}
+
+/// A pool of connections to a server.
+pub(super) struct Server<'a> {
+    pub(super) url: &'a str,
+    /// Connections that may be open at most.
+    pub(super) most: u32,
+    /// Connections that stay open.
+    pub(super) least: u32,
+    /// How long the server works on one statement.
+    pub(super) limit: Duration,
+    /// More parameters of PostgreSQL's sessions.
+    pub(super) parameters: &'a [(&'a str, &'a str)],
+    pub(super) outages: Arc<Outages>,
+}
+
+impl Server<'_> {
+    /// Opens the pool, with one connection at first.
+    pub(super) async fn connect(self) -> Result<Pool, DbErr> {
+        let connections = match backend(self.url)? {
+            DbBackend::Postgres => {
+                let pool = self.options().connect_with(self.postgres()?).await;
+                Connections::Postgres(pool.map_err(acquired)?)
+            }
+            _ => {
+                let options = MySqlConnectOptions::from_str(self.url)
+                    .map_err(acquired)?
+                    .disable_statement_logging();
+                let limit = self.limit;
+                let pool = self
+                    .options()
+                    .after_connect(move |connection, _| Box::pin(set_mysql(connection, limit)))
+                    .connect_with(options)
+                    .await;
+                Connections::MySql(pool.map_err(acquired)?)
+            }
+        };
+        Ok(Pool {
+            connections,
+            deadlines: Deadlines::of_server(self.limit),
+            outages: self.outages,
+        })
+    }
+
+    fn options<DB: Database>(&self) -> PoolOptions<DB> {
+        PoolOptions::new()
+            .max_connections(self.most)
+            .min_connections(self.least)
+            .acquire_timeout(WAIT)
+            .idle_timeout(IDLE)
+            .test_before_acquire(false)
+            .before_acquire(|connection: &mut DB::Connection, idle| {
+                Box::pin(async move {
+                    if idle.idle_for < FRESH {
+                        return Ok(true);
+                    }
+                    // Otherwise it is closed, and another one opened.
+                    Ok(matches!(timeout(TEST, connection.ping()).await, Ok(Ok(()))))
+                })
+            })
+    }
+
+    /// The server ends what takes too long or stands still, and drops clients that are gone: their rows stay locked until then.
+    fn postgres(&self) -> Result<PgConnectOptions, DbErr> {
+        let milliseconds = |time: Duration| time.as_millis().to_string();
+        let options = PgConnectOptions::from_str(self.url)
+            .map_err(acquired)?
+            .disable_statement_logging()
+            .options([
+                ("default_transaction_isolation", "read committed"),
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
+            ])
+            .options([
+                ("statement_timeout", milliseconds(self.limit)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    milliseconds(TRANSACTION),
+                ),
+                ("tcp_user_timeout", milliseconds(TRANSACTION)),
+            ])
+            .options(self.parameters.iter().copied());
+        Ok(options)
+    }
+}
+
+/// MariaDB's `max_statement_time` is for every statement. MySQL's is only for reading: for its other statements there is
+/// the time that they may wait for a row, and it closes connections that stand still, in a transaction or not.
+async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> Result<(), sqlx::Error> {
+    connection
+        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .await?;
+    let version: String = sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(&mut *connection)
+        .await?;
+    let wait = limit.as_secs().max(1);
+    let set = if version.contains("MariaDB") {
+        format!(
+            "SET SESSION max_statement_time = {}, innodb_lock_wait_timeout = {wait}, idle_transaction_timeout = {}",
+            limit.as_secs_f64(),
+            TRANSACTION.as_secs()
+        )
+    } else {
+        format!(
+            "SET SESSION max_execution_time = {}, innodb_lock_wait_timeout = {wait}, wait_timeout = {}",
+            limit.as_millis(),
+            (2 * IDLE).as_secs()
+        )
+    };
+    connection.execute(AssertSqlSafe(set)).await?;
+    Ok(())
+}

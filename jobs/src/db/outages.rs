@@ -1,0 +1,175 @@
+//! When the database could not be used, as far as this process knows.
+//!
+//! A host that is silent while the database cannot be used is not gone: only its silence at other times counts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx;
+
+use super::errors::is_out_of_order;
+
+/// A time without any answer that counts as an outage: every process asks once a second.
+const GAP: Duration = Duration::from_secs(5);
+
+/// Outages with less between them count as one, with the time between them.
+const BETWEEN: Duration = Duration::from_secs(30);
+
+/// Outages that are remembered. Beyond these, the two oldest become one.
+const MOST: usize = 16;
+
+/// The outages that this process noticed.
+#[derive(Debug)]
+pub(super) struct Outages(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// When the database last answered anything.
+    answered: Instant,
+    /// Since when it stores nothing.
+    refuses: Option<Instant>,
+    past: Past,
+}
+
+/// Outages, oldest first, that do not overlap.
+#[derive(Clone, Debug, Default)]
+struct Past(Vec<(Instant, Instant)>);
+
+impl Past {
+    fn add(&mut self, mut from: Instant, to: Instant) {
+        while let Some((began, _)) = self.0.pop_if(|(_, ended)| *ended + BETWEEN > from) {
+            from = from.min(began);
+        }
+        self.0.push((from, to));
+        if self.0.len() > MOST {
+            let (began, _) = self.0.remove(0);
+            self.0[0].0 = began;
+        }
+    }
+
+    /// How much of the last `time` they were.
+    fn within(&self, time: Duration, now: Instant) -> Duration {
+        let ago = |at| now.saturating_duration_since(at).min(time);
+        let parts = self.0.iter().map(|(from, to)| ago(*from) - ago(*to));
+        parts.sum()
+    }
+}
+
+impl Outages {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Mutex::new(State {
+            answered: now,
+            refuses: None,
+            past: Past::default(),
+        }))
+    }
+
+    /// Notes what an answer says; with `stored`, that it stored something where it is no error.
+    pub(super) fn heard<T>(&self, stored: bool, answer: &sqlx::Result<T>) {
+        match answer {
+            Err(error) if is_out_of_order(error) => self.failed(Instant::now()),
+            answer => self.answered(stored && answer.is_ok(), Instant::now()),
+        }
+    }
+
+    /// The database answered; with `stored`, it stored something.
+    pub(super) fn answered(&self, stored: bool, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut state.answered, now);
+        if now.saturating_duration_since(before) >= GAP {
+            state.past.add(before, now);
+        }
+        if stored && let Some(from) = state.refuses.take() {
+            state.past.add(from, now);
+        }
+    }
+
+    /// The database could not be used.
+    pub(super) fn failed(&self, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refuses.get_or_insert(now);
+    }
+
+    /// How much of the last `time` was an outage.
+    pub(super) fn within(&self, time: Duration, now: Instant) -> Duration {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = state.past.clone();
+        let silent = now.saturating_duration_since(state.answered) >= GAP;
+        for from in [silent.then_some(state.answered), state.refuses] {
+            if let Some(from) = from {
+                all.add(from, now);
+            }
+        }
+        all.within(time, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn within(outages: &Outages, seconds: u32, now: Instant) -> u64 {
+        outages.within(SECOND * seconds, now).as_secs()
+    }
+
+    #[test]
+    fn a_time_without_answers_is_an_outage_and_a_short_one_is_not() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        outages.answered(false, began + SECOND * 4);
+        assert_eq!(within(&outages, 100, began + SECOND * 8), 0);
+        assert_eq!(
+            within(&outages, 100, began + SECOND * 14),
+            10,
+            "not over yet"
+        );
+        outages.answered(false, began + SECOND * 24);
+        let now = began + SECOND * 30;
+        outages.answered(false, now - SECOND);
+        assert_eq!(within(&outages, 100, now), 20);
+        assert_eq!(within(&outages, 16, now), 10, "the part within");
+        assert_eq!(within(&outages, 3, now), 0);
+    }
+
+    #[test]
+    fn a_database_that_answers_and_stores_nothing_is_one_too() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        for second in 1..=20 {
+            outages.answered(false, began + SECOND * second);
+            outages.failed(began + SECOND * second);
+        }
+        let now = began + SECOND * 20;
+        assert_eq!(within(&outages, 100, now), 19);
+        outages.answered(true, now);
+        outages.answered(true, now + SECOND * 3);
+        assert_eq!(within(&outages, 100, now + SECOND * 3), 19);
+    }
+
+    #[test]
+    fn outages_close_together_are_one_and_their_number_has_a_bound() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        let mut now = began;
+        for _ in 0..100 {
+            outages.failed(now);
+            outages.answered(true, now + SECOND);
+            now += SECOND * 4;
+            outages.answered(true, now);
+        }
+        assert_eq!(within(&outages, 1000, now), 397);
+        for _ in 0..100 {
+            outages.failed(now);
+            outages.answered(true, now + SECOND);
+            for _ in 0..20 {
+                now += SECOND * 4;
+                outages.answered(true, now);
+            }
+        }
+        let state = outages.0.lock().unwrap();
+        assert_eq!(state.past.0.len(), MOST);
+        assert_eq!(state.past.0[0].0, began, "never less than it was");
+    }
+}

@@ -1,0 +1,100 @@
+//! A caller goes away in the middle of BEGIN, a statement or COMMIT: the connection's next user is not in its transaction.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use sea_orm::ConnectionTrait as _;
+use wharfinger_jobs::db::Db;
+
+use crate::support::{TestDatabase, in_time, insert};
+
+/// So many statements one after the other use each connection of the pool.
+const EACH: i64 = 4;
+
+/// Polls until it is done, or has waited so often. Then it is dropped.
+async fn cut_off_after<T>(waits: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut waited = 0;
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if waited == waits => Poll::Ready(None),
+        Poll::Pending => {
+            waited += 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// What was acknowledged is there, in a transaction and without one.
+async fn acknowledged_is_stored(database: &TestDatabase, db: &Db, next: &mut i64) {
+    let numbers: Vec<i64> = (*next..*next + 2 * EACH).collect();
+    *next += 2 * EACH;
+    let (single, together) = numbers.split_at(EACH as usize);
+    let each = single.iter().map(|number| async {
+        let sql = insert(*number);
+        db.write().execute_unprepared(&sql).await
+    });
+    for done in in_time("single statements", futures::future::join_all(each)).await {
+        done.unwrap();
+    }
+    for number in together {
+        let transaction = async {
+            let tx = db.begin().await?;
+            tx.execute_unprepared(&insert(*number)).await?;
+            tx.commit().await
+        };
+        in_time("a transaction", transaction).await.unwrap();
+    }
+    for number in &numbers {
+        assert!(database.has(*number).await, "{number} is not stored");
+    }
+}
+
+async fn a_caller_goes_away(database: TestDatabase) {
+    let db = Db::connect_with(&database.url, EACH as u32 + 1)
+        .await
+        .unwrap();
+    let mut next = 0;
+    for waits in 0.. {
+        let number = next;
+        next += 1;
+        let whole = async {
+            let tx = db.begin().await.unwrap();
+            tx.execute_unprepared(&insert(number)).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let done = in_time("a transaction", cut_off_after(waits, whole)).await;
+        acknowledged_is_stored(&database, &db, &mut next).await;
+        if done.is_some() {
+            assert!(waits > 2, "it never waited");
+            assert!(database.has(number).await);
+            break;
+        }
+    }
+    for waits in 0.. {
+        let begun = in_time("BEGIN", cut_off_after(waits, db.begin())).await;
+        let done = begun.is_some();
+        drop(begun);
+        acknowledged_is_stored(&database, &db, &mut next).await;
+        if done {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_goes_away_on_sqlite() {
+    a_caller_goes_away(TestDatabase::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_goes_away_on_postgres() {
+    a_caller_goes_away(TestDatabase::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_goes_away_on_mariadb() {
+    a_caller_goes_away(TestDatabase::mariadb().await).await;
+}
