@@ -8,8 +8,9 @@ use std::process::Command;
 use sea_orm::EntityTrait as _;
 use tempfile::TempDir;
 use uuid::Uuid;
-use wharfinger_entity::{Role, Timestamp, user};
+use wharfinger_entity::{Role, user};
 use wharfinger_jobs::accounts::{NewUser, create_user};
+use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::{Db, is_unavailable};
 use wharfinger_jobs::error::ServiceError;
 
@@ -67,7 +68,7 @@ async fn make(db: &Db) -> Result<String, ServiceError> {
         password_hash: Some("x".repeat(4000)),
         credits: "1000".parse().unwrap(),
     };
-    let now = Timestamp::now();
+    let now = Clock::system().now();
     create_user(db, &new, now).await.map(|user| user.name)
 }
 
