@@ -35,9 +35,6 @@ pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 /// numbers that a claim sets aside.
 const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 
-/// How long a renewal may take at least, where a third of the lease is less.
-const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
-
 /// How soon it is tried again to record the end of an attempt.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -222,10 +219,7 @@ impl JobRun {
         loop {
             let now = ticks.tick().await;
             let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
-            // A connection that is silent is given up in time for another renewal on a new one.
-            let limit = (lease / 3).max(RENEWAL_AT_LEAST).min(lease);
-            let renewal = claim::renew(&self.parts.services, &self.lease, frame.as_ref(), limit);
-            match renewal.await {
+            match claim::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
                 Ok(held @ (Renewal::Held | Renewal::CancelRequested)) => {
                     renewed = now;
                     if let Some(frame) = frame {
