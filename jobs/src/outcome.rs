@@ -103,11 +103,7 @@ struct Next {
 
 /// How many earlier attempts of this acceptance failed just so, where that decides what follows. Attempts are rows: the count
 /// survives restarts.
-async fn repeated(
-    tx: &Transaction,
-    job: &job::Model,
-    failure: &JobFailure,
-) -> Result<i32, DbErr> {
+async fn repeated(tx: &Transaction, job: &job::Model, failure: &JobFailure) -> Result<i32, DbErr> {
     if !matches!(failure.then, Then::RetryFreeAtMost { .. }) {
         return Ok(0);
     }
