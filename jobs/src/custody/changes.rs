@@ -95,7 +95,8 @@ async fn before<T>(
     let mut begun = false;
     poll_fn(|context| {
         let now = Instant::now();
-        if now >= if begun { until } else { latest } {
+        let end = if begun { until } else { latest };
+        if now >= end {
             return Poll::Ready(Err(LockLost));
         }
         begun = true;

@@ -26,7 +26,7 @@ const LONGEST: u64 = 4096;
 /// The file of a worker that lives. Dropped, it says that the worker is gone.
 #[derive(Debug)]
 pub(super) struct Presence {
-    _locked: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -46,10 +46,7 @@ impl Presence {
         // Only now do others look at it: they would find it unlocked.
         let path = unlocked.with_extension(ENDING);
         fs::rename(&unlocked, &path)?;
-        Ok(Self {
-            _locked: file,
-            path,
-        })
+        Ok(Self { file, path })
     }
 }
 
@@ -57,6 +54,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         // An orderly end: its jobs were handed back, or their leases run out.
         let _ = fs::remove_file(&self.path);
+        let _ = self.file.unlock();
     }
 }
 
@@ -66,7 +64,7 @@ pub(super) struct Departed {
     /// The name under which it had leases.
     pub(super) worker: String,
     /// No other process tells of it at the same time.
-    _locked: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -76,6 +74,8 @@ impl Departed {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "could not remove the file of a worker that is gone");
         }
+        // Last: another process must not find it unlocked.
+        let _ = self.file.unlock();
     }
 }
 
@@ -118,7 +118,7 @@ fn look_at(path: &Path, boot: &str) -> io::Result<Option<Departed>> {
     {
         return Ok(Some(Departed {
             worker: worker.to_owned(),
-            _locked: file,
+            file,
             path: path.to_owned(),
         }));
     }
@@ -164,7 +164,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let killed = Presence::announce(folder.path(), "one/1").unwrap();
         // As the kernel does.
-        killed._locked.unlock().unwrap();
+        killed.file.unlock().unwrap();
         std::mem::forget(killed);
         let found = departed(folder.path()).unwrap();
         assert_eq!(found[0].worker, "one/1");

@@ -101,7 +101,7 @@ async fn a_lock_outlasts_the_change_that_the_engine_was_asked_for(shape: Shape) 
         .unwrap()
         .since(scene.fleet.services.clock.now());
     // A slow machine may have taken a few seconds to look.
-    assert!(left > Duration::from_secs(60), "{left:?}");
+    assert!(left > Duration::from_mins(1), "{left:?}");
     scene.gate.open();
     let removal = scene.fleet.ended(removal.id).await;
     assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
