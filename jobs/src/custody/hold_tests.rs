@@ -65,10 +65,10 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
         .await
         .unwrap();
     let image = EngineImage {
-        id: "sha256:1".to_owned(),
+        id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
         size: 1,
-        exposed_ports: Vec::new(),
-        platform: "linux/amd64".to_owned(),
+        exposed_ports: Default::default(),
+        platform: Default::default(),
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
     };
