@@ -88,11 +88,13 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
 async fn work_ends_when_the_database_is_away_until_the_lock_ran_out() {
     let folder = tempfile::tempdir().unwrap();
     let (services, custody) = locked(&folder).await;
-    services.db.write().clone().close().await.unwrap();
+    // The only connection that writes.
+    let busy = services.db.begin().await.unwrap();
     // As long as the lock may last, and no longer.
     let kept = keeping(&services, &custody, std::future::pending::<()>());
     let kept = tokio::time::timeout(2 * LOCK_TIME, kept).await;
     assert_eq!(kept.unwrap(), Err(LockLost));
+    drop(busy);
 }
 
 #[tokio::test]
