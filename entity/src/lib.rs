@@ -6,6 +6,7 @@
 //! because rows whose `live` is NULL never collide on any of the three databases.
 pub mod api_token;
 pub mod audit_entry;
+pub mod blob_origin;
 pub mod clean_text;
 pub mod credits;
 pub mod digest;

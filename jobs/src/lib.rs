@@ -8,6 +8,7 @@ mod accept;
 pub mod accounts;
 pub mod announce;
 pub mod audit;
+mod blob_origins;
 pub mod cancel_job;
 mod claim;
 pub mod clock;

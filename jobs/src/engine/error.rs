@@ -161,6 +161,7 @@ const DENIED: &[&str] = &[
 
 const NOT_FOUND: &[&str] = &[
     "manifest unknown",
+    "unknown blob",
     "name unknown",
     "blob unknown to registry",
     "repository name not known to registry",

@@ -27,6 +27,8 @@ pub struct EngineImage {
     pub repo_tags: Vec<EngineName>,
     /// The manifest digests that it was pulled by: `redis@sha256:…`.
     pub repo_digests: Vec<EngineName>,
+    /// The digests of its layers' uncompressed content, from the bottom up.
+    pub diff_ids: Vec<String>,
 }
 
 impl EngineImage {
@@ -45,8 +47,18 @@ impl EngineImage {
             platform: platform(image.os, image.architecture, image.variant),
             repo_tags: real_names(image.repo_tags.unwrap_or_default()),
             repo_digests: real_names(image.repo_digests.unwrap_or_default()),
+            diff_ids: diff_ids(image.root_fs.and_then(|fs| fs.layers)),
         })
     }
+}
+
+/// What is no digest is dropped: then it is not one for each layer any more, and the image not the one that was expected.
+fn diff_ids(layers: Option<Vec<String>>) -> Vec<String> {
+    let digests = layers.into_iter().flatten();
+    digests
+        .filter_map(|layer| Digest::parse(&layer).ok())
+        .map(|digest| digest.to_string())
+        .collect()
 }
 
 /// An image in the engine's list.

@@ -8,6 +8,18 @@ use wharfinger_entity::CleanText;
 
 use super::image::PlatformName;
 
+/// How an engine keeps images, which decides what it calls them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageStore {
+    /// Docker's graph drivers. An image's id is the digest of its config.
+    #[default]
+    GraphDriver,
+    /// Docker's containerd image store. An image's id is the digest of the manifest or index that was pulled.
+    Containerd,
+    /// Podman. An image's id is the digest of its config.
+    Podman,
+}
+
 /// What an engine is, and how full its storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -21,6 +33,8 @@ pub struct EngineInfo {
     pub variant: Option<&'static str>,
     /// Layers of an image that its storage takes, at most.
     pub max_layers: usize,
+    /// How it keeps images.
+    pub store: ImageStore,
     /// Directory of the engine's data, on the engine's machine.
     pub root_dir: Option<PathBuf>,
     /// Bytes used on the file system of the images; none where it cannot be seen from here.
@@ -45,8 +59,10 @@ impl EngineInfo {
             .version
             .as_deref()
             .or(info.server_version.as_deref());
+        let store = image_store(&version, &info);
         Self {
-            max_layers: max_layers(&version, &info),
+            store,
+            max_layers: max_layers(store),
             version: number.unwrap_or_default().into(),
             os: os.unwrap_or("linux").into(),
             variant: variant.filter(|_| architecture == Some("arm")),
@@ -94,20 +110,24 @@ const GRAPH_DRIVER_LAYERS: usize = 125;
 /// and Podman leave it to.
 const OVERLAY_LAYERS: usize = 500;
 
-fn max_layers(version: &SystemVersion, info: &SystemInfo) -> usize {
-    let components = version.components.iter().flatten();
-    let is_podman = components
-        .into_iter()
-        .any(|part| part.name == "Podman Engine");
-    let status = info.driver_status.iter().flatten().flatten();
-    let is_containerd = status
-        .into_iter()
-        .any(|word| word.starts_with("io.containerd.snapshotter."));
-    if is_podman || is_containerd {
-        OVERLAY_LAYERS
-    } else {
-        GRAPH_DRIVER_LAYERS
+fn max_layers(store: ImageStore) -> usize {
+    match store {
+        ImageStore::GraphDriver => GRAPH_DRIVER_LAYERS,
+        ImageStore::Containerd | ImageStore::Podman => OVERLAY_LAYERS,
     }
+}
+
+/// Podman names itself among the components of its version; Docker names containerd's plugin in the status of its driver.
+fn image_store(version: &SystemVersion, info: &SystemInfo) -> ImageStore {
+    let mut components = version.components.iter().flatten();
+    if components.any(|part| part.name == "Podman Engine") {
+        return ImageStore::Podman;
+    }
+    let mut status = info.driver_status.iter().flatten().flatten();
+    if status.any(|word| word.starts_with("io.containerd.snapshotter.")) {
+        return ImageStore::Containerd;
+    }
+    ImageStore::GraphDriver
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use wharfinger_entity::{CleanText, Digest};
 use connection::Connection;
 pub use error::EngineError;
 pub use image::{EngineImage, EngineImageSummary, EngineName, PlatformName, Removed};
-pub use info::EngineInfo;
+pub use info::{EngineInfo, ImageStore};
 pub use names::{PullName, same_reference};
 pub use pull::{EngineLogin, LayerStep, PullEvent};
 

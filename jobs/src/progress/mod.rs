@@ -9,6 +9,8 @@ mod layer;
 mod rate;
 mod tracker;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use activity::Activity;
@@ -94,4 +96,25 @@ pub struct PullSnapshot {
     /// The layers from the bottom up, at most [`LAYERS_AT_MOST`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerProgress>,
+}
+
+impl PullSnapshot {
+    /// The same, where the worker has fetched these layers, by their digests, before the engine was asked.
+    #[must_use]
+    pub(crate) fn with_fetched(mut self, fetched: &HashSet<String>) -> Self {
+        for layer in &mut self.layers {
+            let missing = layer.total.unwrap_or(0).saturating_sub(layer.downloaded);
+            if !fetched.contains(&layer.id) || missing == 0 {
+                continue;
+            }
+            layer.downloaded += missing;
+            self.downloaded += missing;
+            if layer.state == LayerState::Reused {
+                self.reused = self.reused.saturating_sub(missing);
+                layer.state = LayerState::Done;
+            }
+            layer.state = layer.state.max(LayerState::Downloaded);
+        }
+        self
+    }
 }

@@ -4,6 +4,8 @@
 
 mod accept;
 pub(crate) mod ahead;
+mod fetching;
+mod proof;
 mod public;
 pub(crate) mod put_back;
 mod record;

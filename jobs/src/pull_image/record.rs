@@ -6,6 +6,7 @@ use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, engine_image, 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{Look, look};
+use super::resolve::Resolved;
 use crate::claim;
 use crate::credits::Account;
 use crate::custody;
@@ -24,14 +25,15 @@ const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
 
 /// Records what the engine has before it is asked for anything, and moves the hold to the expected charge: one
 /// transaction, looked at again as long as the image's row changes in between.
-/// `ahead` is a look at the engine that is under way. Says whether the engine has the image, by its row and its own word.
+/// `ahead` is a look at the engine that is under way.
 pub(super) async fn record_and_hold(
     run: &JobRun,
-    manifest: &Manifest,
+    Resolved {
+        manifest, image_id, ..
+    }: &Resolved,
     ahead: Option<AbortOnDropHandle<Option<Look>>>,
-) -> Result<bool, RunError> {
+) -> Result<Presence, RunError> {
     let services = &run.parts.services;
-    let image_id = &manifest.config_digest;
     let mut looked = match ahead {
         // A look that panicked is done again.
         Some(look) => look.await.ok().flatten(),
@@ -69,11 +71,13 @@ pub(super) async fn record_and_hold(
             changed.engine_image_id = Set(Some(row.id));
             claim::save(&tx, changed).await?;
             account.save().await?;
-            let present = seen.present && row.status == EngineImageStatus::Present;
-            Ok(Recorded::Yes { present })
+            Ok(Recorded::Yes(Presence {
+                seen: seen.present,
+                confirmed: seen.present && row.status == EngineImageStatus::Present,
+            }))
         })?;
         match recorded {
-            Recorded::Yes { present } => {
+            Recorded::Yes(present) => {
                 crate::announce::balance_changed(&services.events, run.job.user_id);
                 return Ok(present);
             }
@@ -92,8 +96,17 @@ pub(super) async fn record_and_hold(
     }
 }
 
+/// Whether the engine has the image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Presence {
+    /// By its own word.
+    pub(super) seen: bool,
+    /// By its row, too.
+    pub(super) confirmed: bool,
+}
+
 enum Recorded {
-    Yes { present: bool },
+    Yes(Presence),
     LookAgain,
     NotOurs,
     TooExpensive { least: i64, most: i64 },

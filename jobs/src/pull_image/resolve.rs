@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use wharfinger_entity::{ImageReference, JobErrorCode};
+use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
+use crate::blob_origins::Source;
+use crate::engine::ImageStore;
 use crate::error::{JobFailure, ServiceError};
 use crate::progress::{PullPhase, PullSnapshot};
-use crate::registry::{Login, Manifest, Platform, RegistryError};
+use crate::registry::{Login, Manifest, Platform, RegistryError, canonical_name};
 use crate::registry_credentials::{LoginError, login_for};
 use crate::worker::Parts;
 use crate::worker::run::{JobRun, RunError};
@@ -22,6 +24,59 @@ pub(super) struct Resolved {
     pub(super) manifest: Manifest,
     /// It gave it to this user's login, and would not to everybody.
     pub(super) with_login: bool,
+    /// How the engine keeps images.
+    pub(super) store: ImageStore,
+    /// What the engine will call the image.
+    pub(super) image_id: Digest,
+    /// The digest by which the engine pulls it.
+    pub(super) pulled_digest: Digest,
+}
+
+impl Resolved {
+    fn new(parts: &Parts, manifest: Manifest, with_login: bool) -> Self {
+        let info = parts.info.borrow();
+        let store = info
+            .as_ref()
+            .map_or_else(ImageStore::default, |info| info.store);
+        let (image_id, pulled_digest) = match store {
+            // By the platform's manifest, not by the index: an index may list several images for one platform, and only of
+            // the one that was chosen here it is proved that the caller may have it.
+            ImageStore::Containerd => (&manifest.platform_digest, &manifest.platform_digest),
+            ImageStore::GraphDriver | ImageStore::Podman => {
+                (&manifest.config_digest, &manifest.digest)
+            }
+        };
+        Self {
+            store,
+            with_login,
+            image_id: image_id.clone(),
+            pulled_digest: pulled_digest.clone(),
+            manifest,
+        }
+    }
+
+    /// What was read by its digest, in the repository that was named.
+    pub(super) fn pinned(&self, reference: &ImageReference) -> String {
+        format!("{}@{}", reference.name(), self.pulled_digest)
+    }
+
+    /// Where it comes from.
+    pub(super) fn source(&self, reference: &ImageReference) -> Source {
+        let registry = reference.registry();
+        Source {
+            registry: canonical_name(registry).unwrap_or_else(|| registry.to_owned()),
+            repository: reference.repository().to_owned(),
+            anonymous: !self.with_login,
+        }
+    }
+
+    /// The layers, as (digest, compressed bytes) from the bottom up.
+    pub(super) fn layers(&self) -> Vec<(String, u64)> {
+        let layers = self.manifest.layers.iter();
+        layers
+            .map(|layer| (layer.digest.to_string(), layer.size))
+            .collect()
+    }
 }
 
 /// What the reference means now, for the engine's platform. `begun` is a read as nobody that is under way.
@@ -49,10 +104,7 @@ pub(super) async fn resolve(
     };
     let refused = match as_nobody {
         Ok(manifest) => {
-            return Ok(Resolved {
-                manifest: fitting(run, manifest)?,
-                with_login: false,
-            });
+            return Ok(Resolved::new(&run.parts, fitting(run, manifest)?, false));
         }
         Err(error) => error,
     };
@@ -71,10 +123,7 @@ pub(super) async fn resolve(
         return Err(registry_failure(&refused).into());
     };
     match read(&run.parts, reference, Some(&login)).await {
-        Ok(manifest) => Ok(Resolved {
-            manifest: fitting(run, manifest)?,
-            with_login: true,
-        }),
+        Ok(manifest) => Ok(Resolved::new(&run.parts, fitting(run, manifest)?, true)),
         Err(error) => Err(registry_failure(&error).into()),
     }
 }
@@ -90,6 +139,32 @@ fn fitting(run: &JobRun, manifest: Manifest) -> Result<Manifest, JobFailure> {
     let reference = &run.job.reference;
     let message = format!("{reference} has {found} layers, and this engine takes at most {most}");
     Err(JobFailure::fail(JobErrorCode::ImageUnsupported, message))
+}
+
+/// The login that the registry gave the manifest to; none where it gave it without.
+pub(super) async fn login_of(
+    run: &JobRun,
+    reference: &ImageReference,
+    with_login: bool,
+) -> Result<Option<Login>, RunError> {
+    if !with_login {
+        return Ok(None);
+    }
+    let registry = reference.registry();
+    let login = login_for(&run.parts.services, run.job.user_id, registry).await;
+    match login.map_err(login_failure)? {
+        Some(login) => Ok(Some(login)),
+        None => {
+            let message = format!("the login for {registry} was deleted in the middle of the pull");
+            Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into())
+        }
+    }
+}
+
+/// The image that the engine has, or makes of the registry's answers, is not the one that the manifest describes.
+pub(super) fn mismatch() -> JobFailure {
+    let message = "the image's manifest, config and layers do not belong together";
+    JobFailure::fail(JobErrorCode::ImageNotFound, message)
 }
 
 /// What it means for a job that a saved login cannot be used: somebody has to act, and may have by the next attempt.

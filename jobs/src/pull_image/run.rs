@@ -8,9 +8,10 @@ use tracing::Instrument as _;
 use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
 use super::ahead::Ahead;
+use super::proof::{Proof, WasThere};
 use super::public::settle_public;
-use super::record::record_and_hold;
-use super::resolve::resolve;
+use super::record::{Presence, record_and_hold};
+use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
 use crate::custody;
@@ -18,7 +19,6 @@ use crate::engine::{EngineError, EngineImage};
 use crate::error::JobFailure;
 use crate::outcome::Outcome;
 use crate::progress::PullPhase;
-use crate::registry::Manifest;
 use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
@@ -99,30 +99,59 @@ async fn fetch(run: &Arc<JobRun>, ahead: Option<Ahead>) -> Result<Fetched, RunEr
     })?;
     let (reading, look) = ahead.map(|ahead| (ahead.manifest, ahead.look)).unzip();
     let resolved = timed("resolve", resolve(run, &reference, reading)).await?;
-    let manifest = &resolved.manifest;
-    let present = timed("record", Box::pin(record_and_hold(run, manifest, look))).await?;
-    let transferred = Box::pin(transfer(run, &reference, &resolved, present));
+    let present = timed("record", Box::pin(record_and_hold(run, &resolved, look))).await?;
+    let transferred = Box::pin(proved_transfer(run, &reference, &resolved, present));
     timed("transfer", transferred).await?;
-    timed("inspect", inspect(run, &reference, manifest)).await
+    timed("inspect", inspect(run, &reference, &resolved)).await
 }
 
-/// What the reference meant when the manifest was read.
-pub(super) fn pinned(reference: &ImageReference, manifest: &Manifest) -> String {
-    format!("{}@{}", reference.name(), manifest.digest)
+/// The engine's pull, between the proofs that the caller may have what the engine has already: before it for what is known
+/// to be there, and after it for what the engine found there.
+async fn proved_transfer(
+    run: &JobRun,
+    reference: &ImageReference,
+    resolved: &Resolved,
+    present: Presence,
+) -> Result<(), RunError> {
+    let mut proof = Proof::begin(run, reference, resolved, present.seen).await?;
+    loop {
+        let confirmed = present.confirmed;
+        let (brought, last) = transfer(run, reference, resolved, &proof, confirmed).await?;
+        match proof.complete(run, reference, resolved, &brought).await? {
+            WasThere::Image => {
+                proof = Proof::begin(run, reference, resolved, true).await?;
+            }
+            WasThere::Nothing if !brought.whole => {
+                let message = "the engine's pull ended early";
+                return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+            }
+            WasThere::Nothing | WasThere::Layers => {}
+        }
+        if !brought.whole {
+            continue;
+        }
+        if !proof.record(run, reference, resolved).await? {
+            // Another registry had to do with it meanwhile. Now all is there, and all is proved.
+            proof = Proof::begin(run, reference, resolved, true).await?;
+            proof.record(run, reference, resolved).await?;
+        }
+        run.report(proof.counted(last));
+        return Ok(());
+    }
 }
 
 /// What the engine has now, under the tag that was asked for.
 async fn inspect(
     run: &JobRun,
     reference: &ImageReference,
-    manifest: &Manifest,
+    resolved: &Resolved,
 ) -> Result<Fetched, RunError> {
     let engine = &run.parts.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
     loop {
-        let Some(image) = engine.inspect(&pinned(reference, manifest)).await? else {
+        let Some(image) = engine.inspect(&resolved.pinned(reference)).await? else {
             let message = "the engine pulled the image and then did not have it";
             return Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into());
         };
@@ -143,7 +172,7 @@ async fn inspect(
         if let Some(image) = engine.inspect(&image.id).await? {
             return Ok(Fetched {
                 image,
-                digest: manifest.digest.clone(),
+                digest: resolved.manifest.digest.clone(),
                 version,
             });
         }

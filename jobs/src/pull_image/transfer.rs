@@ -1,43 +1,38 @@
 //! The engine's pull, or that of another job for the same thing, followed to its end.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode};
 
-use super::resolve::{Resolved, login_failure, registry_failure};
-use super::run::pinned;
+use super::proof::Proof;
+use super::resolve::{Resolved, login_of, registry_failure};
 use crate::engine::{EngineError, EngineLogin, PullName};
 use crate::error::JobFailure;
-use crate::progress::ProgressTracker;
-use crate::registry::Manifest;
-use crate::registry_credentials::login_for;
+use crate::progress::{ProgressTracker, PullPhase, PullSnapshot};
 use crate::trace;
 use crate::worker::run::{ENGINE_PAUSE, JobRun, RunError, engine_failure};
-use crate::worker::transfers::Next;
+use crate::worker::transfers::{Brought, Next};
 
-/// Lets the engine pull, or joins the pull of another job, and reports what arrives.
+/// Lets the engine pull, or joins the pull of another job, and reports what arrives. Returns what came, and the progress at
+/// the end, which is not reported: first it has to be proved.
 pub(super) async fn transfer(
     run: &JobRun,
     reference: &ImageReference,
-    Resolved {
-        manifest,
-        with_login,
-    }: &Resolved,
+    resolved: &Resolved,
+    proof: &Proof,
     present: bool,
-) -> Result<(), RunError> {
-    let login = prepare(run, reference, manifest, *with_login, present).await?;
+) -> Result<(Arc<Brought>, PullSnapshot), RunError> {
+    let login = prepare(run, reference, resolved, present).await?;
     // By digest: the tag may mean another image by now, of which nothing was recorded.
-    let name = PullName::new(&reference.name(), None, Some(&manifest.digest));
-    let pinned = pinned(reference, manifest);
-    let layers = manifest
-        .layers
-        .iter()
-        .map(|layer| (layer.digest.to_string(), layer.size))
-        .collect();
-    let tracker = ProgressTracker::new(layers);
+    let name = PullName::new(&reference.name(), None, Some(&resolved.pulled_digest));
+    let pinned = resolved.pinned(reference);
+    let tracker = ProgressTracker::new(resolved.layers());
+    let (engine, watched) = (&run.parts.engine, proof.watched_ids());
+    let transfers = &run.parts.transfers;
     let (transfer, joined) =
-        run.parts
-            .transfers
-            .join(&run.parts.engine, &pinned, &name, login.as_ref(), tracker);
+        transfers.join(engine, &pinned, &name, login.as_ref(), tracker, watched);
     if joined {
         tracing::info!("joined a transfer that was under way");
         metrics::counter!("wharfinger_transfers_joined_total").increment(1);
@@ -49,14 +44,14 @@ pub(super) async fn transfer(
     let mut following = transfer.follow();
     loop {
         match following.next().await {
-            Next::State(state) => {
-                run.report(state.snapshot);
-                match state.ended {
-                    Some(Ok(())) => return Ok(()),
-                    Some(Err(error)) => return Err(transfer_failure(&error, joined).into()),
-                    None => {}
+            Next::State(state) => match state.ended {
+                Some(Ok(brought)) => return Ok((brought, at_the_end(state.snapshot, resolved))),
+                Some(Err(error)) => {
+                    run.report(proof.counted(state.snapshot));
+                    return Err(transfer_failure(&error, joined).into());
                 }
-            }
+                None => run.report(proof.counted(state.snapshot)),
+            },
             Next::Vanished => {
                 let message = "the transfer ended without a result";
                 return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
@@ -80,31 +75,32 @@ pub(super) async fn transfer(
     }
 }
 
+/// The progress of a transfer that has ended. One in which a watched layer was there told nothing from then on.
+fn at_the_end(snapshot: PullSnapshot, resolved: &Resolved) -> PullSnapshot {
+    if snapshot.phase >= PullPhase::Settling {
+        return snapshot;
+    }
+    let now = Instant::now();
+    let mut tracker = ProgressTracker::new(resolved.layers());
+    tracker.finish(now);
+    tracker.snapshot(now)
+}
+
 /// What is looked at before the engine connects by itself: that it can only get to addresses that the rules permit, that
 /// the registry sends it to no other, and that the login, where the registry gave the manifest to it alone, is still saved.
 /// Returns the login. An engine that has the image fetches nothing, so it can be sent nowhere.
 async fn prepare(
     run: &JobRun,
     reference: &ImageReference,
-    manifest: &Manifest,
-    with_login: bool,
+    resolved: &Resolved,
     present: bool,
 ) -> Result<Option<EngineLogin>, RunError> {
     let registry = reference.registry();
     let vetted = run.parts.registry.vet(registry).await;
     vetted.map_err(|error| registry_failure(&error))?;
-    let login = if with_login {
-        let login = login_for(&run.parts.services, run.job.user_id, registry).await;
-        let Some(login) = login.map_err(login_failure)? else {
-            let message = format!("the login for {registry} was deleted in the middle of the pull");
-            return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
-        };
-        Some(login)
-    } else {
-        None
-    };
+    let login = login_of(run, reference, resolved.with_login).await?;
     if !present {
-        let client = &run.parts.registry;
+        let (client, manifest) = (&run.parts.registry, &resolved.manifest);
         let probed = client.probe(registry, reference.repository(), manifest, login.as_ref());
         let probed = probed.instrument(trace::phase("probe")).await;
         probed.map_err(|forbidden| registry_failure(&forbidden.into()))?;

@@ -20,6 +20,8 @@ pub(super) enum Want {
     Document,
     /// No more than whether it is there, and where.
     FirstByte,
+    /// A layer or config, whose bytes are left to be read.
+    Content,
 }
 
 impl Shared {
@@ -73,6 +75,7 @@ impl Shared {
         match want {
             Want::Document => self.transport.get(url, ACCEPT, authorization).await,
             Want::FirstByte => self.transport.probe(url, authorization).await,
+            Want::Content => self.transport.open(url, authorization).await,
         }
     }
 }

@@ -56,8 +56,8 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     pub(super) transport: Transport,
     pub(super) authorizations: Bounded<Grant, (HeaderValue, Instant)>,
-    /// By digest. Whoever gets here was given the index that names it, by the registry and with their own login.
-    manifests: Bounded<Digest, Arc<PlatformManifest>>,
+    /// By digest, and by who was given it: a repository of a registry, read with one login or with none.
+    manifests: Bounded<(Grant, Digest), Arc<PlatformManifest>>,
 }
 
 impl RegistryClient {
@@ -144,12 +144,17 @@ impl fmt::Debug for RegistryClient {
 }
 
 impl Shared {
+    /// Whether the rules permit asking a registry of this name.
+    pub(super) fn permits(&self, registry: &str) -> Result<(), RegistryError> {
+        Ok(self.rules.permits_name(registry)?)
+    }
+
     async fn read(
         &self,
         question: &Question<'_>,
         platform: &Platform,
     ) -> Result<Manifest, RegistryError> {
-        self.rules.permits_name(question.registry)?;
+        self.permits(question.registry)?;
         let mut target = RegistryHost::parse(question.registry)
             .and_then(|host| Target::new(host, question.repository))
             .ok_or_else(|| question.invalid(InvalidAnswer::Name))?;
@@ -178,6 +183,7 @@ impl Shared {
             digest,
             platform_digest,
             config_digest: image.config_digest.clone(),
+            config_size: image.config_size,
             layers: image.layers.clone(),
             compressed_size: image.compressed_size,
             urls: {
@@ -207,7 +213,8 @@ impl Shared {
             ))
         })?;
         let urls = urls(entry).collect();
-        if let Some(known) = self.manifests.get(&digest) {
+        let key = (Grant::new(target, question.login), digest.clone());
+        if let Some(known) = self.manifests.get(&key) {
             return Ok((digest, urls, known));
         }
         let reply = question.accept(self.get(question, target, &digest).await)?;
@@ -216,7 +223,7 @@ impl Shared {
         match read(&reply.headers, &reply.body).map_err(invalid)? {
             Document::Image(image) => {
                 let image = Arc::new(image);
-                self.manifests.insert(digest.clone(), image.clone());
+                self.manifests.insert(key, image.clone());
                 Ok((digest, urls, image))
             }
             Document::Index(_) => Err(invalid(InvalidAnswer::Manifest(

@@ -45,6 +45,8 @@ pub struct Manifest {
     pub platform_digest: Digest,
     /// The digest of the image's config, which is the image id of Docker's classic image store.
     pub config_digest: Digest,
+    /// The size of the config in bytes.
+    pub config_size: u64,
     /// The layers from the bottom up. One that is in an image twice is listed twice.
     pub layers: Vec<Layer>,
     /// The sum of the layers' sizes, in bytes.
@@ -74,6 +76,7 @@ pub(super) enum Document {
 #[derive(Clone, Debug)]
 pub(super) struct PlatformManifest {
     pub(super) config_digest: Digest,
+    pub(super) config_size: u64,
     pub(super) layers: Vec<Layer>,
     pub(super) compressed_size: u64,
     pub(super) urls: Vec<Url>,
@@ -200,6 +203,7 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
     }
     Ok(PlatformManifest {
         config_digest: part(manifest.config())?,
+        config_size: manifest.config().size(),
         layers,
         compressed_size,
         urls,

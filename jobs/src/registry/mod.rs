@@ -10,6 +10,7 @@
 mod address;
 mod auth;
 mod authorized;
+mod blob;
 mod cache;
 mod client;
 mod endpoint;
@@ -26,6 +27,7 @@ mod span;
 mod transport;
 
 pub use auth::Login;
+pub use blob::{Blob, BlobError, Delivered};
 pub use client::{RegistryClient, Timeouts};
 pub use endpoint::canonical_name;
 pub use error::{InvalidAnswer, RegistryError, UnavailableCause};

@@ -92,7 +92,7 @@ impl Shared {
         }
     }
 
-    async fn blob(
+    pub(super) async fn blob(
         &self,
         target: &Target,
         digest: &str,
@@ -105,7 +105,7 @@ impl Shared {
         first
     }
 
-    async fn first_byte(
+    pub(super) async fn first_byte(
         &self,
         target: &Target,
         digest: &str,
@@ -121,9 +121,51 @@ impl Transport {
     /// The authorization goes to the first origin only.
     pub(super) async fn probe(
         &self,
+        url: Url,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Reply, TransportError> {
+        // Of a server that knows no ranges no more is read than it sends before the connection is closed.
+        let range = Some("bytes=0-0");
+        let (mut response, elsewhere) = self.as_engine(url, authorization, range).await?;
+        // It says whether the server wants TLS.
+        if response.status() == StatusCode::BAD_REQUEST {
+            return read(response, elsewhere).await;
+        }
+        Ok(Reply {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: Vec::new(),
+            elsewhere,
+            rest: None,
+        })
+    }
+
+    /// Begins to get a URL of the registry whole, by the same way. The bytes of a success are left to be read.
+    pub(super) async fn open(
+        &self,
+        url: Url,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Reply, TransportError> {
+        let (mut response, elsewhere) = self.as_engine(url, authorization, None).await?;
+        if response.status() != StatusCode::OK {
+            return read(response, elsewhere).await;
+        }
+        Ok(Reply {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: Vec::new(),
+            elsewhere,
+            rest: Some(response),
+        })
+    }
+
+    /// Gets a URL as an engine would. Says whether the answer is from another origin.
+    async fn as_engine(
+        &self,
         mut url: Url,
         mut authorization: Option<HeaderValue>,
-    ) -> Result<Reply, TransportError> {
+        range: Option<&'static str>,
+    ) -> Result<(Response, bool), TransportError> {
         let origin = url.origin();
         for _ in 0..MAX_HOPS {
             let elsewhere = url.origin() != origin;
@@ -131,28 +173,18 @@ impl Transport {
                 authorization = None;
                 self.vet_hop(&url).await?;
             }
-            // Of a server that knows no ranges no more is read than it sends before the connection is closed.
-            let mut request = self
-                .client_for(&url)?
-                .get(url.clone())
-                .header(RANGE, "bytes=0-0");
+            let mut request = self.client_for(&url)?.get(url.clone());
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
             if let Some(value) = &authorization {
                 request = request.header(AUTHORIZATION, value.clone());
             }
-            let mut response = span::send(request, &url)
+            let response = span::send(request, &url)
                 .await
                 .map_err(TransportError::from)?;
             if !is_redirect(response.status()) {
-                // It says whether the server wants TLS.
-                if response.status() == StatusCode::BAD_REQUEST {
-                    return read(response, elsewhere).await;
-                }
-                return Ok(Reply {
-                    status: response.status(),
-                    headers: std::mem::take(response.headers_mut()),
-                    body: Vec::new(),
-                    elsewhere,
-                });
+                return Ok((response, elsewhere));
             }
             url = next_hop(&url, &response)
                 .ok_or(InvalidAnswer::Redirect("to where no engine follows"))?;

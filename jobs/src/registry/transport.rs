@@ -32,6 +32,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// A redirect led to another scheme, host or port: what is asked there is not for the registry's login.
     pub(super) elsewhere: bool,
+    /// The rest of an answer that is longer than what fits into memory.
+    pub(super) rest: Option<Response>,
 }
 
 #[derive(Debug)]
@@ -231,6 +233,7 @@ pub(super) async fn read(mut response: Response, elsewhere: bool) -> Result<Repl
         headers: std::mem::take(response.headers_mut()),
         body,
         elsewhere,
+        rest: None,
     })
 }
 

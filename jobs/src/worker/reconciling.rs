@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wharfinger_entity::Digest;
 
 use super::Worker;
+use crate::blob_origins;
 use crate::reconcile;
 use crate::sweep_images::in_use;
 
@@ -102,6 +103,10 @@ impl Worker {
                 let used = in_use::record(&parts.services, &parts.engine, self.host_id).await;
                 if let Err(error) = used {
                     tracing::warn!(%error, "could not record which images are in use: trying again at the next interval");
+                }
+                let (db, now) = (parts.services.db.write(), parts.services.clock.now());
+                if let Err(error) = blob_origins::forget_stale(db, self.host_id, now).await {
+                    tracing::warn!(%error, "could not forget old announcements of layers: trying again at the next interval");
                 }
             } else {
                 self.look_at(ids.into_iter().collect(), stop).await;

@@ -3,7 +3,7 @@
 //! The first job starts it, others join and see its progress. It runs as long as one of them is left: when the last one
 //! is cancelled, the engine's pull is cancelled with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
-use crate::engine::{Engine, EngineError, EngineLogin, PullEvent, PullName};
+use crate::engine::{Engine, EngineError, EngineLogin, LayerStep, PullEvent, PullName};
 use crate::progress::{Activity, Coalescer, ProgressTracker, PullSnapshot};
 use crate::trace::{self, TraceContext};
 
@@ -22,11 +22,54 @@ pub(crate) struct TransferState {
     /// What has arrived so far.
     pub(crate) snapshot: PullSnapshot,
     /// How it ended, once it has.
-    pub(crate) ended: Option<Result<(), Arc<EngineError>>>,
+    pub(crate) ended: Option<Result<Arc<Brought>, Arc<EngineError>>>,
     /// When the engine last did something for it.
     moved: Instant,
     /// The engine has others to serve first.
     waits_for_its_turn: bool,
+}
+
+/// What a transfer that did not fail has brought, by the engine's own word. Layers are named by the engine's short ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Brought {
+    /// Whether the engine has the whole image. False where the transfer was ended because the engine had a layer that was
+    /// watched.
+    pub(crate) whole: bool,
+    /// Whether the registry was shown no login.
+    pub(crate) anonymous: bool,
+    /// Whether the engine said that it fetched no layer.
+    pub(crate) nothing_fetched: bool,
+    /// Layers whose bytes came.
+    pub(crate) fetched: HashSet<String>,
+    /// Layers that were unpacked.
+    pub(crate) unpacked: HashSet<String>,
+    /// Layers that the engine had already.
+    pub(crate) existed: HashSet<String>,
+}
+
+impl Brought {
+    fn note(&mut self, event: &PullEvent) {
+        self.nothing_fetched |= *event == PullEvent::NothingFetched;
+        let PullEvent::Layer { id, step } = event else {
+            return;
+        };
+        let layers = match step {
+            LayerStep::Downloading { .. } | LayerStep::Downloaded => &mut self.fetched,
+            LayerStep::Extracting { .. } | LayerStep::Done => &mut self.unpacked,
+            LayerStep::Exists => &mut self.existed,
+            LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying => return,
+        };
+        if !layers.contains(&**id) {
+            layers.insert(id.to_string());
+        }
+    }
+
+    /// Whether the engine spoke of a layer at all.
+    pub(crate) fn mentions(&self, id: &str) -> bool {
+        [&self.fetched, &self.unpacked, &self.existed]
+            .into_iter()
+            .any(|layers| layers.contains(id))
+    }
 }
 
 /// A running transfer. Dropping the last one cancels the engine's pull.
@@ -140,8 +183,11 @@ impl Transfers {
     }
 
     /// Joins the transfer of a reference, or starts it with this login, if any, and what `tracker` knows of the layers.
-    /// Says whether it joined. Whoever comes here was given the manifest by the registry, with their own login: to join a
-    /// transfer that began with another's gives them nothing that they could not have fetched themselves.
+    /// Says whether it joined. Every caller was given the manifest by the registry, with their own login, and looks at what
+    /// the transfer brought: to join one that began with another's login gives them nothing that they have not proved.
+    ///
+    /// `watched` are short ids of layers that the engine has to fetch: if it has one of them already, the transfer ends
+    /// before anyone sees it.
     pub(crate) fn join(
         &self,
         engine: &Engine,
@@ -149,6 +195,7 @@ impl Transfers {
         name: &PullName,
         login: Option<&EngineLogin>,
         tracker: ProgressTracker,
+        watched: HashSet<String>,
     ) -> (Arc<Transfer>, bool) {
         let mut transfers = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         transfers.retain(|_, transfer| transfer.strong_count() > 0);
@@ -166,7 +213,12 @@ impl Transfers {
         let (sender, state) = watch::channel(first);
         let span = engine.pull_span();
         let place = TraceContext::of(&span);
-        let following = follow(engine.pull(name, login), tracker, sender, patience.clone());
+        let watch = Watch {
+            watched,
+            anonymous: login.is_none(),
+        };
+        let events = engine.pull(name, login);
+        let following = follow(events, tracker, watch, sender, patience.clone());
         let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,
@@ -179,10 +231,25 @@ impl Transfers {
     }
 }
 
+/// What is watched for in a transfer.
+#[derive(Default)]
+struct Watch {
+    /// Short ids of layers that the engine must not have already.
+    watched: HashSet<String>,
+    anonymous: bool,
+}
+
+impl Watch {
+    fn found(&self, event: &PullEvent) -> bool {
+        matches!(event, PullEvent::Layer { id, step: LayerStep::Exists } if self.watched.contains(&**id))
+    }
+}
+
 /// Reads the engine's events into the channel, at most ten times a second.
 async fn follow(
     events: impl Stream<Item = Result<PullEvent, EngineError>> + Send,
     mut tracker: ProgressTracker,
+    watch: Watch,
     state: watch::Sender<TransferState>,
     patience: Patience,
 ) {
@@ -190,6 +257,12 @@ async fn follow(
     let mut activity = Activity::begun(now());
     let mut coalescer = Coalescer::default();
     let mut pending = false;
+    let mut brought = Brought {
+        anonymous: watch.anonymous,
+        ..Brought::default()
+    };
+    // A layer was there that is watched. Engines tell in one go of those that are there: the next word on another ends it.
+    let mut halting = false;
     loop {
         let due = coalescer.wait(now());
         let event = tokio::select! {
@@ -203,6 +276,23 @@ async fn follow(
         };
         match event {
             Some(Ok(event)) => {
+                brought.note(&event);
+                halting |= watch.found(&event);
+                if halting {
+                    let is_layer = matches!(event, PullEvent::Layer { .. });
+                    let exists = matches!(
+                        event,
+                        PullEvent::Layer {
+                            step: LayerStep::Exists,
+                            ..
+                        }
+                    );
+                    if is_layer && !exists {
+                        state.send_modify(|state| state.ended = Some(Ok(Arc::new(brought))));
+                        return;
+                    }
+                    continue;
+                }
                 if activity.note(&event, now()) {
                     *patience.engine_moved() = activity.moved();
                 }
@@ -232,10 +322,14 @@ async fn follow(
                 return;
             }
             None => {
-                tracker.finish(now());
+                brought.whole = true;
+                // Who had no right to see a layer is not told that it was there.
+                if !halting {
+                    tracker.finish(now());
+                }
                 state.send_modify(|state| {
                     state.snapshot = tracker.snapshot(now());
-                    state.ended = Some(Ok(()));
+                    state.ended = Some(Ok(Arc::new(brought)));
                 });
                 return;
             }

@@ -9,6 +9,7 @@ mod http;
 mod image;
 mod image_store;
 mod reaching;
+mod stores;
 
 use std::time::Duration;
 

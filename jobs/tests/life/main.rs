@@ -35,6 +35,7 @@ mod redirects;
 mod requests;
 mod sentences;
 mod sharing;
+mod stolen_digests;
 mod stored_credentials;
 mod support;
 mod sweeps;

@@ -1,6 +1,7 @@
 //! The registry client, against a real registry and against servers that do what real ones rarely do.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod blob;
 mod fake;
 mod hostile;
 mod inside;

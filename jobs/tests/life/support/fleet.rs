@@ -351,6 +351,17 @@ impl Fleet {
         held.all(self.services.db.read()).await.unwrap()
     }
 
+    /// The exposed ports of the images that a user holds.
+    pub(crate) async fn engine_images_of(&self, holder: Uuid) -> Vec<String> {
+        let mut ports = Vec::new();
+        for held in self.holdings(holder).await {
+            let found = engine_image::Entity::find_by_id(held.engine_image_id);
+            let found = found.one(self.services.db.read()).await.unwrap().unwrap();
+            ports.push(found.exposed_ports.to_strings().join(" "));
+        }
+        ports
+    }
+
     /// A job's row.
     pub(crate) async fn job(&self, id: Uuid) -> job::Model {
         let found = job::Entity::find_by_id(id).one(self.services.db.read());

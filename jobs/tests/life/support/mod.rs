@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod engine;
 pub(crate) mod engine_gate;
 mod fleet;
+pub(crate) mod hostile;
 pub(crate) mod images;
 pub(crate) mod invariants;
 pub(crate) mod process;

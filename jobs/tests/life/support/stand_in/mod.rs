@@ -20,6 +20,8 @@ pub(crate) use registry::Registry;
 pub(crate) struct Image {
     /// The digest of its config, which is the engine's image id.
     pub(crate) id: String,
+    /// Its config, for want of a better one.
+    name: String,
     /// Unpacked bytes.
     pub(crate) size: u64,
     /// Bytes of its only layer as it travels.
@@ -32,14 +34,28 @@ impl Image {
         let id = digest_of(name.as_bytes());
         Self {
             id,
+            name: name.to_owned(),
             size,
             compressed,
         }
     }
 
-    /// The digest of its layer.
+    /// The digest of its layer, which is not compressed.
     fn layer(&self) -> String {
-        digest_of(format!("the layer of {}", self.id).as_bytes())
+        digest_of(&self.layer_content())
+    }
+
+    fn layer_content(&self) -> Vec<u8> {
+        format!("the layer of {}", self.id).into_bytes()
+    }
+
+    /// Its config or layer, by the digest.
+    fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        if digest == self.id {
+            Some(self.name.clone().into_bytes())
+        } else {
+            (digest == self.layer()).then(|| self.layer_content())
+        }
     }
 
     /// Its manifest. Editions are manifests of different digests for one image id.
@@ -51,7 +67,7 @@ impl Image {
                 "mediaType": "application/vnd.oci.image.config.v1+json", "size": 100, "digest": self.id,
             },
             "layers": [{
-                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
                 "size": self.compressed,
                 "digest": self.layer(),
             }],

@@ -30,6 +30,7 @@ pub(super) struct Content {
     manifests: HashMap<String, Manifest>,
     refuse: Option<Refusal>,
     blobs_are_at: Option<String>,
+    has_no_blobs: bool,
     /// A tag that means another digest from the next read on.
     moves: Option<(String, String)>,
 }
@@ -102,6 +103,11 @@ impl Registry {
         lock(&self.content).blobs_are_at = Some(to.to_owned());
     }
 
+    /// From now on it has manifests and nothing that they name.
+    pub(crate) fn lose_blobs(&self) {
+        lock(&self.content).has_no_blobs = true;
+    }
+
     pub(super) fn content(&self) -> Shared<Content> {
         Shared::clone(&self.content)
     }
@@ -147,7 +153,7 @@ impl Content {
     }
 }
 
-/// `GET /v2/REPOSITORY/manifests/REFERENCE`; of blobs it knows at most where they are.
+/// `GET /v2/REPOSITORY/manifests/REFERENCE`, and of blobs where they are or what they are.
 fn answer(content: &mut Content, uri: &Uri) -> Response {
     let path = http::decoded(uri.path());
     if let Some(place) = content
@@ -156,6 +162,13 @@ fn answer(content: &mut Content, uri: &Uri) -> Response {
         .filter(|_| path.contains("/blobs/"))
     {
         return Redirect::temporary(place).into_response();
+    }
+    if let Some((_, digest)) = path.split_once("/blobs/") {
+        let mut images = content.manifests.values();
+        return match images.find_map(|manifest| manifest.image.blob(digest)) {
+            Some(blob) if !content.has_no_blobs => blob.into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        };
     }
     let Some((repository, reference)) = path
         .strip_prefix("/v2/")

@@ -140,13 +140,23 @@ fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
             future::pending::<()>().await;
         }
         let mut store = lock(&parts.store);
+        let was_there = store.find(&image.id).is_some();
         if fault.is_none() {
             store.bring(&image);
             store.tag(&image.id, &name);
         }
         drop(store);
         let words = match fault {
-            None => json!({"status": format!("Status: Downloaded newer image for {name}")}),
+            None => {
+                let status =
+                    json!({"status": format!("Status: Downloaded newer image for {name}")});
+                let layer = json!({"status": "Pull complete", "id": &image.layer()[7..19]});
+                // An engine that has the image speaks of no layer.
+                if was_there {
+                    return format!("{status}\r\n");
+                }
+                return format!("{layer}\r\n{status}\r\n");
+            }
             Some(fault) => {
                 let message = match fault {
                     PullFault::DiskFull => "write /var/lib/docker/tmp/x: no space left on device",
@@ -197,6 +207,7 @@ fn describe(store: &Store, image: &Image) -> Value {
     json!({
         "Id": image.id, "RepoTags": tags, "RepoDigests": digests, "Size": image.size,
         "Os": "linux", "Architecture": "amd64", "Config": {},
+        "RootFS": {"Type": "layers", "Layers": [image.layer()]},
     })
 }
 

@@ -1,0 +1,21 @@
+//! Where the layers and configs on a host's engine came from: who gets what is there already
+//! (`api/docs/adr/0032-who-gets-what-is-there.md`).
+//!
+//! An engine knows blobs by their digest and asks nobody for one that it has. So before a pull each blob of its image is
+//! looked up here: [`Standing`] says whether the caller may have it, has to be given it by the registry first, or whether the
+//! engine will have to fetch it. [`rows`] keeps what a repository has delivered, and what it is to deliver.
+
+mod rows;
+mod standing;
+
+pub(crate) use rows::{announce, deliver, find, forget_stale, is_contested};
+pub(crate) use standing::{Origins, Part, Standing};
+
+/// A repository that a pull names, and whether it gives the image without a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// By its one name.
+    pub(crate) registry: String,
+    pub(crate) repository: String,
+    pub(crate) anonymous: bool,
+}

@@ -1,0 +1,125 @@
+//! Reading blobs from a registry as proof that it has them: to nowhere, counted as downloaded.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use wharfinger_entity::JobErrorCode;
+
+use super::resolve::{Resolved, mismatch, registry_failure};
+use crate::blob_origins::{self, Part, Source};
+use crate::db::in_transaction;
+use crate::engine::{LayerStep, PullEvent};
+use crate::error::{JobFailure, ServiceError};
+use crate::progress::ProgressTracker;
+use crate::registry::{Blob, BlobError, Login, RegistryError};
+use crate::worker::run::{JobRun, RunError};
+
+/// Progress is told at most so often.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Lets a registry deliver these blobs one after the other, and writes each down. `before` was fetched earlier. Returns their
+/// digests, with what they are uncompressed.
+pub(super) async fn fetch(
+    run: &JobRun,
+    resolved: &Resolved,
+    source: &Source,
+    login: Option<&Login>,
+    parts: &[Part],
+    before: &HashSet<String>,
+) -> Result<Vec<(String, Option<String>)>, RunError> {
+    let services = &run.parts.services;
+    let stall = services.settings.worker.stall_timeout;
+    let mut progress = Progress::new(run, resolved, before);
+    let mut fetched = Vec::with_capacity(parts.len());
+    for part in parts {
+        let blob = Blob {
+            digest: &part.digest,
+            size: part.size,
+            media_type: part.media_type.as_deref(),
+        };
+        let (registry, repository) = (&source.registry, &source.repository);
+        let arrived = |came| progress.arrived(part, came);
+        let client = &run.parts.registry;
+        let delivering = client.deliver(registry, repository, blob, login, stall, arrived);
+        let delivered = delivering.await.map_err(|error| failure(&error))?;
+        if part.diff_id.is_some() && delivered.diff_id != part.diff_id {
+            return Err(mismatch().into());
+        }
+        let one = (part.digest.clone(), delivered.diff_id);
+        let written = std::slice::from_ref(&one);
+        in_transaction!(services.db, |tx| {
+            let now = services.clock.now();
+            blob_origins::deliver(&tx, run.host_id, source, written, now).await?;
+            Ok::<_, ServiceError>(())
+        })?;
+        progress.done(part);
+        fetched.push(one);
+    }
+    Ok(fetched)
+}
+
+/// The same as where the engine fetches: who asks must not see which of the two it was.
+fn failure(error: &BlobError) -> JobFailure {
+    match error {
+        BlobError::Registry(RegistryError::NotFound { .. }) => {
+            JobFailure::retry(JobErrorCode::ImageNotFound, error.to_string())
+        }
+        BlobError::Registry(RegistryError::Invalid { .. }) => {
+            JobFailure::retry(JobErrorCode::RegistryUnavailable, error.to_string())
+        }
+        BlobError::Registry(error) => registry_failure(error),
+        BlobError::Stalled(_) => JobFailure::retry(JobErrorCode::Stalled, error.to_string()),
+    }
+}
+
+/// Tells how far it is, as if the engine fetched.
+struct Progress<'a> {
+    run: &'a JobRun,
+    before: &'a HashSet<String>,
+    tracker: ProgressTracker,
+    told: Option<Instant>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(run: &'a JobRun, resolved: &Resolved, before: &'a HashSet<String>) -> Self {
+        Self {
+            run,
+            before,
+            tracker: ProgressTracker::new(resolved.layers()),
+            told: None,
+        }
+    }
+
+    fn arrived(&mut self, part: &Part, current: u64) {
+        let total = Some(part.size);
+        self.take(part, LayerStep::Downloading { current, total });
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.tell();
+        }
+    }
+
+    fn done(&mut self, part: &Part) {
+        self.take(part, LayerStep::Downloaded);
+        self.tell();
+    }
+
+    /// The config is not counted: engines do not tell of it either.
+    fn take(&mut self, part: &Part, step: LayerStep) {
+        if part.media_type.is_some() {
+            let hex = part
+                .digest
+                .split_once(':')
+                .map_or(&*part.digest, |(_, hex)| hex);
+            let id = hex.into();
+            self.tracker
+                .apply(&PullEvent::Layer { id, step }, Instant::now());
+        }
+    }
+
+    fn tell(&mut self) {
+        let now = Instant::now();
+        self.told = Some(now);
+        let snapshot = self.tracker.snapshot(now);
+        self.run.report(snapshot.with_fetched(self.before));
+    }
+}
