@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use figment::providers::Serialized;
@@ -136,11 +137,19 @@ enum UserCommand {
     },
 }
 
+/// How long threads that block may go on after the end of the program.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
 /// Runs the program to its end. The runtime is started here rather than in `main.rs`, because a future is compiled where it is
 /// polled: there the whole program would be compiled a second time.
 pub fn run() -> ExitCode {
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(Box::pin(program())),
+        Ok(runtime) => {
+            let code = runtime.block_on(Box::pin(program()));
+            // A thread that waits for a silent disk does not keep the process.
+            runtime.shutdown_timeout(LAST_THREADS);
+            code
+        }
         Err(error) => {
             eprintln!("wharfinger: cannot start its threads: {error}");
             ExitCode::FAILURE

@@ -106,6 +106,17 @@ pub struct Config {
     pub metrics: MetricSettings,
     /// What a worker keeps of its log.
     pub log_files: LogFileSettings,
+    /// Stopping.
+    pub shutdown: ShutdownSettings,
+}
+
+/// `shutdown`: how a process stops.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShutdownSettings {
+    /// How long a gateway that got SIGTERM serves requests while it says that it is not ready.
+    #[serde(deserialize_with = "duration")]
+    pub unready: Duration,
 }
 
 /// `traces`: the OpenTelemetry pipeline, which is built only where it has an endpoint.

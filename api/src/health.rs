@@ -11,8 +11,11 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 use wharfinger_jobs::queue::QueueError;
 use wharfinger_jobs::services::Services;
+use wharfinger_jobs::tasks::NeededBy;
+use wharfinger_jobs::write_probe::WriteProbe;
 
 use crate::measure::Gauges;
 
@@ -34,6 +37,10 @@ pub(crate) struct Health {
     /// Whether a silent engine makes the process unready: it does a worker, not a gateway, which can still accept.
     pub(crate) engine_required: bool,
     pub(crate) metrics: PrometheusHandle,
+    /// Whether the database takes writes.
+    pub(crate) writes: WriteProbe,
+    /// Cancelled when the process is to stop: then it is not ready.
+    pub(crate) told_to_stop: CancellationToken,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) readiness: Arc<Mutex<Option<(Instant, Readiness)>>>,
 }
@@ -60,7 +67,9 @@ async fn readyz(health: Health) -> Response {
     // Held while the parts are asked: whoever comes meanwhile waits for the same answer.
     let mut last = health.readiness.lock().await;
     let (status, body) = match &*last {
-        Some((at, readiness)) if at.elapsed() < FRESH => readiness.clone(),
+        Some((at, readiness)) if at.elapsed() < FRESH && is_current(&health, readiness) => {
+            readiness.clone()
+        }
         _ => {
             let known = last.as_ref().map(|(_, (_, body))| body);
             let readiness = look(&health, known).await;
@@ -71,22 +80,49 @@ async fn readyz(health: Health) -> Response {
     (status, Json(body)).into_response()
 }
 
+/// An answer that was given before the process was told to stop is none any more.
+fn is_current(health: &Health, (_, body): &Readiness) -> bool {
+    !health.told_to_stop.is_cancelled() || body.contains_key(SHUTDOWN)
+}
+
 /// Asks the parts. `known` is what was said of them the last time.
 async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness {
-    let database = report("database", known, health.services.ready().await);
+    let mut report = Report {
+        known,
+        body: Map::new(),
+        ready: true,
+    };
+    if health.told_to_stop.is_cancelled() {
+        report.tell(SHUTDOWN, Err("under way".into()), true);
+    }
+    report.tell("database", database(health).await, true);
     let queue = tokio::time::timeout(PATIENCE, health.services.queue.health());
     let queue = queue.await.unwrap_or(Err(QueueError::Timeout));
-    let queue = report("queue", known, queue);
-    let engine = health.engine.as_ref();
-    let engine = engine.map(|answers| if *answers.borrow() { OK } else { SILENT });
-    let ready = database == OK && !(health.engine_required && engine == Some(SILENT));
-    let mut body = Map::new();
-    body.insert("ready".into(), json!(ready));
-    body.insert("database".into(), json!(database));
-    body.insert("queue".into(), json!(queue));
-    if let Some(engine) = engine {
-        body.insert("engine".into(), json!(engine));
+    report.tell("queue", queue.map_err(silent), false);
+    if let Some(answers) = &health.engine {
+        let answer = if *answers.borrow() {
+            Ok(())
+        } else {
+            Err(SILENT.into())
+        };
+        report.tell("engine", answer, health.engine_required);
     }
+    for task in health.services.tasks.reports() {
+        let needed = match task.needed_by {
+            NeededBy::All => true,
+            NeededBy::Worker => health.engine_required,
+            NeededBy::None => false,
+        };
+        report.tell(
+            task.task,
+            task.trouble.map_or(Ok(()), |why| Err(why.into())),
+            needed,
+        );
+    }
+    let Report {
+        mut body, ready, ..
+    } = report;
+    body.insert("ready".into(), json!(ready));
     let status = if ready {
         StatusCode::OK
     } else {
@@ -95,20 +131,64 @@ async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness 
     (status, body)
 }
 
+async fn database(health: &Health) -> Result<(), Trouble> {
+    health.services.ready().await.map_err(silent)?;
+    health.writes.result().await.map_err(|error| Trouble {
+        said: "does not take writes".into(),
+        why: Some(error),
+    })
+}
+
 const OK: &str = "ok";
 const SILENT: &str = "does not answer";
+const SHUTDOWN: &str = "shutdown";
 
-/// What is said of a part. The reason can name addresses and accounts, and is for the log alone, once.
-fn report(
-    part: &str,
-    known: Option<&Map<String, Value>>,
-    answer: Result<(), impl Display>,
-) -> &'static str {
-    let Err(error) = answer else {
-        return OK;
-    };
-    if known.is_none_or(|known| known[part] != SILENT) {
-        tracing::warn!(part, %error, "not ready");
+/// What is wrong with a part.
+struct Trouble {
+    /// For whoever asks.
+    said: String,
+    /// For the log alone: it can name addresses and accounts.
+    why: Option<String>,
+}
+
+impl<T: Into<String>> From<T> for Trouble {
+    fn from(said: T) -> Self {
+        Self {
+            said: said.into(),
+            why: None,
+        }
     }
-    SILENT
+}
+
+fn silent(error: impl Display) -> Trouble {
+    Trouble {
+        said: SILENT.into(),
+        why: Some(error.to_string()),
+    }
+}
+
+/// What is said of the parts.
+struct Report<'a> {
+    known: Option<&'a Map<String, Value>>,
+    body: Map<String, Value>,
+    ready: bool,
+}
+
+impl Report<'_> {
+    /// Says how a part is; that it is in trouble is logged once. `needed`: the process is not ready without it.
+    fn tell(&mut self, part: &str, answer: Result<(), Trouble>, needed: bool) {
+        let said = match answer {
+            Ok(()) => OK.to_owned(),
+            Err(Trouble { said, why }) => {
+                self.ready &= !needed;
+                let known = self.known.and_then(|known| known.get(part));
+                if known.is_none_or(|known| known == OK) {
+                    let error = why.as_ref().unwrap_or(&said);
+                    tracing::warn!(part, error, "not ready");
+                }
+                said
+            }
+        };
+        self.body.insert(part.into(), json!(said));
+    }
 }

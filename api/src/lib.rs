@@ -22,6 +22,7 @@ mod rate;
 mod secret_key;
 mod serve;
 mod signals;
+mod supervise;
 mod telemetry;
 mod tls;
 mod user_create;

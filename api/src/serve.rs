@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::response::Redirect;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::Next;
+use axum::response::{Redirect, Response};
 use axum::routing::get;
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use axum::{Extension, Router, middleware};
@@ -16,13 +20,17 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wharfinger_jobs::{dispatch, sweep_images};
+use wharfinger_jobs::tasks::NeededBy;
+use wharfinger_jobs::write_probe::WriteProbe;
+use wharfinger_jobs::{dispatch, housekeeping, sweep_images};
 
 use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
 use crate::http::{self, SecurityHeaders, TransportSettings, WithoutNul, playground};
 use crate::over_tls::{Encrypted, strict_transport};
+use crate::signals::Stop;
+use crate::supervise::supervised;
 use crate::tls::Tls;
 use crate::{board, first_admin, graphql, measure, parts, signals};
 
@@ -52,7 +60,8 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         None
     };
 
-    let stop = signals::stop();
+    let stop = signals::stop(&services.tasks, config.shutdown.unready);
+    measure::keep_up(metrics.clone(), &services.tasks);
     let health = Health {
         services: services.clone(),
         engine: worker
@@ -60,6 +69,8 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
             .map(wharfinger_jobs::worker::Worker::engine_answers),
         engine_required: false,
         metrics,
+        writes: WriteProbe::start(&services, &stop.close),
+        told_to_stop: stop.told.clone(),
         gauges: Arc::default(),
         readiness: Arc::default(),
     };
@@ -77,7 +88,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         trusted: parts::trusted_documents(&config)?,
         ..config.transport()
     };
-    let gateway = http::router(WithoutNul(schema), gate, transport, stop.clone());
+    let gateway = http::router(WithoutNul(schema), gate, transport, stop.close.clone());
     let gateway = http::compress(gateway, min_size);
     let pages = Router::new()
         .route("/", get(async || Redirect::temporary("/playground")))
@@ -96,29 +107,55 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     }
     let app = app
         .layer(SecurityHeaders::ANSWERS)
-        .layer(middleware::from_fn_with_state(trusted, strict_transport));
+        .layer(middleware::from_fn_with_state(trusted, strict_transport))
+        .layer(middleware::from_fn_with_state(
+            stop.told.clone(),
+            last_of_its_connection,
+        ));
 
     let tasks = TaskTracker::new();
     if let Some(address) = config.board.listen {
         open_board(&tasks, address, connections.clone(), door, &stop).await?;
     }
     if let Some(schedule) = parts::sweeps(&config)? {
-        let keeping = sweep_images::keep(services.clone(), schedule, stop.clone());
+        let keeping = sweep_images::keep(services.clone(), schedule, stop.close.clone());
         tasks.spawn(keeping);
     }
-    tasks.spawn(dispatch::run(services, None, stop.clone()));
+    tasks.spawn(housekeeping::run(services.clone(), stop.close.clone()));
+    let supervisor = services.tasks.clone();
+    tasks.spawn(dispatch::run(services, None, stop.close.clone()));
     if let Some(worker) = worker {
-        tasks.spawn(worker.run(stop.clone()));
+        tasks.spawn(worker.run(stop.told.clone()));
     }
     tracing::info!(
         "the gateway listens on {}://{}",
         connections.scheme(),
         listener.local_addr()?
     );
-    drain(listener, connections, app, stop).await?;
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
+    let serving = async {
+        drain(listener, connections, app, stop.close.clone()).await?;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    };
+    supervised(&supervisor, &stop, serving).await
+}
+
+/// Clients that hold a connection open are told to make a new one, elsewhere, while the process is to stop: a request that
+/// they sent as it closed would be lost.
+async fn last_of_its_connection(
+    State(told): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if told.is_cancelled() {
+        let headers = response.headers_mut();
+        headers
+            .entry(CONNECTION)
+            .or_insert(HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// `wharfinger worker`: only a worker, for a Docker host of a fleet.
@@ -130,7 +167,9 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
     let metrics = measure::start(config.metrics)?;
     let services = parts::apart(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
-    let stop = signals::stop();
+    // No load balancer asks it anything but its readiness: it stops at once.
+    let stop = signals::stop(&services.tasks, Duration::ZERO);
+    measure::keep_up(metrics.clone(), &services.tasks);
     let tasks = TaskTracker::new();
     if let Some(address) = config.worker.listen {
         let listener = listen(address, "worker.listen (WHARFINGER_WORKER__LISTEN)").await?;
@@ -139,31 +178,40 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
             engine: Some(worker.engine_answers()),
             engine_required: true,
             metrics,
+            writes: WriteProbe::start(&services, &stop.close),
+            told_to_stop: stop.told.clone(),
             gauges: Arc::default(),
             readiness: Arc::default(),
         };
         let app = health::router(health).layer(SecurityHeaders::ANSWERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);
-        let stop = stop.clone();
+        let close = stop.close.clone();
         let connections = Connections {
             tls: None,
             patience: config.websocket.send_timeout,
         };
-        tasks.spawn(async move {
-            if let Err(error) = drain(listener, connections, app, stop).await {
+        let task = services.tasks.task("listener", NeededBy::Worker);
+        tasks.spawn(task.run(close.clone(), async move {
+            if let Err(error) = drain(listener, connections, app, close).await {
                 tracing::error!(%error, "the worker's reports ended");
             }
-        });
+        }));
     }
+    tasks.spawn(housekeeping::run(services.clone(), stop.close.clone()));
+    let supervisor = services.tasks.clone();
     tasks.spawn(dispatch::run(
         services,
         Some(worker.host_id()),
-        stop.clone(),
+        stop.close.clone(),
     ));
-    worker.run(stop).await;
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
+    let told = stop.told.clone();
+    let working = async {
+        worker.run(told).await;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    };
+    supervised(&supervisor, &stop, working).await
 }
 
 /// Serves the board beside the gateway. The gateway does not depend on it: where something else has its port, such as
@@ -173,7 +221,7 @@ async fn open_board(
     address: SocketAddr,
     connections: Connections,
     door: board::Door,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> anyhow::Result<()> {
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
@@ -194,12 +242,14 @@ async fn open_board(
         connections.scheme(),
         listener.local_addr()?
     );
-    let (app, stop) = (board::router(door, stop.clone()), stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = drain(listener, connections, app, stop).await {
+    let close = stop.close.clone();
+    let task = door.services.tasks.task("board", NeededBy::None);
+    let app = board::router(door, close.clone());
+    tasks.spawn(task.run(close.clone(), async move {
+        if let Err(error) = drain(listener, connections, app, close).await {
             tracing::error!(%error, "the board ended");
         }
-    });
+    }));
     Ok(())
 }
 

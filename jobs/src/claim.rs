@@ -19,6 +19,7 @@ use crate::db::{self, MAX_TRANSACTION_TRIES, Transaction, for_update, in_transac
 use crate::dispatch;
 use crate::error::{JobFailure, ServiceError, Transient as _};
 use crate::frame::{ProgressFrame, beyond};
+use crate::housekeeping::Rounds;
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
 use crate::{measure, trace};
@@ -285,7 +286,7 @@ pub(crate) async fn end(
 
 /// Takes the jobs away from workers whose lease ran out: each goes on elsewhere, or is dead after its last attempt.
 /// Returns how many.
-pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError> {
+pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<usize, ServiceError> {
     let now = services.clock.now();
     let abandoned: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
         .select_only()
@@ -303,6 +304,9 @@ pub(crate) async fn take_over(services: &Services) -> Result<usize, ServiceError
         .await?;
     let mut taken = 0;
     for (job_id, attempt, traceparent) in abandoned {
+        if !rounds.goes_on() {
+            break;
+        }
         match take_over_one(services, job_id, &Gone::RanOut(now)).await {
             Ok(true) => taken += 1,
             Ok(false) => {}

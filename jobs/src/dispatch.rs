@@ -13,6 +13,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
     FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -20,14 +21,20 @@ use wharfinger_entity::{JobKind, JobState, Timestamp, host, job, paused_queue};
 
 use crate::announce::Change;
 use crate::events::{Event, Topic};
-use crate::housekeeping::Housekeeping;
 use crate::queue::Dispatch;
 use crate::services::Services;
+use crate::tasks::{NeededBy, Task};
 use crate::trace;
 
-/// How often the whole is looked at, whatever was announced: bounds how late a due retry, a lost message or a vanished
-/// worker is noticed.
+/// How often the whole is looked at while jobs wait, whatever was announced: bounds how late a due retry or a lost message
+/// is noticed.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The same while none waits: bounds how late a job is noticed whose announcement was lost.
+const IDLE_TICK: Duration = Duration::from_secs(2);
+
+/// How long a dispatcher may go without a pass before it counts as standing still.
+const STILL: Duration = Duration::from_secs(30);
 
 /// How long a message may be on its way before the queue is asked whether it still has it.
 const DELIVERY_TIME: Duration = Duration::from_secs(2);
@@ -81,47 +88,56 @@ enum DispatchError {
 
 /// Dispatches until `stop`: for one host, or for all.
 pub async fn run(services: Services, only: Option<Uuid>, stop: CancellationToken) {
-    let listening = listen(&services);
-    let dispatching = async {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
-        let mut housekeeping = Housekeeping::default();
-        loop {
-            let tick = tokio::select! {
-                _ = ticks.tick() => true,
-                () = services.wake.notified() => false,
-            };
-            if tick {
-                housekeeping.tick(&services).await;
-            }
-            match pass(&services, only, tick).await {
-                Ok(()) => failing = false,
-                // Said once, not every second: jobs stay where they are until the queue is back.
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "cannot hand jobs to the queue: they wait in the database");
-                }
-                Err(_) => {}
-            }
-        }
+    let task = services.tasks.looping("dispatcher", NeededBy::All, STILL);
+    let (dispatching, listening) = (
+        dispatch(&services, only, task.clone()),
+        listen(&services, only),
+    );
+    let both = async {
+        tokio::join!(dispatching, listening);
     };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = listening => {}
-        () = dispatching => {}
+    task.until(stop, both).await;
+}
+
+async fn dispatch(services: &Services, only: Option<Uuid>, task: Task) {
+    let mut failing = false;
+    let mut next_look = Instant::now();
+    loop {
+        let look = tokio::select! {
+            () = tokio::time::sleep_until(next_look) => true,
+            () = services.wake.notified() => false,
+        };
+        let passed = pass(services, only, look).await;
+        let idle = matches!(passed, Ok(0));
+        if look {
+            next_look = Instant::now() + if idle { IDLE_TICK } else { TICK };
+        } else if !idle {
+            next_look = next_look.min(Instant::now() + TICK);
+        }
+        // One that the database does not let pass is none. The queue is reported by itself.
+        if !matches!(passed, Err(DispatchError::Database(_))) {
+            task.passed();
+        }
+        match passed {
+            Ok(_) => failing = false,
+            // Said once, not every second: jobs stay where they are until the queue is back.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(%error, "cannot hand jobs to the queue: they wait in the database");
+            }
+            Err(_) => {}
+        }
     }
 }
 
-/// Wakes the dispatcher when another process announces a change.
-async fn listen(services: &Services) {
+/// Wakes the dispatcher when another process announces a change on a host that is its own.
+async fn listen(services: &Services, only: Option<Uuid>) {
     let mut changes = services.events.subscribe(Topic::AllJobs);
     while let Some(event) = changes.next().await {
         let may_be_work = match event {
             Event::Gap => true,
-            // A job that begins to run makes no work; one that waits is work, and one that ended makes room.
             Event::Message(payload) => serde_json::from_slice::<Change>(&payload)
-                .is_ok_and(|change| change.state != JobState::Running && !change.handed_out),
+                .is_ok_and(|change| is_work(&change, only)),
         };
         if may_be_work {
             services.wake.notify_one();
@@ -130,11 +146,19 @@ async fn listen(services: &Services) {
     std::future::pending::<()>().await;
 }
 
+/// Whether a change may leave something to dispatch on these hosts: a job that waits is work, one that ended makes room, and
+/// one that begins to run is neither.
+fn is_work(change: &Change, only: Option<Uuid>) -> bool {
+    let ours = only.is_none_or(|host| change.host_id == Some(host));
+    ours && change.state != JobState::Running && !change.handed_out
+}
+
+/// Looks at the hosts where jobs wait. Returns how many there are.
 async fn pass(
     services: &Services,
     only: Option<Uuid>,
     look_for_lost: bool,
-) -> Result<(), DispatchError> {
+) -> Result<usize, DispatchError> {
     let mut waiting = Query::select();
     waiting
         .column(job::Column::HostId)
@@ -153,10 +177,10 @@ async fn pass(
         .filter(host::Column::Id.not_in_subquery(paused))
         .all(services.db.read())
         .await?;
-    for host in hosts {
-        dispatch_host(services, &host, look_for_lost).await?;
+    for host in &hosts {
+        dispatch_host(services, host, look_for_lost).await?;
     }
-    Ok(())
+    Ok(hosts.len())
 }
 
 async fn dispatch_host(

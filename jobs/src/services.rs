@@ -17,6 +17,7 @@ use crate::measure;
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 
 /// The shared parts: cheap to clone.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ pub struct Services {
     pub(crate) worker: Option<Arc<str>>,
     /// Wakes this process's dispatcher.
     pub(crate) wake: Arc<Notify>,
+    /// The long-lived tasks of this process.
+    pub tasks: Tasks,
 }
 
 impl Services {
@@ -55,6 +58,7 @@ impl Services {
         rules: Arc<RegistryRules>,
         clock: Clock,
     ) -> Self {
+        let tasks = events.tasks().clone();
         Self {
             db,
             queue,
@@ -67,6 +71,7 @@ impl Services {
             last_use: LastUse::default(),
             worker: None,
             wake: Arc::new(Notify::new()),
+            tasks,
         }
     }
 

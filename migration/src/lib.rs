@@ -21,6 +21,7 @@ mod m20261125_000010_list_orders;
 mod m20261126_000011_displaced_tags;
 mod m20261126_000012_append_only;
 mod m20261130_000014_blob_origins;
+mod m20261130_000016_housekeeping;
 mod m20261130_000018_waits;
 
 /// Every migration, oldest first.
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000011_displaced_tags::Migration),
             Box::new(m20261126_000012_append_only::Migration),
             Box::new(m20261130_000014_blob_origins::Migration),
+            Box::new(m20261130_000016_housekeeping::Migration),
             Box::new(m20261130_000018_waits::Migration),
         ]
     }

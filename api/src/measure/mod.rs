@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use wharfinger_entity::job;
 use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::measure::{JOB_BUCKETS, PHASE_BUCKETS};
+use wharfinger_jobs::tasks::{NeededBy, Tasks};
 
 pub(crate) use gauges::{Gauges, Open};
 use labels::Labels;
@@ -62,14 +64,18 @@ pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle
     describe();
     wharfinger_jobs::measure::describe();
     gauges::describe();
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
+    Ok(handle)
+}
+
+/// Keeps what was counted small, for as long as the process runs.
+pub(crate) fn keep_up(metrics: PrometheusHandle, tasks: &Tasks) {
+    let task = tasks.task("metrics", NeededBy::None);
+    tokio::spawn(task.until(CancellationToken::new(), async move {
         loop {
             tokio::time::sleep(UPKEEP).await;
-            upkeep.run_upkeep();
+            metrics.run_upkeep();
         }
-    });
-    Ok(handle)
+    }));
 }
 
 fn describe() {

@@ -18,7 +18,24 @@ async fn a_gateway_serves_its_health_schema_and_playground() {
     let ready = client.get("/readyz").await;
     assert_eq!(ready.status(), 200);
     let ready: Value = ready.json().await.unwrap();
-    let ok = json!({"ready": true, "database": "ok", "queue": "ok", "engine": "ok"});
+    let mut ok = json!({"ready": true, "database": "ok", "queue": "ok", "engine": "ok"});
+    for task in [
+        "cancellations",
+        "dispatcher",
+        "hand_back",
+        "heartbeat",
+        "housekeeping",
+        "metrics",
+        "queue_worker",
+        "reading_ahead",
+        "reconciler",
+        "sessions",
+        "signals",
+        "token_lookups",
+        "write_probe",
+    ] {
+        ok[task] = "ok".into();
+    }
     assert_eq!(ready, ok);
     let metrics = client.get("/metrics").await;
     assert_eq!(metrics.status(), 200);

@@ -1,8 +1,10 @@
 //! Stopping in an orderly way: running jobs are handed back, and cost no attempt.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::crashes::push;
 use crate::support::books;
@@ -102,4 +104,86 @@ async fn a_worker_that_is_told_twice_ends_at_once() {
     let status = underway.worker.ended().await;
     assert_eq!((status.code(), status.signal()), (Some(130), None));
     assert_eq!(underway.client.job(&underway.job).await["state"], "RUNNING");
+}
+
+const VIEWER: &str = "{ viewer { name } }";
+
+#[tokio::test]
+async fn a_gateway_that_stops_says_so_before_it_refuses() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_SHUTDOWN__UNREADY", "6s");
+    let token = world.user("ada", &[]);
+    let mut gateway = world.gateway().await;
+    let client = World::client(&gateway, &token);
+    assert_eq!(client.get("/readyz").await.status(), 200);
+
+    gateway.terminate();
+    gateway.logged("stopping").await;
+    let told = Instant::now();
+    let unready = client.get("/readyz").await;
+    assert_eq!(unready.status(), 503);
+    let body: Value = unready.json().await.unwrap();
+    assert_eq!(
+        (&body["ready"], &body["shutdown"]),
+        (&json!(false), &json!("under way"))
+    );
+    // It serves on, and wants clients to go elsewhere with the next request.
+    let answer = client.post(VIEWER, json!({})).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["connection"], "close");
+    let status = gateway.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(
+        told.elapsed() >= Duration::from_secs(5),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
+/// The load balancer asks each gateway a few times a second whether it is ready, and sends each request to one that was.
+#[tokio::test]
+async fn a_restart_behind_a_load_balancer_loses_no_request() {
+    let mut world = World::fleet(Server::Postgres).await;
+    world.set("WHARFINGER_SHUTDOWN__UNREADY", "4s");
+    let token = world.user("ada", &[]);
+    let (mut first, second) = (world.gateway().await, world.gateway().await);
+    let clients = [
+        World::client(&first, &token),
+        World::client(&second, &token),
+    ];
+    let ready = [AtomicBool::new(true), AtomicBool::new(true)];
+    let over = AtomicBool::new(false);
+    let checks = async {
+        while !over.load(Ordering::Relaxed) {
+            for (client, ready) in clients.iter().zip(&ready) {
+                let now = client.try_get("/readyz").await;
+                ready.store(now.is_some_and(|status| status == 200), Ordering::Relaxed);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let requests = async {
+        let mut sent = 0;
+        while !over.load(Ordering::Relaxed) {
+            let next = (0..2).map(|more| (sent + more) % 2);
+            let mut ready = next.filter(|gateway| ready[*gateway].load(Ordering::Relaxed));
+            let gateway = ready.next().expect("one of the gateways is ready");
+            let (status, answer) = clients[gateway].send(VIEWER, json!({})).await;
+            assert_eq!(
+                (status.as_u16(), &answer["data"]["viewer"]["name"]),
+                (200, &json!("ada"))
+            );
+            sent += 1;
+        }
+        sent
+    };
+    let restart = async {
+        first.terminate();
+        let status = first.ended().await;
+        assert!(status.success(), "{status}");
+        over.store(true, Ordering::Relaxed);
+    };
+    let ((), sent, ()) = tokio::join!(checks, requests, restart);
+    println!("{sent} requests, all answered");
+    assert!(sent > 20, "{sent}");
 }

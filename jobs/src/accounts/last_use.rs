@@ -35,6 +35,15 @@ impl LastUse {
     }
 }
 
+/// That a use is on its way; also where writing it panics, the token's next use has room again.
+struct Writing(LastUse, Uuid);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
 /// Notes that a token was used, if that was not noted within the minute. Returns at once.
 pub fn note_use(services: &Services, token: &api_token::Model) {
     let (id, now) = (token.id, services.clock.now());
@@ -46,10 +55,10 @@ pub fn note_use(services: &Services, token: &api_token::Model) {
     }
     let services = services.clone();
     tokio::spawn(async move {
+        let _writing = Writing(services.last_use.clone(), id);
         if let Err(error) = write(&services, id, now).await {
             tracing::debug!(%error, "could not note the use of a token");
         }
-        services.last_use.end(id);
     });
 }
 

@@ -6,14 +6,17 @@
 //! once share one, and thousands of clients that come back after a restart cost some dozens and leave the pool to everybody
 //! else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::tokens::{Authenticated, authenticate_all};
 use crate::services::Services;
+use crate::tasks::{NeededBy, Task};
 
 /// Tokens in one statement.
 const AT_ONCE: usize = 256;
@@ -32,6 +35,9 @@ const SIDE_BY_SIDE: usize = 4;
 /// How long one may take at all. Its connection is free again when the server has ended it too.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a round of the line may take: each of its statements has a deadline.
+const STILL: Duration = Duration::from_mins(1);
+
 /// The database did not answer; the log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the database does not answer")]
@@ -46,14 +52,25 @@ struct Question {
 
 /// Looks tokens up. Cheap to clone; it ends with the last clone.
 #[derive(Clone)]
-pub struct TokenLookups(mpsc::Sender<Question>);
+pub struct TokenLookups {
+    asks: mpsc::Sender<Question>,
+    _stop_on_drop: Arc<DropGuard>,
+}
 
 impl TokenLookups {
     /// Looks up in the database of these services. Call it inside a Tokio runtime.
     pub fn start(services: &Services) -> Self {
         let (asks, questions) = mpsc::channel(WAITING);
-        tokio::spawn(answer(services.clone(), questions));
-        Self(asks)
+        let stop = CancellationToken::new();
+        let task = services
+            .tasks
+            .looping("token_lookups", NeededBy::All, STILL);
+        let answer = answer(services.clone(), questions, task.clone());
+        tokio::spawn(task.until(stop.clone(), answer));
+        Self {
+            asks,
+            _stop_on_drop: Arc::new(stop.drop_guard()),
+        }
     }
 
     /// The user whose token this is; none for a token that is unknown, revoked or expired, or whose user is banned.
@@ -64,7 +81,10 @@ impl TokenLookups {
             answer,
         };
         let asked = async {
-            self.0.send(question).await.map_err(|_ended| LookupError)?;
+            self.asks
+                .send(question)
+                .await
+                .map_err(|_ended| LookupError)?;
             answered.await.unwrap_or(Err(LookupError))
         };
         // Its place in line, and its statement.
@@ -73,10 +93,10 @@ impl TokenLookups {
     }
 }
 
-async fn answer(services: Services, mut questions: mpsc::Receiver<Question>) {
+async fn answer(services: Services, mut questions: mpsc::Receiver<Question>, task: Task) {
     let mut statements = JoinSet::new();
     let mut asked = Vec::new();
-    while questions.recv_many(&mut asked, AT_ONCE).await > 0 {
+    while task.waiting(questions.recv_many(&mut asked, AT_ONCE)).await > 0 {
         // Whoever has gone needs no answer.
         asked.retain(|question: &Question| !question.answer.is_closed());
         let newest = answer_all(services.clone(), std::mem::take(&mut asked));
@@ -96,6 +116,8 @@ async fn answer(services: Services, mut questions: mpsc::Receiver<Question>) {
             note(ended);
         }
     }
+    // The last one who could ask is gone, and tells the task to end.
+    std::future::pending().await
 }
 
 /// Which statement has ended. Those whose questions went with one that panicked are told that the database does not answer.

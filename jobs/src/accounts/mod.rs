@@ -28,8 +28,8 @@ pub use lookups::{LookupError, TokenLookups};
 pub use passwords::{PasswordError, Passwords, weakness};
 pub use sessions::{OpenSession, Sessions};
 pub use sign_in::{SignedIn, sign_in, sign_out};
-pub(crate) use throttle::forget_old_delays;
-pub(crate) use tokens::forget_expired_sign_ins;
+pub(crate) use throttle::old_delays;
+pub(crate) use tokens::expired_sign_ins;
 pub use tokens::{Authenticated, create_api_token, create_token, revoke_api_token};
 #[cfg(feature = "testing")]
 pub use tokens::{authenticate, statement};

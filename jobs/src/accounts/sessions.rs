@@ -12,17 +12,20 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use wharfinger_entity::{Role, Timestamp, UserStatus, api_token, user};
 
 use super::Authenticated;
 use crate::events::{Event, Topic};
 use crate::services::Services;
+use crate::tasks::{NeededBy, Task};
 
 /// How often all are looked at without an announcement; also how late the end of a token may be noticed.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// How long it may take to look at all of them.
+const STILL: Duration = Duration::from_mins(1);
 
 /// How many tokens one statement asks for.
 const CHUNK: usize = 500;
@@ -31,7 +34,7 @@ const CHUNK: usize = 500;
 #[derive(Clone)]
 pub struct Sessions {
     registry: Arc<Registry>,
-    _watch: Arc<AbortOnDropHandle<()>>,
+    _stop_on_drop: Arc<DropGuard>,
 }
 
 #[derive(Default)]
@@ -106,10 +109,14 @@ impl Sessions {
     /// Watches the connections that will be opened. Call it inside a Tokio runtime.
     pub fn start(services: &Services) -> Self {
         let registry = Arc::new(Registry::default());
-        let watch = tokio::spawn(watch(services.clone(), Arc::clone(&registry)));
+        let stop = CancellationToken::new();
+        // Without it, what is revoked stays open.
+        let task = services.tasks.looping("sessions", NeededBy::All, STILL);
+        let watch = watch(services.clone(), Arc::clone(&registry), task.clone());
+        tokio::spawn(task.until(stop.clone(), watch));
         Self {
             registry,
-            _watch: Arc::new(AbortOnDropHandle::new(watch)),
+            _stop_on_drop: Arc::new(stop.drop_guard()),
         }
     }
 
@@ -194,17 +201,18 @@ impl Registry {
     }
 }
 
-async fn watch(services: Services, registry: Arc<Registry>) {
+async fn watch(services: Services, registry: Arc<Registry>, task: Task) {
     let mut changes = services.events.subscribe(Topic::Access);
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        task.passed();
         let user = tokio::select! {
             event = changes.next() => match event {
                 // What cannot be read is about somebody.
                 Some(Event::Message(payload)) => serde_json::from_slice(&payload).ok(),
                 Some(Event::Gap) => None,
-                None => return,
+                None => std::future::pending().await,
             },
             _ = ticks.tick() => None,
         };

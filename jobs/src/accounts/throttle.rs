@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter,
+};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, sign_in_delay};
@@ -191,13 +193,9 @@ impl Try {
     }
 }
 
-/// Forgets what is not counted any more.
-pub(crate) async fn forget_old_delays(db: &Db, now: Timestamp) -> Result<(), DbErr> {
-    sign_in_delay::Entity::delete_many()
-        .filter(sign_in_delay::Column::LastAt.lt(now.before(FORGOTTEN)))
-        .exec(db.write())
-        .await?;
-    Ok(())
+/// Selects what is not counted any more.
+pub(crate) fn old_delays(now: Timestamp) -> Condition {
+    Condition::all().add(sign_in_delay::Column::LastAt.lt(now.before(FORGOTTEN)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rand::RngCore as _;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr,
     EntityTrait, ModelTrait as _, PaginatorTrait, QueryFilter, Statement,
 };
 use serde_json::json;
@@ -243,14 +243,11 @@ pub(super) async fn end_sign_ins(
     tokens.exec(tx).await.map(drop)
 }
 
-/// Forgets tokens of signing in that have expired. Those with a name stay listed, so that their user sees what happened.
-pub(crate) async fn forget_expired_sign_ins(db: &Db, now: Timestamp) -> Result<(), DbErr> {
-    api_token::Entity::delete_many()
-        .filter(api_token::Column::ExpiresAt.lte(now))
-        .filter(api_token::Column::SignIn.eq(true))
-        .exec(db.write())
-        .await
-        .map(drop)
+/// Selects tokens of signing in that have expired. Those with a name stay listed, so that their user sees what happened.
+pub(crate) fn expired_sign_ins(now: Timestamp) -> Condition {
+    Condition::all()
+        .add(api_token::Column::ExpiresAt.lte(now))
+        .add(api_token::Column::SignIn.eq(true))
 }
 
 fn check_name(name: &str) -> Result<&str, UserError> {

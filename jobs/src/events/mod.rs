@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use self::fanout::Fanout;
 use self::redis::RedisEvents;
+use crate::tasks::Tasks;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +102,7 @@ pub enum EventsError {
 pub struct Events {
     fanout: Arc<Fanout>,
     redis: Option<Arc<RedisEvents>>,
+    tasks: Tasks,
 }
 
 impl Events {
@@ -109,17 +111,25 @@ impl Events {
         Self {
             fanout: Arc::new(Fanout::default()),
             redis: None,
+            tasks: Tasks::default(),
         }
     }
 
     /// Events through Redis or Valkey, on channels that start with `prefix`. It connects by itself, now or when Redis
     /// is there; only a malformed `url` is an error. Call it inside a Tokio runtime.
     pub fn redis(url: &str, prefix: &str) -> Result<Self, EventsError> {
-        let fanout = Arc::new(Fanout::default());
+        let (fanout, tasks) = (Arc::new(Fanout::default()), Tasks::default());
+        let redis = RedisEvents::start(url, prefix, fanout.clone(), &tasks)?;
         Ok(Self {
-            redis: Some(Arc::new(RedisEvents::start(url, prefix, fanout.clone())?)),
+            redis: Some(Arc::new(redis)),
             fanout,
+            tasks,
         })
+    }
+
+    /// The tasks that keep the events going, to which a process adds its others.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Publishes, best effort, to every process. It never waits: while Redis is slow or away the newest messages are

@@ -1,6 +1,7 @@
 //! Events through Redis: one connection that subscribes to the watched topics, one that publishes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use redis::aio::{ConnectionManager, PubSubSink, PubSubStream};
@@ -12,9 +13,13 @@ use super::fanout::{Changes, Fanout};
 use super::outbox::{Batch, Outbox};
 use super::{Event, Topic};
 use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
+use crate::tasks::{NeededBy, Task, Tasks};
 
 /// How many channels one SUBSCRIBE names.
 const CHUNK: usize = 500;
+
+/// How long one of them may be at the same thing: every command has a deadline, and a quiet connection is tried.
+const STILL: Duration = Duration::from_mins(1);
 
 /// The two connections. They end when this is dropped.
 #[derive(Debug)]
@@ -24,7 +29,12 @@ pub(super) struct RedisEvents {
 }
 
 impl RedisEvents {
-    pub(super) fn start(url: &str, prefix: &str, fanout: Arc<Fanout>) -> RedisResult<Self> {
+    pub(super) fn start(
+        url: &str,
+        prefix: &str,
+        fanout: Arc<Fanout>,
+        tasks: &Tasks,
+    ) -> RedisResult<Self> {
         let client = Client::open(url)?;
         let connection = redis_link::manager(&client)?;
         let channels = Channels::new(prefix);
@@ -40,8 +50,11 @@ impl RedisEvents {
             fanout,
             channels,
         };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(publisher.run()));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(subscriber.run()));
+        // Without them the process works on, and its watchers look into the database less often than they would.
+        let task = tasks.looping("events_publisher", NeededBy::None, STILL);
+        tokio::spawn(task.clone().until(stop.clone(), publisher.run(task)));
+        let task = tasks.looping("events_subscriber", NeededBy::None, STILL);
+        tokio::spawn(task.clone().until(stop.clone(), subscriber.run(task)));
         Ok(Self {
             outbox,
             _stop_on_drop: stop.drop_guard(),
@@ -86,11 +99,11 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn run(mut self) {
+    async fn run(mut self, task: Task) {
         let mut backoff = Backoff::new();
         let mut failing = false;
         loop {
-            let batch = self.outbox.take().await;
+            let batch = task.waiting(self.outbox.take()).await;
             match self.send(&batch).await {
                 Ok(()) => {
                     if batch.dropped > 0 {
@@ -104,7 +117,7 @@ impl Publisher {
                         tracing::warn!(%error, "events cannot be published; trying again");
                     }
                     self.outbox.put_back(batch);
-                    backoff.wait().await;
+                    task.waiting(backoff.wait()).await;
                 }
             }
         }
@@ -130,7 +143,7 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    async fn run(self) {
+    async fn run(self, task: Task) {
         let mut backoff = Backoff::new();
         let mut failing = false;
         loop {
@@ -138,7 +151,7 @@ impl Subscriber {
                 Ok((sink, messages)) => {
                     backoff.reset();
                     failing = false;
-                    self.follow(sink, messages).await
+                    self.follow(sink, messages, &task).await
                 }
                 Err(error) => Some(error),
             };
@@ -146,7 +159,7 @@ impl Subscriber {
             if !std::mem::replace(&mut failing, true) {
                 tracing::warn!(?error, "no live events from Redis; connecting again");
             }
-            backoff.wait().await;
+            task.waiting(backoff.wait()).await;
         }
     }
 
@@ -167,10 +180,12 @@ impl Subscriber {
         &self,
         mut sink: PubSubSink,
         mut messages: PubSubStream,
+        task: &Task,
     ) -> Option<redis::RedisError> {
         let mut keepalive = interval(KEEPALIVE);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            task.passed();
             let outcome = tokio::select! {
                 message = messages.next() => {
                     self.deliver(&message?);

@@ -20,6 +20,7 @@ use crate::db::{for_update, in_transaction};
 use crate::error::ServiceError;
 use crate::fair_order;
 use crate::holdings;
+use crate::housekeeping::Rounds;
 use crate::outcome::{self, Outcome};
 use crate::public;
 use crate::pull_image::let_go_of_moved;
@@ -46,7 +47,11 @@ pub(crate) struct Moving {
 
 impl Moving {
     /// Moves what is to be moved now. Returns how many jobs did.
-    pub(crate) async fn pass(&mut self, services: &Services) -> Result<usize, ServiceError> {
+    pub(crate) async fn pass(
+        &mut self,
+        services: &Services,
+        rounds: &Rounds,
+    ) -> Result<usize, ServiceError> {
         let now = services.clock.now();
         let settings = &services.settings.host;
         let hosts = host::Entity::find().all(services.db.read()).await?;
@@ -73,7 +78,7 @@ impl Moving {
             if let Some(why) = why
                 && hosts.iter().any(others)
             {
-                moved += move_off(services, host, why).await?;
+                moved += move_off(services, host, why, rounds).await?;
             }
         }
         Ok(moved)
@@ -96,6 +101,7 @@ async fn move_off(
     services: &Services,
     host: &host::Model,
     why: Why,
+    rounds: &Rounds,
 ) -> Result<usize, ServiceError> {
     // In the order of their turns, so that they keep it.
     let waiting: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
@@ -114,6 +120,9 @@ async fn move_off(
         .await?;
     let mut moved = 0;
     for (job_id, attempt, traceparent) in waiting {
+        if !rounds.goes_on() {
+            break;
+        }
         let trace_id = trace::id_of(traceparent.as_deref(), job_id);
         match move_one(services, host.id, why, job_id).await {
             Ok(None) => {}

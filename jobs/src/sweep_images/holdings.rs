@@ -1,4 +1,4 @@
-//! What a sweep does: a removal for each holding.
+//! What a sweep does: a removal for each holding, a page at a time.
 
 use sea_orm::sea_query::Query;
 use sea_orm::{
@@ -12,48 +12,13 @@ use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, host, image, i
 use crate::accounts::still_administrator;
 use crate::audit::{self, Actor, Subject};
 use crate::credits::Account;
-use crate::db::in_transaction;
+use crate::db::{Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::remove_image::removal;
 use crate::services::Services;
 
 /// How many holdings are read at a time.
-const PAGE: u64 = 100;
-
-/// An administrator wants hosts cleaned up.
-#[derive(Clone, Debug)]
-pub struct SweepImages {
-    /// Who asks.
-    pub actor: Actor,
-    /// On these hosts; on every host without. None in it is an id of something else.
-    pub hosts: Option<Vec<Option<Uuid>>>,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
-}
-
-/// Asks for the removal of every private image on these hosts that no container used when their workers last looked, and
-/// returns the removals: live ones that were there already, and new ones. Each belongs to the image's holder, who gets
-/// the refund; as the holder did not ask, no limit refuses it. Nothing is swept when one of the hosts is unknown.
-pub async fn sweep_images(
-    services: &Services,
-    request: &SweepImages,
-) -> Result<Vec<job::Model>, ServiceError> {
-    let hosts = chosen(services, request.hosts.as_deref()).await?;
-    enter(services, &request.actor, &hosts).await?;
-    let mut jobs = Vec::new();
-    for host in &hosts {
-        let mut last = None;
-        loop {
-            let page = sweep_page(services, host.id, last, request.traceparent.as_deref()).await?;
-            jobs.extend(page.jobs);
-            last = page.last;
-            if last.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(jobs)
-}
+pub(super) const PAGE: u64 = 100;
 
 /// Every host, or those asked for.
 pub(super) async fn chosen(
@@ -83,20 +48,29 @@ pub(super) async fn enter(
     actor: &Actor,
     hosts: &[host::Model],
 ) -> Result<(), ServiceError> {
-    in_transaction!(services.db, |tx| {
-        let now = services.clock.now();
-        still_administrator(&tx, actor).await?;
-        for host in hosts {
-            let images = image::Entity::find()
-                .filter(to_sweep(host.id))
-                .count(&tx)
-                .await?;
-            let subject = Subject::one(host.id, host.name.clone());
-            let details = json!({ "images": images });
-            audit::enter(&tx, actor, AuditAction::SweepImages, subject, details, now).await?;
-        }
-        Ok::<_, ServiceError>(())
-    })
+    in_transaction!(services.db, |tx| enter_in(&tx, services, actor, hosts)
+        .await)
+}
+
+/// The same in a transaction.
+pub(super) async fn enter_in(
+    tx: &Transaction,
+    services: &Services,
+    actor: &Actor,
+    hosts: &[host::Model],
+) -> Result<(), ServiceError> {
+    let now = services.clock.now();
+    still_administrator(tx, actor).await?;
+    for host in hosts {
+        let images = image::Entity::find()
+            .filter(to_sweep(host.id))
+            .count(tx)
+            .await?;
+        let subject = Subject::one(host.id, host.name.clone());
+        let details = json!({ "images": images });
+        audit::enter(tx, actor, AuditAction::SweepImages, subject, details, now).await?;
+    }
+    Ok(())
 }
 
 /// The private images of a host that are not in use.
@@ -120,14 +94,25 @@ pub(super) struct SweptPage {
     pub(super) last: Option<Uuid>,
 }
 
-/// Asks for the removal of some holdings of a host, after those up to `last`.
+/// Which holdings of a host are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) host_id: Uuid,
+    /// Those after this one; all without.
+    pub(super) after: Option<Uuid>,
+    /// Those before this one, as ids are ordered by time; all without.
+    pub(super) before: Option<Uuid>,
+    /// At most so many.
+    pub(super) most: u64,
+}
+
+/// Asks for the removal of some holdings of a host.
 pub(super) async fn sweep_page(
     services: &Services,
-    host_id: Uuid,
-    last: Option<Uuid>,
+    part: Part,
     traceparent: Option<&str>,
 ) -> Result<SweptPage, ServiceError> {
-    let holdings = page(services, host_id, last).await?;
+    let holdings = page(services, part).await?;
     let mut jobs = Vec::with_capacity(holdings.len());
     for holding in &holdings {
         let Some((job, new)) = sweep_one(services, holding, traceparent).await? else {
@@ -144,18 +129,17 @@ pub(super) async fn sweep_page(
     })
 }
 
-async fn page(
-    services: &Services,
-    host_id: Uuid,
-    last: Option<Uuid>,
-) -> Result<Vec<image::Model>, DbErr> {
-    let mut holdings = image::Entity::find().filter(to_sweep(host_id));
-    if let Some(last) = last {
-        holdings = holdings.filter(image::Column::Id.gt(last));
+async fn page(services: &Services, part: Part) -> Result<Vec<image::Model>, DbErr> {
+    let mut holdings = image::Entity::find().filter(to_sweep(part.host_id));
+    if let Some(after) = part.after {
+        holdings = holdings.filter(image::Column::Id.gt(after));
+    }
+    if let Some(before) = part.before {
+        holdings = holdings.filter(image::Column::Id.lt(before));
     }
     holdings
         .order_by_asc(image::Column::Id)
-        .limit(PAGE)
+        .limit(part.most)
         .all(services.db.read())
         .await
 }

@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, sweep_run};
 
-use super::holdings::{chosen, enter, sweep_page};
+use super::holdings::{PAGE, Part, chosen, enter, sweep_page};
 use super::schedule::{ByClock, SweepSchedule};
 use crate::audit::Actor;
 use crate::error::ServiceError;
 use crate::services::Services;
+use crate::tasks::NeededBy;
 
 /// How long a runner is trusted without a sign of life: it gives one after every page of holdings.
 const LEASE: Duration = Duration::from_mins(1);
@@ -76,10 +77,8 @@ pub async fn keep(services: Services, schedule: Schedule, stop: CancellationToke
             see_to(&services, &schedule, runner, at).await;
         }
     };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = keeping => {}
-    }
+    let task = services.tasks.task("sweeps", NeededBy::None);
+    task.until(stop, keeping).await;
 }
 
 fn instant(tick: Tick) -> Timestamp {
@@ -256,7 +255,13 @@ async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, Serv
     for host in hosts {
         let mut last = None;
         loop {
-            let page = sweep_page(services, host.id, last, None).await?;
+            let part = Part {
+                host_id: host.id,
+                after: last,
+                before: None,
+                most: PAGE,
+            };
+            let page = sweep_page(services, part, None).await?;
             jobs += page.jobs.len();
             last = page.last;
             if last.is_none() {

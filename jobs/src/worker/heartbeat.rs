@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::hosts;
+use crate::tasks::Task;
 
 /// How soon a silent engine is asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Beats until dropped: six times in the time after which a host counts as offline, more often while the engine is silent.
-    pub(super) async fn keep_beating(&self) {
-        let pause =
-            (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200));
+    pub(super) async fn keep_beating(&self, task: &Task) {
+        let pause = self.pause();
         let mut answers = self.parts.engine_answers.subscribe();
         loop {
             let silent = !*answers.borrow_and_update();
@@ -22,7 +22,17 @@ impl Worker {
                 changed = answers.changed() => if changed.is_err() { return },
             }
             self.beat().await;
+            task.passed();
         }
+    }
+
+    fn pause(&self) -> Duration {
+        (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200))
+    }
+
+    /// How long a heartbeat may take, with the pause before it: the engine and the database each have a deadline.
+    pub(super) fn longest_beat(&self) -> Duration {
+        self.pause() + Duration::from_mins(1)
     }
 
     /// Asks the engine who it is, and records that it answered.

@@ -27,6 +27,7 @@ use crate::events::{Event, Topic};
 use crate::hosts;
 use crate::registry::RegistryClient;
 use crate::services::Services;
+use crate::tasks::NeededBy;
 use coming::ComingPulls;
 use presence::Presence;
 use running::Running;
@@ -127,31 +128,40 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let parts = Arc::clone(&self.parts);
         let tasks = TaskTracker::new();
+        let list = parts.services.tasks.clone();
         // The side tasks go on while running attempts end: a lease kept and a host online until the last of them.
         let side = CancellationToken::new();
         let worker = Arc::new(self);
         {
-            let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move { side.run_until_cancelled(worker.keep_beating()).await });
+            let worker = Arc::clone(&worker);
+            let task = list.looping("heartbeat", NeededBy::Worker, worker.longest_beat());
+            let beating = task.clone();
+            let beating = async move { worker.keep_beating(&beating).await };
+            tasks.spawn(task.until(side.clone(), beating));
         }
         {
-            let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move { worker.keep_reconciling(&side).await });
+            let (worker, until) = (Arc::clone(&worker), side.clone());
+            let task = list.looping("reconciler", NeededBy::Worker, reconciling::STILL);
+            let reconciling = task.clone();
+            let reconciling = async move { worker.keep_reconciling(&reconciling, &until).await };
+            tasks.spawn(task.run(side.clone(), reconciling));
         }
         {
-            let (worker, side) = (Arc::clone(&worker), side.clone());
-            tasks.spawn(async move { side.run_until_cancelled(worker.listen()).await });
+            let worker = Arc::clone(&worker);
+            let listening = async move { worker.listen().await };
+            let task = list.task("cancellations", NeededBy::Worker);
+            tasks.spawn(task.until(side.clone(), listening));
         }
         {
-            let (worker, stop) = (Arc::clone(&worker), stop.clone());
-            tasks.spawn(async move {
-                let reading = coming::read_ahead(&worker.parts, worker.host_id);
-                stop.run_until_cancelled(reading).await
-            });
+            let worker = Arc::clone(&worker);
+            let reading = async move { coming::read_ahead(&worker.parts, worker.host_id).await };
+            let task = list.task("reading_ahead", NeededBy::None);
+            tasks.spawn(task.until(stop.clone(), reading));
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
-            tasks.spawn(async move {
+            let task = list.task("hand_back", NeededBy::Worker);
+            tasks.spawn(task.run(stop.clone(), async move {
                 stop.cancelled().await;
                 let grace = parts.services.settings.worker.grace;
                 if side
@@ -162,9 +172,10 @@ impl Worker {
                     tracing::info!("the grace period is over: handing running jobs back");
                     parts.hand_back.cancel();
                 }
-            });
+            }));
         }
-        worker.take_jobs(stop).await;
+        let task = list.task("queue_worker", NeededBy::Worker);
+        task.run(stop.clone(), worker.take_jobs(stop)).await;
         side.cancel();
         tasks.close();
         tasks.wait().await;

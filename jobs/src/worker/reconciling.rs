@@ -14,6 +14,7 @@ use super::Worker;
 use crate::blob_origins;
 use crate::reconcile;
 use crate::sweep_images::in_use;
+use crate::tasks::Task;
 
 /// Images that went and were not yet looked at, at most; beyond that all are looked at.
 const BACKLOG: usize = 1024;
@@ -33,6 +34,9 @@ const LOOKS: u32 = 20;
 /// How long a worker that stops waits for the look that it has begun.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
+/// How long a look may take before it counts as standing still: an engine is given minutes for some of its answers.
+pub(super) const STILL: Duration = Duration::from_mins(15);
+
 /// How soon.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,18 +50,18 @@ struct Heard {
 impl Worker {
     /// Reconciles until `stop`, and ends a look that it has begun: whoever is dropped in the middle of one leaves the
     /// image's lock to run out, and everybody waiting who comes next.
-    pub(super) async fn keep_reconciling(&self, stop: &CancellationToken) {
+    pub(super) async fn keep_reconciling(&self, task: &Task, stop: &CancellationToken) {
         let until = async {
             stop.cancelled().await;
             tokio::time::sleep(LAST_LOOK).await;
         };
         tokio::select! {
-            () = self.reconcile_until(stop) => {}
+            () = self.reconcile_until(task, stop) => {}
             () = until => {}
         }
     }
 
-    async fn reconcile_until(&self, stop: &CancellationToken) {
+    async fn reconcile_until(&self, task: &Task, stop: &CancellationToken) {
         let (images, gone) = mpsc::channel(BACKLOG);
         let heard = Heard {
             images,
@@ -65,7 +69,7 @@ impl Worker {
         };
         tokio::join!(
             stop.run_until_cancelled(self.listen_to_engine(&heard)),
-            self.look_after(&heard, gone, stop)
+            self.look_after(&heard, gone, task, stop)
         );
     }
 
@@ -74,6 +78,7 @@ impl Worker {
         &self,
         heard: &Heard,
         mut gone: mpsc::Receiver<Digest>,
+        task: &Task,
         stop: &CancellationToken,
     ) {
         let parts = &self.parts;
@@ -84,14 +89,19 @@ impl Worker {
         let mut answers = parts.engine_answers.subscribe();
         loop {
             let mut ids = Vec::new();
-            let all = tokio::select! {
-                _ = ticks.tick() => true,
-                () = heard.missed.notified() => true,
-                _ = gone.recv_many(&mut ids, BACKLOG) => false,
-                () = stop.cancelled() => return,
+            let heard_of = async {
+                tokio::select! {
+                    _ = ticks.tick() => Some(true),
+                    () = heard.missed.notified() => Some(true),
+                    _ = gone.recv_many(&mut ids, BACKLOG) => Some(false),
+                    () = stop.cancelled() => None,
+                }
             };
-            let answering = answers.wait_for(|answers| *answers);
-            if !matches!(stop.run_until_cancelled(answering).await, Some(Ok(_))) {
+            let Some(all) = task.waiting(heard_of).await else {
+                return;
+            };
+            let answering = stop.run_until_cancelled(answers.wait_for(|answers| *answers));
+            if !matches!(task.waiting(answering).await, Some(Ok(_))) {
                 return;
             }
             if all {

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _,
+    PaginatorTrait as _, QueryFilter as _, Statement,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobState, job};
+use wharfinger_entity::{Credits, JobState, image, job};
 use wharfinger_jobs::db::Pool;
 use wharfinger_jobs::error::{UserError, UserErrorCode};
+use wharfinger_jobs::{dispatch, housekeeping};
 
+use crate::support::bare::Bare;
 use crate::support::stand_in::{Engine, Image, Registry};
 use crate::support::{Fleet, Shape};
 
@@ -256,4 +261,140 @@ async fn value<T: sea_orm::TryGetable>(db: &Pool, query: &str) -> T {
     let statement = Statement::from_string(db.get_database_backend(), query);
     let row = db.query_one_raw(statement).await.unwrap().unwrap();
     row.try_get("", "value").unwrap()
+}
+
+/// Processes of the fleet in which a host is lost.
+const PROCESSES: usize = 20;
+
+/// How long it is counted and measured what happens while nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What one process may ask the database for in a second while there is nothing to do.
+const IDLE_STATEMENTS: f64 = 2.0;
+
+/// A host with a thousand waiting pulls and two hundred holders is lost, in a fleet of twenty processes. No request waits
+/// for that, of these holders or of others, and processes that have nothing to do ask the database for next to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures how long requests wait: `make test` runs it after the others, alone"]
+async fn a_lost_host_keeps_no_request_waiting() {
+    let bare = Bare::with(Shape::Postgres, |settings| {
+        settings.host.offline_after = Duration::from_secs(2);
+        settings.host.lost_after = Duration::from_secs(3);
+    })
+    .await;
+    let (lost, other) = (bare.host(|_| ()).await, bare.host(|_| ()).await);
+    let mut holders = Vec::new();
+    for _ in 0..200 {
+        holders.push(bare.user().await);
+    }
+    for holder in &holders {
+        bare.hold(lost, Some(*holder), "127.0.0.1:1/held").await;
+        for number in 0..5 {
+            let reference = format!("127.0.0.1:1/wanted:{number}");
+            bare.pull(*holder, Some(lost), &reference).await;
+        }
+    }
+    let stop = CancellationToken::new();
+    let mut processes = Vec::new();
+    let mut idle = Vec::new();
+    for number in 1..=PROCESSES {
+        let services = bare.process().await;
+        processes.push(tokio::spawn(dispatch::run(
+            services.clone(),
+            Some(other),
+            stop.clone(),
+        )));
+        processes.push(tokio::spawn(housekeeping::run(services, stop.clone())));
+        if number == 2 || number == PROCESSES {
+            idle.push(statements_a_second(&bare).await);
+        }
+    }
+    let quiet = Times::default();
+    let _timeout = tokio::time::timeout(IDLE, requests(&bare, other, &holders, &quiet)).await;
+
+    let past = bare.services.clock.now().before(Duration::from_mins(1));
+    bare.change_host(lost, |host| host.last_seen_at = Set(Some(past)))
+        .await;
+    let busy = Times::default();
+    let began = Instant::now();
+    let given_up = async {
+        while left_on(&bare, lost).await > 0 {
+            tokio::time::sleep(SAMPLE).await;
+        }
+    };
+    tokio::select! {
+        () = requests(&bare, other, &holders, &busy) => {}
+        given_up = tokio::time::timeout(DEADLINE, given_up) => given_up.expect("the host is given up"),
+    }
+    println!(
+        "statements in a second while idle: {:.1} of 2 processes, {:.1} of {PROCESSES}; {quiet} while nothing happens; \
+         {busy} while the host is given up, which took {:?} with its time of silence",
+        idle[0],
+        idle[1],
+        began.elapsed(),
+    );
+    assert!(
+        busy.longest() < LONGEST_OF_REQUESTS.max(quiet.longest() * 3),
+        "{busy}, and while nothing happens {quiet}"
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let more = (PROCESSES - 2) as f64;
+    let each = (idle[1] - idle[0]) / more;
+    assert!(each < IDLE_STATEMENTS, "{each} by each process: {idle:?}");
+    for holder in &holders {
+        let held = job::Entity::find()
+            .filter(job::Column::UserId.eq(*holder))
+            .filter(job::Column::HostId.eq(lost));
+        let ended = held.all(bare.services.db.read()).await.unwrap();
+        assert!(ended.iter().all(|job| job.state == JobState::Failed));
+    }
+    stop.cancel();
+    join_all(processes).await;
+}
+
+/// The longest that a request may wait for the housekeeping.
+const LONGEST_OF_REQUESTS: Duration = Duration::from_secs(1);
+
+/// Asks for images on a host, one after the other, for some of these users and for another one.
+async fn requests(bare: &Bare, host: Uuid, users: &[Uuid], times: &Times) {
+    let another = bare.user().await;
+    for number in 0.. {
+        let user = match number % 4 {
+            0 => another,
+            _ => users[number * 7 % users.len()],
+        };
+        let reference = format!("127.0.0.1:1/asked:{}", Uuid::new_v4().simple());
+        let began = Instant::now();
+        let asked = bare.try_pull(user, Some(host), &reference).await;
+        times.add(began.elapsed());
+        asked.unwrap();
+    }
+}
+
+async fn left_on(bare: &Bare, host: Uuid) -> u64 {
+    let db = bare.services.db.read();
+    let held = image::Entity::find()
+        .filter(image::Column::HostId.eq(host))
+        .filter(image::Column::Live.eq(1))
+        .count(db);
+    let waiting = job::Entity::find()
+        .filter(job::Column::HostId.eq(host))
+        .filter(job::Column::Live.eq(1))
+        .count(db);
+    held.await.unwrap() + waiting.await.unwrap()
+}
+
+/// How many transactions the server ends in a second; a statement by itself is one.
+async fn statements_a_second(bare: &Bare) -> f64 {
+    const COUNT: &str = "SELECT xact_commit + xact_rollback AS value FROM pg_stat_database \
+        WHERE datname = current_database()";
+    let db = bare.services.db.read();
+    // Those who have just come have asked for what they begin with, and the server counts late.
+    tokio::time::sleep(IDLE).await;
+    let (before, began): (i64, _) = (value(db, COUNT).await, Instant::now());
+    tokio::time::sleep(IDLE).await;
+    let after: i64 = value(db, COUNT).await;
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let counted = (after - before) as f64;
+    counted / began.elapsed().as_secs_f64()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobState, job};
-use wharfinger_jobs::dispatch;
+use wharfinger_entity::{Credits, JobState, job, lease};
+use wharfinger_jobs::{dispatch, housekeeping};
 
 use crate::support::bare::{Bare, LATER};
 use crate::support::engine::TestEngine;
@@ -113,11 +113,25 @@ async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
     fleet.finish().await;
 }
 
-/// A dispatcher, which also does what is due from time to time, until dropped.
+/// A dispatcher and the housekeeping, until dropped.
 fn keep_house(bare: &Bare) -> tokio_util::sync::DropGuard {
     let stop = CancellationToken::new();
     tokio::spawn(dispatch::run(bare.services.clone(), None, stop.clone()));
+    tokio::spawn(housekeeping::run(bare.services.clone(), stop.clone()));
     stop.drop_guard()
+}
+
+/// Waits until a process has renewed that it keeps house.
+async fn renewed(bare: &Bare) {
+    let until = || async {
+        let lease = lease::Entity::find().one(bare.services.db.read());
+        lease.await.unwrap().map(|lease| lease.expires_at)
+    };
+    let before = eventually("a process keeps house", &until).await;
+    eventually("it goes on", || async {
+        until().await.filter(|at| *at != before)
+    })
+    .await;
 }
 
 /// From now on nothing is heard of a host.
@@ -220,11 +234,14 @@ async fn without_another_host_everything_waits(shape: Shape) {
     let job = bare.pull(user, None, "127.0.0.1:1/a:1").await.id;
     silence(&bare, one).await;
     let housekeeping = keep_house(&bare);
-    // The pass that dispatches comes after the one that moves.
     let handed_out = eventually("it is handed out", || async {
         Some(bare.job(job).await).filter(|job| job.dispatched_at.is_some())
     });
     assert_eq!(handed_out.await.host_id, Some(one));
+    // It has been looked at: rounds go on beside the renewals of the lease.
+    renewed(&bare).await;
+    renewed(&bare).await;
+    assert_eq!(bare.job(job).await.host_id, Some(one));
     let three = bare.host(|_| ()).await;
     let job = in_time("it moves", moved(&bare, job, three)).await;
     assert_eq!(job.state, JobState::Queued);

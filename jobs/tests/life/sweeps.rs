@@ -8,14 +8,17 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, image_in_use, sweep_run,
+    AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, host_sweep, image_in_use, job,
+    sweep_run,
 };
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::UserErrorCode;
+use wharfinger_jobs::housekeeping;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, keep, sweep_images};
 
 use crate::administration::{audited, code, eve};
+use crate::support::bare::Bare;
 use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_shape};
 
@@ -25,6 +28,7 @@ on_every_shape!(
     a_missed_sweep_is_made_up_for_in_time,
     a_vanished_runners_sweep_is_taken_over,
     a_gateway_that_starts_makes_up_for_what_was_missed,
+    a_long_sweep_answers_with_its_first_hundred_and_goes_on,
 );
 
 fn everything() -> SweepImages {
@@ -302,4 +306,48 @@ async fn a_gateway_that_starts_makes_up_for_what_was_missed(shape: Shape) {
     };
     assert_eq!((run.scheduled_at, run.jobs), (missed, 1), "{run:?}");
     fleet.finish().await;
+}
+
+/// The process that was asked does nothing after its answer, as if it had crashed then: another one keeps house.
+async fn a_long_sweep_answers_with_its_first_hundred_and_goes_on(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let mut held = Vec::new();
+    for number in 0..2 {
+        let host = bare
+            .host(|host| host.name = Set(format!("host-{number}")))
+            .await;
+        let user = bare.user().await;
+        for number in 0..75 + 60 * number {
+            let reference = format!("127.0.0.1:1/a:{number}");
+            held.push(bare.hold(host, Some(user), &reference).await);
+        }
+    }
+    let jobs = sweep_images(&bare.services, &everything()).await.unwrap();
+    let swept: Vec<Uuid> = jobs.iter().filter_map(|job| job.image_id).collect();
+    assert_eq!(swept, held[..100]);
+    // What is pulled after the request was not meant.
+    let later = bare
+        .hold(
+            jobs[99].host_id.unwrap(),
+            Some(jobs[99].user_id),
+            "127.0.0.1:1/b",
+        )
+        .await;
+
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(housekeeping::run(bare.process().await, stop.clone()));
+    eventually("nothing is left of the sweep", || async {
+        let left = host_sweep::Entity::find().count(bare.services.db.read());
+        (left.await.unwrap() == 0).then_some(())
+    })
+    .await;
+    stop.cancel();
+    in_time("it stops", keeping).await.unwrap();
+    let removals = job::Entity::find().all(bare.services.db.read());
+    let removals = removals.await.unwrap();
+    let mut swept: Vec<Uuid> = removals.iter().filter_map(|job| job.image_id).collect();
+    swept.sort();
+    held.sort();
+    assert_eq!(swept, held);
+    assert!(!swept.contains(&later));
 }

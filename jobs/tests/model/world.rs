@@ -17,6 +17,7 @@ use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::events::{Events, Topic};
+use wharfinger_jobs::housekeeping;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue};
 use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
@@ -88,7 +89,11 @@ impl World {
             users.push(user(&services, credits, role).await);
         }
         let stop = CancellationToken::new();
-        let dispatching = tokio::spawn(dispatch::run(services.clone(), None, stop.clone()));
+        let dispatching = dispatch::run(services.clone(), None, stop.clone());
+        let housekeeping = housekeeping::run(services.clone(), stop.clone());
+        let dispatching = tokio::spawn(async {
+            tokio::join!(dispatching, housekeeping);
+        });
         let mut world = Self {
             client: RegistryClient::new(rules(), Timeouts::default()),
             dispatcher: (stop, dispatching),

@@ -83,7 +83,7 @@ pub(crate) struct SweepImagesInput {
 /// What came of `sweepImages`.
 #[derive(SimpleObject)]
 pub(crate) struct SweepImagesPayload {
-    /// The removals, one for each holding, of the holders: new ones, and those that were under way already.
+    /// The first hundred removals, one for each holding, of the holders: new ones, and those under way already. The others follow, and `jobs` shows them.
     jobs: Vec<Job>,
     /// What the caller can mend; empty when it was done.
     user_errors: Vec<UserError>,

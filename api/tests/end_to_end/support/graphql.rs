@@ -40,6 +40,12 @@ impl Client {
         }
     }
 
+    /// The status of a page, if anything answers there.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<StatusCode> {
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        request.send().await.ok().map(|answer| answer.status())
+    }
+
     /// The same client with its requests in a trace.
     pub(crate) fn in_trace(&self, traceparent: &str) -> Self {
         Self {

@@ -19,6 +19,8 @@ const QUICK: &[(&str, &str)] = &[
     ("WHARFINGER_WORKER__LEASE", "2s"),
     ("WHARFINGER_RETRY__BASE_DELAY", "100ms"),
     ("WHARFINGER_RECONCILE__INTERVAL", "1s"),
+    // No load balancer is waited for.
+    ("WHARFINGER_SHUTDOWN__UNREADY", "0s"),
     ("WHARFINGER_REGISTRIES__ALLOW", "127.0.0.1:*"),
     ("WHARFINGER_LIMITS__LIVE_JOBS_PER_USER", "0"),
     ("WHARFINGER_LIMITS__PULLS_PER_HOUR_PER_USER", "0"),

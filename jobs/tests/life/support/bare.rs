@@ -26,7 +26,7 @@ pub(crate) const LATER: std::time::Duration = std::time::Duration::from_hours(1)
 /// Services over an empty database.
 pub(crate) struct Bare {
     pub(crate) services: Services,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Bare {
@@ -44,7 +44,7 @@ impl Bare {
         services.db.migrate().await.unwrap();
         Self {
             services,
-            _database: database,
+            database: database,
         }
     }
 
@@ -56,6 +56,12 @@ impl Bare {
     /// The same with a clock that stands still.
     pub(crate) fn stop_clock(&mut self) {
         self.services.clock = Clock::manual(self.services.clock.now());
+    }
+
+    /// The parts of one more process, with connections of its own.
+    pub(crate) async fn process(&self) -> Services {
+        let settings = &self.services.settings;
+        services(&self.database.url, &Link::memory(), settings).await
     }
 
     /// A host that is online, takes jobs, runs one at a time and has 1 GB of 10 GB free, unless changed.

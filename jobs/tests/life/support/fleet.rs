@@ -16,7 +16,6 @@ use wharfinger_entity::{
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::clock::Clock;
-use wharfinger_jobs::dispatch;
 use wharfinger_jobs::error::{ServiceError, UserError};
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::queries::Viewer;
@@ -30,6 +29,7 @@ use wharfinger_jobs::settings::{
 };
 use wharfinger_jobs::testing::registry::TestRegistry;
 use wharfinger_jobs::watch::Watches;
+use wharfinger_jobs::{dispatch, housekeeping};
 
 use super::database::TestDatabase;
 use super::engine::TestEngine;
@@ -151,7 +151,11 @@ impl Fleet {
 
     fn start_dispatcher(&mut self) {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(dispatch::run(self.services.clone(), None, stop.clone()));
+        let dispatching = dispatch::run(self.services.clone(), None, stop.clone());
+        let housekeeping = housekeeping::run(self.services.clone(), stop.clone());
+        let task = tokio::spawn(async {
+            tokio::join!(dispatching, housekeeping);
+        });
         self.dispatcher = Some((stop, task));
     }
 

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::db::Db;
-use wharfinger_jobs::dispatch;
 use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::events::Events;
 use wharfinger_jobs::keyring::Keyring;
@@ -19,6 +18,7 @@ use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
 use wharfinger_jobs::worker::Worker;
+use wharfinger_jobs::{dispatch, housekeeping};
 
 use super::{Shape, variable};
 
@@ -152,8 +152,9 @@ impl WorkerProcess {
                 match link {
                     Link::Memory { .. } => worker.run(stop).await,
                     Link::Redis { .. } => {
+                        let housekeeping = housekeeping::run(services.clone(), stop.clone());
                         let dispatching = dispatch::run(services, Some(host_id), stop.clone());
-                        tokio::join!(worker.run(stop), dispatching);
+                        tokio::join!(worker.run(stop), dispatching, housekeeping);
                     }
                 }
             }

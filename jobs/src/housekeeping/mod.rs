@@ -1,0 +1,174 @@
+//! What has to be done from time to time for the whole fleet, by one process at a time.
+//!
+//! Every process runs [`run`]. One of them holds the [`lease`] and does the work in four loops of its own: it takes jobs
+//! over from vanished workers, moves pulls off hosts and gives up lost ones, goes on with sweeps, and forgets what is old.
+//! The others look at the lease when it should have been renewed. Each loop works in batches of short transactions, at
+//! most one account in each, and looks between two of them whether the lease is still held. A process that lost the lease
+//! in the middle of one does no harm: whatever is done twice changes nothing.
+
+mod forget;
+mod lease;
+mod lost_hosts;
+
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::claim;
+use crate::clock_skew::ClockCheck;
+use crate::hosts::Moving;
+use crate::services::Services;
+use crate::sweep_images;
+use crate::tasks::{NeededBy, Task};
+use lease::{Lease, Turn};
+
+/// How often the work that others wait for is looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often what is old is forgotten.
+const FORGET_PERIOD: Duration = Duration::from_mins(10);
+
+/// How long a pass, or a transaction within one, may take before the loop counts as standing still.
+const STILL: Duration = Duration::from_mins(1);
+
+/// Keeps house until `stop`, whenever it is this process's turn.
+pub async fn run(services: Services, stop: CancellationToken) {
+    let looping = || {
+        services
+            .tasks
+            .looping("housekeeping", NeededBy::None, STILL)
+    };
+    let mut lease = Lease::new("housekeeping");
+    let keeping = async {
+        // Each process's clock is its own.
+        tokio::join!(
+            check_clock(&services, looping()),
+            take_turns(&services, &mut lease, looping())
+        );
+    };
+    looping().until(stop, keeping).await;
+    lease.give_up(&services).await;
+}
+
+async fn check_clock(services: &Services, task: Task) {
+    let mut check = ClockCheck::default();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        task.waiting(ticks.tick()).await;
+        check.tick(services).await;
+    }
+}
+
+async fn take_turns(services: &Services, lease: &mut Lease, task: Task) {
+    loop {
+        match lease.take(services).await {
+            Ok(Turn::Ours) => {
+                let held = Held(CancellationToken::new());
+                tracing::debug!("this process keeps house");
+                tokio::join!(
+                    async {
+                        lease.keep(services, &task).await;
+                        held.0.cancel();
+                    },
+                    take_over(services, held.rounds(TICK, &task)),
+                    look_after_hosts(services, held.rounds(TICK, &task)),
+                    sweep(services, held.rounds(TICK, &task)),
+                    forget(services, held.rounds(FORGET_PERIOD, &task)),
+                );
+                tracing::debug!("another process keeps house");
+            }
+            Ok(Turn::Anothers { look_again }) => {
+                task.waiting(tokio::time::sleep(look_again)).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "could not look at the lease of the housekeeping");
+                task.passed();
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+}
+
+/// That it is this process's turn; cancelled when it is not any more.
+struct Held(CancellationToken);
+
+impl Held {
+    /// The rounds of one loop. Each is reported by itself.
+    fn rounds(&self, period: Duration, task: &Task) -> Rounds {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Rounds {
+            ticks,
+            task: task.another(),
+            lost: self.0.clone(),
+        }
+    }
+}
+
+/// The rounds of one loop of the housekeeping.
+pub(crate) struct Rounds {
+    ticks: Interval,
+    task: Task,
+    lost: CancellationToken,
+}
+
+impl Rounds {
+    /// Waits for the next round; false when there is none, because it is another process's turn.
+    async fn next(&mut self) -> bool {
+        let next = self.lost.run_until_cancelled(self.ticks.tick());
+        self.task.waiting(next).await.is_some()
+    }
+
+    /// To be asked between two transactions of a round: whether the round may go on.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.task.passed();
+        !self.lost.is_cancelled()
+    }
+}
+
+/// Vanished workers.
+async fn take_over(services: &Services, mut rounds: Rounds) {
+    while rounds.next().await {
+        match claim::take_over(services, &rounds).await {
+            Ok(0) => {}
+            Ok(_) => services.wake.notify_one(),
+            Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
+        }
+    }
+}
+
+/// Hosts that pulls have to leave, and lost ones.
+async fn look_after_hosts(services: &Services, mut rounds: Rounds) {
+    let mut moving = Moving::default();
+    while rounds.next().await {
+        // Before what is on lost hosts is given up.
+        match moving.pass(services, &rounds).await {
+            Ok(0) => {}
+            Ok(_) => services.wake.notify_one(),
+            Err(error) => {
+                tracing::warn!(%error, "could not look for hosts that pulls have to leave");
+            }
+        }
+        let silent = moving.silent(services);
+        if let Err(error) = lost_hosts::give_up(services, silent, &rounds).await {
+            tracing::warn!(%error, "could not look for lost hosts");
+        }
+    }
+}
+
+/// Sweeps that were asked for.
+async fn sweep(services: &Services, mut rounds: Rounds) {
+    while rounds.next().await {
+        if let Err(error) = sweep_images::go_on(services, &rounds).await {
+            tracing::warn!(%error, "could not go on with a clean-up: trying again");
+        }
+    }
+}
+
+async fn forget(services: &Services, mut rounds: Rounds) {
+    while rounds.next().await {
+        forget::what_is_old(services, &rounds).await;
+    }
+}
