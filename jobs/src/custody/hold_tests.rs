@@ -71,6 +71,7 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
         platform: Default::default(),
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
+        diff_ids: Vec::new(),
     };
     let tx = services.db.begin().await.unwrap();
     let row = crate::custody::locked_or_new(&tx, host.id, &image, now)
