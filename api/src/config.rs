@@ -131,10 +131,13 @@ pub struct TraceSettings {
     pub service_name: Option<String>,
 }
 
-/// `metrics`: labels of requests that tell users and images apart.
+/// `metrics`: where they are, and labels of requests that tell users and images apart.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricSettings {
+    /// The listener of `/metrics` alone; `None` serves it with everything else.
+    #[serde(deserialize_with = "optional")]
+    pub listen: Option<SocketAddr>,
     /// Whether requests are counted by user.
     pub per_user: bool,
     /// Whether requests are counted by image.
@@ -311,6 +314,8 @@ impl Config {
         TransportSettings {
             max_body: self.limits.request_body,
             max_tokens: self.limits.tokens,
+            max_answer: self.limits.answer_bytes,
+            frames_per_second: self.limits.requests_per_second,
             max_operations: self.limits.operations_per_socket,
             init_timeout: self.websocket.init_timeout,
             keep_alive: self.websocket.keep_alive,

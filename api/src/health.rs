@@ -45,16 +45,19 @@ pub(crate) struct Health {
     pub(crate) readiness: Arc<Mutex<Option<(Instant, Readiness)>>>,
 }
 
-/// The routes.
+/// `/healthz` and `/readyz`.
 pub(crate) fn router(health: Health) -> Router {
-    let scraped = health.clone();
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(move || readyz(health.clone())))
-        .route("/metrics", get(move || metrics(scraped.clone())))
 }
 
-async fn metrics(health: Health) -> impl IntoResponse {
+/// `/metrics`.
+pub(crate) fn metrics(health: Health) -> Router {
+    Router::new().route("/metrics", get(move || scrape(health.clone())))
+}
+
+async fn scrape(health: Health) -> impl IntoResponse {
     let gauges = &health.gauges;
     gauges.look(&health.services, health.engine.as_ref()).await;
     (

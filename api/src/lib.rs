@@ -15,6 +15,7 @@ mod gate;
 pub mod graphql;
 mod health;
 pub mod http;
+mod listener;
 mod measure;
 mod over_tls;
 mod parts;

@@ -1,6 +1,5 @@
 //! `wharfinger serve`: the gateway and, unless told otherwise, a worker for the local engine.
 
-use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +11,9 @@ use axum::http::header::CONNECTION;
 use axum::middleware::Next;
 use axum::response::{Redirect, Response};
 use axum::routing::get;
-use axum::serve::{Listener, ListenerExt as _, TapIo};
-use axum::{Extension, Router, middleware};
+use axum::{Router, middleware};
 use ipnet::IpNet;
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wharfinger_jobs::tasks::NeededBy;
@@ -28,14 +24,12 @@ use crate::config::Config;
 use crate::gate::TokenGate;
 use crate::health::{self, Health};
 use crate::http::{self, SecurityHeaders, TransportSettings, WithoutNul, playground};
-use crate::over_tls::{Encrypted, strict_transport};
+use crate::listener::{self, Connections, listen};
+use crate::over_tls::strict_transport;
 use crate::signals::Stop;
 use crate::supervise::supervised;
 use crate::tls::Tls;
 use crate::{board, first_admin, graphql, measure, parts, signals};
-
-/// How long requests that are under way may take to end after a request to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Which parts run.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +44,10 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     let connections = Connections {
         tls: Tls::load(&config.tls)?,
         patience: config.websocket.send_timeout,
+        most: listener::most(),
     };
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
+    let for_metrics = metrics_listener(&config).await?;
     let services = parts::gateway(&config, run.migrate).await?;
     first_admin::make(&config, &services).await?;
     let worker = if run.worker {
@@ -95,7 +91,17 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         .merge(playground())
         .layer(SecurityHeaders::PAGES);
     let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
-    let mut app = gateway.merge(pages).merge(health::router(health));
+    let tasks = TaskTracker::new();
+    let mut app = gateway
+        .merge(pages)
+        .merge(health::router(health.clone()))
+        .merge(place_metrics(
+            &tasks,
+            &health,
+            for_metrics,
+            &connections,
+            &stop,
+        )?);
     // Where nobody may ask for the schema, it does not lie beside either.
     if config.limits.introspection {
         app = app.merge(http::tagged(
@@ -113,9 +119,8 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
             last_of_its_connection,
         ));
 
-    let tasks = TaskTracker::new();
     if let Some(address) = config.board.listen {
-        open_board(&tasks, address, connections.clone(), door, &stop).await?;
+        open_board(&tasks, address, connections.few(), door, &stop).await?;
     }
     if let Some(schedule) = parts::sweeps(&config)? {
         let keeping = sweep_images::keep(services.clone(), schedule, stop.close.clone());
@@ -133,7 +138,7 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         listener.local_addr()?
     );
     let serving = async {
-        drain(listener, connections, app, stop.close.clone()).await?;
+        listener::serve(listener, connections, app, stop.close.clone()).await;
         tasks.close();
         tasks.wait().await;
         Ok(())
@@ -165,37 +170,39 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         "a worker of a fleet needs redis_url (REDIS_URL): without it, the queue lives in the gateway's own process, and `wharfinger serve` has a worker already"
     );
     let metrics = measure::start(config.metrics)?;
+    let for_metrics = metrics_listener(&config).await?;
     let services = parts::apart(&config, migrate).await?;
     let worker = parts::worker(&config, &services).await?;
     // No load balancer asks it anything but its readiness: it stops at once.
     let stop = signals::stop(&services.tasks, Duration::ZERO);
     measure::keep_up(metrics.clone(), &services.tasks);
     let tasks = TaskTracker::new();
+    let health = Health {
+        services: services.clone(),
+        engine: Some(worker.engine_answers()),
+        engine_required: true,
+        metrics,
+        writes: WriteProbe::start(&services, &stop.close),
+        told_to_stop: stop.told.clone(),
+        gauges: Arc::default(),
+        readiness: Arc::default(),
+    };
+    let connections = Connections {
+        tls: None,
+        patience: config.websocket.send_timeout,
+        most: listener::FEW,
+    };
+    let metrics = place_metrics(&tasks, &health, for_metrics, &connections, &stop)?;
     if let Some(address) = config.worker.listen {
         let listener = listen(address, "worker.listen (WHARFINGER_WORKER__LISTEN)").await?;
-        let health = Health {
-            services: services.clone(),
-            engine: Some(worker.engine_answers()),
-            engine_required: true,
-            metrics,
-            writes: WriteProbe::start(&services, &stop.close),
-            told_to_stop: stop.told.clone(),
-            gauges: Arc::default(),
-            readiness: Arc::default(),
-        };
-        let app = health::router(health).layer(SecurityHeaders::ANSWERS);
+        let app = health::router(health)
+            .merge(metrics)
+            .layer(SecurityHeaders::ANSWERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);
         let close = stop.close.clone();
-        let connections = Connections {
-            tls: None,
-            patience: config.websocket.send_timeout,
-        };
         let task = services.tasks.task("listener", NeededBy::Worker);
-        tasks.spawn(task.run(close.clone(), async move {
-            if let Err(error) = drain(listener, connections, app, close).await {
-                tracing::error!(%error, "the worker's reports ended");
-            }
-        }));
+        let serving = listener::serve(listener, connections, app, close.clone());
+        tasks.spawn(task.run(close, serving));
     }
     tasks.spawn(housekeeping::run(services.clone(), stop.close.clone()));
     let supervisor = services.tasks.clone();
@@ -212,6 +219,42 @@ pub(crate) async fn work(config: Config, migrate: bool) -> anyhow::Result<()> {
         Ok(())
     };
     supervised(&supervisor, &stop, working).await
+}
+
+/// The listener of `/metrics` alone, where it has one.
+async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    match config.metrics.listen {
+        Some(address) => {
+            let setting = "metrics.listen (WHARFINGER_METRICS__LISTEN)";
+            listen(address, setting).await.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+/// Serves `/metrics` on its own listener, in plain HTTP, where it has one. Returns the routes that are left for the others.
+fn place_metrics(
+    tasks: &TaskTracker,
+    health: &Health,
+    own: Option<TcpListener>,
+    connections: &Connections,
+    stop: &Stop,
+) -> anyhow::Result<Router> {
+    let metrics = health::metrics(health.clone());
+    let Some(listener) = own else {
+        return Ok(metrics);
+    };
+    tracing::info!("metrics are on http://{}", listener.local_addr()?);
+    let connections = Connections {
+        tls: None,
+        ..connections.few()
+    };
+    let app = metrics.layer(SecurityHeaders::ANSWERS);
+    let close = stop.close.clone();
+    let task = health.services.tasks.task("metrics", NeededBy::None);
+    let serving = listener::serve(listener, connections, app, close.clone());
+    tasks.spawn(task.run(close, serving));
+    Ok(Router::new())
 }
 
 /// Serves the board beside the gateway. The gateway does not depend on it: where something else has its port, such as
@@ -245,100 +288,7 @@ async fn open_board(
     let close = stop.close.clone();
     let task = door.services.tasks.task("board", NeededBy::None);
     let app = board::router(door, close.clone());
-    tasks.spawn(task.run(close.clone(), async move {
-        if let Err(error) = drain(listener, connections, app, close).await {
-            tracing::error!(%error, "the board ended");
-        }
-    }));
+    let serving = listener::serve(listener, connections, app, close.clone());
+    tasks.spawn(task.run(close, serving));
     Ok(())
-}
-
-async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
-}
-
-/// What the connections of a listener are like.
-#[derive(Clone)]
-struct Connections {
-    /// None where they are not encrypted.
-    tls: Option<Tls>,
-    /// How long a client may take nothing of what it is sent.
-    patience: Duration,
-}
-
-impl Connections {
-    fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-}
-
-/// Serves until `stop`, then lets requests end, for a bounded time.
-async fn drain(
-    listener: TcpListener,
-    connections: Connections,
-    app: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let patience = connections.patience;
-    let served = match connections.tls {
-        None => {
-            let listener = listener.tap_io(move |stream| tune(stream, patience));
-            answer(listener, app, stop).await
-        }
-        Some(tls) => {
-            let listener = tls.over(listener);
-            let listener = listener.tap_io(move |stream| tune(stream.get_ref().0, patience));
-            answer(listener, app.layer(Extension(Encrypted)), stop).await
-        }
-    };
-    served.context("the listener failed")
-}
-
-async fn answer<L, F>(
-    listener: TapIo<L, F>,
-    app: Router,
-    stop: CancellationToken,
-) -> std::io::Result<()>
-where
-    L: Listener<Addr = SocketAddr>,
-    F: FnMut(&mut L::Io) + Send + 'static,
-{
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, app)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
-    at_most_after(&stop, serving).await
-}
-
-/// Small answers are not to wait for an acknowledgement of the one before, and no answer waits longer than `patience` for a
-/// client that takes none of it: nobody else notices one that does not read a stream of events.
-#[cfg_attr(
-    not(target_os = "linux"),
-    expect(unused_variables, reason = "only Linux has the option")
-)]
-fn tune(stream: &TcpStream, patience: Duration) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not set TCP_NODELAY");
-    }
-    #[cfg(target_os = "linux")]
-    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(patience)) {
-        tracing::debug!(%error, "could not set TCP_USER_TIMEOUT");
-    }
-}
-
-/// Waits for `serving`, but no longer than [`DRAIN`] once stopping.
-async fn at_most_after(
-    stop: &CancellationToken,
-    serving: impl Future<Output = std::io::Result<()>>,
-) -> std::io::Result<()> {
-    let give_up = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = give_up => Ok(()),
-    }
 }

@@ -3,19 +3,19 @@
 //! HTTP/1.1 alone is offered: it carries everything that the gateway serves, sockets included. The files are read once, at
 //! the start; a new certificate takes a restart, which drains.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::Listener;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tls_listener::rustls::{TlsAcceptor, server::TlsStream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::config::TlsSettings;
 
@@ -48,10 +48,12 @@ impl Tls {
         Ok(Some(Self(TlsAcceptor::from(Arc::new(config)))))
     }
 
-    /// Encrypts the connections of a listener.
-    pub(crate) fn over(&self, listener: TcpListener) -> TlsListener {
-        let mut builder = tls_listener::builder(self.0.clone());
-        TlsListener(builder.handshake_timeout(HANDSHAKE).listen(listener))
+    /// Encrypts a connection. An error is of a client that agrees on no key in time.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let handshake = timeout(HANDSHAKE, self.0.accept(stream));
+        handshake
+            .await
+            .unwrap_or_else(|_elapsed| Err(Error::from(ErrorKind::TimedOut)))
     }
 }
 
@@ -66,40 +68,4 @@ fn chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let chain = chain.with_context(read)?;
     anyhow::ensure!(!chain.is_empty(), "{}: there is none in it", read());
     Ok(chain)
-}
-
-/// A listener whose connections are encrypted. Handshakes go on beside each other.
-pub(crate) struct TlsListener(tls_listener::TlsListener<TcpListener, TlsAcceptor>);
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            match self.0.accept().await {
-                Ok(accepted) => return accepted,
-                Err(tls_listener::Error::ListenerError(error)) => recover(&error).await,
-                // Somebody speaks something else, or does not trust the certificate: theirs to know.
-                Err(error) => tracing::debug!(%error, "no TLS with a client"),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
-
-/// As `axum::serve` does for plain listeners: where there are too many open files, others may close meanwhile.
-async fn recover(error: &std::io::Error) {
-    let of_client = [
-        ErrorKind::ConnectionRefused,
-        ErrorKind::ConnectionAborted,
-        ErrorKind::ConnectionReset,
-    ];
-    if !of_client.contains(&error.kind()) {
-        tracing::error!(%error, "cannot accept connections");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }

@@ -162,8 +162,12 @@ pub struct LimitSettings {
     pub request_body: usize,
     /// Operations at once on one WebSocket. Cannot be turned off.
     pub operations_per_socket: usize,
+    /// Longest answer in bytes.
+    pub answer_bytes: usize,
     /// Sockets (WebSocket) of one user on one gateway.
     pub sockets_per_user: usize,
+    /// Sockets (WebSocket) of one address on one gateway that have not said whose they are.
+    pub unidentified_sockets_per_address: usize,
     /// Requests in one batch; 0 refuses batches.
     pub requests_per_batch: usize,
 }
@@ -185,7 +189,9 @@ impl LimitSettings {
             introspection: true,
             request_body: 1 << 20,
             operations_per_socket: 100,
+            answer_bytes: 0,
             sockets_per_user: 0,
+            unidentified_sockets_per_address: 0,
             requests_per_batch: 0,
         }
     }

@@ -69,7 +69,9 @@ pub use self::{
     texts::WithoutNul,
     trusted::{ManifestError, TrustedDocuments},
 };
-use self::{event_id::Event, rejection::Rejection, sharing::Executions, spans::InSpan};
+use self::{
+    answer::WithinBytes, event_id::Event, rejection::Rejection, sharing::Executions, spans::InSpan,
+};
 
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
 #[derive(Debug, Clone)]
@@ -78,6 +80,10 @@ pub struct TransportSettings {
     pub max_body: usize,
     /// Most tokens of a document; 0 is any number.
     pub max_tokens: usize,
+    /// Longest answer in bytes; 0 is any length.
+    pub max_answer: usize,
+    /// Frames that one WebSocket may send in a second beside the operations that it begins; 0 is any number.
+    pub frames_per_second: u32,
     /// Operations that may run at once on one WebSocket.
     pub max_operations: usize,
     /// How long a fresh WebSocket may stay without its `connection_init`.
@@ -105,6 +111,8 @@ impl Default for TransportSettings {
         Self {
             max_body: 1 << 20,
             max_tokens: 5000,
+            max_answer: 16 << 20,
+            frames_per_second: 50,
             max_operations: 100,
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(20),

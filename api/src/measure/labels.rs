@@ -94,6 +94,7 @@ mod tests {
     #[test]
     fn nobody_is_named_unless_a_setting_allows() {
         let settings = MetricSettings {
+            listen: None,
             per_user: false,
             per_image: false,
             most_values: 10,
@@ -104,6 +105,7 @@ mod tests {
     #[test]
     fn what_comes_after_so_many_values_is_other() {
         let settings = MetricSettings {
+            listen: None,
             per_user: true,
             per_image: true,
             most_values: 2,

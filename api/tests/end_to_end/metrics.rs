@@ -336,3 +336,36 @@ async fn a_take_over_is_counted() {
     let db = books::database(&world).await;
     assert_eq!(books::job_states(&db).await, [JobState::Succeeded]);
 }
+
+#[tokio::test]
+async fn metrics_are_on_a_listener_of_their_own_where_it_is_set() {
+    let mut world = World::fleet(Server::Postgres).await;
+    world.set("WHARFINGER_METRICS__LISTEN", "127.0.0.1:0");
+    for process in [world.gateway().await, world.worker().await] {
+        let own = process.announced("metrics are on http://").await;
+        let (main, own) = (Client::new(&process.address, None), Client::new(&own, None));
+        assert_eq!(main.get("/metrics").await.status(), 404);
+        assert!(main.get("/healthz").await.status().is_success());
+        let scraped = own.get("/metrics").await;
+        assert_eq!(scraped.headers()["x-content-type-options"], "nosniff");
+        let scraped = scraped.text().await.unwrap();
+        assert!(scraped.contains("wharfinger_build_info"), "{scraped}");
+        for elsewhere in ["/healthz", "/graphql", "/"] {
+            assert_eq!(own.get(elsewhere).await.status(), 404, "{elsewhere}");
+        }
+    }
+    // A port that is taken, and what is no address.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [
+        taken.local_addr().unwrap().to_string(),
+        "metrics".to_owned(),
+    ] {
+        world.set("WHARFINGER_METRICS__LISTEN", &address);
+        for command in ["serve", "worker"] {
+            let refused = world.run(&[command]);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success(), "{said}");
+            assert!(said.contains("WHARFINGER_METRICS__LISTEN"), "{said}");
+        }
+    }
+}

@@ -121,6 +121,17 @@ async fn requests_and_sockets_are_encrypted_and_nothing_else_is_served() {
     assert_eq!(http.get(health).send().await.unwrap().status(), 200);
 }
 
+#[tokio::test]
+async fn a_handshake_that_does_not_come_ends_the_connection() {
+    let mut world = World::embedded();
+    encrypted(&mut world);
+    let gateway = serve(&world).await;
+    let mut silent = TcpStream::connect(&gateway.address).await.unwrap();
+    let mut said = Vec::new();
+    let ended = soon("the connection is ended", silent.read_to_end(&mut said)).await;
+    assert!(ended.is_err() || said.is_empty(), "{said:?}");
+}
+
 /// The first balance of a subscription over `wss:`.
 async fn over_socket(authority: &str, port: &str, token: &str) -> Value {
     let mut roots = RootCertStore::empty();

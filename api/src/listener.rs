@@ -1,0 +1,292 @@
+//! Listeners and their connections: every one that the program serves HTTP on, plain or over TLS.
+//!
+//! A connection has a place among a bounded number, deadlines for everything that the client has to do before a request is
+//! there ([`patience`]), and ends in time when the process stops.
+
+mod patience;
+
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::{Extension, Router};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use self::patience::{Patience, Watched};
+use crate::over_tls::Encrypted;
+use crate::tls::Tls;
+
+/// How long requests that are under way may take to end after a request to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Connections at once on a listener beside the gateway's own: the board, a worker's reports, metrics.
+pub(crate) const FEW: usize = 256;
+
+/// Open files that the gateway's connections leave to the rest of the process: databases, engine, registries, logs.
+const RESERVED: u64 = 256;
+
+/// How long no connection is accepted after the system had no room for one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Listens on the address of a setting.
+pub(crate) async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))
+}
+
+/// Connections that the gateway may have at once: as many as the process may open files, less what the rest of it needs.
+pub(crate) fn most() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = files.map_or(u64::MAX, |files| {
+        files.saturating_sub(RESERVED).max(files / 2)
+    });
+    usize::try_from(most).map_or(Semaphore::MAX_PERMITS, |most| {
+        most.clamp(1, Semaphore::MAX_PERMITS)
+    })
+}
+
+/// What the connections of a listener are like.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    /// None where they are not encrypted.
+    pub(crate) tls: Option<Tls>,
+    /// How long a client may take nothing of what it is sent.
+    pub(crate) patience: Duration,
+    /// How many there may be at once. Further ones wait to be accepted.
+    pub(crate) most: usize,
+}
+
+impl Connections {
+    /// The scheme of the listener's URL.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The same connections, but no more than [`FEW`] of them.
+    pub(crate) fn few(&self) -> Self {
+        Self {
+            most: FEW,
+            ..self.clone()
+        }
+    }
+}
+
+/// Serves until `stop`, then lets requests end, for a bounded time.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    connections: Connections,
+    app: Router,
+    stop: CancellationToken,
+) {
+    let app = match connections.tls {
+        Some(_) => app.layer(Extension(Encrypted)),
+        None => app,
+    };
+    let server = Arc::new(Server {
+        app: app.with_state(()),
+        tls: connections.tls,
+        stop: stop.clone(),
+    });
+    let places = Arc::new(Semaphore::new(connections.most));
+    let open = TaskTracker::new();
+    loop {
+        let (stream, address, place) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        tune(&stream, connections.patience);
+        open.spawn(Arc::clone(&server).answer(stream, address, place));
+    }
+    drop(listener);
+    open.close();
+    // What has not ended by then ends with the process.
+    let _ = tokio::time::timeout(DRAIN, open.wait()).await;
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    if places.available_permits() == 0 {
+        tracing::warn!("all connections of a listener are in use: new ones wait until one ends");
+    }
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => return (stream, address, place),
+            Err(error) => recover(&error).await,
+        }
+    }
+}
+
+/// Goes on after a connection could not be accepted. Where there are too many open files, others may close meanwhile.
+async fn recover(error: &Error) {
+    let of_client = [
+        ErrorKind::ConnectionRefused,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::ConnectionReset,
+    ];
+    if !of_client.contains(&error.kind()) {
+        tracing::error!(%error, "cannot accept connections");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What answers the requests of a listener.
+struct Server {
+    app: Router,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Answers the requests of one connection.
+    async fn answer(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) {
+        let served = match &self.tls {
+            None => self.talk(stream, address, place, Patience::default()).await,
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => self.talk(stream, address, place, Patience::default()).await,
+                // The client speaks something else, or does not trust the certificate.
+                Err(error) => return tracing::debug!(%error, "no TLS with a client"),
+            },
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn talk(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        patience: Patience,
+    ) -> hyper::Result<()> {
+        let stream = Watched::new(stream, &patience, place);
+        let app = &self.app;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(address));
+            app.clone().oneshot(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.header_read_timeout(patience.most()).timer(patience);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection.with_upgrades());
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+}
+
+/// Makes small answers go out without waiting for an acknowledgement of the one before, and ends a connection whose client
+/// takes nothing of an answer for `patience`.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "only Linux has the option")
+)]
+fn tune(stream: &TcpStream, patience: Duration) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(patience)) {
+        tracing::debug!(%error, "could not set TCP_USER_TIMEOUT");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: wharf\r\n\r\n";
+    const SHORT: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_mins(10);
+
+    /// A connection to a server that answers `ok`, and its task, which ends with it.
+    fn connected(head: Duration, idle: Duration) -> (DuplexStream, JoinHandle<()>) {
+        let (client, served) = duplex(1 << 16);
+        let app = Router::new().route("/", get(async || "ok"));
+        let server = Server {
+            app: app.with_state(()),
+            tls: None,
+            stop: CancellationToken::new(),
+        };
+        let task = tokio::spawn(async move {
+            let places = Arc::new(Semaphore::new(1));
+            let place = places.acquire_owned().await.unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], 1));
+            let patience = Patience::new(head, idle);
+            let _ = server.talk(served, address, place, patience).await;
+        });
+        (client, task)
+    }
+
+    async fn ask(client: &mut DuplexStream) {
+        client.write_all(REQUEST).await.unwrap();
+        let mut answer = [0; 1024];
+        let read = client.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn the_first_head_has_its_time_from_the_beginning() {
+        let begin = Instant::now();
+        let (client, task) = connected(SHORT, LONG);
+        task.await.unwrap();
+        assert!(begin.elapsed() >= SHORT);
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_connection_may_rest_between_requests() {
+        let (mut client, task) = connected(SHORT / 2, SHORT);
+        ask(&mut client).await;
+        ask(&mut client).await;
+        let begin = Instant::now();
+        task.await.unwrap();
+        // The server may have begun to wait before this clock did.
+        assert!(begin.elapsed() >= SHORT * 3 / 4);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_has_begun_may_not_rest() {
+        let (mut client, task) = connected(SHORT, LONG);
+        ask(&mut client).await;
+        client.write_all(&REQUEST[..9]).await.unwrap();
+        // Long before the connection has rested for too long.
+        task.await.unwrap();
+    }
+}
