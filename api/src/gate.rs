@@ -19,7 +19,7 @@ use crate::http::{
     Audience, ErrorCode, Gate, QuotaLeft, Refusal, Session, data_of, same_origin, spans,
 };
 use crate::over_tls::over_tls;
-use crate::rate::{Counted, RateLimits, Unresolved};
+use crate::rate::{OpenedSocket, RateLimits, Unidentified, Unresolved};
 
 /// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
 #[derive(Clone)]
@@ -32,6 +32,7 @@ pub(crate) struct TokenGate {
     lookups_of_strangers: TokenLookups,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
+    unidentified: Unidentified,
     rules: Arc<Rules>,
 }
 
@@ -53,6 +54,9 @@ impl TokenGate {
             rules,
             sessions: Sessions::start(&services),
             rates: RateLimits::new(services.settings.limits.requests_per_second),
+            unidentified: Unidentified::new(
+                services.settings.limits.unidentified_sockets_per_address,
+            ),
             lookups: TokenLookups::start(&services),
             lookups_of_strangers: TokenLookups::start(&services),
             services,
@@ -227,9 +231,12 @@ impl Gate for TokenGate {
             return Ok(());
         }
         let address = client_address(&parts.extensions, headers, &self.trusted_proxies);
-        let counted = self.rates.count_unresolved(address)?;
-        if let Some(unresolved) = counted.unresolved {
-            parts.extensions.insert(Arc::new(unresolved));
+        let place = self.unidentified.enter(address)?;
+        if let Some(opened) = self.rates.count_opening(address)? {
+            parts.extensions.insert(Arc::new(opened));
+        }
+        if let Some(place) = place {
+            parts.extensions.insert(Arc::new(place));
         }
         Ok(())
     }
@@ -242,19 +249,32 @@ impl Gate for TokenGate {
         let address = client_address(&upgrade.extensions, &upgrade.headers, &self.trusted_proxies);
         let headers = &upgrade.headers;
         let token = offered(payload, headers)?;
-        // What the upgrade owed until now is the token's.
-        if let Some(unresolved) = upgrade.extensions.get::<Arc<Unresolved>>() {
-            unresolved.let_go();
+        let counted_for = upgrade.extensions.get().map(|CountedFor(user)| *user);
+        let opened = upgrade.extensions.get::<Arc<OpenedSocket>>();
+        let give_back = || opened.inspect(|opened| opened.give_back());
+        let known = self.rates.known(token);
+        let mut unresolved = None;
+        match known {
+            Some(user) => {
+                give_back();
+                if counted_for != known {
+                    self.rates.count_user(user)?;
+                }
+            }
+            // Its address has paid for the look-up.
+            None if opened.is_some() => {}
+            None => unresolved = self.rates.count_unresolved(address)?.unresolved,
         }
-        let user = upgrade.extensions.get().map(|CountedFor(user)| *user);
-        let counted = if user.is_some() && user == self.rates.known(token) {
-            Counted::default()
-        } else {
-            self.rates.count(Some(token), address)?
-        };
-        let unresolved = counted.unresolved.as_ref();
-        let opened = self.open(token).await;
-        let (session, found) = opened.inspect_err(|refusal| forgive(unresolved, refusal))?;
+        let session = self.open(token).await;
+        let (session, found) = session.inspect_err(|refusal| {
+            forgive(unresolved.as_ref(), refusal);
+            if refusal.code != ErrorCode::Unauthenticated {
+                give_back();
+            }
+        })?;
+        if known.is_none() && give_back().is_some() {
+            self.rates.count_user(found.user.id)?;
+        }
         if let Some(unresolved) = unresolved {
             unresolved.belongs_to(found.user.id)?;
         }

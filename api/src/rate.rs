@@ -3,10 +3,11 @@
 //! Both are token buckets of twice what there may be in a second, so that a page that loads, or a script that begins, need
 //! not pace itself. A request is counted before its token is looked up: what is over the limit costs no statement. Whose a
 //! token is is known from the last time that it was good. One that this process has not seen costs its address nothing if it
-//! is good, so that a class behind one address is back at once after a restart, and one request if it is not, or if
-//! nobody comes to ask.
+//! is good, so that a class behind one address is back at once after a restart, and one request if it is not. Opening a socket
+//! costs its address one request, which it gets back when the socket says whose it is.
 
 mod buckets;
+mod unidentified;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,6 +21,7 @@ use lru::LruCache;
 use uuid::Uuid;
 
 use self::buckets::Buckets;
+pub(crate) use self::unidentified::Unidentified;
 use crate::client_address::ClientAddress;
 use crate::http::{ErrorCode, Quota, Refusal};
 
@@ -31,8 +33,8 @@ const KNOWN_TOKENS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 const KNOWN_FOR: Duration = Duration::from_mins(1);
 
 /// Requests of one address that may be waiting for their tokens to be looked up: a large hall that comes back at once. If
-/// all of their tokens are no good, that many are owed.
-const UNRESOLVED: usize = 5000;
+/// none of their tokens is good, the address owes for them, for a few seconds at most.
+const UNRESOLVED: usize = 1000;
 
 /// When to come back where there are more.
 const LATER: Duration = Duration::from_secs(1);
@@ -70,6 +72,12 @@ pub(crate) struct Counted {
 
 /// A request whose caller is not known yet. Dropped before it is resolved, it is charged to its address.
 pub(crate) struct Unresolved {
+    counts: Arc<Counts>,
+    address: Mutex<Option<IpAddr>>,
+}
+
+/// A socket that was counted for its address when it was opened.
+pub(crate) struct OpenedSocket {
     counts: Arc<Counts>,
     address: Mutex<Option<IpAddr>>,
 }
@@ -139,7 +147,7 @@ impl RateLimits {
         let waiting = unresolved.entry(address).or_default();
         if *waiting >= UNRESOLVED {
             let message = format!(
-                "of {UNRESOLVED} requests and sockets from your address it is not known yet whose they are: try again after a second"
+                "of {UNRESOLVED} requests from your address it is not known yet whose they are: try again after a second"
             );
             return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(LATER));
         }
@@ -151,6 +159,21 @@ impl RateLimits {
                 address: Mutex::new(Some(address)),
             }),
         })
+    }
+
+    /// Counts the opening of a socket for its address; a refusal where there were too many.
+    pub(crate) fn count_opening(
+        &self,
+        address: Option<ClientAddress>,
+    ) -> Result<Option<OpenedSocket>, Refusal> {
+        self.count_address(address)?;
+        let (Some(counts), Some(address)) = (&self.counts, address) else {
+            return Ok(None);
+        };
+        Ok(Some(OpenedSocket {
+            counts: Arc::clone(counts),
+            address: Mutex::new(Some(network(address.0))),
+        }))
     }
 
     /// Whose a token was when it was looked up lately.
@@ -173,6 +196,16 @@ impl RateLimits {
             Some(user) => known.put(hash, (user, Instant::now())),
             None => known.pop(&hash),
         };
+    }
+}
+
+impl OpenedSocket {
+    /// The socket is counted elsewhere, or cannot help what came of it: its address gets back what it cost. Does nothing the
+    /// second time.
+    pub(crate) fn give_back(&self) {
+        if let Some(address) = lock(&self.address).take() {
+            self.counts.addresses.give_back(address, Instant::now());
+        }
     }
 }
 

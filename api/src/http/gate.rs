@@ -46,7 +46,7 @@ pub trait Gate: Clone + Send + Sync + 'static {
     }
 
     /// A request to open a WebSocket: the place for limits. What it adds to the extensions is there at
-    /// [`Self::connection`], and is dropped when the socket has been let in, or never is.
+    /// [`Self::connection`], and is dropped when the socket has been let in, or at its end if it never is.
     fn upgrade(&self, _parts: &mut Parts) -> Result<(), Refusal> {
         Ok(())
     }

@@ -12,7 +12,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, StreamExt, future, stream};
+use futures::{FutureExt, SinkExt as _, StreamExt, future, stream};
 use tokio::time::{Instant, interval_at, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, error::ProtocolError};
 use wharfinger_jobs::trace::TraceContext;
@@ -23,6 +23,7 @@ use super::{
     Transport,
     accept::MediaType,
     error::{ErrorCode, Refusal},
+    frames::Frames,
     gate::{Gate, Session},
     object::Object,
     operations::{Operations, Outcome},
@@ -67,8 +68,9 @@ pub(super) async fn upgrade<E: Executor, G: Gate>(
         .max_message_size(max_message)
         .max_frame_size(max_message)
         .on_upgrade(move |mut socket| async move {
+            let mut parts = Some(Box::new(parts));
             let end = if agreed {
-                serve(&transport, parts, &mut socket).await
+                serve(&transport, &mut parts, &mut socket).await
             } else {
                 End::Close(Close::SUBPROTOCOL)
             };
@@ -96,15 +98,21 @@ impl From<Close> for End {
     }
 }
 
+/// The request that opened the socket is let go when it is known whose the socket is; otherwise it lasts as long as the
+/// socket, and with it what the gate counts by it.
 async fn serve<E: Executor, G: Gate>(
     transport: &Arc<Transport<E, G>>,
-    parts: Parts,
+    parts: &mut Option<Box<Parts>>,
     socket: &mut WebSocket,
 ) -> End {
-    let place = spans::caller(&parts.headers);
+    let Some(request) = parts.as_deref() else {
+        return End::Gone;
+    };
+    let place = spans::caller(&request.headers);
+    let mut frames = Frames::new(transport.settings.frames_per_second);
     // Boxed, so that what only the beginning needs is not carried by the task for the socket's whole life.
     let opened = {
-        let opening = Box::pin(open(transport, parts, socket));
+        let opening = Box::pin(open(transport, request, socket, &mut frames));
         tokio::select! {
             opened = opening => opened,
             () = transport.shutdown.cancelled() => Err(Close::GOING_AWAY.into()),
@@ -114,11 +122,13 @@ async fn serve<E: Executor, G: Gate>(
         Ok(session) => session,
         Err(end) => return end,
     };
+    *parts = None;
     let mut connection = Connection {
         transport,
         socket,
         session: Arc::new(session.data),
         operations: Operations::default(),
+        frames,
         place,
         _open: Open::new("wharfinger_websocket_connections"),
     };
@@ -134,8 +144,9 @@ async fn serve<E: Executor, G: Gate>(
 /// Everything up to the acknowledgement.
 async fn open<E: Executor, G: Gate>(
     transport: &Transport<E, G>,
-    parts: Parts,
+    parts: &Parts,
     socket: &mut WebSocket,
+    frames: &mut Frames,
 ) -> Result<Session, End> {
     let settings = &transport.settings;
     let deadline = Instant::now() + settings.init_timeout;
@@ -143,21 +154,26 @@ async fn open<E: Executor, G: Gate>(
         let message = timeout_at(deadline, receive(socket))
             .await
             .map_err(|_| Close::INIT_TIMEOUT)??;
+        frames.count().map_err(Close::refused)?;
         match message {
-            None | Some((ClientMessage::Pong { .. } | ClientMessage::Complete { .. }, _)) => {}
-            Some((ClientMessage::Ping { payload }, _)) => {
+            Frame::Ping => answer_ping(socket, settings.send_timeout).await?,
+            Frame::Pong
+            | Frame::Message(ClientMessage::Pong { .. } | ClientMessage::Complete { .. }, _) => {}
+            Frame::Message(ClientMessage::Ping { payload }, _) => {
                 let pong = ServerMessage::Pong { payload }.to_text();
                 send(socket, pong, settings.send_timeout).await?;
             }
-            Some((ClientMessage::Subscribe { .. }, _)) => return Err(Close::UNAUTHORIZED.into()),
-            Some((ClientMessage::ConnectionInit { payload }, _)) => {
+            Frame::Message(ClientMessage::Subscribe { .. }, _) => {
+                return Err(Close::UNAUTHORIZED.into());
+            }
+            Frame::Message(ClientMessage::ConnectionInit { payload }, _) => {
                 break payload.unwrap_or_default();
             }
         }
     };
     let session = transport
         .gate
-        .connection(&parts, &payload)
+        .connection(parts, &payload)
         .await
         .map_err(Close::refused)?;
     send(
@@ -175,6 +191,7 @@ struct Connection<'a, E, G> {
     socket: &'a mut WebSocket,
     session: Arc<Data>,
     operations: Operations,
+    frames: Frames,
     /// Where the request that opened it is in a trace.
     place: Option<TraceContext>,
     _open: Open,
@@ -197,8 +214,10 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
             tokio::select! {
                 message = receive(self.socket) => {
                     unanswered = 0;
-                    if let Some((message, size)) = message? {
-                        self.handle(message, size).await?;
+                    match message? {
+                        Frame::Message(message, size) => self.handle(message, size).await?,
+                        Frame::Ping => self.answer_ping().await?,
+                        Frame::Pong => self.count()?,
                     }
                 }
                 (id, outcome) = self.operations.next() => self.forward(&id, outcome).await?,
@@ -213,14 +232,36 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         }
     }
 
+    /// Counts what begins no operation.
+    fn count(&mut self) -> Result<(), End> {
+        self.frames
+            .count()
+            .map_err(|refusal| Close::refused(refusal).into())
+    }
+
+    async fn answer_ping(&mut self) -> Result<(), End> {
+        self.count()?;
+        tokio::select! {
+            biased;
+            answered = answer_ping(self.socket, self.transport.settings.send_timeout) => answered,
+            never = self.operations.fill() => match never {},
+        }
+    }
+
     async fn handle(&mut self, message: ClientMessage, size: usize) -> Result<(), End> {
         match message {
             ClientMessage::ConnectionInit { .. } => return Err(Close::SECOND_INIT.into()),
             ClientMessage::Ping { payload } => {
+                self.count()?;
                 self.say(ServerMessage::Pong { payload }.to_text()).await?;
             }
-            ClientMessage::Pong { .. } => {}
-            ClientMessage::Complete { id } => self.operations.remove(&id),
+            ClientMessage::Pong { .. } => self.count()?,
+            // The end of an operation was counted with its beginning.
+            ClientMessage::Complete { id } => {
+                if !self.operations.remove(&id) {
+                    self.count()?;
+                }
+            }
             ClientMessage::Subscribe {
                 id,
                 payload: Object(payload),
@@ -337,15 +378,34 @@ async fn send(socket: &mut WebSocket, text: String, limit: Duration) -> Result<(
     }
 }
 
-/// The next message and its length; `None` is a frame of WebSocket's own that only shows that the peer is there. Safe to
-/// cancel.
-async fn receive(socket: &mut WebSocket) -> Result<Option<(ClientMessage, usize)>, End> {
+/// Sends the answer to a ping, which the library has made when it read the ping. It would read on while the answer waits, and
+/// keep one answer after the other for a client that reads none.
+async fn answer_ping(socket: &mut WebSocket, limit: Duration) -> Result<(), End> {
+    match timeout(limit, socket.flush()).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(End::Gone),
+    }
+}
+
+/// What a client sends.
+enum Frame {
+    /// A message, and its length.
+    Message(ClientMessage, usize),
+    /// A ping of WebSocket's own.
+    Ping,
+    /// A pong of WebSocket's own: it shows that the peer is there.
+    Pong,
+}
+
+/// What comes next. Safe to cancel.
+async fn receive(socket: &mut WebSocket) -> Result<Frame, End> {
     match socket.recv().await {
         Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
-            .map(|Object(message)| Some((message, text.len())))
+            .map(|Object(message)| Frame::Message(message, text.len()))
             .map_err(|error| Close::invalid(&error).into()),
         Some(Ok(Message::Binary(_))) => Err(Close::invalid(&"binary data").into()),
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Ping(_))) => Ok(Frame::Ping),
+        Some(Ok(Message::Pong(_))) => Ok(Frame::Pong),
         Some(Ok(Message::Close(_))) => Err(End::Left),
         Some(Err(error)) => Err(unreadable(error)),
         None => Err(End::Gone),

@@ -16,6 +16,7 @@ mod documents;
 mod error;
 mod etag;
 mod event_id;
+mod frames;
 mod gate;
 mod graphql_http;
 mod graphql_sse;

@@ -66,9 +66,11 @@ impl Operations {
         });
     }
 
-    /// Stops an operation; an unknown id is fine, it may just have ended by itself.
-    pub(super) fn remove(&mut self, id: &str) {
+    /// Stops an operation. An unknown id is fine, it may just have ended by itself. Returns whether it was there.
+    pub(super) fn remove(&mut self, id: &str) -> bool {
+        let before = self.running.len();
         self.running.retain(|operation| operation.id != id);
+        self.running.len() < before
     }
 
     /// The next response of any operation. Waits for ever while there is none. Safe to cancel.

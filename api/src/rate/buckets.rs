@@ -1,8 +1,8 @@
 //! Token buckets by key, with a bound on how many are kept.
 //!
 //! Of a bucket only the time is kept at which it will be full again (the generic cell rate algorithm). That can lie further
-//! ahead than an empty bucket takes to fill: what is charged afterwards is owed, which the rate limiters on crates.io have
-//! no word for.
+//! ahead than an empty bucket takes to fill: what is charged afterwards is owed, for a bounded time, which the rate limiters on
+//! crates.io have no word for.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -16,6 +16,9 @@ use crate::http::{ErrorCode, Quota, Refusal};
 
 /// A bucket holds what there may be in this time.
 const WINDOW: Duration = Duration::from_secs(2);
+
+/// What is charged beyond what a bucket holds is owed for so long at most.
+const DEBT: Duration = Duration::from_secs(3);
 
 /// How many are looked at for one that can be forgotten.
 const LOOKS: usize = 8;
@@ -62,15 +65,24 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         self.let_in(full, now).map(drop)
     }
 
-    /// Takes one, even if it is not there yet: nobody gets one before it is made up for. What many keys share owes nothing.
+    /// Takes one, even if it is not there yet: there is none for anyone before it is made up for, which takes [`DEBT`] at
+    /// most. What many keys share owes nothing.
     pub(super) fn charge(&self, key: K, now: Instant) {
         let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
-        let mut then = full + self.interval();
-        if key.is_none() {
-            then = then.min(now + WINDOW);
-        }
-        full_at.put(key, then);
+        let most = match key {
+            Some(_) => WINDOW + DEBT.max(self.interval()),
+            None => WINDOW,
+        };
+        full_at.put(key, (full + self.interval()).min(now + most));
+    }
+
+    /// Puts one back that was taken.
+    pub(super) fn give_back(&self, key: K, now: Instant) {
+        let mut full_at = lock(&self.full_at);
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        let then = full.checked_sub(self.interval()).unwrap_or(now);
+        full_at.put(key, then.max(now));
     }
 
     /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: of the least lately
@@ -206,10 +218,27 @@ mod tests {
             buckets.charge(1, now);
         }
         let refusal = buckets.look(1, now).unwrap_err();
-        assert_eq!(refusal.retry_after, Some(Duration::from_millis(18_020)));
-        assert!(buckets.take(1, now + 18 * SECOND).is_err());
-        assert!(buckets.take(1, now + 19 * SECOND).is_ok());
+        assert_eq!(refusal.retry_after, Some(Duration::from_millis(3020)));
+        assert!(buckets.take(1, now + 3 * SECOND).is_err());
+        assert!(buckets.take(1, now + 4 * SECOND).is_ok());
         assert!(buckets.take(2, now).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (buckets, now) = buckets(1, 10);
+        buckets.take(1, now).unwrap();
+        buckets.take(1, now).unwrap();
+        buckets.give_back(1, now);
+        assert_eq!(buckets.take(1, now).unwrap().remaining, 0);
+        for _ in 0..5 {
+            buckets.give_back(1, now);
+        }
+        assert_eq!(
+            buckets.take(1, now).unwrap().remaining,
+            1,
+            "no more than it holds"
+        );
     }
 
     #[test]
@@ -239,10 +268,10 @@ mod tests {
         for key in 1..100 {
             buckets.take(key, now).unwrap();
         }
-        let taken = buckets.take(1000, now + 3 * SECOND).unwrap();
+        let taken = buckets.take(1000, now + 2 * SECOND).unwrap();
         assert_eq!(taken.remaining, 99);
-        assert_eq!(buckets.take(1001, now + 3 * SECOND).unwrap().remaining, 99);
-        assert!(buckets.take(0, now + 3 * SECOND).is_err());
+        assert_eq!(buckets.take(1001, now + 2 * SECOND).unwrap().remaining, 99);
+        assert!(buckets.take(0, now + 2 * SECOND).is_err());
     }
 
     #[test]

@@ -45,6 +45,7 @@ impl Installation {
             ("WHARFINGER_LIMITS__LIVE_JOBS_PER_USER", "0"),
             ("WHARFINGER_LIMITS__PULLS_PER_HOUR_PER_USER", "0"),
             ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
+            ("WHARFINGER_LIMITS__UNIDENTIFIED_SOCKETS_PER_ADDRESS", "0"),
             ("WHARFINGER_CREDITS__INITIAL", "1000000"),
             ("WHARFINGER_HOST_NAME", "bench"),
             (

@@ -2,6 +2,7 @@
 
 mod connections;
 mod documents;
+mod floods;
 mod rate;
 mod sockets;
 mod time;

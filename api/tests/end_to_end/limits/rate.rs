@@ -3,14 +3,15 @@
 use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::graphql::Client;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
 use crate::support::servers::{Server, engine};
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
+use crate::support::{DEADLINE, until};
 
 const QUERY: &str = "{ __typename }";
 
@@ -111,7 +112,8 @@ async fn the_operations_of_a_socket_count_too() {
 #[tokio::test]
 async fn everybody_behind_one_address_is_back_at_once_after_a_restart() {
     let mut world = World::embedded();
-    world.set("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "1");
+    // Ten may come at once: as many sockets. Each gives its address back what it cost, and then come as many requests.
+    world.set("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "5");
     let tokens: Vec<String> = (0..20)
         .map(|number| world.user(&format!("user{number}"), &[]))
         .collect();
@@ -148,21 +150,14 @@ async fn an_address_owes_for_tokens_that_are_no_good() {
     let gateway = world.gateway().await;
     let (ada, bob) = (World::client(&gateway, &ada), World::client(&gateway, &bob));
     assert_eq!(ada.post(QUERY, json!({})).await.status(), StatusCode::OK);
-    let (nobody, token) = (
-        Client::new(&gateway.address, None),
-        ada.token.clone().unwrap(),
-    );
-    // Sixty sockets that do not say whose they are.
-    let silent = (0..60).map(|_| Subscription::silent(&nobody));
-    drop(join_all(silent).await);
+    let token = ada.token.clone().unwrap();
+    // Sixty tokens that are no good, at once.
     let bad = World::client(&gateway, "whf_bad");
-    until("the address owes for a minute", async || {
-        let answer = bad.post(QUERY, json!({})).await;
-        let wait = answer.headers().get("retry-after")?;
-        let wait: u64 = wait.to_str().unwrap().parse().unwrap();
-        (wait > 30).then_some(())
-    })
-    .await;
+    let began = Instant::now();
+    join_all((0..60).map(|_| bad.post(QUERY, json!({})))).await;
+    let answer = refused(&bad).await;
+    let wait: u64 = header(&answer, "retry-after").parse().unwrap();
+    assert!((1..=4).contains(&wait), "{wait} seconds");
     // Whom the gateway does not know waits, on both ways in; whom it knows does not.
     let answer = bob.post(QUERY, json!({})).await;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -175,6 +170,41 @@ async fn an_address_owes_for_tokens_that_are_no_good() {
         socket.acknowledged().await.then_some(())
     })
     .await;
+    // What is owed has a bound: Bob is not kept out for longer.
+    until("Bob is let in", async || {
+        let answer = bob.post(QUERY, json!({})).await;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn sockets_that_say_nothing_cost_their_address_what_requests_do() {
+    let mut world = World::embedded();
+    world.set("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "5");
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let nobody = Client::new(&gateway.address, None);
+    let silent = join_all((0..100).map(|_| Subscription::try_silent(&nobody))).await;
+    let opened = silent.iter().flatten().count();
+    // Ten at once, and what the rate brings while they come.
+    assert!((1..100).contains(&opened), "{opened} were opened");
+    let refused = until("one is refused", async || {
+        let client = Subscription::try_silent(&nobody).await;
+        client.is_none().then_some(())
+    });
+    refused.await;
+    // Whoever is at the same address is let in as soon as the rate allows it, with a hundred silent sockets beside.
+    let ada = World::client(&gateway, &token);
+    let began = Instant::now();
+    until("Ada is let in", async || {
+        let answer = ada.post(QUERY, json!({})).await;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < DEADLINE / 3, "{:?}", began.elapsed());
+    drop(silent);
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! Too many sockets and streams of one user: refused before their token is looked up.
 
+use futures::SinkExt as _;
+use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::graphql::Client;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::servers::Server;
 use crate::support::socket::Subscription;
+use crate::support::until;
 use crate::support::world::World;
 
 const BALANCE: &str = "subscription { balanceChanged { total } }";
@@ -48,4 +53,54 @@ async fn one_socket_too_many_is_refused_without_a_statement() {
     assert_eq!(fewest, 1);
     let mut other = Subscription::start(&bob, BALANCE, json!({})).await;
     assert_eq!(other.next().await.unwrap()["total"], "1000");
+}
+
+#[tokio::test]
+async fn sockets_that_do_not_say_whose_they_are_have_a_number() {
+    let mut world = World::embedded();
+    let most = "WHARFINGER_LIMITS__UNIDENTIFIED_SOCKETS_PER_ADDRESS";
+    world.set(most, "2");
+    world.set("WHARFINGER_WEBSOCKET__INIT_TIMEOUT", "5m");
+    let token = world.user("ada", &[]);
+    let gateway = world.gateway().await;
+    let (nobody, ada) = (
+        Client::new(&gateway.address, None),
+        World::client(&gateway, &token),
+    );
+    let has_room = async || {
+        until("there is room for a socket", async || {
+            Subscription::try_silent(&nobody).await
+        })
+        .await
+    };
+    let first = Subscription::silent(&nobody).await;
+    let mut second = Subscription::silent(&nobody).await;
+    assert_eq!(Subscription::upgrade_refused(&nobody).await, 429);
+    // A client that goes leaves its place.
+    drop(first);
+    let first = has_room().await;
+    assert_eq!(Subscription::upgrade_refused(&nobody).await, 429);
+    // So does one that is closed: this one has no token.
+    assert!(!second.acknowledged().await);
+    drop(second);
+    let mut second = has_room().await;
+    // And one that says whose it is, for as long as it lasts.
+    let raw = second.raw();
+    let init =
+        json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}});
+    raw.send(Message::text(init.to_string())).await.unwrap();
+    let third = has_room().await;
+    assert_eq!(Subscription::upgrade_refused(&nobody).await, 429);
+    // Whom the gateway knows by the request's headers is none of them.
+    let bearer = format!("Bearer {token}");
+    let known = ada.with_header("authorization", &bearer);
+    ada.ask("{ viewer { name } }", json!({})).await;
+    assert!(Subscription::silent(&known).await.acknowledged().await);
+    drop((first, second, third));
+
+    world.set(most, "0");
+    let gateway = world.gateway().await;
+    let nobody = Client::new(&gateway.address, None);
+    let any = (0..210).map(|_| Subscription::silent(&nobody));
+    assert_eq!(join_all(any).await.len(), 210);
 }

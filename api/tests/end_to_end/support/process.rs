@@ -69,6 +69,16 @@ impl Process {
         self.log.borrow().clone()
     }
 
+    /// The most memory that it has had resident, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn most_resident(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     /// kill -9: nothing of the process runs after this.
     pub(crate) fn crash(&mut self) {
         self.child.kill().unwrap();
