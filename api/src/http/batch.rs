@@ -40,7 +40,13 @@ pub(super) async fn answer<E: Executor, G: Gate>(
         if body.len() > 1 {
             body.push(b',');
         }
-        let response = one(transport, parts, first.take(), parameters, &mut headers).await;
+        // All of them together may be as long as one; what is left is for those that come.
+        let left = match transport.settings.max_answer {
+            0 => 0,
+            most => most.saturating_sub(body.len()).max(1),
+        };
+        let passed = first.take();
+        let response = one(transport, parts, passed, parameters, &mut headers, left).await;
         body.extend(response.unwrap_or_else(|rejection| encode_errors(rejection.into_errors())));
     }
     body.push(b']');
@@ -56,6 +62,7 @@ async fn one<E: Executor, G: Gate>(
     passed: Option<Data>,
     parameters: Parameters,
     headers: &mut HeaderMap,
+    left: usize,
 ) -> Result<Vec<u8>, Rejection> {
     let passed = match passed {
         Some(data) => data,
@@ -69,5 +76,5 @@ async fn one<E: Executor, G: Gate>(
     let span = spans::operation(&mut request);
     let mut response = transport.executor.execute(request).instrument(span).await;
     headers.extend(std::mem::take(&mut response.http_headers));
-    Ok(encode(response))
+    Ok(encode(response, left, transport.settings.max_answer))
 }

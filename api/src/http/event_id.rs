@@ -62,14 +62,18 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// The event that this response is, whose number was noted last. What could not be told whole has none: who comes back for
-    /// it is told again.
-    pub(super) fn of(response: Response, id: Option<&CurrentEventId>) -> Self {
-        let has_errors = !response.errors.is_empty();
+    /// The event that this response is, whose number was noted last, encoded within so many bytes. What could not be told whole
+    /// has no number: who comes back for it is told again.
+    pub(super) fn of(response: Response, id: Option<&CurrentEventId>, most: usize) -> Self {
+        let mut has_errors = !response.errors.is_empty();
+        let payload = Payload::within(response, most).unwrap_or_else(|refused| {
+            has_errors = true;
+            refused
+        });
         let id = id.filter(|_| !has_errors);
         Self {
             has_errors,
-            payload: response.into(),
+            payload,
             id: id.and_then(CurrentEventId::get),
         }
     }
@@ -77,7 +81,7 @@ impl Event {
 
 impl From<Response> for Event {
     fn from(response: Response) -> Self {
-        Self::of(response, None)
+        Self::of(response, None, 0)
     }
 }
 
@@ -120,11 +124,11 @@ mod tests {
         let current = CurrentEventId::default();
         current.note(3, true);
         let mut response = Response::new(async_graphql::Value::Null);
-        let whole = Event::of(Response::new(async_graphql::Value::Null), Some(&current));
+        let whole = Event::of(Response::new(async_graphql::Value::Null), Some(&current), 0);
         assert_eq!(whole.id.map(|id| id.number), Some(3));
         let error = async_graphql::ServerError::new("not now", None);
         response.errors.push(error);
-        assert_eq!(Event::of(response, Some(&current)).id, None);
+        assert_eq!(Event::of(response, Some(&current), 0).id, None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{
     Transport,
     accept::{Accepted, Events, MediaType},
-    batch, body,
+    answer, batch, body,
     error::{ErrorCode, give_codes, is_request_error},
     gate::{Gate, data_of},
     graphql_sse,
@@ -131,7 +131,7 @@ async fn run<E: Executor, G: Gate>(
     }
     let span = spans::operation(&mut request);
     let response = transport.executor.execute(request).instrument(span).await;
-    Ok(executed(media, response))
+    Ok(executed(media, response, transport.settings.max_answer))
 }
 
 /// The kind of the operation that would run; `None` where the executor will say that there is no such one.
@@ -173,7 +173,7 @@ pub(crate) fn subscribed_field<'d>(
     }
 }
 
-fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {
+fn executed(media: MediaType, mut response: GraphqlResponse, most: usize) -> Response {
     give_codes(&mut response.errors);
     let headers = std::mem::take(&mut response.http_headers);
     let status = match media {
@@ -185,19 +185,20 @@ fn executed(media: MediaType, mut response: GraphqlResponse) -> Response {
             .status(),
         _ => StatusCode::OK,
     };
-    let mut answer = respond(media, status, encode(response));
+    let mut answer = respond(media, status, encode(response, most, most));
     answer.headers_mut().extend(headers);
     answer
 }
 
-/// A response as JSON.
-pub(super) fn encode(mut response: GraphqlResponse) -> Vec<u8> {
+/// A response as JSON of so many bytes as are `left` of the `most` that there may be (0: any number). Of one that is longer,
+/// the error in its place.
+pub(super) fn encode(mut response: GraphqlResponse, left: usize, most: usize) -> Vec<u8> {
     give_codes(&mut response.errors);
     if is_request_error(&response) {
-        encode_errors(response.errors)
-    } else {
-        serde_json::to_vec(&response).expect("GraphQL values are always JSON")
+        return encode_errors(response.errors);
     }
+    answer::encode(&response, left)
+        .unwrap_or_else(|| encode(answer::refuse(response, most), 0, most))
 }
 
 /// The response to a request that did not execute, as JSON: it must not have a `data` entry.

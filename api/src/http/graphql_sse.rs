@@ -121,7 +121,8 @@ enum Rest {
 
 impl Live {
     fn of<E, G>(response: GraphqlResponse, transport: &Transport<E, G>) -> Self {
-        let only = stream::once(future::ready(response.into()));
+        let event = Event::of(response, None, transport.settings.max_answer);
+        let only = stream::once(future::ready(event));
         Self::over(only.boxed(), transport)
     }
 

@@ -8,6 +8,7 @@
 //! protects pages.
 
 mod accept;
+mod answer;
 mod batch;
 mod body;
 mod compress;
@@ -56,6 +57,7 @@ use tracing::{Instrument as _, Span};
 pub(crate) use self::graphql_http::{chosen, operation_type, subscribed_field};
 use self::persisted::Persisted;
 pub use self::{
+    answer::AnswerBudget,
     compress::compress,
     cors::AllowedOrigins,
     documents::ValidateOnce,
@@ -130,7 +132,7 @@ impl Default for TransportSettings {
 
 /// What every request needs: the schema, the gate in front of it, the limits, and the sign to stop.
 struct Transport<E, G> {
-    executor: E,
+    executor: WithinBytes<E>,
     gate: G,
     documents: documents::Documents,
     persisted: Persisted,
@@ -171,9 +173,10 @@ impl<E: Executor, G: Gate> Transport<E, G> {
             request = request.data(id.clone());
         }
         let executor = self.executor.clone();
+        let most = self.settings.max_answer;
         let execute = move |request, session| {
             let responses = executor.execute_stream(request, session);
-            responses.map(move |response| Event::of(response, id.as_ref()))
+            responses.map(move |response| Event::of(response, id.as_ref(), most))
         };
         match audience {
             // Without the session: it ends with its connection, and the execution may last longer.
@@ -200,7 +203,10 @@ pub fn router<E: Executor, G: Gate>(
 ) -> Router {
     let cors = settings.origins.layer();
     let transport = Arc::new(Transport {
-        executor,
+        executor: WithinBytes {
+            executor,
+            most: settings.max_answer,
+        },
         gate,
         documents: documents::Documents::default(),
         persisted: Persisted::new(

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use async_graphql::Response;
 use axum::extract::ws::Utf8Bytes;
-use serde::Serialize;
 
+use super::answer::{encode, refuse};
 use super::error::{give_codes, is_request_error};
 
 /// An encoded response. A copy of it is a pointer.
@@ -27,19 +27,31 @@ impl Payload {
     }
 }
 
-impl From<Response> for Payload {
-    fn from(mut response: Response) -> Self {
+impl Payload {
+    /// A response in so many bytes (0: any number). Of one that is longer, the error in its place.
+    pub(super) fn within(mut response: Response, most: usize) -> Result<Self, Self> {
         give_codes(&mut response.errors);
-        if is_request_error(&response) {
-            Self::Errors(encode(&response.errors))
+        let is_request_error = is_request_error(&response);
+        let encoded = if is_request_error {
+            encode(&response.errors, most)
         } else {
-            Self::Result(encode(&response))
+            encode(&response, most)
+        };
+        match encoded {
+            Some(errors) if is_request_error => Ok(Self::Errors(text(errors))),
+            Some(result) => Ok(Self::Result(text(result))),
+            None => Err(refuse(response, most).into()),
         }
     }
 }
 
-fn encode(value: &impl Serialize) -> Utf8Bytes {
-    serde_json::to_string(value)
-        .expect("GraphQL responses are always JSON")
-        .into()
+impl From<Response> for Payload {
+    fn from(response: Response) -> Self {
+        let (Ok(payload) | Err(payload)) = Self::within(response, 0);
+        payload
+    }
+}
+
+fn text(json: Vec<u8>) -> Utf8Bytes {
+    Utf8Bytes::from(String::from_utf8(json).expect("JSON is UTF-8"))
 }

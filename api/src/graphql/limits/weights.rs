@@ -10,6 +10,9 @@ use async_graphql::parser::types::{
 /// What a page or a count of a whole list costs beside its items: a statement of its own.
 const STATEMENT: u64 = 10;
 
+/// What a list of texts costs: its items are counted like those of any list without pages.
+const TEXTS: u64 = 10;
+
 /// How many times over a field is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Times {
@@ -101,6 +104,8 @@ impl Weights {
         let counts = of_connection && field.name.node == "totalCount";
         let own = if times == Times::Page || counts {
             STATEMENT
+        } else if target.is_none() && is_list {
+            TEXTS
         } else {
             1
         };
@@ -158,7 +163,9 @@ mod tests {
         assert_eq!(times("Query", "nodes"), (Times::Ids, 1));
         assert_eq!(times("Query", "queues"), (Times::List, 1));
         assert_eq!(times("Job", "attempts"), (Times::List, 1));
-        assert_eq!(times("Image", "exposedPorts"), (Times::Once, 1));
+        assert_eq!(times("Image", "exposedPorts"), (Times::Once, TEXTS));
+        assert_eq!(times("PullProgress", "layers"), (Times::List, 1));
+        assert_eq!(times("User", "apiTokens"), (Times::List, 1));
         assert_eq!(times("Node", "id"), (Times::Once, 1));
         assert!(weights.root(OperationType::Subscription).is_some());
         assert!(

@@ -7,6 +7,7 @@ use wharfinger_entity::host;
 use wharfinger_jobs::hosts::is_online;
 
 use super::rows::Row;
+use super::size::List;
 use crate::graphql::context::{loaders, services};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{HostLoad, LoadOf};
@@ -75,9 +76,9 @@ impl Host {
     }
 
     /// What its operator says of it, by name.
-    async fn labels(&self) -> Vec<HostLabel> {
+    async fn labels(&self) -> List<HostLabel> {
         let Some(labels) = self.0.labels.as_object() else {
-            return Vec::new();
+            return List(Vec::new());
         };
         let text = |value: &serde_json::Value| {
             value
@@ -93,7 +94,7 @@ impl Host {
             .collect();
         // Databases keep the members of an object in orders of their own.
         labels.sort_by(|a, b| a.name.cmp(&b.name));
-        labels
+        List(labels)
     }
 
     /// When a worker there last reported that the engine answers; null until one did.

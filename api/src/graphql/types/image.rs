@@ -9,6 +9,7 @@ use wharfinger_jobs::queries::images::{self, ImageView, OnEngine, With};
 
 use super::Host;
 use super::rows::{One, Row};
+use super::size::List;
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::{ImageState, ImageVisibility};
 use crate::graphql::ids::Kind;
@@ -122,8 +123,8 @@ impl Image {
     }
 
     /// As the image declares them: 6379/tcp. Lowest port first, at most 1,000.
-    async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
-        Ok(self.on_engine(ctx).await?.exposed_ports.to_strings())
+    async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<List<String>> {
+        Ok(List(self.on_engine(ctx).await?.exposed_ports.to_strings()))
     }
 
     /// Operating system and architecture: linux/amd64

@@ -7,6 +7,7 @@ use wharfinger_jobs::queries::jobs;
 
 use super::image::Missing;
 use super::rows::Row;
+use super::size::List;
 use super::{Host, Image, PullProgress, User};
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::{JobErrorCode, JobKind, JobState};
@@ -148,7 +149,7 @@ impl Job {
 
     /// The tries so far, the first one first. Tries that count for nothing (a registry's limit that is waited out, an engine that
     /// fell silent) have no bound: beyond the first ten and the newest forty they are forgotten. Numbers go on.
-    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<JobAttempt>> {
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<List<JobAttempt>> {
         let attempts = loaders(ctx)?
             .load_one(AttemptsOf(self.0.id))
             .await

@@ -11,6 +11,7 @@ mod progress;
 mod queue;
 mod registry_credential;
 mod rows;
+mod size;
 mod token;
 mod user;
 

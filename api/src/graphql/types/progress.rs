@@ -9,6 +9,7 @@ use wharfinger_jobs::progress;
 
 use super::Job;
 use super::image::Missing;
+use super::size::List;
 use crate::graphql::context::{internal, loaders};
 use crate::graphql::enums::{JobState, LayerState, PullPhase};
 use crate::graphql::loaders::JobId;
@@ -112,7 +113,7 @@ impl PullProgress {
     }
 
     /// Every layer, the lowest first; empty until the manifest is known.
-    async fn layers(&self) -> Vec<LayerProgress> {
+    async fn layers(&self) -> List<LayerProgress> {
         self.frame
             .snapshot
             .layers

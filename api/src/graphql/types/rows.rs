@@ -4,7 +4,8 @@
 //! of a row only copy a value, and making their tasks took longer than a page of a list took to read. So [`One`] and
 //! [`Items`] ask for one field after the other, without tasks, unless a field is asked for that waits ([`Row::WAITING`])
 //! or the selection is an unusual one; then they leave it to async-graphql. An extension of the schema would not see
-//! these fields; there is none.
+//! these fields; there is none. What is resolved here is charged to the answer (`size`), and nothing more is when that is
+//! too long.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,8 @@ use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::{resolve_container, resolve_list};
 use async_graphql::{ContextSelectionSet, ObjectType, OutputType, Positioned, ServerResult, Value};
+
+use super::size::charge;
 
 /// An object that is a row of the database.
 pub(crate) trait Row: ObjectType {
@@ -44,10 +47,12 @@ impl<T: Row> OutputType for One<T> {
         ctx: &ContextSelectionSet<'_>,
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        match fields_at_hand::<T>(ctx) {
-            Some(fields) => Ok(resolve_in_turn(ctx, &fields, &self.0).await),
-            None => resolve_container(ctx, &self.0).await,
-        }
+        let value = match fields_at_hand::<T>(ctx) {
+            Some(fields) => resolve_in_turn(ctx, &fields, &self.0).await,
+            None => resolve_container(ctx, &self.0).await?,
+        };
+        charge(ctx, &value)?;
+        Ok(value)
     }
 }
 
@@ -71,14 +76,20 @@ impl<T: Row> OutputType for Items<'_, T> {
     ) -> ServerResult<Value> {
         let Some(fields) = fields_at_hand::<T>(ctx) else {
             let items = self.0.iter().copied();
-            return resolve_list(ctx, field, items, Some(self.0.len())).await;
+            let list = resolve_list(ctx, field, items, Some(self.0.len())).await?;
+            charge(ctx, &list)?;
+            return Ok(list);
         };
         let items = self.0.iter().enumerate().map(|(index, item)| {
             let (ctx, fields) = (ctx.with_index(index), &fields);
-            async move { resolve_in_turn(&ctx, fields, *item).await }
+            async move {
+                let value = resolve_in_turn(&ctx, fields, *item).await;
+                charge(&ctx, &value).map(|()| value)
+            }
         });
         // Together: what one of them waits for after all, the others wait for in the same batch.
-        Ok(Value::List(futures::future::join_all(items).await))
+        let items = futures::future::try_join_all(items).await?;
+        Ok(Value::List(items))
     }
 }
 

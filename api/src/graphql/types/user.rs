@@ -10,6 +10,7 @@ use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
 use super::rows::Row;
+use super::size::List;
 use super::{
     ApiToken, Balance, Image, ImageConnection, JobConnection, LedgerEntryConnection,
     RegistryCredential,
@@ -139,7 +140,7 @@ impl User {
     }
 
     /// Their logins at private registries, by registry. No secret of any is ever shown.
-    async fn registry_credentials(&self, ctx: &Context<'_>) -> Result<Vec<RegistryCredential>> {
+    async fn registry_credentials(&self, ctx: &Context<'_>) -> Result<List<RegistryCredential>> {
         let db = &services(ctx).db;
         let logins = queries::registry_credentials::of_user(db, viewer(ctx)?, self.0.id).await;
         let logins = logins.map_err(|error| database(&error))?;
@@ -148,7 +149,7 @@ impl User {
 
     /// What they are signed in with: the tokens that they made by name, and those of signing in that have not expired;
     /// newest first.
-    async fn api_tokens(&self, ctx: &Context<'_>) -> Result<Vec<ApiToken>> {
+    async fn api_tokens(&self, ctx: &Context<'_>) -> Result<List<ApiToken>> {
         let tokens = loaders(ctx)?
             .load_one(TokensOf(self.0.id))
             .await

@@ -1,5 +1,6 @@
 //! The limits on what requests may ask for, as clients and the database see them.
 
+mod answers;
 mod connections;
 mod documents;
 mod floods;

@@ -1,0 +1,126 @@
+//! What parts of an answer are charged for: about as many bytes as their JSON has.
+
+use std::borrow::Cow;
+
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
+
+use crate::http::AnswerBudget;
+
+/// What a number, a boolean or null has.
+const PLAIN: usize = 4;
+
+/// Charges the answer for an object or a list of objects. Objects inside of it are charged where they are resolved.
+pub(super) fn charge(ctx: &ContextSelectionSet<'_>, value: &Value) -> ServerResult<()> {
+    charge_bytes(ctx, own(value))
+}
+
+fn charge_bytes(ctx: &ContextSelectionSet<'_>, bytes: usize) -> ServerResult<()> {
+    let Some(budget) = ctx.data_opt::<AnswerBudget>() else {
+        return Ok(());
+    };
+    budget.charge(bytes).map_err(|refusal| {
+        let error = refusal.into_error();
+        ctx.set_error_path(error)
+    })
+}
+
+/// The bytes of a value's own fields.
+fn own(value: &Value) -> usize {
+    match value {
+        Value::List(items) => items.iter().map(own).sum(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| name.len() + 4 + leaf(value))
+                .sum()
+        }
+        other => leaf(other),
+    }
+}
+
+/// The bytes of a leaf; of a list those are its resolver's to charge.
+fn leaf(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Enum(name) => name.len() + 2,
+        _ => PLAIN,
+    }
+}
+
+/// The bytes of a value with all that is in it.
+fn whole(value: &Value) -> usize {
+    match value {
+        Value::List(items) => items.iter().map(|item| whole(item) + 1).sum(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| name.len() + 4 + whole(value))
+                .sum()
+        }
+        other => leaf(other),
+    }
+}
+
+/// A list without pages, of things whose fields are at hand. It is resolved item by item and charged to the answer, and ends
+/// when that is too long.
+#[derive(Clone, Debug)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
+impl<T: OutputType> OutputType for List<T> {
+    fn type_name() -> Cow<'static, str> {
+        Vec::<T>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        Vec::<T>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        Vec::<T>::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let mut values = Vec::with_capacity(self.0.len());
+        for (index, item) in self.0.iter().enumerate() {
+            let value = item.resolve(&ctx.with_index(index), field).await?;
+            charge_bytes(ctx, whole(&value) + 1)?;
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::value;
+
+    use super::*;
+
+    #[test]
+    fn what_is_charged_is_about_what_the_json_has() {
+        let value = value!({
+            "id": "image_01a20ab2ec8b759ca14648d72396e7e5",
+            "ports": ["80/tcp", "443/tcp", "8080/udp"],
+            "size": 1234567,
+            "host": {"name": "one", "labels": [{"name": "disk", "value": "ssd"}]},
+            "released": null,
+        });
+        let json = serde_json::to_string(&value).unwrap().len();
+        let charged = whole(&value);
+        assert!(charged.abs_diff(json) < json / 10, "{charged} for {json}");
+        let own = own(&value);
+        assert!(own < charged - 60, "{own}: without the lists and the host");
+    }
+}
