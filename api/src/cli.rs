@@ -13,7 +13,7 @@ use wharfinger_entity::Credits;
 use crate::client::{self, ClientCommand};
 use crate::config::Config;
 use crate::telemetry::{self, Role};
-use crate::{graphql, parts, serve, user_create};
+use crate::{data_dir, graphql, parts, serve, user_create};
 
 /// Pulls container images onto a fleet of shared Docker hosts, metered per user, through one GraphQL endpoint.
 #[derive(Debug, Parser)]
@@ -191,6 +191,7 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
         _ => {}
     }
     let config = Config::load(file.as_deref(), &Serialized::defaults(&flags))?;
+    let loose = data_dir::make_private(&config)?;
     match command {
         Command::Serve(args) => {
             let parts = serve::Parts {
@@ -201,18 +202,21 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
                 worker: parts.worker,
             };
             let telemetry = telemetry::start(&config, role)?;
+            warn_of(&loose);
             let served = serve::serve(config, parts).await;
             telemetry.stop().await;
             served
         }
         Command::Worker(args) => {
             let telemetry = telemetry::start(&config, Role::Worker)?;
+            warn_of(&loose);
             let worked = serve::work(config, !args.no_migrate).await;
             telemetry.stop().await;
             worked
         }
         Command::Migrate => {
             telemetry::start_warnings();
+            warn_of(&loose);
             parts::database(&config, true).await.map(|_| ())
         }
         Command::User(UserCommand::Create {
@@ -222,10 +226,18 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
             password_stdin,
         }) => {
             telemetry::start_warnings();
+            warn_of(&loose);
             user_create::run(&config, name, admin, credits, password_stdin).await
         }
         Command::Schema | Command::Client(_) => {
             unreachable!("handled before the settings are read")
         }
+    }
+}
+
+/// Logs warnings from before there was a log.
+fn warn_of(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }

@@ -8,6 +8,7 @@ pub mod client;
 mod client_address;
 pub mod config;
 mod cookie;
+mod data_dir;
 mod first_admin;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -30,12 +30,6 @@ pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<D
 
 /// The same, with connections of their own for requests unless their time is zero.
 async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyhow::Result<Db> {
-    std::fs::create_dir_all(&config.data_dir).with_context(|| {
-        format!(
-            "cannot make the data directory {}",
-            config.data_dir.display()
-        )
-    })?;
     let url = config.database_url();
     let connections = config.database.connections;
     let db = Db::connect_for_requests(url.expose(), connections, request_time)

@@ -183,7 +183,7 @@ fn everything_can_come_from_the_environment() {
     let mut all = BTreeSet::new();
     keys("", &Toml::from_str::<Dict>(DEFAULTS).unwrap(), &mut all);
     let value = |key: &str| match key {
-        "listen" | "worker.listen" | "board.listen" => "0.0.0.0:9000",
+        "listen" | "worker.listen" | "board.listen" | "metrics.listen" => "0.0.0.0:9000",
         "database_url" => "postgres://ada:pw@db/wharf",
         "redis_url" => "redis://:pw@cache/1",
         "docker_host" => "unix:///run/docker.sock",

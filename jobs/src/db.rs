@@ -5,6 +5,7 @@
 mod connect;
 mod deadlines;
 mod errors;
+mod file;
 mod link;
 mod migrate;
 mod outages;
@@ -24,6 +25,7 @@ use connect::Server;
 use deadlines::{MOMENT, STATEMENT};
 pub(crate) use errors::is_transient;
 pub use errors::{is_unavailable, timed_out};
+pub use file::files;
 use outages::Outages;
 pub use pool::Pool;
 use pools::Shares;

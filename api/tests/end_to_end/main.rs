@@ -19,6 +19,7 @@ mod endpoints;
 #[path = "../http/events.rs"]
 mod events;
 mod examples;
+mod file_modes;
 mod fleet;
 mod idempotency;
 mod limits;
