@@ -39,6 +39,8 @@ use super::{
 const READ_BUFFER: usize = 2048;
 /// How long the peer's half of the closing handshake is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages and frames that are read of a peer that was told to go. One that goes on is cut off.
+const MOST_UNDER_WAY: usize = 10_000;
 /// How long a socket that cannot be read any more stays open after the frame that says why: what was not read makes the
 /// kernel reset the connection, and a reset can overtake the frame.
 const LINGER: Duration = Duration::from_secs(1);
@@ -428,9 +430,13 @@ async fn see_off(socket: &mut WebSocket) {
     let _ = timeout(CLOSE_TIMEOUT, drain(socket)).await;
 }
 
-/// Reads until the connection is closed.
+/// Reads until the connection is closed, but no more than a client may have had under way.
 async fn drain(socket: &mut WebSocket) {
-    while let Some(Ok(_)) = socket.recv().await {}
+    for _ in 0..MOST_UNDER_WAY {
+        let Some(Ok(_)) = socket.recv().await else {
+            return;
+        };
+    }
 }
 
 /// Closes and waits for the peer to agree: a connection dropped at once may lose the frame that says why.
