@@ -77,23 +77,20 @@ pub(super) struct Server<'a> {
 impl Server<'_> {
     /// Opens the pool, with one connection at first.
     pub(super) async fn connect(self) -> Result<Pool, DbErr> {
-        let connections = match backend(self.url)? {
-            DbBackend::Postgres => {
-                let pool = self.options().connect_with(self.postgres()?).await;
-                Connections::Postgres(pool.map_err(acquired)?)
-            }
-            _ => {
-                let options = MySqlConnectOptions::from_str(self.url)
-                    .map_err(acquired)?
-                    .disable_statement_logging();
-                let limit = self.limit;
-                let pool = self
-                    .options()
-                    .after_connect(move |connection, _| Box::pin(set_mysql(connection, limit)))
-                    .connect_with(options)
-                    .await;
-                Connections::MySql(pool.map_err(acquired)?)
-            }
+        let connections = if backend(self.url)? == DbBackend::Postgres {
+            let pool = self.options().connect_with(self.postgres()?).await;
+            Connections::Postgres(pool.map_err(acquired)?)
+        } else {
+            let options = MySqlConnectOptions::from_str(self.url)
+                .map_err(acquired)?
+                .disable_statement_logging();
+            let limit = self.limit;
+            let pool = self
+                .options()
+                .after_connect(move |connection, _| Box::pin(set_mysql(connection, limit)))
+                .connect_with(options)
+                .await;
+            Connections::MySql(pool.map_err(acquired)?)
         };
         Ok(Pool {
             connections,

@@ -25,7 +25,7 @@ pub(super) const TEST: Duration = Duration::from_secs(2);
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// How long a connection to a server stays open that nothing uses.
-pub(super) const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_mins(1);
 
 /// How long an SQLite statement may take: it may wait for the writer's lock, and for a slow disk.
 const LOCAL: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ impl Deadlines {
     pub(super) fn of_server(limit: Duration) -> Self {
         Self {
             statement: limit + MOMENT,
-            transaction: limit.max(TRANSACTION - MOMENT) + MOMENT,
+            transaction: TRANSACTION.max(limit + MOMENT),
         }
     }
 }

@@ -50,7 +50,10 @@ impl Past {
     /// How much of the last `time` they were.
     fn within(&self, time: Duration, now: Instant) -> Duration {
         let ago = |at| now.saturating_duration_since(at).min(time);
-        let parts = self.0.iter().map(|(from, to)| ago(*from) - ago(*to));
+        let parts = self
+            .0
+            .iter()
+            .map(|(from, to)| ago(*from).saturating_sub(ago(*to)));
         parts.sum()
     }
 }
@@ -95,10 +98,9 @@ impl Outages {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = state.past.clone();
         let silent = now.saturating_duration_since(state.answered) >= GAP;
-        for from in [silent.then_some(state.answered), state.refuses] {
-            if let Some(from) = from {
-                all.add(from, now);
-            }
+        let open = [silent.then_some(state.answered), state.refuses];
+        for from in open.into_iter().flatten() {
+            all.add(from, now);
         }
         all.within(time, now)
     }
