@@ -128,8 +128,8 @@ mod tests {
             "not over yet"
         );
         outages.answered(false, began + SECOND * 24);
+        outages.answered(false, began + SECOND * 27);
         let now = began + SECOND * 30;
-        outages.answered(false, now - SECOND);
         assert_eq!(within(&outages, 100, now), 20);
         assert_eq!(within(&outages, 16, now), 10, "the part within");
         assert_eq!(within(&outages, 3, now), 0);

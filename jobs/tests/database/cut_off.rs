@@ -10,7 +10,7 @@ use wharfinger_jobs::db::Db;
 use crate::support::{TestDatabase, in_time, insert};
 
 /// So many statements one after the other use each connection of the pool.
-const EACH: i64 = 4;
+const EACH: u32 = 4;
 
 /// Polls until it is done, or has waited so often. Then it is dropped.
 async fn cut_off_after<T>(waits: usize, work: impl Future<Output = T>) -> Option<T> {
@@ -29,9 +29,11 @@ async fn cut_off_after<T>(waits: usize, work: impl Future<Output = T>) -> Option
 
 /// What was acknowledged is there, in a transaction and without one.
 async fn acknowledged_is_stored(database: &TestDatabase, db: &Db, next: &mut i64) {
-    let numbers: Vec<i64> = (*next..*next + 2 * EACH).collect();
-    *next += 2 * EACH;
-    let (single, together) = numbers.split_at(EACH as usize);
+    let numbers: Vec<i64> = (0..2 * EACH)
+        .map(|number| *next + i64::from(number))
+        .collect();
+    *next += i64::from(2 * EACH);
+    let (single, together) = numbers.split_at(numbers.len() / 2);
     let each = single.iter().map(|number| async {
         let sql = insert(*number);
         db.write().execute_unprepared(&sql).await
@@ -59,9 +61,7 @@ const ROUNDS: usize = 3;
 const WAITS: usize = 10;
 
 async fn a_caller_goes_away(database: TestDatabase) {
-    let db = Db::connect_with(&database.url, EACH as u32 + 1)
-        .await
-        .unwrap();
+    let db = Db::connect_with(&database.url, EACH + 1).await.unwrap();
     let (mut next, mut cut_off) = (0, 0);
     for waits in (0..WAITS).cycle().take(ROUNDS * WAITS) {
         let number = next;
