@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -209,23 +210,31 @@ impl Task {
     }
 
     /// Works until `stop`, at which the work is dropped.
-    pub async fn until<F>(self, stop: CancellationToken, work: F)
+    pub fn until<'w, F>(self, stop: CancellationToken, work: F) -> BoxFuture<'w, ()>
     where
-        F: Future<Output = ()> + Send,
+        F: Future<Output = ()> + Send + 'w,
     {
-        let working = stop.clone();
+        let (working, work) = (stop.clone(), Box::pin(work));
         self.run(stop, async move {
             working.run_until_cancelled(work).await;
         })
-        .await;
     }
 
     /// Works to the end of `work`, which sees to it that it ends after `stop`, and not before.
-    pub async fn run<F>(self, stop: CancellationToken, work: F)
+    pub fn run<'w, F>(self, stop: CancellationToken, work: F) -> BoxFuture<'w, ()>
     where
-        F: Future<Output = ()> + Send,
+        F: Future<Output = ()> + Send + 'w,
     {
-        let how = match AssertUnwindSafe(work).catch_unwind().await {
+        // On the heap: the work of a whole worker is large, and would be on the stack of whoever moves it.
+        let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
+        Box::pin(self.see_through(stop, work))
+    }
+
+    async fn see_through<W>(self, stop: CancellationToken, work: W)
+    where
+        W: Future<Output = std::thread::Result<()>>,
+    {
+        let how = match work.await {
             Ok(()) if stop.is_cancelled() => return,
             Ok(()) => "it returned".to_owned(),
             Err(panic) => format!("it panicked: {}", message(panic.as_ref())),

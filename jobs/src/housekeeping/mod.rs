@@ -72,10 +72,10 @@ async fn take_turns(services: &Services, lease: &mut Lease, task: Task) {
                         lease.keep(services, &task).await;
                         held.0.cancel();
                     },
-                    take_over(services, held.rounds(TICK, &task)),
-                    look_after_hosts(services, held.rounds(TICK, &task)),
-                    sweep(services, held.rounds(TICK, &task)),
-                    forget(services, held.rounds(FORGET_PERIOD, &task)),
+                    Box::pin(take_over(services, held.rounds(TICK, &task))),
+                    Box::pin(look_after_hosts(services, held.rounds(TICK, &task))),
+                    Box::pin(sweep(services, held.rounds(TICK, &task))),
+                    Box::pin(forget(services, held.rounds(FORGET_PERIOD, &task))),
                 );
                 tracing::debug!("another process keeps house");
             }
