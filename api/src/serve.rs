@@ -86,14 +86,10 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
     };
     let gateway = http::router(WithoutNul(schema), gate, transport, stop.close.clone());
     let gateway = http::compress(gateway, min_size);
-    let pages = Router::new()
-        .route("/", get(async || Redirect::temporary("/playground")))
-        .merge(playground())
-        .layer(SecurityHeaders::PAGES);
     let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
     let tasks = TaskTracker::new();
     let mut app = gateway
-        .merge(pages)
+        .merge(pages())
         .merge(health::router(health.clone()))
         .merge(place_metrics(
             &tasks,
@@ -144,6 +140,14 @@ pub(crate) async fn serve(config: Config, run: Parts) -> anyhow::Result<()> {
         Ok(())
     };
     supervised(&supervisor, &stop, serving).await
+}
+
+/// What people open in a browser.
+fn pages() -> Router {
+    Router::new()
+        .route("/", get(async || Redirect::temporary("/playground")))
+        .merge(playground())
+        .layer(SecurityHeaders::PAGES)
 }
 
 /// Clients that hold a connection open are told to make a new one, elsewhere, while the process is to stop: a request that

@@ -74,14 +74,14 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<ClientAddress> {
-        Some(ClientAddress(text.parse().unwrap()))
+    fn address(text: &str) -> ClientAddress {
+        ClientAddress(text.parse().unwrap())
     }
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
         let unidentified = Unidentified::new(2);
-        let enter = |from| unidentified.enter(address(from));
+        let enter = |from| unidentified.enter(Some(address(from)));
         let first = enter("2001:db8::1").unwrap();
         let second = enter("2001:db8::ffff:0:0:1").unwrap();
         let refusal = enter("2001:db8::2").err().unwrap();
@@ -98,7 +98,12 @@ mod tests {
     fn without_a_limit_there_is_room_for_any_number() {
         let unidentified = Unidentified::new(0);
         for _ in 0..1000 {
-            assert!(unidentified.enter(address("192.0.2.1")).unwrap().is_none());
+            assert!(
+                unidentified
+                    .enter(Some(address("192.0.2.1")))
+                    .unwrap()
+                    .is_none()
+            );
         }
     }
 }

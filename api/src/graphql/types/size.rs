@@ -113,7 +113,7 @@ mod tests {
         let value = value!({
             "id": "image_01a20ab2ec8b759ca14648d72396e7e5",
             "ports": ["80/tcp", "443/tcp", "8080/udp"],
-            "size": 1234567,
+            "size": 1_234_567,
             "host": {"name": "one", "labels": [{"name": "disk", "value": "ssd"}]},
             "released": null,
         });

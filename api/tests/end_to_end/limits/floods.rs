@@ -25,7 +25,7 @@ const SMALL_FLOOD: usize = 30 << 20;
 const GROWTH: u64 = 20 << 20;
 
 /// How long a gateway may read nothing before the flood counts as held back.
-const HELD_BACK: Duration = Duration::from_secs(60);
+const HELD_BACK: Duration = Duration::from_mins(1);
 
 /// A socket that was opened by hand, so that nothing reads it.
 async fn opened(address: &str) -> TcpStream {
@@ -49,7 +49,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
         long => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend(u16::try_from(long).unwrap().to_be_bytes());
         }
     }
