@@ -3,29 +3,29 @@
 //! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
 //! the newest.
 
+mod renewal;
+mod vanished;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, Select, TryIntoModel,
+    Select, TryIntoModel,
 };
 use uuid::Uuid;
-use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job, user};
+use wharfinger_entity::{JobState, Timestamp, job, user};
+
+pub(crate) use renewal::{Renewal, renew};
+pub(crate) use vanished::{free_leases_of, take_over};
 
 use crate::credits::Account;
-use crate::db::{self, MAX_TRANSACTION_TRIES, Transaction, for_update, in_transaction};
+use crate::db::{Transaction, Tries, for_update, in_transaction};
 use crate::dispatch;
-use crate::error::{JobFailure, ServiceError, Transient as _};
-use crate::frame::{ProgressFrame, beyond};
-use crate::housekeeping::Rounds;
+use crate::error::ServiceError;
+use crate::frame::beyond;
 use crate::outcome::{self, Outcome};
 use crate::services::Services;
-use crate::{measure, trace};
-
-/// How long a statement of a renewal may take at least, where a third of the lease is less.
-const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// A worker's right to run one attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +54,10 @@ pub(crate) async fn claim(
     worker: &str,
     job_id: Uuid,
 ) -> Result<Option<(job::Model, Lease)>, ServiceError> {
-    let mut tries = 1;
+    let mut tries = Tries::begin();
     loop {
         match try_claim(services, host_id, worker, job_id).await {
-            Err(error) if tries < MAX_TRANSACTION_TRIES && error.is_transient() => {
-                db::pause(tries).await;
-                tries += 1;
-            }
+            Err(error) if tries.again(&error).await => {}
             claimed => return claimed,
         }
     }
@@ -194,75 +191,6 @@ pub(crate) async fn fenced_with_account<'t>(
     Ok(ours.map(|(job, user)| (job, Account::locked(tx, user, now))))
 }
 
-/// What a renewal found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renewal {
-    /// The lease holds.
-    Held,
-    /// The lease holds, and the job is to be stopped.
-    CancelRequested,
-    /// Somebody else has the job, or it ended.
-    Lost,
-}
-
-/// Extends a lease and saves the progress so far. Progress that the database refuses is no reason to lose the lease.
-/// A connection that is silent is given up in time for another renewal on a new one.
-pub(crate) async fn renew(
-    services: &Services,
-    lease: &Lease,
-    frame: Option<&ProgressFrame>,
-) -> Result<Renewal, DbErr> {
-    match extend(services, lease, frame).await {
-        Err(error) if frame.is_some() && db::refuses_data(&error) => {
-            tracing::warn!(%error, "the database refuses the progress of an attempt: renewing the lease without it");
-            extend(services, lease, None).await
-        }
-        renewed => renewed,
-    }
-}
-
-async fn extend(
-    services: &Services,
-    lease: &Lease,
-    frame: Option<&ProgressFrame>,
-) -> Result<Renewal, DbErr> {
-    let now = services.clock.now();
-    let time = services.settings.worker.lease;
-    let limit = (time / 3).max(RENEWAL_AT_LEAST).min(time);
-    let mut changes = job::ActiveModel {
-        lease_until: Set(Some(now.after(time))),
-        ..Default::default()
-    };
-    if let Some(frame) = frame {
-        changes.sequence = Set(frame.sequence);
-        changes.progress = Set(serde_json::to_value(frame).ok());
-    }
-    let of_lease = |query: sea_orm::UpdateMany<job::Entity>| {
-        query
-            .filter(job::Column::Id.eq(lease.job_id))
-            .filter(job::Column::State.eq(JobState::Running))
-            .filter(job::Column::Attempt.eq(lease.attempt))
-            .filter(job::Column::Worker.eq(&lease.worker))
-    };
-    let renewed = of_lease(job::Entity::update_many().set(changes))
-        .exec(&services.db.relaxed().within(limit))
-        .await?;
-    if renewed.rows_affected == 0 {
-        return Ok(Renewal::Lost);
-    }
-    let cancel: Option<bool> = job::Entity::find_by_id(lease.job_id)
-        .select_only()
-        .column(job::Column::CancelRequested)
-        .into_tuple()
-        .one(&services.db.read().within(limit))
-        .await?;
-    Ok(if cancel == Some(true) {
-        Renewal::CancelRequested
-    } else {
-        Renewal::Held
-    })
-}
-
 /// Ends the attempt of a lease; nothing happens when the lease was lost.
 pub(crate) async fn end(
     services: &Services,
@@ -282,113 +210,4 @@ pub(crate) async fn end(
     };
     services.announce(&job, balance);
     Ok(Some(job))
-}
-
-/// Takes the jobs away from workers whose lease ran out: each goes on elsewhere, or is dead after its last attempt.
-/// Returns how many.
-pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<usize, ServiceError> {
-    let now = services.clock.now();
-    let abandoned: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
-        .select_only()
-        .columns([
-            job::Column::Id,
-            job::Column::Attempt,
-            job::Column::Traceparent,
-        ])
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::State.eq(JobState::Running))
-        .filter(job::Column::LeaseUntil.lt(now))
-        .limit(100)
-        .into_tuple()
-        .all(services.db.read())
-        .await?;
-    let mut taken = 0;
-    for (job_id, attempt, traceparent) in abandoned {
-        if !rounds.goes_on() {
-            break;
-        }
-        match take_over_one(services, job_id, &Gone::RanOut(now)).await {
-            Ok(true) => taken += 1,
-            Ok(false) => {}
-            // One that cannot be taken over is not to keep the others waiting.
-            Err(error) => {
-                let trace_id = trace::id_of(traceparent.as_deref(), job_id);
-                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not take a job over");
-            }
-        }
-    }
-    Ok(taken)
-}
-
-/// Takes every job away from a worker whose process is known to be gone. Returns how many.
-pub(crate) async fn free_leases_of(
-    services: &Services,
-    worker: &str,
-) -> Result<usize, ServiceError> {
-    let had: Vec<Uuid> = job::Entity::find()
-        .select_only()
-        .column(job::Column::Id)
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::State.eq(JobState::Running))
-        .filter(job::Column::Worker.eq(worker))
-        .into_tuple()
-        .all(services.db.read())
-        .await?;
-    let mut freed = 0;
-    let gone = Gone::Known(worker);
-    for job_id in had {
-        freed += usize::from(take_over_one(services, job_id, &gone).await?);
-    }
-    Ok(freed)
-}
-
-/// How a worker is known to be gone.
-enum Gone<'a> {
-    /// Its lease ran out before this instant.
-    RanOut(Timestamp),
-    /// The process of the worker with this name is gone.
-    Known(&'a str),
-}
-
-impl Gone<'_> {
-    fn had(&self, job: &job::Model) -> bool {
-        job.state == JobState::Running
-            && match self {
-                Self::RanOut(before) => job.lease_until.is_some_and(|until| until < *before),
-                Self::Known(worker) => job.worker.as_deref() == Some(*worker),
-            }
-    }
-}
-
-async fn take_over_one(
-    services: &Services,
-    job_id: Uuid,
-    gone: &Gone<'_>,
-) -> Result<bool, ServiceError> {
-    let ended = in_transaction!(services.db, |tx| {
-        let job = for_update(&tx, job::Entity::find_by_id(job_id))
-            .one(&tx)
-            .await?;
-        match job.filter(|job| gone.had(job)) {
-            None => Ok::<_, ServiceError>(None),
-            Some(job) => {
-                let worker = job.worker.clone().unwrap_or_default();
-                let lost = JobFailure::retry(
-                    JobErrorCode::WorkerLost,
-                    format!("worker {worker} vanished in the middle of the attempt"),
-                );
-                Ok(Some(
-                    outcome::end(&tx, services, job, Outcome::Failed(lost)).await?,
-                ))
-            }
-        }
-    })?;
-    let Some((job, balance)) = ended else {
-        return Ok(false);
-    };
-    let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-    tracing::warn!(job.id = %job.id, job.attempt, trace_id, state = ?job.state, "took a job over from a vanished worker");
-    measure::taken_over(&job);
-    services.announce(&job, balance);
-    Ok(true)
 }

@@ -13,17 +13,18 @@ mod pool;
 mod pools;
 mod refusal;
 mod transaction;
+mod tries;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use sea_orm::DbErr;
-use sea_orm::sea_query::LockType;
-use sea_orm::{ConnectionTrait, DbBackend, QuerySelect};
+use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
 
 use connect::Server;
 use deadlines::{MOMENT, STATEMENT};
-pub(crate) use errors::is_transient;
+pub(crate) use errors::{is_locked, is_transient};
 pub use errors::{is_unavailable, timed_out};
 pub use file::files;
 use outages::Outages;
@@ -32,13 +33,11 @@ use pools::Shares;
 pub use pools::{LEAST_CONNECTIONS, PoolState};
 pub(crate) use refusal::refuses_data;
 pub use transaction::Transaction;
+pub(crate) use tries::Tries;
 
 /// Connections of a process, where no setting says so: two gateways and two workers have 80 of PostgreSQL's 100, of which 3
 /// are its administrator's.
 pub const DEFAULT_CONNECTIONS: u32 = 20;
-
-/// How often a transaction that lost a deadlock is run again.
-pub(crate) const MAX_TRANSACTION_TRIES: u32 = 10;
 
 /// Connections to one database. SQLite has one writer and several readers beside it (WAL), MySQL one pool, and PostgreSQL
 /// a second pool whose commits do not wait for the disk. A gateway has one more on the servers, whose statements may not
@@ -96,7 +95,6 @@ impl Db {
         let server = |most, parameters| Server {
             url,
             most,
-            least: 1,
             limit,
             parameters,
             outages: Arc::clone(&db.outages),
@@ -116,10 +114,9 @@ impl Db {
         let backend = connect::backend(url)?;
         let outages = Arc::new(Outages::new(Instant::now()));
         let local = |connections| connect::sqlite(url, connections, Arc::clone(&outages));
-        let server = |most, least, parameters| Server {
+        let server = |most, parameters| Server {
             url,
             most,
-            least,
             limit: STATEMENT,
             parameters,
             outages: Arc::clone(&outages),
@@ -130,13 +127,13 @@ impl Db {
                 (write.clone(), local(4).await?, write)
             }
             DbBackend::Postgres => {
-                let write = server(shares.write, 1, &[]).connect().await?;
+                let write = server(shares.write, &[]).connect().await?;
                 let later = &[("synchronous_commit", "off")];
-                let relaxed = server(shares.relaxed, 0, later).connect().await?;
+                let relaxed = server(shares.relaxed, later).connect().await?;
                 (write.clone(), write, relaxed)
             }
             _ => {
-                let write = server(shares.write, 1, &[]).connect().await?;
+                let write = server(shares.write, &[]).connect().await?;
                 (write.clone(), write.clone(), write)
             }
         };
@@ -226,35 +223,49 @@ async fn in_time<T>(
 
 /// `SELECT … FOR UPDATE` where the database has row locks. SQLite's one writer needs none, and does not know the words.
 pub(crate) fn for_update<S: QuerySelect>(tx: &Transaction, select: S) -> S {
-    let strength = match tx.get_database_backend() {
-        DbBackend::Sqlite => return select,
-        // Rows that refer to this one may be made meanwhile: only changes of it wait.
-        DbBackend::Postgres => LockType::NoKeyUpdate,
-        _ => LockType::Update,
-    };
-    select.lock(strength)
+    match lock_type(tx.get_database_backend()) {
+        Some(strength) => select.lock(strength),
+        None => select,
+    }
 }
 
-/// Runs `$body` in a transaction and commits it; runs it again, a bounded number of times, when the database says that
-/// it lost a deadlock. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and have
-/// `is_transient()`. With `on`, on a pool of its own choice.
+fn lock_type(backend: DbBackend) -> Option<LockType> {
+    match backend {
+        DbBackend::Sqlite => None,
+        // Rows that refer to this one may be made meanwhile: only changes of it wait.
+        DbBackend::Postgres => Some(LockType::NoKeyUpdate),
+        _ => Some(LockType::Update),
+    }
+}
+
+/// Reads and locks a row, like [`for_update`], without a wait for another transaction that has it locked: the error is
+/// [`is_locked`] then. For work that can be left for another time, and that has other rows to go on with.
+///
+/// NOWAIT, because MariaDB has SKIP LOCKED only since 10.6.
+pub(crate) async fn lock_now<E: EntityTrait>(
+    tx: &Transaction,
+    select: Select<E>,
+) -> Result<Option<E::Model>, DbErr> {
+    let select = match lock_type(tx.get_database_backend()) {
+        Some(strength) => select.lock_with_behavior(strength, LockBehavior::Nowait),
+        None => select,
+    };
+    select.one(tx).await.map_err(errors::locked)
+}
+
+/// Runs `$body` in a transaction and commits it; runs it again when the database says that it lost a deadlock, as often and
+/// as long as [`Tries`] has it. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and
+/// have `is_transient()`. With `on`, on a pool of its own choice.
 macro_rules! in_transaction {
     ($db:expr, |$tx:ident| $body:expr) => {
         $crate::db::in_transaction!(on $db.write(), |$tx| $body)
     };
     (on $pool:expr, |$tx:ident| $body:expr) => {{
-        let mut tries = 0u32;
+        let mut tries = $crate::db::Tries::begin();
         loop {
-            tries += 1;
             let $tx = match $pool.begin().await {
                 Ok(tx) => tx,
-                Err(error)
-                    if tries < $crate::db::MAX_TRANSACTION_TRIES
-                        && $crate::db::is_transient(&error) =>
-                {
-                    $crate::db::pause(tries).await;
-                    continue;
-                }
+                Err(error) if tries.again(&error).await => continue,
                 Err(error) => break Err(error.into()),
             };
             // On the heap: bodies are large, and callers nest.
@@ -271,12 +282,8 @@ macro_rules! in_transaction {
                 }
             };
             match outcome {
-                Err(error)
-                    if tries < $crate::db::MAX_TRANSACTION_TRIES
-                        && $crate::error::Transient::is_transient(&error) =>
-                {
-                    tracing::debug!(tries, "transaction lost a deadlock: running it again");
-                    $crate::db::pause(tries).await;
+                Err(error) if tries.again(&error).await => {
+                    tracing::debug!("transaction lost a deadlock: running it again");
                 }
                 outcome => break outcome,
             }
@@ -284,12 +291,6 @@ macro_rules! in_transaction {
     }};
 }
 pub(crate) use in_transaction;
-
-/// Waits a little and at random before a transaction is run again, so that two do not meet again.
-pub(crate) async fn pause(tries: u32) {
-    let most = 5u64 << tries.min(6);
-    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sea_orm::sqlx::pool::PoolOptions;
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{
     self, AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _,
@@ -14,8 +14,8 @@ use sea_orm::sqlx::{
 use sea_orm::{DbBackend, DbErr};
 use tokio::time::timeout;
 
-use super::deadlines::{Deadlines, FRESH, IDLE, TEST, TRANSACTION, WAIT};
-use super::errors::acquired;
+use super::deadlines::{CLIENT_CHECK, Deadlines, FRESH, IDLE, IDLE_MYSQL, TEST, TRANSACTION, WAIT};
+use super::errors::{acquired, is_answer, late};
 use super::outages::Outages;
 use super::pool::{Connections, Pool};
 
@@ -65,8 +65,6 @@ pub(super) struct Server<'a> {
     pub(super) url: &'a str,
     /// Connections that may be open at most.
     pub(super) most: u32,
-    /// Connections that stay open.
-    pub(super) least: u32,
     /// How long the server works on one statement.
     pub(super) limit: Duration,
     /// More parameters of PostgreSQL's sessions.
@@ -78,7 +76,11 @@ impl Server<'_> {
     /// Opens the pool, with one connection at first.
     pub(super) async fn connect(self) -> Result<Pool, DbErr> {
         let connections = if backend(self.url)? == DbBackend::Postgres {
-            let pool = self.options().connect_with(self.postgres()?).await;
+            let pool = self
+                .options(IDLE)
+                .after_connect(|connection, _| Box::pin(in_time(set_postgres(connection))))
+                .connect_with(self.postgres()?)
+                .await;
             Connections::Postgres(pool.map_err(acquired)?)
         } else {
             let options = MySqlConnectOptions::from_str(self.url)
@@ -86,8 +88,10 @@ impl Server<'_> {
                 .disable_statement_logging();
             let limit = self.limit;
             let pool = self
-                .options()
-                .after_connect(move |connection, _| Box::pin(set_mysql(connection, limit)))
+                .options(IDLE_MYSQL)
+                .after_connect(move |connection, _| {
+                    Box::pin(in_time(set_mysql(connection, limit)))
+                })
                 .connect_with(options)
                 .await;
             Connections::MySql(pool.map_err(acquired)?)
@@ -99,12 +103,14 @@ impl Server<'_> {
         })
     }
 
-    fn options<DB: Database>(&self) -> PoolOptions<DB> {
+    /// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
+    /// their place for minutes where the server is silent.
+    fn options<DB: Database>(&self, idle: Duration) -> PoolOptions<DB> {
         PoolOptions::new()
             .max_connections(self.most)
-            .min_connections(self.least)
+            .min_connections(0)
             .acquire_timeout(WAIT)
-            .idle_timeout(IDLE)
+            .idle_timeout(idle)
             .test_before_acquire(false)
             .before_acquire(|connection: &mut DB::Connection, idle| {
                 Box::pin(async move {
@@ -142,9 +148,31 @@ impl Server<'_> {
     }
 }
 
+/// Sets a new connection up, or gives it up.
+async fn in_time(set: impl Future<Output = sqlx::Result<()>>) -> sqlx::Result<()> {
+    timeout(WAIT, set).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// PostgreSQL looks in the middle of a statement whether the client has gone, and ends the statement then. Not every system
+/// that it runs on can tell: it refuses the parameter there, and goes on to the end of the statement.
+async fn set_postgres(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let check = format!(
+        "SET client_connection_check_interval = {}",
+        CLIENT_CHECK.as_millis()
+    );
+    match connection.execute(AssertSqlSafe(check)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_answer(&error) => {
+            tracing::debug!(%error, "the server does not look whether clients are gone");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// MariaDB's `max_statement_time` is for every statement. MySQL's is only for reading: for its other statements there is
 /// the time that they may wait for a row, and it closes connections that stand still, in a transaction or not.
-async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> Result<(), sqlx::Error> {
+async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
     connection
         .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         .await?;
@@ -162,7 +190,7 @@ async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> Result<
         format!(
             "SET SESSION max_execution_time = {}, innodb_lock_wait_timeout = {wait}, wait_timeout = {}",
             limit.as_millis(),
-            (2 * IDLE).as_secs()
+            TRANSACTION.as_secs()
         )
     };
     connection.execute(AssertSqlSafe(set)).await?;

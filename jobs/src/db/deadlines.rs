@@ -27,14 +27,23 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// How long a connection to a server stays open that nothing uses.
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 
+/// The same for MariaDB and MySQL, which is looked at as often: MySQL cannot tell a connection that stands still in a
+/// transaction from others, and closes each after [`TRANSACTION`].
+pub(super) const IDLE_MYSQL: Duration = Duration::from_secs(9);
+
+/// How often PostgreSQL looks in the middle of a statement whether its client is still there.
+pub(super) const CLIENT_CHECK: Duration = Duration::from_secs(2);
+
 /// How long an SQLite statement may take: it may wait for the writer's lock, and for a slow disk.
 const LOCAL: Duration = Duration::from_secs(30);
 
 /// The deadlines of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Deadlines {
-    /// Of a statement's answer.
+    /// Of a statement's answer, once there is a connection.
     pub(super) statement: Duration,
+    /// Of the wait for a connection and the statement's answer together, where there is such a limit.
+    pub(super) both: Option<Duration>,
     /// Of a transaction, from its beginning to its COMMIT.
     pub(super) transaction: Duration,
 }
@@ -43,6 +52,7 @@ impl Deadlines {
     /// For the file of an SQLite database.
     pub(super) const LOCAL: Self = Self {
         statement: LOCAL,
+        both: None,
         transaction: LOCAL,
     };
 
@@ -50,6 +60,7 @@ impl Deadlines {
     pub(super) fn of_server(limit: Duration) -> Self {
         Self {
             statement: limit + MOMENT,
+            both: None,
             transaction: TRANSACTION.max(limit + MOMENT),
         }
     }

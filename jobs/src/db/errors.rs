@@ -88,6 +88,29 @@ pub(super) fn is_out_of_order(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the database says that it cannot store anything: its disk is full or broken, or it is read-only.
+pub(super) fn cannot_store(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let error = error.as_ref();
+    if !says_so(error) {
+        return false;
+    }
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return matches!(
+            error.number(),
+            3 | 1021 | 1026 | 1030 | 1114 | 1180 | 1181 | 1290 | 1836
+        );
+    }
+    let code = error.code().unwrap_or_default();
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        // disk_full, system_error and its kin, read_only_sql_transaction
+        Some(_) => code == "53100" || code.starts_with("58") || code == "25006",
+        None => true,
+    }
+}
+
 /// Whether the database says that it cannot work.
 fn says_so(error: &dyn DatabaseError) -> bool {
     if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
@@ -137,6 +160,31 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
                 || error.message().contains("Record has changed since")
         }
     }
+}
+
+/// What is said of a row that another transaction has locked.
+const LOCKED: &str = "another transaction has the row locked";
+
+/// Tells a row that could not be locked at once from other errors.
+pub(super) fn locked(error: DbErr) -> DbErr {
+    let answer = sqlx_error(&error).and_then(sqlx::Error::as_database_error);
+    let locked = answer.is_some_and(|answer| {
+        match answer.try_downcast_ref::<MySqlDatabaseError>() {
+            // MariaDB calls it a timeout, MySQL has a number for it.
+            Some(answer) => matches!(answer.number(), 1205 | 3572),
+            // lock_not_available
+            None => answer.code().as_deref() == Some("55P03"),
+        }
+    });
+    match locked {
+        true => DbErr::Custom(LOCKED.to_owned()),
+        false => error,
+    }
+}
+
+/// Whether a row was not waited for because another transaction has it locked.
+pub(crate) fn is_locked(error: &DbErr) -> bool {
+    matches!(error, DbErr::Custom(message) if message == LOCKED)
 }
 
 /// Whether the server ended a statement because it took too long.

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use sea_orm::sqlx;
 
-use super::errors::is_out_of_order;
+use super::errors::{cannot_store, is_out_of_order};
 
-/// A time without any answer that counts as an outage: every process asks once a second.
+/// A time without any answer that counts as an outage: every process asks once a second, for what waits for no row. So one
+/// broken connection, or one slow statement, is none. A shorter time in which nothing could be stored is none either.
 const GAP: Duration = Duration::from_secs(5);
 
 /// Outages with less between them count as one, with the time between them.
 const BETWEEN: Duration = Duration::from_secs(30);
 
-/// Outages that are remembered. Beyond these, the two oldest become one.
+/// Outages that are remembered. Beyond these, the shortest is forgotten.
 const MOST: usize = 16;
 
 /// The outages that this process noticed.
@@ -42,8 +43,9 @@ impl Past {
         }
         self.0.push((from, to));
         if self.0.len() > MOST {
-            let (began, _) = self.0.remove(0);
-            self.0[0].0 = began;
+            let lengths = self.0.iter().map(|(from, to)| *to - *from);
+            let shortest = lengths.enumerate().min_by_key(|(_, length)| *length);
+            self.0.remove(shortest.map_or(0, |(index, _)| index));
         }
     }
 
@@ -70,7 +72,9 @@ impl Outages {
     /// Notes what an answer says; with `stored`, that it stored something where it is no error.
     pub(super) fn heard<T>(&self, stored: bool, answer: &sqlx::Result<T>) {
         match answer {
-            Err(error) if is_out_of_order(error) => self.failed(Instant::now()),
+            Err(error) if cannot_store(error) => self.failed(Instant::now()),
+            // No answer: it counts where there is none for long.
+            Err(error) if is_out_of_order(error) => {}
             answer => self.answered(stored && answer.is_ok(), Instant::now()),
         }
     }
@@ -82,12 +86,15 @@ impl Outages {
         if now.saturating_duration_since(before) >= GAP {
             state.past.add(before, now);
         }
-        if stored && let Some(from) = state.refuses.take() {
+        if stored
+            && let Some(from) = state.refuses.take()
+            && now.saturating_duration_since(from) >= GAP
+        {
             state.past.add(from, now);
         }
     }
 
-    /// The database could not be used.
+    /// The database said that it stores nothing.
     pub(super) fn failed(&self, now: Instant) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.refuses.get_or_insert(now);
@@ -97,10 +104,10 @@ impl Outages {
     pub(super) fn within(&self, time: Duration, now: Instant) -> Duration {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = state.past.clone();
-        let silent = now.saturating_duration_since(state.answered) >= GAP;
-        let open = [silent.then_some(state.answered), state.refuses];
-        for from in open.into_iter().flatten() {
-            all.add(from, now);
+        for from in [Some(state.answered), state.refuses].into_iter().flatten() {
+            if now.saturating_duration_since(from) >= GAP {
+                all.add(from, now);
+            }
         }
         all.within(time, now)
     }
@@ -151,27 +158,57 @@ mod tests {
     }
 
     #[test]
+    fn one_broken_connection_is_no_outage() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        let broken = || -> sqlx::Result<()> { Err(super::super::errors::late()) };
+        outages.heard(true, &broken());
+        let now = Instant::now() + SECOND * 100;
+        for second in 0..100 {
+            outages.answered(false, began + SECOND * second);
+        }
+        assert_eq!(within(&outages, 1000, now - SECOND), 0);
+    }
+
+    #[test]
+    fn a_short_time_in_which_nothing_is_stored_is_no_outage() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        outages.failed(began);
+        assert_eq!(within(&outages, 100, began + SECOND * 3), 0);
+        outages.answered(true, began + SECOND * 3);
+        assert_eq!(within(&outages, 100, began + SECOND * 4), 0);
+    }
+
+    #[test]
     fn outages_close_together_are_one_and_their_number_has_a_bound() {
         let began = Instant::now();
         let outages = Outages::new(began);
         let mut now = began;
-        for _ in 0..100 {
+        for _ in 0..50 {
             outages.failed(now);
-            outages.answered(true, now + SECOND);
+            now += SECOND * 4;
+            outages.answered(false, now);
             now += SECOND * 4;
             outages.answered(true, now);
         }
-        assert_eq!(within(&outages, 1000, now), 397);
+        assert_eq!(within(&outages, 1000, now), 400);
         for _ in 0..100 {
-            outages.failed(now);
-            outages.answered(true, now + SECOND);
             for _ in 0..20 {
                 now += SECOND * 4;
                 outages.answered(true, now);
             }
+            now += SECOND * 6;
+            outages.answered(true, now);
         }
-        let state = outages.0.lock().unwrap();
-        assert_eq!(state.past.0.len(), MOST);
-        assert_eq!(state.past.0[0].0, began, "never less than it was");
+        let long = Duration::from_hours(10);
+        assert_eq!(outages.0.lock().unwrap().past.0.len(), MOST);
+        let known = outages.within(long, now);
+        let healthy = SECOND * 6 * u32::try_from(MOST - 1).unwrap();
+        assert_eq!(
+            known,
+            SECOND * 400 + healthy,
+            "the longest ones, and nothing else"
+        );
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::sqlx::{self, MySqlPool, PgPool, SqlitePool};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, WAIT};
 use super::errors::{acquired, executed, late, queried};
 use super::link::{Busy, Link};
 use super::outages::Outages;
@@ -39,18 +39,21 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// The same connections, for statements that are given up after this long, the wait for a connection included.
+    /// The same connections, for statements that are given up after this long, the wait for a connection included. The server
+    /// may go on with one a little: this is for what has to be tried again in time, on another connection.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
         let mut pool = self.clone();
-        pool.deadlines.statement = pool.deadlines.statement.min(limit);
+        pool.deadlines.both = Some(limit);
         pool
     }
 
-    /// A connection, and until when its statement may take.
+    /// A connection, and until when its statement may take. The wait for the connection does not count, but for a limit of
+    /// both: given up before the server gives up, a statement would be at work there beside those of the pool.
     pub(super) async fn take(&self) -> Result<(Busy, Instant), DbErr> {
         let within = self.deadlines.statement;
-        let until = Instant::now() + within;
+        let both = self.deadlines.both.map(|both| Instant::now() + both);
+        let wait = Instant::now() + WAIT.min(within);
         let link = async {
             match &self.connections {
                 Connections::Sqlite(pool) => pool.acquire().await.map(Link::Sqlite),
@@ -58,9 +61,11 @@ impl Pool {
                 Connections::MySql(pool) => pool.acquire().await.map(Link::MySql),
             }
         };
-        let link = timeout_at(until, link).await;
+        let link = timeout_at(both.map_or(wait, |both| both.min(wait)), link).await;
         let link = link.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         let link = self.heard(false, link).map_err(acquired)?;
+        let until = Instant::now() + within;
+        let until = both.map_or(until, |both| both.min(until));
         Ok((Busy::new(link, within), until))
     }
 

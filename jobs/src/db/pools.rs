@@ -23,7 +23,8 @@ impl Shares {
         let most = connections.max(LEAST_CONNECTIONS);
         let percent = |percent: u32| (most * percent / 100).max(1);
         let (relaxed, requests, planned) = match (backend, requests) {
-            (DbBackend::Postgres, true) => (percent(10), percent(30), percent(30)),
+            // Renewals of leases are among the relaxed ones, and are not to wait behind statements that wait for a row.
+            (DbBackend::Postgres, true) => (percent(20), percent(30), percent(20)),
             (DbBackend::Postgres, false) => (percent(20), 0, 0),
             (_, true) => (0, percent(50), 0),
             (_, false) => (0, 0, 0),
@@ -85,5 +86,27 @@ fn state(name: &'static str, pool: &Pool) -> PoolState {
         Connections::Sqlite(connections) => of!(connections),
         Connections::Postgres(connections) => of!(connections),
         Connections::MySql(connections) => of!(connections),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_no_more_than_all_and_leave_some_for_renewals() {
+        for backend in [DbBackend::Sqlite, DbBackend::Postgres, DbBackend::MySql] {
+            for requests in [false, true] {
+                for connections in 0..=200 {
+                    let of = Shares::of(backend, connections, requests);
+                    let sum = of.write + of.relaxed + of.requests + of.planned;
+                    assert_eq!(sum, connections.max(LEAST_CONNECTIONS), "{of:?}");
+                    assert!(of.write > 0, "{of:?}");
+                }
+                let postgres = backend == DbBackend::Postgres;
+                let usual = Shares::of(backend, super::super::DEFAULT_CONNECTIONS, requests);
+                assert!(!postgres || usual.relaxed >= 4, "{usual:?}");
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ use wharfinger_entity::{JobKind, JobState, Role, Timestamp, host, job};
 
 use super::{is_online, place};
 use crate::credits::{Account, Balance};
-use crate::db::{for_update, in_transaction};
+use crate::db::{self, in_transaction, lock_now};
 use crate::error::ServiceError;
 use crate::fair_order;
 use crate::holdings;
@@ -131,6 +131,9 @@ async fn move_off(
                 services.announce(&job, balance);
                 moved += 1;
             }
+            Err(ServiceError::Database(error)) if db::is_locked(&error) => {
+                tracing::debug!(job.id = %job_id, "another transaction has a pull that is to be moved: looking again");
+            }
             // One that cannot be moved is not to keep the others waiting.
             Err(error) => {
                 tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not move a pull");
@@ -169,7 +172,7 @@ async fn move_one(
         let now = services.clock.now();
         let select = job::Entity::find_by_id(job_id).filter(movable(from, why));
         // Claimed, cancelled or moved by somebody else since it was looked for.
-        let Some(job) = for_update(&tx, select).one(&tx).await? else {
+        let Some(job) = lock_now(&tx, select).await? else {
             return Ok::<_, ServiceError>(None);
         };
         if !still(&tx, services, from, why).await? {

@@ -11,7 +11,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, JobKind, JobState, host, image
 
 use super::Rounds;
 use crate::announce;
-use crate::db::{Transaction, for_update, in_transaction};
+use crate::db::{self, Transaction, in_transaction, lock_now};
 use crate::error::{JobFailure, ServiceError};
 use crate::hosts::is_lost;
 use crate::outcome::{self, Outcome};
@@ -197,8 +197,14 @@ async fn end_jobs(
             if !rounds.goes_on() {
                 return Ok(());
             }
-            if let Err(error) = end_job(services, host, job_id).await {
-                tracing::error!(job.id = %job_id, host = host.name, %error, "could not end a job of a lost host");
+            match end_job(services, host, job_id).await {
+                Ok(()) => {}
+                Err(ServiceError::Database(error)) if db::is_locked(&error) => {
+                    tracing::debug!(job.id = %job_id, "another transaction has a job of a lost host: looking again");
+                }
+                Err(error) => {
+                    tracing::error!(job.id = %job_id, host = host.name, %error, "could not end a job of a lost host");
+                }
             }
         }
     }
@@ -212,7 +218,7 @@ async fn end_job(
     let ended = in_transaction!(services.db, |tx| {
         // One that was moved to another host since is not lost.
         let select = job::Entity::find_by_id(job_id).filter(job::Column::HostId.eq(host.id));
-        let job = for_update(&tx, select).one(&tx).await?;
+        let job = lock_now(&tx, select).await?;
         let job = job.filter(|job| matches!(job.state, JobState::Queued | JobState::Retrying));
         let Some(job) = job else {
             return Ok::<_, ServiceError>(None);

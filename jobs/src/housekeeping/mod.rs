@@ -43,7 +43,7 @@ pub async fn run(services: Services, stop: CancellationToken) {
     let keeping = async {
         // Each process's clock is its own.
         tokio::join!(
-            check_clock(&services, looping()),
+            look_at_database(&services, looping()),
             take_turns(&services, &mut lease, looping())
         );
     };
@@ -51,12 +51,16 @@ pub async fn run(services: Services, stop: CancellationToken) {
     lease.give_up(&services).await;
 }
 
-async fn check_clock(services: &Services, task: Task) {
+async fn look_at_database(services: &Services, task: Task) {
     let mut check = ClockCheck::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         task.waiting(ticks.tick()).await;
+        // Whether the database answers is known from asking it: see `Db::outage_within`.
+        if let Err(error) = services.db.ping().await {
+            tracing::debug!(%error, "the database does not answer");
+        }
         check.tick(services).await;
     }
 }

@@ -19,6 +19,7 @@ mod foreign_texts;
 mod housekeeping;
 mod interleavings;
 mod limits;
+mod locked_rows;
 mod lost;
 mod lost_locks;
 #[path = "../model/mod.rs"]
