@@ -200,7 +200,7 @@ async fn look_at(
     };
     let done = custody::keeping(services, &custody, Box::pin(under_lock(changes, look))).await;
     if !matches!(done, Ok(Ok(true))) {
-        custody::unlock(services, &custody).await?;
+        custody::unlock(services, &custody).await;
     }
     done?.map(|_| true)
 }

@@ -137,8 +137,7 @@ pub(crate) async fn keeping<T>(
 async fn until_lost(services: &Services, custody: &Custody) -> LockLost {
     loop {
         tokio::time::sleep(LOCK_TIME / 3).await;
-        let until = custody.term().until;
-        match tokio::time::timeout_at(until, custody.renew(services)).await {
+        match in_term(custody, custody.renew(services)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
                 tracing::warn!(image = %custody.engine_image_id, "lost the lock of an image: leaving the image alone");
@@ -147,10 +146,24 @@ async fn until_lost(services: &Services, custody: &Custody) -> LockLost {
             Ok(Err(error)) if Instant::now() < custody.term().until => {
                 tracing::warn!(%error, "could not renew the lock of an image");
             }
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(_)) | Err(LockLost) => {
                 tracing::warn!(image = %custody.engine_image_id, "could not renew the lock of an image until it ran out: leaving the image alone");
                 return LockLost;
             }
+        }
+    }
+}
+
+/// Waits until the lock runs out. A proof may make it last longer meanwhile.
+async fn in_term<T>(custody: &Custody, renewal: impl Future<Output = T>) -> Result<T, LockLost> {
+    let mut renewal = std::pin::pin!(renewal);
+    loop {
+        let until = custody.term().until;
+        if let Ok(renewed) = tokio::time::timeout_at(until, &mut renewal).await {
+            return Ok(renewed);
+        }
+        if custody.term().until <= until {
+            return Err(LockLost);
         }
     }
 }
@@ -172,12 +185,13 @@ pub(crate) async fn free_locks_of(services: &Services, worker: &str) -> Result<u
 }
 
 /// Gives the lock back, with nothing else changed. A lock under which the engine was asked for a change, and did not answer, is
-/// left to run out: the engine may be making the change still.
-pub(crate) async fn unlock(services: &Services, custody: &Custody) -> Result<(), DbErr> {
+/// left to run out: the engine may be making the change still. So is one that cannot be given back: the caller has its own
+/// outcome to tell.
+pub(crate) async fn unlock(services: &Services, custody: &Custody) {
     if custody.term().call.is_some() {
-        return Ok(());
+        return;
     }
-    engine_image::Entity::update_many()
+    let unlocked = engine_image::Entity::update_many()
         .set(engine_image::ActiveModel {
             lock_token: Set(None),
             lock_holder: Set(None),
@@ -187,8 +201,10 @@ pub(crate) async fn unlock(services: &Services, custody: &Custody) -> Result<(),
         .filter(engine_image::Column::Id.eq(custody.engine_image_id))
         .filter(engine_image::Column::LockToken.eq(custody.token))
         .exec(services.db.write())
-        .await?;
-    Ok(())
+        .await;
+    if let Err(error) = unlocked {
+        tracing::warn!(image = %custody.engine_image_id, %error, "could not give the lock of an image back: it runs out");
+    }
 }
 
 #[cfg(test)]

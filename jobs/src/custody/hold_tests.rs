@@ -102,13 +102,32 @@ async fn work_ends_when_the_database_is_away_until_the_lock_ran_out() {
 async fn work_ends_at_the_first_renewal_after_the_lock_was_taken_away() {
     let folder = tempfile::tempdir().unwrap();
     let (services, custody) = locked(&folder).await;
-    unlock(&services, &custody).await.unwrap();
+    unlock(&services, &custody).await;
     let another = crate::custody::try_lock(&services, custody.engine_image_id)
         .await
         .unwrap();
     assert!(another.is_some());
     let kept = keeping(&services, &custody, std::future::pending::<()>()).await;
     assert_eq!(kept, Err(LockLost));
+}
+
+#[tokio::test]
+async fn a_renewal_that_waits_for_a_proof_has_as_long_as_the_proof_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (services, custody) = locked(&folder).await;
+    custody.term().until = Instant::now() + Duration::from_millis(50);
+    let proof = async {
+        let _alone = custody.extending.lock().await;
+        // The proof is stored a moment before the lock would have run out, and its caller goes on later.
+        custody.term().until = Instant::now() + LOCK_TIME;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let renewal = async {
+        tokio::task::yield_now().await;
+        in_term(&custody, custody.renew(&services)).await
+    };
+    let ((), renewed) = tokio::join!(proof, renewal);
+    assert!(matches!(renewed, Ok(Ok(true))), "{renewed:?}");
 }
 
 #[tokio::test]
@@ -119,7 +138,7 @@ async fn a_change_that_was_not_heard_of_leaves_the_lock_to_run_out() {
     let lasts = custody.prove(&services, minute).await.unwrap().unwrap();
     assert!(lasts > Instant::now() + minute);
     assert!(custody.renew(&services).await.unwrap());
-    unlock(&services, &custody).await.unwrap();
+    unlock(&services, &custody).await;
     let another = async || {
         crate::custody::try_lock(&services, custody.engine_image_id)
             .await
@@ -127,7 +146,7 @@ async fn a_change_that_was_not_heard_of_leaves_the_lock_to_run_out() {
     };
     assert!(another().await.is_none(), "the engine may go on");
     custody.heard();
-    unlock(&services, &custody).await.unwrap();
+    unlock(&services, &custody).await;
     assert!(another().await.is_some());
     let proof = custody.prove(&services, minute).await.unwrap();
     assert_eq!(proof, Err(LockLost));

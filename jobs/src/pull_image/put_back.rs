@@ -70,7 +70,7 @@ async fn one(
         }
     };
     let done = custody::keeping(services, &custody, Box::pin(done)).await;
-    custody::unlock(services, &custody).await?;
+    custody::unlock(services, &custody).await;
     done?
 }
 

@@ -4,14 +4,14 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, engine_tag, image};
 
-use crate::custody::{self, ChangeError, Changes, Fate, Waited};
+use crate::custody::{self, ChangeError, Changes, Fate, LockLost, Waited};
 use crate::engine::{EngineError, EngineName, same_reference};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::outcome::Outcome;
 use crate::pull_image::put_back;
 use crate::reconcile::ReconcileError;
-use crate::remove_image::settle;
+use crate::remove_image::settle::{self, Settled};
 use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     };
     let begun = settle::begin(services, &run.lease).await;
     if !matches!(begun, Ok(Some(true))) {
-        custody::unlock(services, &custody).await?;
+        custody::unlock(services, &custody).await;
         return Ok(begun?.map(|_| Outcome::Cancelled));
     }
     let changes = Changes {
@@ -61,10 +61,13 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
         Ok(Err(error)) => Err(error),
         Err(lost) => Err(ChangeError::from(lost).into()),
     };
-    if !matches!(settled, Ok(true)) {
-        custody::unlock(services, &custody).await?;
+    if !matches!(settled, Ok(Settled::Done)) {
+        custody::unlock(services, &custody).await;
     }
-    settled.map(|_| None)
+    match settled? {
+        Settled::Done | Settled::NotOurs => Ok(None),
+        Settled::LockLost => Err(ChangeError::from(LockLost).into()),
+    }
 }
 
 /// Does what is due on the engine, under the image's lock, and says what became of the image.

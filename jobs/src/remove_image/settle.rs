@@ -33,21 +33,31 @@ pub(crate) async fn begin(
     })
 }
 
-/// Ends the holding, gives back what it cost, and the job SUCCEEDED. `custody` is given back with it. False when the
-/// lease or the image's lock was lost: somebody else goes on.
+/// What came of a settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// The job SUCCEEDED.
+    Done,
+    /// The lease was lost: another worker goes on.
+    NotOurs,
+    /// The image's lock was lost: the attempt has to begin again.
+    LockLost,
+}
+
+/// Ends the holding, gives back what it cost, and the job SUCCEEDED. `custody` is given back with it.
 pub(crate) async fn settle(
     services: &Services,
     lease: &Lease,
     custody: &Custody,
     fate: Fate,
-) -> Result<bool, ServiceError> {
+) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let Some(row) = custody::fenced(&tx, custody, services.clock.now()).await? else {
-            return Ok::<_, ServiceError>(None);
+            return Ok::<_, ServiceError>(Err(Settled::LockLost));
         };
         let Some(job) = claim::fenced(&tx, lease).await? else {
-            return Ok(None);
+            return Ok(Err(Settled::NotOurs));
         };
         let holding = match job.image_id {
             Some(id) => {
@@ -91,11 +101,12 @@ pub(crate) async fn settle(
         done.finished_at = Set(Some(now));
         done.live = Set(None);
         done.removal_of = Set(None);
-        Ok(Some((done.update(&tx).await?, balance)))
+        Ok(Ok((done.update(&tx).await?, balance)))
     })?;
-    let Some((job, balance)) = settled else {
-        return Ok(false);
+    let (job, balance) = match settled {
+        Ok(done) => done,
+        Err(otherwise) => return Ok(otherwise),
     };
     services.announce(&job, balance);
-    Ok(true)
+    Ok(Settled::Done)
 }

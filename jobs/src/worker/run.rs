@@ -67,9 +67,12 @@ impl From<EngineError> for RunError {
 impl From<ChangeError> for RunError {
     fn from(error: ChangeError) -> Self {
         match error {
-            ChangeError::LockLost(lost) => {
-                Self::Failed(JobFailure::retry(JobErrorCode::Internal, lost.to_string()))
-            }
+            // The database was away, or the engine slow: the fault is not the job's.
+            ChangeError::LockLost(lost) => Self::Failed(JobFailure::retry_free(
+                JobErrorCode::Internal,
+                lost.to_string(),
+                RECORD_PAUSE,
+            )),
             ChangeError::Database(error) => error.into(),
             ChangeError::Engine(error) => error.into(),
         }
