@@ -360,6 +360,12 @@ fn a_bad_value_is_named_with_its_source_and_what_would_be_right() {
             "\"daily\" is not a cron expression of five fields",
         ),
         (
+            "WHARFINGER_HOST_NAME",
+            &"h".repeat(231),
+            "host_name",
+            "is not a name of at most 230 characters",
+        ),
+        (
             "WHARFINGER_REGISTRIES__ALLOW",
             "https://ghcr.io",
             "registries.allow",

@@ -181,12 +181,16 @@ pub(crate) async fn add_column(
     manager.alter_table(add).await
 }
 
-/// Drops a column.
+/// Drops a column that is there.
 pub(crate) async fn drop_column(
     manager: &SchemaManager<'_>,
     table: &'static str,
     column: &'static str,
 ) -> Result<(), DbErr> {
+    // As when it is added: a migration that was interrupted is gone through again.
+    if !manager.has_column(table, column).await? {
+        return Ok(());
+    }
     let drop = Table::alter().table(table).drop_column(column).to_owned();
     manager.alter_table(drop).await
 }

@@ -19,6 +19,9 @@ const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Characters of a host's name: the names of its workers add the process to it, and have to fit into 255.
+const HOST_NAME: usize = 230;
+
 const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
 const COLLECTORS: &[&str] = &["http", "https"];
@@ -136,10 +139,10 @@ impl Check<'_> {
 
     fn texts(&self, config: &Config) -> Result<(), ConfigError> {
         self.require(
-            CleanText::<255>::exact(&config.host_name).is_some(),
+            CleanText::<HOST_NAME>::exact(&config.host_name).is_some(),
             "host_name",
             format!("{:?}", config.host_name),
-            "a name of at most 255 characters that people can see",
+            &format!("a name of at most {HOST_NAME} characters that people can see"),
         )?;
         self.patterns("registries.allow", &config.registries.allow)?;
         self.patterns("registries.deny", &config.registries.deny)?;
