@@ -52,7 +52,8 @@ pub struct Redriven {
     pub refused: Vec<(Uuid, UserError)>,
     /// How many more could not.
     pub more_refused: usize,
-    /// The call ended before it had looked at all of them or run as many again as it was to: repeat it.
+    /// The call ended before it had looked at all of them or run as many again as it was to, by its bounds or by an error
+    /// that the log has: repeat it.
     pub unfinished: bool,
 }
 
@@ -63,6 +64,16 @@ impl Redriven {
         } else {
             self.more_refused += 1;
         }
+    }
+
+    /// Ends early. The error is told where nothing was done before it: otherwise the caller has to hear what was.
+    fn cut_short(&mut self, error: ServiceError) -> Result<(), ServiceError> {
+        if self.jobs.is_empty() && self.refused.is_empty() {
+            return Err(error);
+        }
+        tracing::warn!(%error, done = self.jobs.len(), "could not go on running dead letters again");
+        self.unfinished = true;
+        Ok(())
     }
 }
 
@@ -94,7 +105,13 @@ pub async fn retry_dead_jobs(
             redriven.unfinished = true;
             break;
         }
-        let page = letters.next(services, most as u64).await?;
+        let page = match letters.next(services, most as u64).await {
+            Ok(page) => page,
+            Err(error) => {
+                redriven.cut_short(error.into())?;
+                break;
+            }
+        };
         if page.is_empty() {
             break;
         }
@@ -104,7 +121,10 @@ pub async fn retry_dead_jobs(
             .micros()
             .saturating_add(i64::try_from(looked_at).unwrap_or(0));
         let at = Timestamp::from_micros(order);
-        redrive_page(services, actor, page, at, &mut redriven).await?;
+        if let Err(error) = redrive_page(services, actor, page, at, &mut redriven).await {
+            redriven.cut_short(error)?;
+            break;
+        }
     }
     redriven.jobs.sort_unstable_by_key(|job| job.id);
     Ok(redriven)
@@ -246,4 +266,22 @@ async fn redrive(
             accept_again(&tx, services, job, account, Limits::Waived).await?,
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_hides_nothing_of_what_was_done_before_it() {
+        let error = || ServiceError::Unavailable("the database went away");
+        let mut nothing = Redriven::default();
+        assert!(nothing.cut_short(error()).is_err());
+        let mut some = Redriven::default();
+        let refusal = UserError::whole(UserErrorCode::InsufficientCredits, "too few credits");
+        some.refuse(Uuid::nil(), refusal);
+        some.cut_short(error()).unwrap();
+        assert!(some.unfinished);
+        assert_eq!(some.refused.len(), 1);
+    }
 }

@@ -6,11 +6,16 @@ use wharfinger_entity::{
 };
 use wharfinger_migration::{Migrator, MigratorTrait as _};
 
+use crate::support::bare::Bare;
 use crate::support::database::TestDatabase;
 use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, on_every_shape};
 
-on_every_shape!(migrations_go_up_and_down, pull_and_remove);
+on_every_shape!(
+    migrations_go_up_and_down,
+    migrations_go_up_and_down_with_rows,
+    pull_and_remove
+);
 
 async fn migrations_go_up_and_down(shape: Shape) {
     let database = TestDatabase::create(shape).await;
@@ -25,6 +30,34 @@ async fn migrations_go_up_and_down(shape: Shape) {
         engine_image::Entity::find().one(db.read()).await.unwrap(),
         None
     );
+}
+
+/// One by one: each is undone, made again and undone for good, with rows in the tables.
+async fn migrations_go_up_and_down_with_rows(shape: Shape) {
+    let bare = Bare::start(shape).await;
+    let (host, user) = (bare.host(|_| ()).await, bare.user().await);
+    bare.hold(host, Some(user), "127.0.0.1:1/held").await;
+    bare.pull(user, Some(host), "127.0.0.1:1/pulled").await;
+    let db = Database::connect(&bare.database.url).await.unwrap();
+    for migration in Migrator::migrations().iter().rev() {
+        let name = migration.name();
+        for (way, done) in [
+            ("down", Migrator::down(&db, Some(1)).await),
+            ("up again", Migrator::up(&db, Some(1)).await),
+            ("down again", Migrator::down(&db, Some(1)).await),
+        ] {
+            done.unwrap_or_else(|error| panic!("{name} {way}: {error}"));
+        }
+    }
+    let services = &bare.services;
+    assert!(
+        engine_image::Entity::find()
+            .one(services.db.read())
+            .await
+            .is_err()
+    );
+    services.db.migrate().await.unwrap();
+    bare.user().await;
 }
 
 async fn pull_and_remove(shape: Shape) {

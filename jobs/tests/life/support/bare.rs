@@ -26,7 +26,7 @@ pub(crate) const LATER: std::time::Duration = std::time::Duration::from_hours(1)
 /// Services over an empty database.
 pub(crate) struct Bare {
     pub(crate) services: Services,
-    database: TestDatabase,
+    pub(crate) database: TestDatabase,
 }
 
 impl Bare {
