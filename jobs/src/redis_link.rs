@@ -1,10 +1,14 @@
 //! How this crate talks to Redis: short deadlines, lazy connections, back-off. Redis may be away at
-//! any moment, at the start too, and comes back without anybody's help.
+//! any moment, at the start too, and comes back without help.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream};
-use redis::{Client, ErrorKind, RedisError, RedisResult};
+use futures::FutureExt as _;
+use redis::aio::{
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream,
+};
+use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::time::timeout;
 
 /// How long one command, or one attempt to connect, may take.
@@ -13,8 +17,88 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
 /// How often an idle pub/sub connection is asked whether it is still there: a half-open one is silent.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// A connection for commands, made at first use and again after any failure.
-pub(crate) fn manager(client: &Client) -> RedisResult<ConnectionManager> {
+/// A connection for commands, made at first use and again after any failure, a silence included. Its clones share it.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    client: Client,
+    current: Arc<Mutex<Current>>,
+}
+
+/// The connection that is in use, and how many were in use before it.
+struct Current {
+    manager: ConnectionManager,
+    number: usize,
+}
+
+impl Connection {
+    /// Connects at first use.
+    pub(crate) fn new(client: &Client) -> RedisResult<Self> {
+        let current = Current {
+            manager: manager(client)?,
+            number: 0,
+        };
+        Ok(Self {
+            client: client.clone(),
+            current: Arc::new(Mutex::new(current)),
+        })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> (ConnectionManager, usize) {
+        let current = self.current();
+        (current.manager.clone(), current.number)
+    }
+
+    /// Leaves a connection that did not answer in time. The manager replaces only one that was closed: a silent one would be
+    /// used until the system gives it up.
+    fn judge<T>(&self, number: usize, answer: RedisResult<T>) -> RedisResult<T> {
+        if answer.as_ref().is_err_and(RedisError::is_timeout) {
+            let mut current = self.current();
+            // Another command may have left it already.
+            if current.number == number {
+                *current = Current {
+                    manager: manager(&self.client)?,
+                    number: number + 1,
+                };
+            }
+        }
+        answer
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        async move {
+            let (mut manager, number) = self.take();
+            let answer = manager.req_packed_command(cmd).await;
+            self.judge(number, answer)
+        }
+        .boxed()
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        cmd: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        async move {
+            let (mut manager, number) = self.take();
+            let answer = manager.req_packed_commands(cmd, offset, count).await;
+            self.judge(number, answer)
+        }
+        .boxed()
+    }
+
+    fn get_db(&self) -> i64 {
+        self.current().manager.get_db()
+    }
+}
+
+fn manager(client: &Client) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(DEADLINE))
         .set_response_timeout(Some(DEADLINE))

@@ -91,7 +91,7 @@ pub(super) fn describe() {
     describe_counter!(
         "wharfinger_log_lines_dropped_total",
         Unit::Count,
-        "Lines that did not get into a log file because the disk was too slow"
+        "Lines that did not get into a log file because the disk was too slow or full"
     );
     gauge!("wharfinger_websocket_connections").set(0.0);
     gauge!("wharfinger_websocket_operations").set(0.0);

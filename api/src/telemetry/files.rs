@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation as Every};
 
+use super::whole_lines::{WholeLines, lost_lines};
 use crate::config::{LogFileSettings, Rotation};
 
 /// Lines that may wait for the disk; those beyond are dropped, and counted.
@@ -49,13 +50,14 @@ pub(super) fn open(
         .lossy(true)
         .buffered_lines_limit(WAITING)
         .thread_name("log-files")
-        .finish(appender);
+        .finish(WholeLines::new(appender));
     // There is one logger in a process.
     let _ = DROPPED.set(writer.error_counter());
     Ok((Files(guard), writer))
 }
 
-/// How many lines did not get into a file because the disk was too slow; none where there are no files.
+/// The number of lines that did not get into a file because the disk was too slow or full; none where there are no files.
 pub(crate) fn dropped_lines() -> Option<usize> {
-    DROPPED.get().map(ErrorCounter::dropped_lines)
+    let dropped = DROPPED.get().map(ErrorCounter::dropped_lines)?;
+    Some(dropped.saturating_add(lost_lines()))
 }

@@ -5,6 +5,7 @@
 
 mod files;
 mod traces;
+mod whole_lines;
 
 use std::io::IsTerminal as _;
 

@@ -30,6 +30,7 @@ mod metrics;
 mod node;
 mod observability;
 mod odd_texts;
+mod outages;
 mod promises;
 mod publishing;
 mod pulls;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use redis::aio::{ConnectionManager, PubSubSink, PubSubStream};
+use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, Msg, RedisResult};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::fanout::{Changes, Fanout};
 use super::outbox::{Batch, Outbox};
 use super::{Event, Topic};
-use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
+use crate::redis_link::{self, Backoff, Connection, KEEPALIVE, in_time};
 use crate::tasks::{NeededBy, Task, Tasks};
 
 /// How many channels one SUBSCRIBE names.
@@ -36,7 +36,7 @@ impl RedisEvents {
         tasks: &Tasks,
     ) -> RedisResult<Self> {
         let client = Client::open(url)?;
-        let connection = redis_link::manager(&client)?;
+        let connection = Connection::new(&client)?;
         let channels = Channels::new(prefix);
         let outbox = Arc::new(Outbox::default());
         let stop = CancellationToken::new();
@@ -94,7 +94,7 @@ impl Channels {
 
 struct Publisher {
     outbox: Arc<Outbox>,
-    connection: ConnectionManager,
+    connection: Connection,
     channels: Channels,
 }
 

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use futures::FutureExt;
-use redis::aio::{ConnectionLike, ConnectionManager};
+use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::sync::watch;
+
+use crate::redis_link::Connection;
 
 /// The connection of an apalis worker, which makes the worker look once more after a command if there was reason to look
 /// during it.
 #[derive(Clone)]
 pub(super) struct Prompt {
-    pub(super) connection: ConnectionManager,
+    pub(super) connection: Connection,
     /// A handler returned since the last command.
     pub(super) ended: Arc<AtomicBool>,
     /// Changes when it is time to look.

@@ -9,13 +9,12 @@ use std::time::Duration;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_redis::{Config, queries};
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Client, Script};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Dispatch, QueueError};
-use crate::redis_link;
+use crate::redis_link::Connection;
 
 static FORGET_ENDED: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/forget_ended.lua")));
@@ -35,7 +34,7 @@ const VACUUM_BITE: usize = 1000;
 #[derive(Clone)]
 pub struct RedisQueue {
     client: Client,
-    connection: ConnectionManager,
+    connection: Connection,
     prefix: String,
 }
 
@@ -54,7 +53,7 @@ impl RedisQueue {
     pub fn connect(url: &str, prefix: &str) -> Result<Self, QueueError> {
         let client = Client::open(url)?;
         Ok(Self {
-            connection: redis_link::manager(&client)?,
+            connection: Connection::new(&client)?,
             client,
             prefix: prefix.to_owned(),
         })
@@ -121,7 +120,7 @@ impl RedisQueue {
     /// Lets a message be fetched at once, and wakes a worker. Returns how many were waiting for that.
     async fn make_available(
         &self,
-        connection: &mut ConnectionManager,
+        connection: &mut Connection,
         config: &Config,
         id: &str,
     ) -> Result<u32, QueueError> {

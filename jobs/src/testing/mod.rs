@@ -9,3 +9,5 @@
 
 pub mod image;
 pub mod registry;
+pub mod silent_proxy;
+pub mod small_disk;

@@ -2,6 +2,7 @@
 
 pub(crate) mod books;
 pub(crate) mod collector;
+pub(crate) mod disk_server;
 pub(crate) mod durable_server;
 pub(crate) mod engine_proxy;
 pub(crate) mod graphql;

@@ -1,6 +1,7 @@
 //! The servers beside the program: those that `make test` started, and a Redis of a test's own.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rand::RngCore as _;
@@ -66,18 +67,30 @@ pub(crate) fn random_layer(bytes: usize) -> Vec<u8> {
 /// A Redis server of one test: to stop, start again and flush.
 pub(crate) struct PrivateRedis {
     port: u16,
-    directory: TempDir,
+    directory: PathBuf,
     server: Option<Child>,
+    _temporary: Option<TempDir>,
 }
 
 impl PrivateRedis {
     /// A server that runs.
     pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        Self::start_with(directory.path().to_owned(), Some(directory)).await
+    }
+
+    /// A server that runs, with its files in this directory.
+    pub(crate) async fn start_in(directory: &Path) -> Self {
+        Self::start_with(directory.to_owned(), None).await
+    }
+
+    async fn start_with(directory: PathBuf, temporary: Option<TempDir>) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut redis = Self {
             port: free.local_addr().unwrap().port(),
-            directory: TempDir::new().unwrap(),
+            directory,
             server: None,
+            _temporary: temporary,
         };
         drop(free);
         redis.up().await;
@@ -94,7 +107,7 @@ impl PrivateRedis {
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string()])
             .arg("--dir")
-            .arg(self.directory.path())
+            .arg(&self.directory)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
@@ -120,18 +133,28 @@ impl PrivateRedis {
 
     /// How many connections subscribe to channels.
     pub(crate) async fn subscribing(&self) -> usize {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        stream
-            .write_all(b"CLIENT LIST TYPE pubsub\r\nQUIT\r\n")
-            .await
-            .unwrap();
-        let mut list = String::new();
-        stream.read_to_string(&mut list).await.unwrap();
+        let list = self.tell("CLIENT LIST TYPE pubsub").await;
         list.lines().filter(|line| line.starts_with("id=")).count()
     }
 
+    /// Whether a line of what it says of its files is this.
+    pub(crate) async fn has(&self, line: &str) -> bool {
+        let info = self.tell("INFO persistence").await;
+        info.lines().any(|told| told == line)
+    }
+
+    /// The whole answer to an inline command.
+    async fn tell(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let command = format!("{command}\r\nQUIT\r\n");
+        stream.write_all(command.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     /// The first line of the answer to an inline command; none while there is no server.
-    async fn ask(&self, command: &str) -> Option<String> {
+    pub(crate) async fn ask(&self, command: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         let command = format!("{command}\r\n");
         stream.write_all(command.as_bytes()).await.ok()?;

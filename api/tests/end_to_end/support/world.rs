@@ -88,12 +88,12 @@ impl World {
 
     /// Where its processes keep their files.
     pub(crate) fn data_dir(&self) -> std::path::PathBuf {
-        self.directory.path().join("data")
+        self.settings["WHARFINGER_DATA_DIR"].clone().into()
     }
 
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
-        let file = self.directory.path().join("data/wharfinger.db");
+        let file = self.data_dir().join("wharfinger.db");
         self.settings
             .get("DATABASE_URL")
             .map_or_else(|| format!("sqlite://{}", file.display()), ToOwned::to_owned)
