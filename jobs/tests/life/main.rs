@@ -37,6 +37,7 @@ mod redirects;
 mod requests;
 mod sentences;
 mod sharing;
+mod silence;
 mod stolen_digests;
 mod stored_credentials;
 mod support;

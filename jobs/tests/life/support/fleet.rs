@@ -149,7 +149,8 @@ impl Fleet {
         fleet
     }
 
-    fn start_dispatcher(&mut self) {
+    /// Starts the dispatcher of the fleet.
+    pub(crate) fn start_dispatcher(&mut self) {
         let stop = CancellationToken::new();
         let dispatching = dispatch::run(self.services.clone(), None, stop.clone());
         let housekeeping = housekeeping::run(self.services.clone(), stop.clone());
@@ -157,6 +158,14 @@ impl Fleet {
             tokio::join!(dispatching, housekeeping);
         });
         self.dispatcher = Some((stop, task));
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop_dispatcher(&mut self) {
+        if let Some((stop, task)) = self.dispatcher.take() {
+            stop.cancel();
+            in_time("the dispatcher stops", task).await.unwrap();
+        }
     }
 
     /// Adds a worker.
@@ -169,6 +178,14 @@ impl Fleet {
     pub(crate) async fn start_worker_at(&mut self, engine: &str) {
         let host = self.host.clone();
         self.start_worker_on(&host, engine).await;
+    }
+
+    /// Adds a worker that reaches the database at another URL.
+    pub(crate) async fn start_worker_over(&mut self, database: &str) {
+        let (link, settings) = (&self.link, &self.settings);
+        let worker =
+            WorkerProcess::start(database, link, settings, &self.host, &self.engine.url).await;
+        self.workers.push(worker);
     }
 
     /// Adds a worker of a host. Returns the host's id.
@@ -206,6 +223,16 @@ impl Fleet {
         let mut process = services(&self.database.url, &self.link, &self.settings).await;
         process.clock = clock;
         process
+    }
+
+    /// The parts of one more process, which reaches the database at another URL.
+    pub(crate) async fn process_at(&self, database: &str) -> Services {
+        services(database, &self.link, &self.settings).await
+    }
+
+    /// The URL of the database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database.url
     }
 
     /// The host's queue as administrators see it.
@@ -496,10 +523,7 @@ impl Fleet {
         while !self.workers.is_empty() {
             self.stop_worker().await;
         }
-        if let Some((stop, task)) = self.dispatcher.take() {
-            stop.cancel();
-            in_time("the dispatcher stops", task).await.unwrap();
-        }
+        self.stop_dispatcher().await;
         self.stop_auditing().await;
         check_invariants(&self.services.db).await;
     }

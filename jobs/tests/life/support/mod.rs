@@ -8,6 +8,7 @@ mod fleet;
 pub(crate) mod hostile;
 pub(crate) mod images;
 pub(crate) mod invariants;
+pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
