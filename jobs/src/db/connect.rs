@@ -1,8 +1,8 @@
 //! How the pools of connections are made.
 
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sea_orm::sqlx::pool::PoolOptions;
@@ -60,6 +60,26 @@ pub(super) async fn sqlite(
     })
 }
 
+/// When an idle connection of a pool was last found silent. Those that were idle at that time are closed untested: a caller would
+/// test one after the other, each as long as the first.
+#[derive(Default)]
+struct Silence(Mutex<Option<Instant>>);
+
+impl Silence {
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noticed(&self) {
+        *self.last() = Some(Instant::now());
+    }
+
+    /// Whether a connection that is idle for so long was so when the silence was noticed.
+    fn outlasted_by(&self, idle_for: Duration) -> bool {
+        self.last().is_some_and(|at| at.elapsed() < idle_for)
+    }
+}
+
 /// A pool of connections to a server.
 pub(super) struct Server<'a> {
     pub(super) url: &'a str,
@@ -106,19 +126,28 @@ impl Server<'_> {
     /// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
     /// their place for minutes where the server is silent.
     fn options<DB: Database>(&self, idle: Duration) -> PoolOptions<DB> {
+        let silence = Arc::<Silence>::default();
         PoolOptions::new()
             .max_connections(self.most)
             .min_connections(0)
             .acquire_timeout(WAIT)
             .idle_timeout(idle)
             .test_before_acquire(false)
-            .before_acquire(|connection: &mut DB::Connection, idle| {
+            .before_acquire(move |connection: &mut DB::Connection, idle| {
+                let silence = Arc::clone(&silence);
                 Box::pin(async move {
+                    if silence.outlasted_by(idle.idle_for) {
+                        return Ok(false);
+                    }
                     if idle.idle_for < FRESH {
                         return Ok(true);
                     }
+                    let answer = timeout(TEST, connection.ping()).await;
+                    if answer.is_err() {
+                        silence.noticed();
+                    }
                     // Otherwise it is closed, and another one opened.
-                    Ok(matches!(timeout(TEST, connection.ping()).await, Ok(Ok(()))))
+                    Ok(matches!(answer, Ok(Ok(()))))
                 })
             })
     }

@@ -13,8 +13,9 @@ use super::scene::{HEARTBEAT, SLACK, Scene};
 use crate::support::servers::Server;
 use crate::support::world::World;
 
-/// How long the answer to a statement of the background is waited for (`jobs/src/db/deadlines.rs`).
-const BACKGROUND: Duration = Duration::from_secs(12);
+/// How long the answer to a statement of the background is waited for, and that of an idle connection before its next statement
+/// (`jobs/src/db/deadlines.rs`).
+const BACKGROUND: Duration = Duration::from_secs(12 + 2);
 
 /// The longest time that the host was not heard of. Looks past the proxy until it is dropped.
 struct Hearing {
