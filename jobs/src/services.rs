@@ -1,5 +1,8 @@
 //! What every part of the crate works with.
 
+#[cfg(test)]
+pub(crate) mod test_services;
+
 use std::sync::Arc;
 
 use sea_orm::DbErr;

@@ -115,7 +115,7 @@ impl Tasks {
         self.reports_at(Instant::now())
     }
 
-    fn reports_at(&self, now: Instant) -> Vec<Report> {
+    pub(crate) fn reports_at(&self, now: Instant) -> Vec<Report> {
         let mut reports: Vec<Report> = Vec::new();
         for state in self.states().iter().filter_map(Weak::upgrade) {
             let trouble = state.trouble(now);

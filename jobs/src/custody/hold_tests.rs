@@ -1,64 +1,14 @@
 use wharfinger_entity::host;
 
 use super::*;
-use crate::clock::Clock;
-use crate::db::Db;
 use crate::engine::EngineImage;
-use crate::events::Events;
-use crate::queue::{JobQueue, MemoryQueue};
-use crate::registry::RegistryRules;
-use crate::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
-    Settings, WorkerSettings,
-};
-
-fn settings() -> Settings {
-    let second = Duration::from_secs(1);
-    Settings {
-        credits: CreditSettings {
-            initial: wharfinger_entity::Credits::ZERO,
-            minimum_to_pull: wharfinger_entity::Credits::ZERO,
-        },
-        retry: RetrySettings {
-            max_attempts: 1,
-            base_delay: second,
-            max_delay: second,
-            rate_limit_patience: second,
-        },
-        worker: WorkerSettings {
-            listen: None,
-            lease: second,
-            concurrency: 1,
-            stall_timeout: second,
-            pull_timeout: second,
-            grace: second,
-            labels: std::collections::BTreeMap::new(),
-        },
-        host: HostSettings {
-            offline_after: second,
-            lost_after: second,
-        },
-        reconcile: ReconcileSettings { interval: second },
-        limits: LimitSettings::unlimited(),
-        sessions: SessionSettings { lifetime: second },
-    }
-}
+use crate::services::test_services::on_sqlite;
 
 const WORKER: &str = "one/1";
 
 /// A database of its own with one image, whose lock is taken.
 async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
-    let url = format!("sqlite:{}/t.db?mode=rwc", folder.path().display());
-    let db = Db::connect(&url).await.unwrap();
-    db.migrate().await.unwrap();
-    let mut services = Services::new(
-        db,
-        JobQueue::Memory(MemoryQueue::new()),
-        Events::local(),
-        Arc::new(settings()),
-        Arc::new(RegistryRules::parse(&[], &[]).unwrap()),
-        Clock::system(),
-    );
+    let mut services = on_sqlite(folder).await;
     services.worker = Some(WORKER.into());
     let now = services.clock.now();
     let host: host::Model = crate::hosts::join(&services.db, "one", &services.settings.worker, now)

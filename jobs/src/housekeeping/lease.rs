@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sea_orm::sea_query::{Condition, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, lease};
 
@@ -130,20 +130,19 @@ impl Lease {
 
     /// Renews the lease until it is lost, or could not be renewed in time.
     pub(super) async fn keep(&mut self, services: &Services, task: &Task) {
-        let mut renewed = Instant::now();
-        loop {
-            tokio::time::sleep(RENEWAL).await;
+        let mut given_up_at = Instant::now() + 2 * PATIENCE;
+        while Instant::now() < given_up_at {
+            sleep_until(given_up_at.min(Instant::now() + RENEWAL)).await;
             task.passed();
+            let asked_at = Instant::now();
             let until = services.clock.now().after(LENGTH);
             let ours = Condition::all().add(lease::Column::Holder.eq(self.holder));
-            match timeout(PATIENCE, self.write(services, ours, until)).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+            let renewing = self.write(services, ours, until);
+            match timeout_at(given_up_at.min(asked_at + PATIENCE), renewing).await {
+                Ok(Ok(true)) => given_up_at = asked_at + 2 * PATIENCE,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::debug!(%error, "could not renew the lease"),
                 Err(_elapsed) => tracing::debug!("could not renew the lease in time"),
-            }
-            if renewed.elapsed() >= 2 * PATIENCE {
-                return;
             }
         }
     }

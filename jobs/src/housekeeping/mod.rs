@@ -47,7 +47,8 @@ pub async fn run(services: Services, stop: CancellationToken) {
             take_turns(&services, &mut lease, looping())
         );
     };
-    looping().until(stop, keeping).await;
+    let all = services.tasks.task("housekeeping", NeededBy::None);
+    all.until(stop, keeping).await;
     lease.give_up(&services).await;
 }
 
@@ -174,5 +175,36 @@ async fn sweep(services: &Services, mut rounds: Rounds) {
 async fn forget(services: &Services, mut rounds: Rounds) {
     while rounds.next().await {
         forget::what_is_old(services, &rounds).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::services::test_services::on_sqlite;
+
+    /// Housekeeping that waits for its next round is at work, however long the round is.
+    #[tokio::test]
+    async fn housekeeping_at_work_is_not_told_as_standing_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = on_sqlite(&folder).await;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(services.clone(), stop.clone()));
+        let resting = async {
+            loop {
+                let later = Instant::now() + 2 * STILL;
+                let reports = services.tasks.reports_at(later);
+                if reports.len() == 1 && reports[0].trouble.is_none() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let rested = tokio::time::timeout(Duration::from_secs(30), resting).await;
+        stop.cancel();
+        running.await.unwrap();
+        rested.expect("there is a moment in which every loop of it waits");
     }
 }

@@ -115,8 +115,15 @@ pub(super) async fn sweep_page(
     let holdings = page(services, part).await?;
     let mut jobs = Vec::with_capacity(holdings.len());
     for holding in &holdings {
-        let Some((job, new)) = sweep_one(services, holding, traceparent).await? else {
-            continue;
+        let (job, new) = match sweep_one(services, holding, traceparent).await {
+            Ok(Some(removal)) => removal,
+            Ok(None) => continue,
+            // One holder whose image cannot be swept must not keep the others waiting.
+            Err(error) if error.is_of_data() => {
+                tracing::error!(image.id = %holding.id, %error, "could not sweep an image");
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         if new {
             services.announce(&job, None);
