@@ -117,7 +117,7 @@ async fn answer(services: Services, mut questions: mpsc::Receiver<Question>, tas
         }
     }
     // The last one who could ask is gone, and tells the task to end.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Which statement has ended. Those whose questions went with one that panicked are told that the database does not answer.

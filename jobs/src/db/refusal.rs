@@ -1,5 +1,6 @@
 //! Whether a statement failed for what it was to store.
 
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// Whether the database refuses the data: a character or length that a column cannot have, a constraint, a number out of range.
@@ -10,7 +11,7 @@ pub(crate) fn refuses_data(error: &DbErr) -> bool {
     else {
         return false;
     };
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| is_of_data(&code))
 }
 

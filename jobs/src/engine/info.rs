@@ -44,7 +44,7 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
-    pub(super) fn describe(version: SystemVersion, info: SystemInfo) -> Self {
+    pub(super) fn describe(version: &SystemVersion, info: SystemInfo) -> Self {
         // The version speaks Go's names, the info the kernel's, which alone tell variants.
         let kernel = info.architecture.clone().unwrap_or_default();
         let variant = match kernel.as_str() {
@@ -59,7 +59,7 @@ impl EngineInfo {
             .version
             .as_deref()
             .or(info.server_version.as_deref());
-        let store = image_store(&version, &info);
+        let store = image_store(version, &info);
         Self {
             store,
             max_layers: max_layers(store),
@@ -146,7 +146,7 @@ mod tests {
             docker_root_dir: Some("/".into()),
             ..Default::default()
         };
-        EngineInfo::describe(version, info)
+        EngineInfo::describe(&version, info)
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Engine {
         };
         let asking = self.connection.call(LOOK, ask);
         let (version, info) = self.connection.traced("GET", "/info", asking).await?;
-        let mut info = EngineInfo::describe(version, info);
+        let mut info = EngineInfo::describe(&version, info);
         if self.connection.is_socket() {
             info.measure_storage(LOOK).await;
         }

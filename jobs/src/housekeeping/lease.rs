@@ -68,13 +68,12 @@ impl Lease {
     }
 
     async fn try_take(&mut self, services: &Services) -> Result<Turn, DbErr> {
-        let row = match self.row(services).await? {
-            Some(row) => row,
-            None => {
-                self.begin(services).await?;
-                let made = self.row(services).await?;
-                made.ok_or_else(|| DbErr::RecordNotFound(self.name.to_owned()))?
-            }
+        let row = if let Some(row) = self.row(services).await? {
+            row
+        } else {
+            self.begin(services).await?;
+            let made = self.row(services).await?;
+            made.ok_or_else(|| DbErr::RecordNotFound(self.name.to_owned()))?
         };
         let now = services.clock.now();
         let since = match &self.seen {

@@ -152,13 +152,11 @@ pub(super) async fn login_of(
     }
     let registry = reference.registry();
     let login = login_for(&run.parts.services, run.job.user_id, registry).await;
-    match login.map_err(login_failure)? {
-        Some(login) => Ok(Some(login)),
-        None => {
-            let message = format!("the login for {registry} was deleted in the middle of the pull");
-            Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into())
-        }
-    }
+    let Some(login) = login.map_err(login_failure)? else {
+        let message = format!("the login for {registry} was deleted in the middle of the pull");
+        return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
+    };
+    Ok(Some(login))
 }
 
 /// The image that the engine has, or makes of the registry's answers, is not the one that the manifest describes.
