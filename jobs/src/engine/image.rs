@@ -45,8 +45,8 @@ impl EngineImage {
             size: size.ok_or_else(|| lacks("size"))?,
             exposed_ports: ExposedPorts::declared(config.exposed_ports.unwrap_or_default()),
             platform: platform(image.os, image.architecture, image.variant),
-            repo_tags: real_names(&image.repo_tags.unwrap_or_default()),
-            repo_digests: real_names(&image.repo_digests.unwrap_or_default()),
+            repo_tags: real_names(image.repo_tags.unwrap_or_default()),
+            repo_digests: real_names(image.repo_digests.unwrap_or_default()),
             diff_ids: diff_ids(image.root_fs.and_then(|fs| fs.layers)),
         })
     }
@@ -77,8 +77,8 @@ impl EngineImageSummary {
     pub(super) fn describe(image: ImageSummary) -> Option<Self> {
         Some(Self {
             id: Digest::parse(&image.id).ok()?,
-            repo_tags: real_names(&image.repo_tags),
-            repo_digests: real_names(&image.repo_digests),
+            repo_tags: real_names(image.repo_tags),
+            repo_digests: real_names(image.repo_digests),
         })
     }
 }
@@ -128,9 +128,9 @@ fn platform(
 }
 
 /// Without the placeholders by which old engines list an image that has no name.
-fn real_names(names: &[String]) -> Vec<EngineName> {
-    let real = names.iter().filter(|name| !name.contains("<none>"));
-    real.filter_map(|name| EngineName::exact(name)).collect()
+fn real_names(names: impl IntoIterator<Item = String>) -> Vec<EngineName> {
+    let real = names.into_iter().filter(|name| !name.contains("<none>"));
+    real.filter_map(|name| EngineName::exact(&name)).collect()
 }
 
 #[cfg(test)]
@@ -209,7 +209,7 @@ mod tests {
             long.chars().count() <= 64 && long.ends_with("/amd64"),
             "{long}"
         );
-        let names = real_names(&owned(&["a:1", "b\u{202e}:1", &"c".repeat(600)]));
+        let names = real_names(owned(&["a:1", "b\u{202e}:1", &"c".repeat(600)]));
         assert_eq!(names, ["a:1"]);
         let mut summary = ImageSummary {
             id: "not an id".into(),
