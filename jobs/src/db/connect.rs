@@ -109,9 +109,7 @@ impl Server<'_> {
             let limit = self.limit;
             let pool = self
                 .options(IDLE_MYSQL)
-                .after_connect(move |connection, _| {
-                    Box::pin(in_time(set_mysql(connection, limit)))
-                })
+                .after_connect(move |connection, _| Box::pin(in_time(set_mysql(connection, limit))))
                 .connect_with(options)
                 .await;
             Connections::MySql(pool.map_err(acquired)?)

@@ -31,7 +31,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(super) struct Lease {
     name: &'static str,
     holder: Uuid,
-    /// It was taken and, as far as is known, not lost.
+    /// It may be this process's: it was taken, or is being taken, and is not known to be another's.
     ours: bool,
     /// The row of another holder as it was last seen, and since when.
     seen: Option<(lease::Model, Instant)>,
@@ -71,6 +71,7 @@ impl Lease {
         let row = if let Some(row) = self.row(services).await? {
             row
         } else {
+            self.ours = true;
             self.begin(services).await?;
             let made = self.row(services).await?;
             made.ok_or_else(|| DbErr::RecordNotFound(self.name.to_owned()))?
@@ -90,6 +91,7 @@ impl Lease {
                 look_again: left + MOMENT,
             });
         }
+        self.ours = true;
         let as_seen = Condition::all()
             .add(lease::Column::Holder.eq(row.holder))
             .add(lease::Column::ExpiresAt.eq(row.expires_at));

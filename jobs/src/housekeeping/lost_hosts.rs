@@ -11,7 +11,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, JobKind, JobState, host, image
 
 use super::Rounds;
 use crate::announce;
-use crate::db::{self, Transaction, in_transaction, lock_now};
+use crate::db::{self, for_update, in_transaction, lock_now};
 use crate::error::{JobFailure, ServiceError};
 use crate::hosts::is_lost;
 use crate::outcome::{self, Outcome};
@@ -84,9 +84,8 @@ async fn lost(services: &Services, silent: Vec<Uuid>) -> Result<Vec<host::Model>
 }
 
 /// Whether a host is gone for good: it may have come back since it was looked for.
-async fn still_lost(tx: &Transaction, services: &Services, host_id: Uuid) -> Result<bool, DbErr> {
-    let host = host::Entity::find_by_id(host_id).one(tx).await?;
-    Ok(host.is_some_and(|host| is_lost(services, &host)))
+fn still_lost(services: &Services, host: Option<&host::Model>) -> bool {
+    host.is_some_and(|host| is_lost(services, host))
 }
 
 fn reason(host: &host::Model) -> String {
@@ -145,6 +144,13 @@ async fn lose_some_of(
     holder: Uuid,
 ) -> Result<usize, ServiceError> {
     let (users, ended) = in_transaction!(services.db, |tx| {
+        // A host that comes back at this moment is heard of before, and keeps everything, or after.
+        let host_now = for_update(&tx, host::Entity::find_by_id(host.id))
+            .one(&tx)
+            .await?;
+        if !still_lost(services, host_now.as_ref()) {
+            return Ok::<_, ServiceError>((Vec::new(), 0));
+        }
         let holdings = image::Entity::find()
             .filter(image::Column::HostId.eq(host.id))
             .filter(image::Column::Live.eq(1))
@@ -153,9 +159,6 @@ async fn lose_some_of(
             .limit(HOLDINGS)
             .all(&tx)
             .await?;
-        if holdings.is_empty() || !still_lost(&tx, services, host.id).await? {
-            return Ok::<_, ServiceError>((Vec::new(), 0));
-        }
         let ended = holdings.len();
         let (state, reason) = (ImageState::Lost, reason(host));
         let users = reconcile::end_all(&tx, services, holdings, state, &reason).await?;
@@ -223,7 +226,8 @@ async fn end_job(
         let Some(job) = job else {
             return Ok::<_, ServiceError>(None);
         };
-        if !still_lost(&tx, services, host.id).await? {
+        let host_now = host::Entity::find_by_id(host.id).one(&tx).await?;
+        if !still_lost(services, host_now.as_ref()) {
             return Ok(None);
         }
         let outcome = match job.kind {
