@@ -176,9 +176,10 @@ pub(super) fn locked(error: DbErr) -> DbErr {
             None => answer.code().as_deref() == Some("55P03"),
         }
     });
-    match locked {
-        true => DbErr::Custom(LOCKED.to_owned()),
-        false => error,
+    if locked {
+        DbErr::Custom(LOCKED.to_owned())
+    } else {
+        error
     }
 }
 
