@@ -2,8 +2,9 @@
 //!
 //! New files get their mode when they are made: the process' umask takes every right from group and others, so there is no
 //! moment at which someone else can open them. SQLite makes its files itself, and log files roll over while the program
-//! runs. Files that an older version left readable are tightened at the start. The directory is tightened only where it is
-//! ours and has nothing but our files in it: `data_dir` may name one that other programs use too.
+//! runs. Files that an older version left readable are tightened at the start. A directory that was there is tightened only
+//! where it has our database or key in it, nothing but our files, and neither a sticky nor a setgid bit: `data_dir` may name
+//! one that other programs use too.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
@@ -21,20 +22,33 @@ use crate::config::Config;
 const OTHERS: u32 = 0o077;
 
 /// What an older version may have left open to others in a data directory, by the beginning of the names.
-const OURS: [&str; 4] = ["wharfinger.db", "secret_key", "logs", "lost+found"];
+const OURS: [&str; 5] = [
+    "wharfinger.db",
+    "secret_key",
+    "logs",
+    "workers",
+    "lost+found",
+];
+
+/// Files that show that a directory is our data directory.
+const MARKS: [&str; 2] = ["wharfinger.db", "secret_key"];
+
+/// The setgid and the sticky bit: a directory that has one is meant for several users.
+const SHARED: u32 = 0o3000;
 
 /// Makes the data directory, and takes every right on the process' files from others than its owner. Returns what is to
 /// be said of files that were not so.
 pub(crate) fn make_private(config: &Config) -> anyhow::Result<Vec<String>> {
     umask(Mode::from_raw_mode(OTHERS));
     let directory = &config.data_dir;
+    let was_there = directory.exists();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("cannot make the data directory {}", directory.display()))?;
     let mut said = Vec::new();
-    let is_shared = tighten_directory(directory, &mut said)
+    let is_shared = tighten_directory(directory, was_there, &mut said)
         .with_context(|| format!("cannot look at the data directory {}", directory.display()))?;
     let logs = directory.join("logs");
     if !is_shared && logs.is_dir() {
@@ -53,8 +67,10 @@ fn files(config: &Config, logs: &Path) -> Vec<PathBuf> {
     let logged = fs::read_dir(logs).into_iter().flatten().flatten();
     files.extend(
         logged
-            .map(|entry| entry.path())
-            .filter(|path| path.is_file()),
+            // No links, and no other names: those may be another program's.
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("worker"))
+            .map(|entry| entry.path()),
     );
     files
 }
@@ -64,9 +80,15 @@ fn me() -> u32 {
     geteuid().as_raw()
 }
 
-/// Tightens a directory that is ours alone. Returns whether other programs have files in it.
-fn tighten_directory(directory: &Path, said: &mut Vec<String>) -> std::io::Result<bool> {
-    let mut is_shared = false;
+/// Tightens a directory that is ours alone. Returns whether other programs may use it too.
+fn tighten_directory(
+    directory: &Path,
+    was_there: bool,
+    said: &mut Vec<String>,
+) -> std::io::Result<bool> {
+    let mode = fs::metadata(directory)?.mode();
+    let is_marked = MARKS.iter().any(|name| directory.join(name).exists());
+    let mut is_shared = was_there && (!is_marked || mode & SHARED != 0);
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -80,9 +102,9 @@ fn tighten_directory(directory: &Path, said: &mut Vec<String>) -> std::io::Resul
     }
     if !is_shared {
         tighten(directory, 0o700, said);
-    } else if fs::metadata(directory)?.mode() & OTHERS != 0 {
+    } else if mode & OTHERS != 0 {
         said.push(format!(
-            "others may look into {}: there are other files in it, so its mode is left as it is. A data_dir of its own is safer",
+            "others may look into {}: others may use it, or there are other files in it, so its mode is left as it is. A data_dir of its own is safer",
             directory.display()
         ));
     }
@@ -116,4 +138,35 @@ fn tighten(path: &Path, mode: u32, said: &mut Vec<String>) {
             }
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    /// The mode of a directory with this mode and these files after it was looked at.
+    fn tightened(before: u32, files: &[&str]) -> u32 {
+        let parent = tempfile::TempDir::new().unwrap();
+        let directory = parent.path().join("data");
+        fs::create_dir(&directory).unwrap();
+        for file in files {
+            fs::write(directory.join(file), "").unwrap();
+        }
+        fs::set_permissions(&directory, Permissions::from_mode(before)).unwrap();
+        tighten_directory(&directory, true, &mut Vec::new()).unwrap();
+        mode(&directory)
+    }
+
+    #[test]
+    fn only_a_directory_that_is_surely_ours_is_tightened() {
+        assert_eq!(tightened(0o755, &["wharfinger.db"]), 0o700);
+        assert_eq!(tightened(0o755, &["secret_key"]), 0o700);
+        assert_eq!(tightened(0o755, &[]), 0o755);
+        assert_eq!(tightened(0o1777, &["wharfinger.db"]), 0o1777);
+        assert_eq!(tightened(0o2775, &["secret_key"]), 0o2775);
+    }
 }
