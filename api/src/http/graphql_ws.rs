@@ -129,7 +129,7 @@ async fn serve<E: Executor, G: Gate>(
         transport,
         socket,
         session: Arc::new(session.data),
-        operations: Operations::default(),
+        operations: Operations::new(transport.settings.max_answer),
         frames,
         place,
         _open: Open::new("wharfinger_websocket_connections"),

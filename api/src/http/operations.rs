@@ -8,8 +8,12 @@ use std::{
 
 use futures::{StreamExt, stream::BoxStream};
 
+use super::error::{ErrorCode, Refusal};
 use super::payload::Payload;
 use crate::measure::Open;
+
+/// Responses up to this length, in bytes, always wait to be sent. Only longer ones need room.
+const SHORT: usize = 16 << 10;
 
 /// What an operation has to say next.
 pub(super) enum Outcome {
@@ -28,18 +32,54 @@ struct Operation {
     _open: Open,
 }
 
+impl Operation {
+    /// Bytes of its response that waits, where that is long.
+    fn waiting(&self) -> usize {
+        match &self.ready {
+            Some(Outcome::Next(payload)) => long(payload),
+            _ => 0,
+        }
+    }
+}
+
+/// The length of a response in bytes, where it needs room.
+fn long(payload: &Payload) -> usize {
+    Some(payload.len()).filter(|len| *len > SHORT).unwrap_or(0)
+}
+
+/// The end of an operation whose response is longer than the room that is left.
+fn no_room(most: usize) -> Payload {
+    let message = format!(
+        "the answers that wait to be sent on this connection would be longer than {most} bytes together (limits.answer_bytes): read them, and ask for less at once"
+    );
+    Refusal::new(ErrorCode::LimitExceeded, message)
+        .into_response()
+        .into()
+}
+
 /// Runs operations on the task of their socket and hands out their responses in turn.
 ///
 /// Each operation may be one response ahead of what was sent and no more: a subscription of a client that does not
 /// read stands still. Yet every operation is driven until it has that response ([`Self::fill`]), also
 /// while a message waits to be sent, so that a slow client never holds a database transaction open.
-#[derive(Default)]
+/// The long responses that wait have a bound in bytes together: an operation whose response does not fit ends with an error.
 pub(super) struct Operations {
     running: Vec<Operation>,
     turn: usize,
+    /// Bytes of long responses that may wait; 0 is any number.
+    most_waiting: usize,
 }
 
 impl Operations {
+    /// No operations yet, whose long responses may wait up to so many bytes; 0 is any number.
+    pub(super) fn new(most_waiting: usize) -> Self {
+        Self {
+            running: Vec::new(),
+            turn: 0,
+            most_waiting,
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.running.len()
@@ -88,12 +128,21 @@ impl Operations {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) {
+        let mut waiting: usize = self.running.iter().map(Operation::waiting).sum();
         for operation in &mut self.running {
             if operation.ready.is_some() {
                 continue;
             }
             operation.ready = match operation.stream.poll_next_unpin(cx) {
-                Poll::Ready(Some(response)) => Some(Outcome::Next(response)),
+                Poll::Ready(Some(response)) => {
+                    let long = long(&response);
+                    if self.most_waiting > 0 && long > 0 && waiting + long > self.most_waiting {
+                        Some(Outcome::Next(no_room(self.most_waiting)))
+                    } else {
+                        waiting += long;
+                        Some(Outcome::Next(response))
+                    }
+                }
                 Poll::Ready(None) => Some(Outcome::Complete),
                 Poll::Pending => None,
             };
@@ -135,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn operations_take_turns_and_end_alone() {
-        let mut operations = Operations::default();
+        let mut operations = Operations::new(0);
         operations.insert("a".to_owned(), 1, numbers(0, 2));
         operations.insert("b".to_owned(), 2, numbers(10, 13));
         assert_eq!(operations.bytes(), 3);
@@ -168,12 +217,38 @@ mod tests {
         let source = numbers(0, 100)
             .inspect(move |_| produced.send(()).unwrap())
             .boxed();
-        let mut operations = Operations::default();
+        let mut operations = Operations::new(0);
         operations.insert("a".to_owned(), 1, source);
         for _ in 0..10 {
             assert!(futures::poll!(Box::pin(operations.fill())).is_pending());
         }
         assert!(taken.try_recv().is_ok());
         assert!(taken.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn long_responses_wait_only_as_far_as_there_is_room() {
+        let long = || {
+            let text = Value::from("x".repeat(SHORT));
+            stream::iter([Response::new(text).into()]).boxed()
+        };
+        let mut operations = Operations::new(3 * SHORT);
+        for id in ["a", "b", "c"] {
+            operations.insert(id.to_owned(), 1, long());
+        }
+        operations.insert("d".to_owned(), 1, numbers(0, 1));
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let (id, outcome) = operations.next().await;
+            let Outcome::Next(payload) = outcome else {
+                panic!("{id} ended");
+            };
+            if let Payload::Errors(text) = &payload {
+                assert!(text.contains("LIMIT_EXCEEDED"), "{text}");
+            }
+            seen.push((id, payload.len() > SHORT));
+        }
+        let expected = [("a", true), ("b", true), ("c", false), ("d", false)];
+        assert_eq!(seen, expected.map(|(id, long)| (id.to_owned(), long)));
     }
 }

@@ -18,6 +18,13 @@ pub(super) enum Payload {
 }
 
 impl Payload {
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Result(text) | Self::Errors(text) => text.len(),
+        }
+    }
+
     /// The whole response as JSON.
     pub(super) fn response_text(&self) -> Cow<'_, str> {
         match self {
