@@ -41,6 +41,12 @@ pub(crate) const FEW: usize = 256;
 /// Open files that the gateway's connections leave to the rest of the process: databases, engine, registries, logs.
 const RESERVED: u64 = 256;
 
+/// Longest head of a request, in bytes.
+const MOST_HEAD: usize = 32 << 10;
+
+/// Most bytes that a connection keeps of what was read and not yet used, and of what was not yet written.
+const MOST_BUFFERED: usize = 64 << 10;
+
 /// How long no connection is accepted after the system had no room for one.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -195,6 +201,9 @@ impl Server {
             app.clone().oneshot(request)
         });
         let mut builder = http1::Builder::new();
+        builder
+            .max_header_size(MOST_HEAD)
+            .max_buf_size(MOST_BUFFERED);
         builder.header_read_timeout(patience.most()).timer(patience);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection.with_upgrades());
@@ -287,6 +296,28 @@ mod tests {
         ask(&mut client).await;
         client.write_all(&REQUEST[..9]).await.unwrap();
         // Long before the connection has rested for too long.
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_long_is_refused() {
+        let (mut client, task) = connected(LONG, LONG);
+        let value = "x".repeat(MOST_HEAD);
+        let head = format!("GET / HTTP/1.1\r\nhost: wharf\r\nx: {value}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_head_without_an_end_is_refused_when_its_bound_is_reached() {
+        let (mut client, task) = connected(LONG, LONG);
+        client.write_all(REQUEST.trim_ascii_end()).await.unwrap();
+        let value = format!("\r\nx: {}", "x".repeat(2 * MOST_BUFFERED));
+        // The server may end the connection before it has read all of it.
+        let _ = client.write_all(value.as_bytes()).await;
         task.await.unwrap();
     }
 }
