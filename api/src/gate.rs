@@ -164,6 +164,11 @@ impl Gate for TokenGate {
         Ok(data)
     }
 
+    fn knows(&self, parts: &Parts) -> bool {
+        let token = bearer::any_token(&parts.headers);
+        token.and_then(|token| self.rates.known(token)).is_some()
+    }
+
     fn document(&self, request: &mut Request) -> Result<(), ServerError> {
         self.rules.note(request)
     }

@@ -19,6 +19,12 @@ pub trait Gate: Clone + Send + Sync + 'static {
     /// One HTTP request, seen before its body is read: the place for limits. What it returns becomes the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 
+    /// Whether it is known whose the request is, before its body is read and without asking the database. Long bodies of
+    /// others share a bounded room.
+    fn knows(&self, _parts: &Parts) -> bool {
+        true
+    }
+
     /// A document that was parsed, on every transport, before it is known who sent it: the place for limits that need no
     /// caller. What is noted in the request's data is there when it is executed.
     fn document(&self, _request: &mut Request) -> Result<(), ServerError> {

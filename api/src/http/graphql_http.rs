@@ -90,10 +90,15 @@ async fn run<E: Executor, G: Gate>(
         events,
         media,
     } = asked;
+    let mut share = body::Share::default();
     let parameters = match encoding {
         None => Parameters::from_form(parts.uri.query().unwrap_or_default().as_bytes())?,
         Some(encoding) => {
-            match body::read(&parts.headers, body, encoding, &transport.settings).await? {
+            let room = Some(&transport.room).filter(|_| !transport.gate.knows(parts));
+            let settings = &transport.settings;
+            let read = body::read(&parts.headers, body, encoding, settings, room).await?;
+            share = read.1;
+            match read.0 {
                 Body::One(parameters) => parameters,
                 Body::Batch(_) if events == Events::Always => return Err(Rejection::StreamedBatch),
                 Body::Batch(batch) => return batch::answer(transport, parts, data, batch).await,
@@ -126,6 +131,7 @@ async fn run<E: Executor, G: Gate>(
     }
     let data = std::mem::take(&mut request.data);
     request.data = transport.gate.caller(parts, data).await?;
+    drop(share);
     if streamed {
         return Ok(graphql_sse::answer(transport, parts, request, subscribes).await?);
     }

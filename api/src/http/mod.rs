@@ -76,6 +76,9 @@ use self::{
     answer::WithinBytes, event_id::Event, rejection::Rejection, sharing::Executions, spans::InSpan,
 };
 
+/// Bytes of memory that the longer bodies of all callers that are not known yet may take together.
+const ROOM_FOR_STRANGERS: usize = 64 << 20;
+
 /// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
 #[derive(Debug, Clone)]
 pub struct TransportSettings {
@@ -138,6 +141,8 @@ struct Transport<E, G> {
     persisted: Persisted,
     settings: TransportSettings,
     shutdown: CancellationToken,
+    /// Room for longer bodies of callers that are not known yet.
+    room: body::Room,
     /// Subscriptions that several connections have in common.
     executions: Executions,
 }
@@ -216,6 +221,7 @@ pub fn router<E: Executor, G: Gate>(
         ),
         settings,
         shutdown,
+        room: body::Room::new(ROOM_FOR_STRANGERS),
         executions: Executions::default(),
     });
     let routes = Router::new().route("/graphql", any(endpoint::<E, G>));
