@@ -133,8 +133,8 @@ impl Lease {
     pub(super) async fn keep(&mut self, services: &Services, task: &Task) {
         let mut given_up_at = Instant::now() + 2 * PATIENCE;
         while Instant::now() < given_up_at {
-            sleep_until(given_up_at.min(Instant::now() + RENEWAL)).await;
-            task.passed();
+            let next = sleep_until(given_up_at.min(Instant::now() + RENEWAL));
+            task.waiting(next).await;
             let asked_at = Instant::now();
             let until = services.clock.now().after(LENGTH);
             let ours = Condition::all().add(lease::Column::Holder.eq(self.holder));

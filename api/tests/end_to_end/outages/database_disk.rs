@@ -203,7 +203,7 @@ impl Scene {
         .await;
         self.registry.open();
         for job in &self.accepted {
-            self.ada.succeeded(job).await;
+            self.succeeds(job).await;
         }
         for number in 1..=self.grants {
             let answer = self.grant(number).await;
@@ -232,6 +232,23 @@ impl Scene {
         assert_eq!(self.status_of_bob().await, 401);
         self.every_grant_happened_once().await;
         books::in_order_in_database(&self.world).await;
+    }
+
+    /// Waits until a job succeeded. PostgreSQL may close connections once more as it recovers, which a request is told of.
+    async fn succeeds(&self, job: &str) {
+        let query = "query($id: ID!) { job(id: $id) { state error { code } } }";
+        let ended = until(&format!("{job} ends"), async || {
+            let (_, answer) = self.ada.send(query, json!({"id": job})).await;
+            if let Some(errors) = answer.get("errors") {
+                assert_eq!(errors[0]["extensions"]["code"], "UNAVAILABLE", "{answer}");
+                return None;
+            }
+            let job = answer["data"]["job"].clone();
+            let live = ["QUEUED", "RUNNING", "RETRYING"].map(Value::from);
+            (!live.contains(&job["state"])).then_some(job)
+        })
+        .await;
+        assert_eq!(ended["state"], "SUCCEEDED", "{ended}");
     }
 
     /// Makes carol, bans bob, and returns a new token of ada.
