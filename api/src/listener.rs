@@ -1,9 +1,10 @@
 //! Listeners and their connections: every one that the program serves HTTP on, plain or over TLS.
 //!
-//! A connection has a place among a bounded number, deadlines for everything that the client has to do before a request is
+//! A connection has a place among a bounded number, which it loses to a new one while it waits for a request; deadlines for everything that the client has to do before a request is
 //! there ([`patience`]), and ends in time when the process stops.
 
 mod patience;
+mod waiting;
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -19,16 +20,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit, setrlimit};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use self::patience::{Patience, Watched};
+use self::waiting::Waiting;
 use crate::over_tls::Encrypted;
 use crate::tls::Tls;
 
@@ -38,8 +41,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Connections at once on a listener beside the gateway's own: the board, a worker's reports, metrics.
 pub(crate) const FEW: usize = 256;
 
-/// Open files that the gateway's connections leave to the rest of the process: databases, engine, registries, logs.
-const RESERVED: u64 = 256;
+/// Open files that the gateway's connections leave to the rest of the process: the other listeners, databases, engine,
+/// registries, logs.
+const RESERVED: u64 = 256 + 2 * FEW as u64;
+
+/// Open files that are asked for, where the system lets a process have so many.
+const FILES: u64 = 65_536;
 
 /// Longest head of a request, in bytes.
 const MOST_HEAD: usize = 32 << 10;
@@ -58,8 +65,17 @@ pub(crate) async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result
 }
 
 /// Connections that the gateway may have at once: as many as the process may open files, less what the rest of it needs.
+/// Raises the limit of open files as far as the process may, up to [`FILES`]: shells set it low for programs of another age.
 pub(crate) fn most() -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let mut limit = getrlimit(Resource::Nofile);
+    let raised = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < raised) {
+        limit.current = Some(raised);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "could not raise the limit of open files");
+        }
+    }
+    let files = getrlimit(Resource::Nofile).current;
     let most = files.map_or(u64::MAX, |files| {
         files.saturating_sub(RESERVED).max(files / 2)
     });
@@ -109,6 +125,7 @@ pub(crate) async fn serve(
         app: app.with_state(()),
         tls: connections.tls,
         stop: stop.clone(),
+        waiting: Waiting::default(),
     });
     let places = Arc::new(Semaphore::new(connections.most));
     let open = TaskTracker::new();
@@ -116,7 +133,7 @@ pub(crate) async fn serve(
         let (stream, address, place) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &server.waiting) => accepted,
         };
         tune(&stream, connections.patience);
         open.spawn(Arc::clone(&server).answer(stream, address, place));
@@ -127,22 +144,28 @@ pub(crate) async fn serve(
     let _ = tokio::time::timeout(DRAIN, open.wait()).await;
 }
 
-/// The next connection, once there is a place for it.
+/// The next connection, with a place. Where there is none, the connection gives its place up that has waited longest for a
+/// request; where all are at work, the new one waits until one ends.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    waiting: &Waiting,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    if places.available_permits() == 0 {
-        tracing::warn!("all connections of a listener are in use: new ones wait until one ends");
-    }
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.expect("the semaphore is never closed");
-    loop {
+    let (stream, address) = loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (stream, address, place),
+            Ok(accepted) => break accepted,
             Err(error) => recover(&error).await,
         }
+    };
+    if places.available_permits() == 0 {
+        waiting.end_longest();
     }
+    let place = Arc::clone(places).acquire_owned().await;
+    (
+        stream,
+        address,
+        place.expect("the semaphore is never closed"),
+    )
 }
 
 /// Goes on after a connection could not be accepted. Where there are too many open files, others may close meanwhile.
@@ -163,6 +186,7 @@ struct Server {
     app: Router,
     tls: Option<Tls>,
     stop: CancellationToken,
+    waiting: Waiting,
 }
 
 impl Server {
@@ -173,13 +197,23 @@ impl Server {
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) {
+        let patience = Patience::usual(self.waiting.clone());
         let served = match &self.tls {
-            None => self.talk(stream, address, place, Patience::default()).await,
-            Some(tls) => match tls.accept(stream).await {
-                Ok(stream) => self.talk(stream, address, place, Patience::default()).await,
-                // The client speaks something else, or does not trust the certificate.
-                Err(error) => return tracing::debug!(%error, "no TLS with a client"),
-            },
+            None => self.talk(stream, address, place, patience).await,
+            Some(tls) => {
+                let end = Arc::<Notify>::default();
+                let waits = self.waiting.enter(Arc::clone(&end));
+                let accepted = tokio::select! {
+                    accepted = tls.accept(stream) => accepted,
+                    () = end.notified() => return,
+                };
+                drop(waits);
+                match accepted {
+                    Ok(stream) => self.talk(stream, address, place, patience).await,
+                    // The client speaks something else, or does not trust the certificate.
+                    Err(error) => return tracing::debug!(%error, "no TLS with a client"),
+                }
+            }
         };
         if let Err(error) = served {
             tracing::debug!(%error, "a connection ended early");
@@ -204,11 +238,15 @@ impl Server {
         builder
             .max_header_size(MOST_HEAD)
             .max_buf_size(MOST_BUFFERED);
-        builder.header_read_timeout(patience.most()).timer(patience);
+        builder
+            .header_read_timeout(patience.most())
+            .timer(patience.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection.with_upgrades());
         tokio::select! {
+            biased;
             served = connection.as_mut() => return served,
+            () = patience.ended() => return Ok(()),
             () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await
@@ -241,23 +279,32 @@ mod tests {
     use super::*;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: wharf\r\n\r\n";
-    const SHORT: Duration = Duration::from_millis(200);
+    const SHORT: Duration = Duration::from_secs(1);
     const LONG: Duration = Duration::from_mins(10);
 
     /// A connection to a server that answers `ok`, and its task, which ends with it.
     fn connected(head: Duration, idle: Duration) -> (DuplexStream, JoinHandle<()>) {
+        connected_among(Waiting::default(), head, idle)
+    }
+
+    fn connected_among(
+        waiting: Waiting,
+        head: Duration,
+        idle: Duration,
+    ) -> (DuplexStream, JoinHandle<()>) {
         let (client, served) = duplex(1 << 16);
         let app = Router::new().route("/", get(async || "ok"));
         let server = Server {
             app: app.with_state(()),
             tls: None,
             stop: CancellationToken::new(),
+            waiting: waiting.clone(),
         };
         let task = tokio::spawn(async move {
             let places = Arc::new(Semaphore::new(1));
             let place = places.acquire_owned().await.unwrap();
             let address = SocketAddr::from(([127, 0, 0, 1], 1));
-            let patience = Patience::new(head, idle);
+            let patience = Patience::new(head, idle, waiting);
             let _ = server.talk(served, address, place, patience).await;
         });
         (client, task)
@@ -319,5 +366,33 @@ mod tests {
         // The server may end the connection before it has read all of it.
         let _ = client.write_all(value.as_bytes()).await;
         task.await.unwrap();
+    }
+
+    /// One client cannot keep all places: connections that ask for nothing lose theirs to new ones.
+    #[tokio::test]
+    async fn a_connection_that_waits_gives_its_place_to_a_new_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Connections {
+            tls: None,
+            patience: LONG,
+            most: 2,
+        };
+        let app = Router::new().route("/", get(async || "ok"));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, connections, app, stop.clone()));
+        let mut resting = Vec::new();
+        for _ in 0..20 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(REQUEST).await.unwrap();
+            let mut answer = [0; 1024];
+            let read = tokio::time::timeout(LONG / 20, client.read(&mut answer));
+            let read = read.await.unwrap().unwrap();
+            assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+            resting.push(client);
+        }
+        stop.cancel();
+        drop(resting);
+        serving.await.unwrap();
     }
 }

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use super::waiting::{self, Waiting};
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
@@ -29,15 +31,34 @@ pub(super) struct Patience {
     head: Duration,
     idle: Duration,
     seen: Arc<Seen>,
+    waiting: Waiting,
+    end: Arc<Notify>,
 }
 
 impl Patience {
-    /// How long the head of a request may take, and how long a connection may rest between two.
-    pub(super) fn new(head: Duration, idle: Duration) -> Self {
+    /// How long the head of a request may take, and how long a connection may rest between two. While the connection waits
+    /// for a head it is among `waiting`.
+    pub(super) fn new(head: Duration, idle: Duration, waiting: Waiting) -> Self {
         Self {
             head,
             idle,
             seen: Arc::default(),
+            waiting,
+            end: Arc::default(),
+        }
+    }
+
+    /// The usual times.
+    pub(super) fn usual(waiting: Waiting) -> Self {
+        Self::new(HEAD, IDLE, waiting)
+    }
+
+    /// Completes when the connection has to make room for another one, and waits for a head.
+    pub(super) async fn ended(&self) {
+        self.end.notified().await;
+        // A head that came in the same moment is answered.
+        while !self.seen.waits.load(Ordering::Relaxed) {
+            self.end.notified().await;
         }
     }
 
@@ -47,18 +68,14 @@ impl Patience {
     }
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self::new(HEAD, IDLE)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Seen {
     /// Whether anything was read since the last head was there.
     begun: AtomicBool,
     /// Whether a head was waited for before.
     known: AtomicBool,
+    /// Whether a head is waited for now.
+    waits: AtomicBool,
 }
 
 impl Timer for Patience {
@@ -70,7 +87,9 @@ impl Timer for Patience {
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let is_first = !self.seen.known.swap(true, Ordering::Relaxed);
         self.seen.begun.store(is_first, Ordering::Relaxed);
+        self.seen.waits.store(true, Ordering::Relaxed);
         Box::pin(Wait {
+            _entry: self.waiting.enter(Arc::clone(&self.end)),
             head: self.head,
             seen: Arc::clone(&self.seen),
             sleep: Box::pin(tokio::time::sleep_until(deadline.into())),
@@ -80,6 +99,7 @@ impl Timer for Patience {
 }
 
 struct Wait {
+    _entry: waiting::Wait,
     head: Duration,
     seen: Arc<Seen>,
     sleep: Pin<Box<tokio::time::Sleep>>,
@@ -88,6 +108,12 @@ struct Wait {
 }
 
 impl Sleep for Wait {}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.seen.waits.store(false, Ordering::Relaxed);
+    }
+}
 
 impl Future for Wait {
     type Output = ();

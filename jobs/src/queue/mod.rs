@@ -58,6 +58,10 @@ pub enum QueueError {
 
 /// The queue of every host, in this process or in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one, and its clones are few"
+)]
 pub enum JobQueue {
     /// In this process; gone with it.
     Memory(MemoryQueue),

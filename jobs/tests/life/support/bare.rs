@@ -42,10 +42,7 @@ impl Bare {
         let database = TestDatabase::create(shape).await;
         let services = services(&database.url, &Link::memory(), &settings).await;
         services.db.migrate().await.unwrap();
-        Self {
-            services,
-            database: database,
-        }
+        Self { services, database }
     }
 
     /// The same with other settings from now on.
