@@ -26,7 +26,7 @@ impl MigrationTrait for Migration {
         let indexes = vec![
             unique(
                 "blob_origins",
-                &["host_id", "digest", "registry", "repository"],
+                &["digest", "host_id", "registry", "repository"],
             ),
             index("blob_origins", &["delivered", "created_at"]),
         ];

@@ -8,8 +8,8 @@
 mod rows;
 mod standing;
 
-pub(crate) use rows::{announce, deliver, find, forget_stale, is_contested};
-pub(crate) use standing::{Origins, Part, Standing};
+pub(crate) use rows::{announce, announced_since, deliver, find, forget_stale, is_contested};
+pub(crate) use standing::{Known, Origins, Part, Standing};
 
 /// A repository that a pull names, and whether it gives the image without a login.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QuerySelect,
 };
 use uuid::Uuid;
 use wharfinger_entity::Timestamp;
-use wharfinger_entity::blob_origin::{ActiveModel, Column, Entity, Model};
+use wharfinger_entity::blob_origin::{ActiveModel, Column, Entity};
 
-use super::Source;
-
-/// How long an announcement counts that nothing came of.
-const ANNOUNCED_FOR: Duration = Duration::from_hours(7 * 24);
+use super::{Known, Source};
 
 /// Digests in one statement: databases limit its parameters.
 const AT_A_TIME: usize = 200;
@@ -22,17 +19,81 @@ const AT_A_TIME: usize = 200;
 /// Announcements that are forgotten at a time.
 const FORGOTTEN_AT_A_TIME: u64 = 1000;
 
-/// All that is known of these blobs, on any host.
+/// Announcements before this do not count any more: the pulls that made them have ended, each within `pull_timeout`. A pull
+/// that began at `begun` has to know of all that ran then, or later.
+pub(crate) fn announced_since(begun: Timestamp, pull_timeout: Duration) -> Timestamp {
+    begun.before(pull_timeout * 2)
+}
+
+/// What is known of these blobs: by the source on any host, by others on this host, and what came without a login anywhere.
+/// Announcements count from `since` on.
 pub(crate) async fn find(
     db: &impl ConnectionTrait,
+    host_id: Uuid,
+    source: &Source,
     digests: &[String],
-) -> Result<Vec<Model>, DbErr> {
+    since: Timestamp,
+) -> Result<Vec<Known>, DbErr> {
     let mut found = Vec::new();
     for digests in digests.chunks(AT_A_TIME) {
-        let some = Entity::find().filter(Column::Digest.is_in(digests));
-        found.extend(some.all(db).await?);
+        let of_these = || Entity::find().filter(Column::Digest.is_in(digests));
+        let own = of_these().filter(is_of(source)).all(db).await?;
+        found.extend(own.into_iter().map(|row| Known {
+            digest: row.digest,
+            diff_id: row.diff_id,
+            delivered: row.delivered,
+            anonymous: row.anonymous,
+            here: row.host_id == host_id,
+            own: true,
+        }));
+        let free = of_these()
+            .select_only()
+            .columns([Column::Digest, Column::DiffId])
+            .filter(Column::Delivered.eq(true))
+            .filter(Column::Anonymous.eq(true))
+            .distinct();
+        let free: Vec<(String, Option<String>)> = free.into_tuple().all(db).await?;
+        found.extend(free.into_iter().map(|(digest, diff_id)| Known {
+            digest,
+            diff_id,
+            delivered: true,
+            anonymous: true,
+            here: false,
+            own: false,
+        }));
+        let elsewhere = of_these()
+            .select_only()
+            .column(Column::Digest)
+            .filter(is_of_others(host_id, source, since))
+            .distinct();
+        let elsewhere: Vec<String> = elsewhere.into_tuple().all(db).await?;
+        found.extend(elsewhere.into_iter().map(|digest| Known {
+            digest,
+            diff_id: None,
+            delivered: false,
+            anonymous: false,
+            here: true,
+            own: false,
+        }));
     }
     Ok(found)
+}
+
+fn is_of(source: &Source) -> Condition {
+    Condition::all()
+        .add(Column::Registry.eq(&*source.registry))
+        .add(Column::Repository.eq(&*source.repository))
+}
+
+/// What other repositories have delivered to the host, or have announced since.
+fn is_of_others(host_id: Uuid, source: &Source, since: Timestamp) -> Condition {
+    let counts = Condition::any()
+        .add(Column::Delivered.eq(true))
+        .add(Column::CreatedAt.gte(since));
+    Condition::all()
+        .add(Column::HostId.eq(host_id))
+        .add(is_of(source).not())
+        .add(counts)
 }
 
 /// Writes down that a pull is about to bring these blobs from a source, before the engine is asked: pulls of other sources
@@ -121,24 +182,20 @@ async fn upsert(
     Ok(())
 }
 
-/// Whether another registry has delivered one of these blobs to the host, or was about to, since none had: then the engine may
-/// have it from there. A pull that began so long ago that announcements may have been forgotten since counts as contested.
+/// Whether another repository has delivered one of these blobs to the host, or was about to, since none had: then the engine
+/// may have it from there. Two repositories of one registry count as two: their readers may differ. Announcements count from
+/// `since` on, as when the pull began.
 pub(crate) async fn is_contested(
     db: &impl ConnectionTrait,
     host_id: Uuid,
     source: &Source,
     digests: &[String],
-    begun: Timestamp,
-    now: Timestamp,
+    since: Timestamp,
 ) -> Result<bool, DbErr> {
-    if now.since(begun) > ANNOUNCED_FOR / 2 {
-        return Ok(true);
-    }
     for digests in digests.chunks(AT_A_TIME) {
         let others = Entity::find()
-            .filter(Column::HostId.eq(host_id))
             .filter(Column::Digest.is_in(digests))
-            .filter(Column::Registry.ne(&*source.registry));
+            .filter(is_of_others(host_id, source, since));
         if others.count(db).await? > 0 {
             return Ok(true);
         }
@@ -146,17 +203,17 @@ pub(crate) async fn is_contested(
     Ok(false)
 }
 
-/// Forgets what was announced long ago and never came.
+/// Forgets what was announced before a time and never came.
 pub(crate) async fn forget_stale(
     db: &impl ConnectionTrait,
     host_id: Uuid,
-    now: Timestamp,
+    before: Timestamp,
 ) -> Result<(), DbErr> {
     let stale: Vec<Uuid> = Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::Delivered.eq(false))
-        .filter(Column::CreatedAt.lt(now.before(ANNOUNCED_FOR)))
+        .filter(Column::CreatedAt.lt(before))
         .filter(Column::HostId.eq(host_id))
         .limit(FORGOTTEN_AT_A_TIME)
         .into_tuple()
@@ -169,7 +226,7 @@ pub(crate) async fn forget_stale(
     Entity::delete_many()
         .filter(Column::Id.is_in(stale))
         .filter(Column::Delivered.eq(false))
-        .filter(Column::CreatedAt.lt(now.before(ANNOUNCED_FOR)))
+        .filter(Column::CreatedAt.lt(before))
         .exec(db)
         .await?;
     Ok(())

@@ -1,9 +1,6 @@
 //! What has to be done before a blob may be left to the engine.
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-use wharfinger_entity::blob_origin;
+use std::collections::{HashMap, HashSet};
 
 /// A layer or config of an image that a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,51 +29,54 @@ pub(crate) enum Standing {
     Watch,
 }
 
+/// A row, or rows that say the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) digest: String,
+    pub(crate) diff_id: Option<String>,
+    pub(crate) delivered: bool,
+    pub(crate) anonymous: bool,
+    /// On the host of the pull.
+    pub(crate) here: bool,
+    /// Of the very repository that the caller named.
+    pub(crate) own: bool,
+}
+
 /// What is known of the blobs of an image.
 pub(crate) struct Origins {
-    host_id: Uuid,
-    /// The registry that the caller named.
-    registry: String,
-    /// The engine says that it has the image from the very repository that the caller named.
+    /// The engine says that it has the image from the very repository that the caller named, and had it before us.
     engine_had_it_from_here: bool,
-    rows: HashMap<String, Vec<blob_origin::Model>>,
+    known: HashMap<String, Vec<Known>>,
 }
 
 impl Origins {
-    pub(crate) fn new(
-        host_id: Uuid,
-        registry: &str,
-        engine_had_it_from_here: bool,
-        found: Vec<blob_origin::Model>,
-    ) -> Self {
-        let mut rows: HashMap<String, Vec<_>> = HashMap::new();
-        for row in found {
-            rows.entry(row.digest.clone()).or_default().push(row);
+    pub(crate) fn new(engine_had_it_from_here: bool, found: Vec<Known>) -> Self {
+        let mut known: HashMap<String, Vec<_>> = HashMap::new();
+        for one in found {
+            known.entry(one.digest.clone()).or_default().push(one);
         }
         Self {
-            host_id,
-            registry: registry.to_owned(),
             engine_had_it_from_here,
-            rows,
+            known,
         }
     }
 
     pub(crate) fn standing(&self, part: &Part) -> Standing {
-        let rows = self.of(&part.digest);
+        let known = self.of(&part.digest);
         let delivered = || {
-            let is_it = |row: &&blob_origin::Model| {
-                row.delivered && (part.diff_id.is_none() || row.diff_id == part.diff_id)
+            let is_it = |one: &&Known| {
+                one.delivered && (part.diff_id.is_none() || one.diff_id == part.diff_id)
             };
-            rows.iter().filter(is_it)
+            known.iter().filter(is_it)
         };
-        if delivered().any(|row| row.anonymous) {
+        if delivered().any(|one| one.anonymous) {
             return Standing::Free;
         }
-        let mut here = rows.iter().filter(|row| row.host_id == self.host_id);
-        let from_elsewhere = here.clone().any(|row| row.registry != self.registry);
-        let came_from_here = delivered().any(|row| row.registry == self.registry);
+        let from_elsewhere = known.iter().any(|one| one.here && !one.own);
+        // Another repository of a registry counts as another registry: one that stands in for others gives what they have.
+        let came_from_here = delivered().any(|one| one.own);
         // A pull of ours gives an image a name of the engine, whatever it fetched: names tell of what was there before.
-        let was_before_us = here.next().is_none();
+        let was_before_us = !known.iter().any(|one| one.here);
         if came_from_here || self.engine_had_it_from_here && was_before_us {
             Standing::Ask
         } else if part.may_be_there || from_elsewhere {
@@ -86,36 +86,29 @@ impl Origins {
         }
     }
 
-    /// What a layer is uncompressed, where it is known.
-    pub(crate) fn diff_id(&self, digest: &str) -> Option<&str> {
-        let rows = self.of(digest).iter();
-        rows.filter(|row| row.delivered)
-            .find_map(|row| row.diff_id.as_deref())
+    /// What a layer is uncompressed, by all who know.
+    pub(crate) fn diff_ids(&self, digest: &str) -> HashSet<String> {
+        let known = self.of(digest).iter().filter(|one| one.delivered);
+        known.filter_map(|one| one.diff_id.clone()).collect()
     }
 
-    fn of(&self, digest: &str) -> &[blob_origin::Model] {
-        self.rows.get(digest).map_or(&[], Vec::as_slice)
+    fn of(&self, digest: &str) -> &[Known] {
+        self.known.get(digest).map_or(&[], Vec::as_slice)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wharfinger_entity::Timestamp;
 
-    const HOST: Uuid = Uuid::from_u128(1);
-
-    fn row(registry: &str, delivered: bool, anonymous: bool) -> blob_origin::Model {
-        blob_origin::Model {
-            id: Uuid::from_u128(9),
-            host_id: HOST,
+    fn row(registry: &str, delivered: bool, anonymous: bool) -> Known {
+        Known {
             digest: "sha256:1".to_owned(),
-            registry: registry.to_owned(),
-            repository: "r".to_owned(),
+            diff_id: delivered.then(|| "sha256:d".to_owned()),
             delivered,
             anonymous,
-            diff_id: delivered.then(|| "sha256:d".to_owned()),
-            created_at: Timestamp::from_micros(0),
+            here: true,
+            own: registry == "named",
         }
     }
 
@@ -129,8 +122,8 @@ mod tests {
         }
     }
 
-    fn standing(rows: Vec<blob_origin::Model>, had: bool, there: bool) -> Standing {
-        Origins::new(HOST, "named", had, rows).standing(&part(there))
+    fn standing(rows: Vec<Known>, had: bool, there: bool) -> Standing {
+        Origins::new(had, rows).standing(&part(there))
     }
 
     #[test]
@@ -180,21 +173,21 @@ mod tests {
 
     #[test]
     fn a_layer_under_the_config_of_another_image_is_not_the_layer_of_that_image() {
-        let origins = Origins::new(HOST, "named", false, vec![row("named", true, true)]);
+        let origins = Origins::new(false, vec![row("named", true, true)]);
         let other = Part {
             diff_id: Some("sha256:e".to_owned()),
             ..part(true)
         };
         assert_eq!(origins.standing(&other), Standing::Fetch);
-        assert_eq!(origins.diff_id("sha256:1"), Some("sha256:d"));
+        assert_eq!(
+            origins.diff_ids("sha256:1"),
+            HashSet::from(["sha256:d".to_owned()])
+        );
     }
 
     #[test]
     fn another_host_tells_what_is_public_and_nothing_of_what_is_here() {
-        let elsewhere = |row| blob_origin::Model {
-            host_id: Uuid::from_u128(2),
-            ..row
-        };
+        let elsewhere = |row| Known { here: false, ..row };
         let public = elsewhere(row("other", true, true));
         assert_eq!(standing(vec![public], false, true), Standing::Free);
         let private = elsewhere(row("other", true, false));

@@ -27,8 +27,6 @@ pub enum PullEvent {
     },
     /// The digest of the manifest that was pulled.
     Digest(CleanText<160>),
-    /// The engine fetched no layer: it had the image, or all its layers. Comes just before the last event.
-    NothingFetched,
     /// The whole image is on the host. The last event of a pull that succeeds.
     Finished,
     /// Words of the engine that no decision depends on.
@@ -127,33 +125,20 @@ impl Engine {
 fn whole(
     events: impl Stream<Item = Result<CreateImageInfo, EngineError>> + Send + Unpin,
 ) -> impl Stream<Item = Result<PullEvent, EngineError>> + Send {
-    stream::try_unfold(
-        (events, false, None),
-        |(mut events, finished, held)| async move {
-            if let Some(event) = held {
-                return Ok(Some((event, (events, finished, None))));
+    stream::try_unfold((events, false), |(mut events, finished)| async move {
+        match events.try_next().await? {
+            Some(info) => {
+                let event = PullEvent::read(info)?;
+                let finished = finished || event == PullEvent::Finished;
+                Ok(Some((event, (events, finished))))
             }
-            match events.try_next().await? {
-                Some(info) => {
-                    let status = info.status.as_deref().unwrap_or_default();
-                    let nothing_fetched = status.starts_with("Status: Image is up to date");
-                    let event = PullEvent::read(info)?;
-                    let finished = finished || event == PullEvent::Finished;
-                    let (event, held) = if nothing_fetched {
-                        (PullEvent::NothingFetched, Some(event))
-                    } else {
-                        (event, None)
-                    };
-                    Ok(Some((event, (events, finished, held))))
-                }
-                None if finished => Ok(None),
-                None => Err(EngineError::Unavailable {
-                    message: "the Docker engine ended the pull without saying how".into(),
-                    source: None,
-                }),
-            }
-        },
-    )
+            None if finished => Ok(None),
+            None => Err(EngineError::Unavailable {
+                message: "the Docker engine ended the pull without saying how".into(),
+                source: None,
+            }),
+        }
+    })
 }
 
 impl PullEvent {

@@ -28,10 +28,7 @@ impl Activity {
         let moved = match event {
             PullEvent::Resolved => true,
             PullEvent::Layer { id, step } => self.take(id, *step),
-            PullEvent::Digest(_)
-            | PullEvent::NothingFetched
-            | PullEvent::Finished
-            | PullEvent::Other(_) => false,
+            PullEvent::Digest(_) | PullEvent::Finished | PullEvent::Other(_) => false,
         };
         if moved {
             self.moved = now;

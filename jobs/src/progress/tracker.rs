@@ -56,7 +56,7 @@ impl ProgressTracker {
                 self.finish(now);
                 false
             }
-            PullEvent::Digest(_) | PullEvent::NothingFetched | PullEvent::Other(_) => false,
+            PullEvent::Digest(_) | PullEvent::Other(_) => false,
         };
         if self.phase == PullPhase::Downloading {
             self.rate.note(self.downloaded(), now);

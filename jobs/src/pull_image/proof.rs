@@ -3,18 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use tracing::Instrument as _;
-use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp};
+use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp, engine_image};
 
 use super::fetching::fetch;
-use super::resolve::{Resolved, login_of, mismatch};
-use crate::blob_origins::{Origins, Part, Source, Standing, announce, deliver, find, is_contested};
+use super::resolve::{Resolved, login_of, mismatch, registry_failure};
+use crate::blob_origins::{
+    Origins, Part, Source, Standing, announce, announced_since, deliver, find, is_contested,
+};
 use crate::db::in_transaction;
 use crate::engine::{EngineImage, ImageStore, same_reference};
 use crate::error::{JobFailure, ServiceError};
 use crate::progress::PullSnapshot;
-use crate::registry::Login;
+use crate::registry::{Login, short_id};
 use crate::trace;
 use crate::worker::run::{JobRun, RunError};
 use crate::worker::transfers::Brought;
@@ -22,13 +25,11 @@ use crate::worker::transfers::Brought;
 /// Blobs that a registry is asked for at a time.
 const AT_A_TIME: usize = 8;
 
-/// Digits of the engine's short ids.
-const SHORT_ID: usize = 12;
-
 /// What is proved of an image, and what is left to the engine.
 pub(super) struct Proof {
     source: Source,
-    begun: Timestamp,
+    /// From when on announcements of others count.
+    since: Timestamp,
     store: ImageStore,
     /// Digests of the layers, from the bottom up.
     layers: Vec<String>,
@@ -36,8 +37,10 @@ pub(super) struct Proof {
     watched: HashSet<String>,
     /// Digests that the registry has delivered to the worker.
     fetched: HashSet<String>,
-    /// What layers are uncompressed, by their digests, where it is known.
+    /// What layers are uncompressed, by their digests, as the worker found when it fetched them.
     diff_ids: HashMap<String, String>,
+    /// The same, as it was found in other pulls. They must not be able to hinder this one.
+    said: HashMap<String, HashSet<String>>,
 }
 
 impl Proof {
@@ -57,18 +60,22 @@ impl Proof {
         };
         let parts = parts(resolved, had.as_ref())?;
         let digests: Vec<_> = parts.iter().map(|part| part.digest.clone()).collect();
-        let begun = services.clock.now();
-        let found = find(services.db.read(), &digests).await?;
+        let source = resolved.source(reference);
+        let timeout = services.settings.worker.pull_timeout;
+        let since = announced_since(services.clock.now(), timeout);
+        let db = services.db.read();
+        let found = Box::pin(find(db, run.host_id, &source, &digests, since)).await?;
         let here = [&manifest.digest, &manifest.platform_digest]
             .map(|digest| format!("{}@{digest}", reference.name()));
         let had_from_here = had.iter().flat_map(|image| &image.repo_digests);
         let had_from_here = had_from_here
             .into_iter()
             .any(|name| here.iter().any(|here| same_reference(name, here)));
-        let source = resolved.source(reference);
-        let origins = Origins::new(run.host_id, &source.registry, had_from_here, found);
+        // A pull of ours that failed may have left the name.
+        let had_from_here = had_from_here && Box::pin(was_before_us(run, resolved)).await?;
+        let origins = Origins::new(had_from_here, found);
         let mut proof = Self {
-            begun,
+            since,
             store: resolved.store,
             layers: manifest
                 .layers
@@ -78,15 +85,13 @@ impl Proof {
             watched: HashSet::new(),
             fetched: HashSet::new(),
             diff_ids: HashMap::new(),
+            said: HashMap::new(),
             source,
         };
         let mut by_standing: HashMap<Standing, Vec<Part>> = HashMap::new();
         for part in parts {
-            if let Some(diff_id) = origins.diff_id(&part.digest) {
-                proof
-                    .diff_ids
-                    .insert(part.digest.clone(), diff_id.to_owned());
-            }
+            let said = origins.diff_ids(&part.digest);
+            proof.said.insert(part.digest.clone(), said);
             by_standing
                 .entry(origins.standing(&part))
                 .or_default()
@@ -97,10 +102,8 @@ impl Proof {
             (of(Standing::Watch), of(Standing::Ask), of(Standing::Fetch));
         if !ask.is_empty() || !to_fetch.is_empty() {
             let login = login_of(run, reference, resolved.with_login).await?;
-            to_fetch.extend(proof.refused(run, ask, login.as_ref()).await);
-            proof
-                .fetch(run, resolved, login.as_ref(), &to_fetch)
-                .await?;
+            to_fetch.extend(proof.refused(run, ask, login.as_ref()).await?);
+            Box::pin(proof.fetch(run, resolved, login.as_ref(), &to_fetch)).await?;
         }
         let watched: Vec<_> = watch.into_iter().map(|part| part.digest).collect();
         if watched.is_empty() {
@@ -116,7 +119,12 @@ impl Proof {
     }
 
     /// Asks the registry that these came from. Returns those that it does not give.
-    async fn refused(&self, run: &JobRun, ask: Vec<Part>, login: Option<&Login>) -> Vec<Part> {
+    async fn refused(
+        &self,
+        run: &JobRun,
+        ask: Vec<Part>,
+        login: Option<&Login>,
+    ) -> Result<Vec<Part>, JobFailure> {
         let Source {
             registry,
             repository,
@@ -125,12 +133,13 @@ impl Proof {
         let client = &run.parts.registry;
         let asked = stream::iter(ask.into_iter().map(|part| async move {
             let gives = client.gives(registry, repository, &part.digest, login);
-            (!gives.await).then_some(part)
+            let gives = gives.await.map_err(|error| registry_failure(&error))?;
+            Ok((!gives).then_some(part))
         }));
         let refused = asked
             .buffer_unordered(AT_A_TIME)
-            .filter_map(std::future::ready);
-        refused.collect().instrument(trace::phase("ask")).await
+            .try_filter_map(async |part| Ok(part));
+        refused.try_collect().instrument(trace::phase("ask")).await
     }
 
     /// Lets the registry deliver these to the worker, whole.
@@ -154,7 +163,10 @@ impl Proof {
 
     /// Short ids of the layers that the engine has to fetch.
     pub(super) fn watched_ids(&self) -> HashSet<String> {
-        self.watched.iter().map(|digest| short_id(digest)).collect()
+        self.watched
+            .iter()
+            .map(|digest| short_id(digest).to_owned())
+            .collect()
     }
 
     /// What a transfer did not fetch of what it had to, and the engine has all the same: proves it. Says whether the image
@@ -167,23 +179,22 @@ impl Proof {
         brought: &Brought,
     ) -> Result<WasThere, RunError> {
         let mut layers = self.layers.iter();
-        let silent = brought.whole && !layers.any(|layer| brought.mentions(&short_id(layer)));
-        let fetched_nothing = brought.nothing_fetched || self.layers.is_empty();
-        if silent && fetched_nothing && !self.watched.is_empty() {
+        let silent = brought.whole && !layers.any(|layer| brought.mentions(short_id(layer)));
+        if silent && !self.watched.is_empty() {
             return Ok(WasThere::Image);
         }
         // The containerd store unpacks no layer whose content it has unpacked for another.
         let graph = self.store != ImageStore::Containerd;
         let came = |layer: &String| {
             let id = short_id(layer);
-            let unpacked = graph && brought.unpacked.contains(&id);
-            brought.fetched.contains(&id) || unpacked || graph && silent && !fetched_nothing
+            let unpacked = graph && brought.unpacked.contains(id);
+            brought.fetched.contains(id) || unpacked
         };
         let missing: HashSet<_> = if brought.whole {
             let layers = self.layers.iter().filter(|layer| !came(layer));
             layers.cloned().collect()
         } else {
-            let existed = |layer: &&String| brought.existed.contains(&short_id(layer));
+            let existed = |layer: &&String| brought.existed.contains(short_id(layer));
             self.layers.iter().filter(existed).cloned().collect()
         };
         let parts: Vec<_> = parts(resolved, None)?
@@ -192,7 +203,7 @@ impl Proof {
             .collect();
         if !parts.is_empty() {
             let login = login_of(run, reference, resolved.with_login).await?;
-            self.fetch(run, resolved, login.as_ref(), &parts).await?;
+            Box::pin(self.fetch(run, resolved, login.as_ref(), &parts)).await?;
         }
         if brought.whole {
             self.source.anonymous &= brought.anonymous;
@@ -205,9 +216,9 @@ impl Proof {
     }
 
     /// Checks that the engine's image is the one that was proved, and records what the pull's source has delivered. False if
-    /// another registry had to do with what only the engine fetched: then it may have come from there.
+    /// another repository had to do with what only the engine fetched: then it may have come from there.
     pub(super) async fn record(
-        &self,
+        &mut self,
         run: &JobRun,
         reference: &ImageReference,
         resolved: &Resolved,
@@ -221,8 +232,16 @@ impl Proof {
             let message = "the engine pulled the image and then did not have it";
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         };
+        let in_doubt = self.in_doubt(&image);
+        if !in_doubt.is_empty() {
+            let mut parts = parts(resolved, None)?;
+            parts.retain(|part| in_doubt.contains(&part.digest));
+            let login = login_of(run, reference, resolved.with_login).await?;
+            Box::pin(self.fetch(run, resolved, login.as_ref(), &parts)).await?;
+        }
         // Of an index the engine may have chosen another image.
-        if image.id != resolved.image_id || !self.is_of(&image) {
+        let is_it = image.id == resolved.image_id && self.is_of(&image);
+        if !is_it || !self.in_doubt(&image).is_empty() {
             return Err(mismatch().into());
         }
         let diff_ids: HashMap<_, _> = self.layers.iter().zip(&image.diff_ids).collect();
@@ -234,7 +253,7 @@ impl Proof {
         let (services, host_id, source) = (&run.parts.services, run.host_id, &self.source);
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
-            if is_contested(&tx, host_id, source, &watched, self.begun, now).await? {
+            if is_contested(&tx, host_id, source, &watched, self.since).await? {
                 return Ok::<_, ServiceError>(false);
             }
             deliver(&tx, host_id, source, &delivered, now).await?;
@@ -243,7 +262,24 @@ impl Proof {
         Ok(recorded)
     }
 
-    /// Whether the layers of an image are, uncompressed, what is known of those that were proved.
+    /// Layers of which it is not known whether they are, uncompressed, those of the image. An engine looks at that where it
+    /// unpacks them. With containerd it unpacks none whose place has content already, whatever the layer is.
+    fn in_doubt(&self, image: &EngineImage) -> HashSet<String> {
+        let is_known = |layer: &String, diff_id: &String| {
+            let said = self.said.get(layer);
+            let agreed = said.is_some_and(|said| said.contains(diff_id));
+            let contested = said.is_some_and(|said| said.iter().any(|said| said != diff_id));
+            let unpacked = self.store != ImageStore::Containerd || self.watched.contains(layer);
+            self.diff_ids.contains_key(layer) || !contested && (agreed || unpacked)
+        };
+        let pairs = self.layers.iter().zip(&image.diff_ids);
+        pairs
+            .filter(|(layer, diff_id)| !is_known(layer, diff_id))
+            .map(|(layer, _)| layer.clone())
+            .collect()
+    }
+
+    /// Whether the layers of an image are, uncompressed, what the worker found them to be.
     fn is_of(&self, image: &EngineImage) -> bool {
         let known = |layer| self.diff_ids.get(layer);
         let mut pairs = self.layers.iter().zip(&image.diff_ids);
@@ -309,7 +345,11 @@ fn parts(resolved: &Resolved, had: Option<&EngineImage>) -> Result<Vec<Part>, Ru
         .collect())
 }
 
-fn short_id(digest: &str) -> String {
-    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
-    hex.chars().take(SHORT_ID).collect()
+/// Whether the engine had the image before Wharfinger first heard of it.
+async fn was_before_us(run: &JobRun, resolved: &Resolved) -> Result<bool, ServiceError> {
+    let row = engine_image::Entity::find()
+        .filter(engine_image::Column::HostId.eq(run.host_id))
+        .filter(engine_image::Column::ImageId.eq(resolved.image_id.to_string()));
+    let row = row.one(run.parts.services.db.read()).await?;
+    Ok(row.is_some_and(|row| !row.brought))
 }

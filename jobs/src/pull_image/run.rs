@@ -113,13 +113,13 @@ async fn proved_transfer(
     resolved: &Resolved,
     present: Presence,
 ) -> Result<(), RunError> {
-    let mut proof = Proof::begin(run, reference, resolved, present.seen).await?;
+    let mut proof = Box::pin(Proof::begin(run, reference, resolved, present.seen)).await?;
     loop {
         let confirmed = present.confirmed;
         let (brought, last) = transfer(run, reference, resolved, &proof, confirmed).await?;
-        match proof.complete(run, reference, resolved, &brought).await? {
+        match Box::pin(proof.complete(run, reference, resolved, &brought)).await? {
             WasThere::Image => {
-                proof = Proof::begin(run, reference, resolved, true).await?;
+                proof = Box::pin(Proof::begin(run, reference, resolved, true)).await?;
             }
             WasThere::Nothing if !brought.whole => {
                 let message = "the engine's pull ended early";
@@ -130,10 +130,13 @@ async fn proved_transfer(
         if !brought.whole {
             continue;
         }
-        if !proof.record(run, reference, resolved).await? {
-            // Another registry had to do with it meanwhile. Now all is there, and all is proved.
-            proof = Proof::begin(run, reference, resolved, true).await?;
-            proof.record(run, reference, resolved).await?;
+        if !Box::pin(proof.record(run, reference, resolved)).await? {
+            // Another repository had to do with it meanwhile. Now all is there, and all is proved.
+            proof = Box::pin(Proof::begin(run, reference, resolved, true)).await?;
+            if !Box::pin(proof.record(run, reference, resolved)).await? {
+                let message = "other pulls bring the same layers from elsewhere";
+                return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+            }
         }
         run.report(proof.counted(last));
         return Ok(());

@@ -1,9 +1,7 @@
 //! Layers and configs: whether a repository gives one, and reading one whole, to nowhere.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
-use flate2::write::MultiGzDecoder;
 use reqwest::StatusCode;
 use sha2::digest::DynDigest;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -11,11 +9,12 @@ use tokio::time::timeout;
 
 use super::auth::Login;
 use super::authorized::Want;
-use super::client::{RegistryClient, Shared, wants_tls};
+use super::client::{RegistryClient, Shared, truer, wants_tls};
 use super::endpoint::{RegistryHost, Target};
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
 use super::question::Question;
 use super::transport::{Reply, TransportError};
+use super::uncompressed::Content;
 
 /// Uncompressed bytes that are hashed for each compressed byte, at most: a layer of zeros must not keep a worker busy.
 const MOST_UNCOMPRESSED: u64 = 100;
@@ -54,22 +53,37 @@ pub enum BlobError {
 
 impl RegistryClient {
     /// Whether a repository gives the first byte of a blob, asked with this login, or none. Says nothing of what the bytes
-    /// are: only the word of the registry that a blob came from counts.
+    /// are: only the word of the registry that a blob came from counts. A registry that is not available, or is asked too
+    /// often, says nothing: that is an error.
     pub async fn gives(
         &self,
         registry: &str,
         repository: &str,
         digest: &str,
         login: Option<&Login>,
-    ) -> bool {
+    ) -> Result<bool, RegistryError> {
         let host = RegistryHost::parse(registry);
         let Some(target) = host.and_then(|host| Target::new(host, repository)) else {
-            return false;
+            return Ok(false);
         };
+        let question = Question {
+            registry,
+            repository,
+            reference: digest,
+            login,
+        };
+        let total = self.shared.timeouts.total;
         let asking = self.shared.blob(&target, digest, login);
-        match timeout(self.shared.timeouts.total, asking).await {
-            Ok(Ok(reply)) => matches!(reply.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT),
-            Ok(Err(_)) | Err(_) => false,
+        let Ok(answer) = timeout(total, asking).await else {
+            return Err(question.unavailable(UnavailableCause::TimedOut(total), None));
+        };
+        if matches!(&answer, Ok(reply) if reply.status == StatusCode::PARTIAL_CONTENT) {
+            return Ok(true);
+        }
+        match question.accept(answer) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
@@ -100,15 +114,15 @@ impl Shared {
     /// The registry's answer with the bytes to come, or what its status means.
     async fn open(&self, question: &Question<'_>) -> Result<Reply, RegistryError> {
         self.permits(question.registry)?;
-        let mut target = RegistryHost::parse(question.registry)
+        let target = RegistryHost::parse(question.registry)
             .and_then(|host| Target::new(host, question.repository))
             .ok_or_else(|| question.invalid(InvalidAnswer::Name))?;
-        let mut reply = self.content(&target, question).await;
-        if target.plain_http && wants_tls(&reply) {
-            target.plain_http = false;
-            reply = self.content(&target, question).await;
+        let first = self.content(&target, question).await;
+        if target.plain_http && wants_tls(&first) {
+            let second = self.content(&target.over_tls(), question).await;
+            return question.accept(truer(first, second));
         }
-        question.accept(reply)
+        question.accept(first)
     }
 
     async fn content(
@@ -154,25 +168,21 @@ async fn receive(
         }
         check.take(&chunk);
         arrived(came);
+        // Unpacking takes long, and other jobs run on this thread too.
+        tokio::task::yield_now().await;
     }
-    let diff_id = check.finish().ok_or_else(other)?;
+    let diff_id = check.finish().map_err(|OtherContent| other())?;
     Ok(Delivered { diff_id })
 }
+
+/// The bytes are not those of the digest.
+struct OtherContent;
 
 /// Hashes what comes, and what it is uncompressed.
 struct Check {
     expected: String,
-    digest: String,
     hash: Box<dyn DynDigest + Send>,
     content: Content,
-}
-
-/// How the uncompressed content is had of what comes.
-enum Content {
-    Plain,
-    Gzip(Box<MultiGzDecoder<Bounded>>),
-    /// No layer, another compression, or not what it is said to be.
-    Unknown,
 }
 
 impl Check {
@@ -185,18 +195,12 @@ impl Check {
             _ => return None,
         };
         let left = blob.size.saturating_mul(MOST_UNCOMPRESSED).max(LEAST_BOUND);
-        let gzip = || {
-            let hash = Sha256::new();
-            Content::Gzip(Box::new(MultiGzDecoder::new(Bounded { hash, left })))
-        };
         let content = match blob.media_type {
-            Some(media_type) if media_type.ends_with("gzip") => gzip(),
-            Some(media_type) if media_type.ends_with("tar") => Content::Plain,
-            _ => Content::Unknown,
+            Some(_) => Content::begin(left),
+            None => Content::Unknown,
         };
         Some(Self {
             expected: expected.to_owned(),
-            digest: blob.digest.to_owned(),
             hash,
             content,
         })
@@ -204,46 +208,14 @@ impl Check {
 
     fn take(&mut self, chunk: &[u8]) {
         self.hash.update(chunk);
-        if let Content::Gzip(decoder) = &mut self.content
-            && decoder.write_all(chunk).is_err()
-        {
-            self.content = Content::Unknown;
-        }
+        self.content.take(chunk);
     }
 
-    /// The digest of the uncompressed content, if it is known; none if what came is not what was expected.
-    fn finish(self) -> Option<Option<String>> {
+    /// The digest of the uncompressed content, if it is known.
+    fn finish(self) -> Result<Option<String>, OtherContent> {
         if hex::encode(self.hash.finalize()) != self.expected {
-            return None;
+            return Err(OtherContent);
         }
-        Some(match self.content {
-            Content::Plain if self.digest.starts_with("sha256:") => Some(self.digest),
-            Content::Gzip(decoder) => decoder
-                .finish()
-                .ok()
-                .map(|bounded| format!("sha256:{}", hex::encode(bounded.hash.finalize()))),
-            Content::Plain | Content::Unknown => None,
-        })
-    }
-}
-
-/// Hashes what is written, up to a bound.
-struct Bounded {
-    hash: Sha256,
-    left: u64,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self
-            .left
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| io::Error::other("too much is in it"))?;
-        sha2::Digest::update(&mut self.hash, bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(self.content.finish())
     }
 }

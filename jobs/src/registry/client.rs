@@ -271,6 +271,18 @@ fn speaks_tls(
     }
 }
 
+/// The answer that counts of those without TLS and with it.
+pub(super) fn truer(
+    first: Result<Reply, TransportError>,
+    second: Result<Reply, TransportError>,
+) -> Result<Reply, TransportError> {
+    if speaks_tls(&first, &second) {
+        second
+    } else {
+        first
+    }
+}
+
 /// Whether TLS failed on what the other side said in TLS: its certificate, or an alert.
 fn is_answered_in_tls(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();

@@ -1,5 +1,6 @@
 //! From the bytes that a registry sent to what an engine will pull.
 
+use std::collections::HashMap;
 use std::iter;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
@@ -32,6 +33,12 @@ const IMAGE_CONFIGS: [&str; 6] = [
 
 /// Layers of an image, at most: more than any engine takes (see [`EngineInfo::max_layers`](crate::engine::EngineInfo)).
 const MAX_LAYERS: usize = 500;
+
+/// Bytes of a config, at most: as many as of a manifest.
+const MAX_CONFIG: u64 = 4 * 1024 * 1024;
+
+/// Digits of the engine's short ids.
+const SHORT_ID: usize = 12;
 
 /// Other places for parts of an image, at most. Each of them is asked before an engine may be sent there.
 const MAX_URLS: usize = 1000;
@@ -189,6 +196,14 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
         })
     });
     let layers: Vec<Layer> = layers.collect::<Result<_, InvalidAnswer>>()?;
+    if manifest.config().size() > MAX_CONFIG {
+        return Err(InvalidAnswer::Manifest("its config is bigger than 4 MiB"));
+    }
+    if !are_told_apart(&layers) {
+        return Err(InvalidAnswer::Manifest(
+            "two of its layers have digests that begin alike",
+        ));
+    }
     let compressed_size = layers
         .iter()
         .try_fold(0_u64, |sum, layer| sum.checked_add(layer.size))
@@ -208,6 +223,24 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
         compressed_size,
         urls,
     })
+}
+
+/// Whether the engine's words on each layer can be told from those on the others: it names them by the first digits of
+/// their digests.
+fn are_told_apart(layers: &[Layer]) -> bool {
+    let mut known = HashMap::new();
+    layers.iter().all(|layer| {
+        let known = known
+            .entry(short_id(&layer.digest))
+            .or_insert(&layer.digest);
+        **known == layer.digest
+    })
+}
+
+/// The name that engines have for a layer: the first 12 digits of its digest.
+pub(crate) fn short_id(digest: &str) -> &str {
+    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
+    hex.get(..SHORT_ID).unwrap_or(hex)
 }
 
 /// Where else a part may be fetched from. Engines with containerd's image store ask there first, and pass over what they

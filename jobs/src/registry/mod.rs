@@ -25,12 +25,14 @@ mod rules;
 mod rules_tests;
 mod span;
 mod transport;
+mod uncompressed;
 
 pub use auth::Login;
 pub use blob::{Blob, BlobError, Delivered};
 pub use client::{RegistryClient, Timeouts};
 pub use endpoint::canonical_name;
 pub use error::{InvalidAnswer, RegistryError, UnavailableCause};
+pub(crate) use manifest::short_id;
 pub use manifest::{Layer, Manifest};
 pub use platform::Platform;
 pub use rules::{NotAllowed, RegistryRules, RulesError};

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::auth::Login;
 use super::authorized::Want;
-use super::client::{RegistryClient, Shared, wants_tls};
+use super::client::{RegistryClient, Shared, truer, wants_tls};
 use super::endpoint::{RegistryHost, Target, canonical_host};
 use super::error::InvalidAnswer;
 use super::manifest::Manifest;
@@ -100,7 +100,8 @@ impl Shared {
     ) -> Result<Reply, TransportError> {
         let first = self.first_byte(target, digest, login).await;
         if target.plain_http && wants_tls(&first) {
-            return self.first_byte(&target.over_tls(), digest, login).await;
+            let second = self.first_byte(&target.over_tls(), digest, login).await;
+            return truer(first, second);
         }
         first
     }

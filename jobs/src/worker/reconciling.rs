@@ -115,7 +115,10 @@ impl Worker {
                     tracing::warn!(%error, "could not record which images are in use: trying again at the next interval");
                 }
                 let (db, now) = (parts.services.db.write(), parts.services.clock.now());
-                if let Err(error) = blob_origins::forget_stale(db, self.host_id, now).await {
+                // Twice as long as they count: a pull that runs has to find what was announced since it began.
+                let pull_timeout = parts.services.settings.worker.pull_timeout;
+                let before = blob_origins::announced_since(now, pull_timeout * 2);
+                if let Err(error) = blob_origins::forget_stale(db, self.host_id, before).await {
                     tracing::warn!(%error, "could not forget old announcements of layers: trying again at the next interval");
                 }
             } else {

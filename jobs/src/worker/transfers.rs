@@ -37,8 +37,6 @@ pub(crate) struct Brought {
     pub(crate) whole: bool,
     /// Whether the registry was shown no login.
     pub(crate) anonymous: bool,
-    /// Whether the engine said that it fetched no layer.
-    pub(crate) nothing_fetched: bool,
     /// Layers whose bytes came.
     pub(crate) fetched: HashSet<String>,
     /// Layers that were unpacked.
@@ -49,7 +47,6 @@ pub(crate) struct Brought {
 
 impl Brought {
     fn note(&mut self, event: &PullEvent) {
-        self.nothing_fetched |= *event == PullEvent::NothingFetched;
         let PullEvent::Layer { id, step } = event else {
             return;
         };

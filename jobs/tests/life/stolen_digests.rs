@@ -47,6 +47,7 @@ on_every_store!(
 on_every_shape!(
     what_is_stolen_on_every_database,
     what_another_pull_brings_meanwhile_is_not_had_either,
+    what_another_repository_brings_meanwhile_is_not_had_either,
 );
 
 /// Ada holds an image of a registry that needs a login.
@@ -367,6 +368,15 @@ async fn what_is_stolen_on_every_database(shape: Shape) {
 /// Docker joins downloads of one digest, from whichever registries: while Eve's pull waits, another pull is about to bring
 /// the config.
 async fn what_another_pull_brings_meanwhile_is_not_had_either(shape: Shape) {
+    meanwhile(shape, |_| "registry.example".to_owned()).await;
+}
+
+/// The same of another repository of one registry: its readers may be others.
+async fn what_another_repository_brings_meanwhile_is_not_had_either(shape: Shape) {
+    meanwhile(shape, str::to_owned).await;
+}
+
+async fn meanwhile(shape: Shape, of_ada: impl Fn(&str) -> String) {
     let hostile = stand_in::Registry::start().await;
     let engine = stand_in::Engine::start(&hostile).await;
     let fleet = Fleet::at_engine(shape, &engine.url, |_| ()).await;
@@ -381,7 +391,7 @@ async fn what_another_pull_brings_meanwhile_is_not_had_either(shape: Shape) {
         id: Set(Uuid::new_v4()),
         host_id: Set(fleet.job(job.id).await.host_id.unwrap()),
         digest: Set(image.id.clone()),
-        registry: Set("registry.example".to_owned()),
+        registry: Set(of_ada(&hostile.address)),
         repository: Set("of/ada".to_owned()),
         delivered: Set(false),
         anonymous: Set(false),

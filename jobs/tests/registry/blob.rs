@@ -43,6 +43,18 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(content: &[u8]) -> Vec<u8> {
+    // Two frames, after one that is to be skipped.
+    let frame = |content| zstd::encode_all(content, 3).unwrap();
+    let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3].to_vec();
+    [
+        skipped,
+        frame(&content[..90_000]),
+        frame(&content[90_000..]),
+    ]
+    .concat()
+}
+
 #[tokio::test]
 async fn what_is_delivered_is_told_with_what_it_is_uncompressed() {
     let content = vec![7; 300_000];
@@ -58,14 +70,39 @@ async fn what_is_delivered_is_told_with_what_it_is_uncompressed() {
         (
             members,
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            diff_id,
+            diff_id.clone(),
+        ),
+        (
+            zstd(&content),
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+            diff_id.clone(),
+        ),
+        // Engines tell the compression by the first bytes, whatever the type says.
+        (
+            gzip(&content),
+            "application/vnd.oci.image.layer.v1.tar",
+            diff_id.clone(),
         ),
         (
             content.clone(),
-            "application/vnd.oci.image.layer.v1.tar+zstd",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            diff_id,
+        ),
+        (
+            b"BZh9, and more".to_vec(),
+            "application/vnd.oci.image.layer.v1.tar",
             None,
         ),
-        (content, "application/vnd.oci.image.layer.v1.tar+gzip", None),
+        (
+            gzip(&content)[..200].to_vec(),
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            None,
+        ),
+        (
+            b"tar".to_vec(),
+            "application/vnd.oci.image.layer.v1.tar",
+            Some(digest_of(b"tar")),
+        ),
     ] {
         let digest = digest_of(&body);
         let served = body.clone();
@@ -145,9 +182,56 @@ async fn a_registry_gives_a_blob_to_a_login_in_a_repository() {
     let client = client(&["127.0.0.1:*"]);
     let digest = &pushed.config_digest;
     let gives = |repository, login| client.gives(&registry.address, repository, digest, login);
-    assert!(gives("private", Some(&login)).await);
-    assert!(!gives("private", None).await);
-    assert!(!gives("other", Some(&login)).await);
+    assert!(gives("private", Some(&login)).await.unwrap());
+    assert!(!gives("private", None).await.unwrap());
+    assert!(!gives("other", Some(&login)).await.unwrap());
+}
+
+#[tokio::test]
+async fn only_a_refusal_says_that_a_registry_does_not_give_a_blob() {
+    let digest = digest_of(b"x");
+    for (status, gives) in [
+        (200, Some(true)),
+        (206, Some(true)),
+        (401, Some(false)),
+        (403, Some(false)),
+        (404, Some(false)),
+        (416, Some(false)),
+        (429, None),
+        (503, None),
+    ] {
+        let server = Fake::start(move |_: &Asked| Answer::new(status, "x")).await;
+        let client = client(&["127.0.0.1:*"]);
+        let answer = client.gives(&server.address, "a/b", &digest, None).await;
+        assert_eq!(answer.as_ref().ok(), gives.as_ref(), "{status} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_with_a_huge_config_or_layers_that_engines_mix_up_is_refused() {
+    let (manifest, kind) = image();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let mut huge = manifest.clone();
+    huge["config"]["size"] = json!(4 * 1024 * 1024 + 1);
+    let layer = |end: &str| {
+        let digest = format!("sha256:{:0<63}{end}", "0123456789ab");
+        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 1, "digest": digest})
+    };
+    let mut alike = manifest.clone();
+    alike["layers"] = json!([layer("1"), layer("2")]);
+    let mut twice = manifest;
+    twice["layers"] = json!([layer("1"), layer("1")]);
+    for (manifest, refused) in [(huge, true), (alike, true), (twice, false)] {
+        let body = serde_json::to_vec(&manifest).unwrap();
+        let server = Fake::start(move |_: &Asked| Answer::new(200, body.clone())).await;
+        let client = client(&["127.0.0.1:*"]);
+        let platform = amd64();
+        let read = client.manifest(&server.address, "a/b", "1", None, &platform);
+        let read = read.await;
+        let unsupported = matches!(&read, Err(error) if error.is_unsupported());
+        assert_eq!(unsupported, refused, "{kind} {read:?}");
+        assert_eq!(read.is_ok(), !refused);
+    }
 }
 
 #[tokio::test]
