@@ -31,6 +31,10 @@ pub(crate) enum Standing {
 
 /// A row, or rows that say the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "columns of a row, each of which counts by itself"
+)]
 pub(crate) struct Known {
     pub(crate) digest: String,
     pub(crate) diff_id: Option<String>,
