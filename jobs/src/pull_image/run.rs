@@ -105,6 +105,9 @@ async fn fetch(run: &Arc<JobRun>, ahead: Option<Ahead>) -> Result<Fetched, RunEr
     timed("inspect", inspect(run, &reference, &resolved)).await
 }
 
+/// How often an engine may pull nothing because it has the image: it can lose it in between, and pull it the next time.
+const IMAGE_SEEN_THERE: u32 = 3;
+
 /// The engine's pull, between the proofs that the caller may have what the engine has already: before it for what is known
 /// to be there, and after it for what the engine found there.
 async fn proved_transfer(
@@ -114,11 +117,17 @@ async fn proved_transfer(
     present: Presence,
 ) -> Result<(), RunError> {
     let mut proof = Box::pin(Proof::begin(run, reference, resolved, present.seen)).await?;
+    let mut seen_there = 0;
     loop {
         let confirmed = present.confirmed;
         let (brought, last) = transfer(run, reference, resolved, &proof, confirmed).await?;
         match Box::pin(proof.complete(run, reference, resolved, &brought)).await? {
+            WasThere::Image if seen_there == IMAGE_SEEN_THERE => {
+                let message = "the engine says that it has the image, and does not show it";
+                return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+            }
             WasThere::Image => {
+                seen_there += 1;
                 proof = Box::pin(Proof::begin(run, reference, resolved, true)).await?;
             }
             WasThere::Nothing if !brought.whole => {
