@@ -111,7 +111,7 @@ impl Scene {
     }
 
     /// The pulls go on, and end well within `bound`; the clients that watch see no error.
-    pub(super) async fn ends_well_within(mut self, bound: Duration) {
+    pub(super) async fn ends_well_within(&mut self, bound: Duration) {
         let start = Instant::now();
         self.registry.open();
         for job in &self.jobs {
@@ -121,7 +121,7 @@ impl Scene {
         assert!(took < bound, "the pulls took {took:?}");
         let seen = self.socket.rest().await;
         assert_eq!(seen.last().unwrap()["state"], "SUCCEEDED");
-        let text = soon("the events end", self.events).await.unwrap();
+        let text = soon("the events end", &mut self.events).await.unwrap();
         assert!(
             text.contains("\"SUCCEEDED\"") && !text.contains("\"errors\""),
             "{text}"

@@ -65,7 +65,7 @@ async fn silent_database(server: Server) {
     let direct = world.database_url();
     let (proxy, through) = SilentProxy::of_url(&direct).await;
     world.set("DATABASE_URL", &through);
-    let scene = Scene::begin(world).await;
+    let mut scene = Scene::begin(world).await;
     let hearing = Hearing::start(Database::connect(direct).await.unwrap());
 
     proxy.silence_open();
@@ -83,7 +83,7 @@ async fn pulls_survive_a_database_that_is_silent_to_everyone() {
     let mut world = World::fleet(Server::Postgres).await;
     let (proxy, through) = SilentProxy::of_url(&world.database_url()).await;
     world.set("DATABASE_URL", &through);
-    let scene = Scene::begin(world).await;
+    let mut scene = Scene::begin(world).await;
 
     proxy.silence_all();
     scene.requests_are_answered(Duration::from_secs(6)).await;

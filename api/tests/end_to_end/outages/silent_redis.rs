@@ -18,7 +18,7 @@ const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pulls_survive_silent_connections_to_redis() {
-    let (proxy, scene) = behind_redis().await;
+    let (proxy, mut scene) = behind_redis().await;
     proxy.silence_open();
     scene.ends_well_within(BOUND).await;
 }
