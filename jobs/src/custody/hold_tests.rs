@@ -1,4 +1,4 @@
-use wharfinger_entity::host;
+use wharfinger_entity::{ExposedPorts, host};
 
 use super::*;
 use crate::engine::EngineImage;
@@ -17,8 +17,8 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
     let image = EngineImage {
         id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
         size: 1,
-        exposed_ports: Default::default(),
-        platform: Default::default(),
+        exposed_ports: ExposedPorts::default(),
+        platform: "linux/amd64".into(),
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
         diff_ids: Vec::new(),
