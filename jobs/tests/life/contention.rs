@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, image, job};
-use wharfinger_jobs::db::Pool;
+use wharfinger_jobs::db::{Db, LEAST_CONNECTIONS, Pool};
 use wharfinger_jobs::error::{UserError, UserErrorCode};
 use wharfinger_jobs::{dispatch, housekeeping};
 
@@ -272,7 +272,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// What one process may ask the database for in a second while there is nothing to do.
 const IDLE_STATEMENTS: f64 = 2.0;
 
-/// A host with a thousand waiting pulls and two hundred holders is lost, in a fleet of twenty processes. No request waits
+/// A host with a thousand waiting pulls and two hundred holders is lost, in a fleet of twenty processes with few connections. No request waits
 /// for that, of these holders or of others, and processes that have nothing to do ask the database for next to nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures how long requests wait: `make test` runs it after the others, alone"]
@@ -298,7 +298,9 @@ async fn a_lost_host_keeps_no_request_waiting() {
     let mut processes = Vec::new();
     let mut idle = Vec::new();
     for number in 1..=PROCESSES {
-        let services = bare.process().await;
+        let mut services = bare.process().await;
+        let few = Db::connect_with(&bare.database.url, LEAST_CONNECTIONS).await;
+        services.db = few.unwrap();
         processes.push(tokio::spawn(dispatch::run(
             services.clone(),
             Some(other),
