@@ -11,9 +11,11 @@ use serde::Serialize;
 use wharfinger_entity::Credits;
 
 use crate::client::{self, ClientCommand};
+use crate::commands::{serve, user_create};
 use crate::config::Config;
-use crate::telemetry::{self, Role};
-use crate::{data_dir, graphql, parts, serve, user_create};
+use crate::graphql;
+use crate::observability::telemetry::{self, Role};
+use crate::startup::{data_dir, parts};
 
 /// Pulls container images onto a fleet of shared Docker hosts, metered per user, through one GraphQL endpoint.
 #[derive(Debug, Parser)]
@@ -201,14 +203,14 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
             let role = Role::Gateway {
                 worker: parts.worker,
             };
-            let telemetry = telemetry::start(&config, role)?;
+            let telemetry = telemetry::start(config.telemetry(), role)?;
             warn_of(&loose);
             let served = serve::serve(config, parts).await;
             telemetry.stop().await;
             served
         }
         Command::Worker(args) => {
-            let telemetry = telemetry::start(&config, Role::Worker)?;
+            let telemetry = telemetry::start(config.telemetry(), Role::Worker)?;
             warn_of(&loose);
             let worked = serve::work(config, !args.no_migrate).await;
             telemetry.stop().await;

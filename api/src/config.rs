@@ -26,6 +26,10 @@ use wharfinger_jobs::settings::{
 pub use self::error::{ConfigError, Origin};
 use self::layers::Layers;
 use crate::http::{AllowedOrigins, TransportSettings};
+use crate::observability::settings::TelemetrySettings;
+pub use crate::observability::settings::{
+    LogFileSettings, MetricSettings, Rotation, TraceSettings,
+};
 
 /// The commented file with every setting and its default.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -117,55 +121,6 @@ pub struct ShutdownSettings {
     /// How long a gateway that got SIGTERM serves requests while it says that it is not ready.
     #[serde(deserialize_with = "duration")]
     pub unready: Duration,
-}
-
-/// `traces`: the OpenTelemetry pipeline, which is built only where it has an endpoint.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TraceSettings {
-    /// The collector's base URL; `None` sends no traces. Hidden, because it may have a password in it.
-    #[serde(deserialize_with = "optional")]
-    pub endpoint: Option<Secret>,
-    /// `service.name` of what is sent; `None` names it after the command.
-    #[serde(deserialize_with = "optional")]
-    pub service_name: Option<String>,
-}
-
-/// `metrics`: where they are, and labels of requests that tell users and images apart.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MetricSettings {
-    /// The listener of `/metrics` alone; `None` serves it with everything else.
-    #[serde(deserialize_with = "optional")]
-    pub listen: Option<SocketAddr>,
-    /// Whether requests are counted by user.
-    pub per_user: bool,
-    /// Whether requests are counted by image.
-    pub per_image: bool,
-    /// Values of either label before the rest counts as `other`.
-    pub most_values: usize,
-}
-
-/// `log_files`: the rolling files beside standard error.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogFileSettings {
-    /// When a new file begins.
-    pub rotation: Rotation,
-    /// Files that are kept.
-    pub keep: usize,
-}
-
-/// When a new log file begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rotation {
-    /// There are no files.
-    Never,
-    /// At midnight, UTC.
-    Daily,
-    /// With each hour.
-    Hourly,
 }
 
 /// `board`: the listener of apalis-board.
@@ -307,6 +262,17 @@ impl Config {
     pub fn trusted_proxies(&self) -> Vec<IpNet> {
         let texts = self.trusted_proxies.iter();
         texts.filter_map(|text| check::network(text)).collect()
+    }
+
+    /// What logs and traces need to know.
+    pub fn telemetry(&self) -> TelemetrySettings<'_> {
+        TelemetrySettings {
+            log: &self.log,
+            data_dir: &self.data_dir,
+            host_name: &self.host_name,
+            log_files: self.log_files,
+            traces: &self.traces,
+        }
     }
 
     /// The limits of the GraphQL transport. The trusted documents are in a file, which is not read here.

@@ -8,12 +8,13 @@ use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use wharfinger_jobs::queries::page::{PageArgs, Position};
 
-use crate::board::door;
-use crate::client_address::client_address;
+use crate::auth::bearer;
+use crate::board::auth;
 use crate::graphql::ids;
-use crate::http::{Refusal, probe};
-use crate::over_tls::over_tls;
-use crate::{bearer, cookie};
+use crate::http::websocket::probe;
+use crate::http::{Refusal, cookie};
+use crate::server::client_address::client_address;
+use crate::server::over_tls::over_tls;
 
 /// A text as a global id.
 pub fn global_id(text: &str) {
@@ -50,12 +51,12 @@ pub fn headers(bytes: &[u8]) {
         Err(refusal) => check_refusal(&refusal),
     }
     // Basic hides it in base64.
-    let _ = door::token(&authorization);
+    let _ = auth::token(&authorization);
     let cookies = with(header::COOKIE);
     if let Some(token) = cookie::session(&cookies) {
         check_token(token, bytes);
         assert!(!token.contains(';'));
-        assert_eq!(door::token(&cookies).as_deref(), Some(token));
+        assert_eq!(auth::token(&cookies).as_deref(), Some(token));
     }
     let _ = cookie::page_over_tls(&with(header::ORIGIN));
 

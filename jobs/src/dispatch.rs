@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
-    FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +19,13 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Timestamp, host, job, paused_queue};
 
-use crate::announce::Change;
-use crate::events::{Event, Topic};
+use crate::infra::tasks::{NeededBy, Task};
+use crate::infra::trace;
+use crate::job::order;
+use crate::live::events::{Event, Topic};
+use crate::live::notify::Change;
 use crate::queue::Dispatch;
 use crate::services::Services;
-use crate::tasks::{NeededBy, Task};
-use crate::trace;
 
 /// How often the whole is looked at while jobs wait, whatever was announced: bounds how late a due retry or a lost message
 /// is noticed.
@@ -270,43 +271,13 @@ async fn next_in_turn(
         .filter(waiting_on(host_id))
         .filter(job::Column::DispatchedAt.is_null())
         .filter(job::Column::RunAfter.lte(now))
-        .filter(Expr::not_exists(predecessor()))
+        .filter(Expr::not_exists(order::predecessor()))
         .order_by_asc(job::Column::Turn)
         .order_by_asc(job::Column::Id)
         .limit(room)
         .into_model()
         .all(services.db.read())
         .await
-}
-
-/// Selects the earlier jobs of a job's user on the same (host, reference) that have not ended: they run in order.
-pub(crate) fn predecessor() -> SelectStatement {
-    let earlier = Alias::new("earlier");
-    let column = |column: job::Column| (earlier.clone(), column);
-    let own = |column: job::Column| (job::Entity, column);
-    Query::select()
-        .expr(Expr::value(1))
-        .from_as(job::Entity, earlier.clone())
-        .and_where(Expr::col(column(job::Column::UserId)).equals(own(job::Column::UserId)))
-        .and_where(Expr::col(column(job::Column::Live)).eq(1))
-        .and_where(Expr::col(column(job::Column::HostId)).equals(own(job::Column::HostId)))
-        .and_where(Expr::col(column(job::Column::Reference)).equals(own(job::Column::Reference)))
-        .and_where(Expr::col(column(job::Column::Ordinal)).lt(Expr::col(own(job::Column::Ordinal))))
-        .to_owned()
-}
-
-/// Selects the pause of a host's queue.
-pub(crate) fn paused(host_id: Uuid) -> SelectStatement {
-    Query::select()
-        .expr(Expr::value(1))
-        .from(paused_queue::Entity)
-        .and_where(Expr::col((paused_queue::Entity, paused_queue::Column::Id)).eq(host_id))
-        .to_owned()
-}
-
-/// Whether the queue of a host is paused.
-pub(crate) async fn is_paused(db: &impl ConnectionTrait, host_id: Uuid) -> Result<bool, DbErr> {
-    Ok(db.query_one(&paused(host_id)).await?.is_some())
 }
 
 fn waiting_on(host_id: Uuid) -> Condition {

@@ -5,19 +5,9 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use wharfinger_entity::{CleanText, JobErrorCode};
 
-use crate::accounts::PasswordError;
-use crate::credits::LedgerError;
-
-/// Whether running the same transaction again may help.
-pub(crate) trait Transient {
-    fn is_transient(&self) -> bool;
-}
-
-impl Transient for DbErr {
-    fn is_transient(&self) -> bool {
-        crate::db::is_transient(self)
-    }
-}
+use crate::infra::db::Transient;
+use crate::infra::password_hashing::PasswordError;
+use crate::ledger::LedgerError;
 
 /// Why a service did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +40,7 @@ impl ServiceError {
     pub(crate) fn is_of_data(&self) -> bool {
         match self {
             Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
-                crate::db::refuses_data(error)
+                crate::infra::db::refuses_data(error)
             }
             Self::Ledger(_) => true,
             _ => false,
@@ -67,7 +57,7 @@ impl Transient for ServiceError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
-                crate::db::is_transient(error)
+                crate::infra::db::is_transient(error)
             }
             _ => false,
         }
@@ -225,4 +215,13 @@ impl JobFailure {
     pub fn is_retryable(&self) -> bool {
         self.then != Then::Fail
     }
+}
+
+/// The longest that a registry's Retry-After is heeded: it may ask for years.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// A registry limits how often it is asked: that is waited out, with or without a Retry-After.
+pub(crate) fn rate_limited(message: String, retry_after: Duration) -> JobFailure {
+    let after = retry_after.min(MAX_RETRY_AFTER);
+    JobFailure::retry_free(JobErrorCode::RegistryRateLimited, message, after)
 }

@@ -1,11 +1,17 @@
 //! Who holds what: making and ending holdings, with what they cost.
 
+pub(crate) mod publication;
+
+use std::collections::BTreeMap;
+
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, Timestamp, image};
+use wharfinger_entity::{ImageState, Timestamp, image, job};
 
-use crate::credits::{Account, LedgerError, Purpose};
-use crate::db::Transaction;
+use crate::error::ServiceError;
+use crate::infra::db::Transaction;
+use crate::ledger::{Account, LedgerError, Purpose};
+use crate::services::Services;
 
 /// The user's live holding of a reference on a host.
 pub(crate) async fn of_reference(
@@ -81,4 +87,56 @@ pub(crate) async fn is_last_of(tx: &Transaction, holding: &image::Model) -> Resu
         .count(tx)
         .await?;
     Ok(others == 0)
+}
+
+/// Ends holdings, with their refunds, user by user in the order of their ids, in which accounts are locked everywhere.
+/// Returns the users.
+pub(crate) async fn end_all(
+    tx: &crate::infra::db::Transaction,
+    services: &Services,
+    holdings: Vec<image::Model>,
+    state: ImageState,
+    reason: &str,
+) -> Result<Vec<Uuid>, ServiceError> {
+    let now = services.clock.now();
+    let mut by_user: BTreeMap<Option<Uuid>, Vec<image::Model>> = BTreeMap::new();
+    for holding in holdings {
+        by_user.entry(holding.user_id).or_default().push(holding);
+    }
+    let users = by_user.keys().flatten().copied().collect();
+    for (user, holdings) in by_user {
+        let mut account = match user {
+            Some(user) => Some(Account::lock(tx, user, now).await?),
+            None => None,
+        };
+        for holding in holdings {
+            let purpose = Purpose {
+                job_id: None,
+                reference: Some(holding.reference.clone()),
+                reason: Some(reason.to_owned()),
+            };
+            end(tx, account.as_mut(), holding, state, purpose, now).await?;
+        }
+        if let Some(account) = account {
+            account.save().await?;
+        }
+    }
+    Ok(users)
+}
+
+/// Ends the holding that a user had of a reference which means another image now.
+pub(crate) async fn let_go_of_moved(
+    tx: &Transaction,
+    account: &mut Account<'_>,
+    old: image::Model,
+    job: &job::Model,
+) -> Result<(), ServiceError> {
+    let purpose = Purpose {
+        job_id: Some(job.id),
+        reference: Some(job.reference.clone()),
+        reason: Some("the tag moved to another image".to_owned()),
+    };
+    let now = account.now();
+    end(tx, Some(account), old, ImageState::Released, purpose, now).await?;
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Docker hosts: joining, heartbeats, the choice of one for a pull, and what happens to pulls when one is gone.
 
-mod moving;
-mod place;
+pub(crate) mod placement;
 
 use std::time::Duration;
 
@@ -9,11 +8,10 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrai
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host};
 
-pub(crate) use moving::Moving;
-pub(crate) use place::place;
+pub(crate) use placement::place;
 
-use crate::db::Db;
 use crate::engine::EngineInfo;
+use crate::infra::db::Db;
 use crate::services::Services;
 use crate::settings::WorkerSettings;
 

@@ -1,58 +1,53 @@
-//! What happens to an accepted request: hold, dispatch, claim, run on the engine, settle.
+//! The life of a job, from the request that a user makes to the image on a host, and everything that needs.
 //!
-//! A pull passes through [`pull_image`] (accepted: job and hold in one transaction), [`dispatch`] (handed to the
-//! [`queue`]), [`worker`] (claimed, run with [`registry`] and [`engine`], settled). [`credits`] is the only place where
-//! money moves, `outcome` the only place where an attempt ends badly, [`events`] how watchers hear of it all.
+//! A pull passes through these modules, in this order:
+//!
+//! 1. [`pull_image`] accepts it: the job and its hold are written in one transaction ([`job`], [`ledger`], [`hosts`]).
+//! 2. [`dispatch`] hands it to the [`queue`], in fair order.
+//! 3. [`worker`] claims it and runs an [`attempt`] of it: the manifest is read ([`registry`]), the engine pulls
+//!    ([`engine`], [`engine_images`]), watchers see how far it is ([`progress`], [`live`]).
+//! 4. `pull_image` settles it: image, charge and state in one transaction ([`holdings`], [`ledger`]).
+//! 5. [`queries`] shows what came of it, [`remove_image`] takes it away again.
+//!
+//! [`commands`] are the mutations that are no jobs, [`sweep_images`] and [`maintenance`] what happens by itself,
+//! [`accounts`] and [`registry_credentials`] who may do what, and [`infra`] what all of it is built on.
+//!
+//! Imports run one way: `infra` knows of nothing above it, a job's kinds know `attempt`, and only `worker` knows the kinds.
 
-mod accept;
-pub mod accounts;
-pub mod announce;
-pub mod audit;
-mod blob_origins;
-pub mod cancel_job;
-mod claim;
-pub mod clock;
-pub mod clock_skew;
-mod come_back;
-pub mod credits;
-mod custody;
-pub mod db;
-pub mod discard_job;
-pub mod dispatch;
-pub mod engine;
 pub mod error;
-pub mod events;
-mod fair_order;
-pub mod frame;
+pub mod services;
+pub mod settings;
+
+pub mod infra;
+pub mod live;
+
+pub mod accounts;
+pub mod registry_credentials;
+
 mod holdings;
 pub mod hosts;
-pub mod housekeeping;
-pub mod keyring;
-pub mod measure;
-mod outcome;
-pub mod progress;
-mod public;
-pub mod pull_image;
-pub mod queries;
+pub mod ledger;
+
+pub mod dispatch;
+pub mod job;
 pub mod queue;
-mod reconcile;
-mod redis_link;
+
+pub mod engine;
+mod engine_images;
+pub mod progress;
 pub mod registry;
-pub mod registry_credentials;
+
+mod attempt;
+pub mod pull_image;
 pub mod remove_image;
-mod retry;
-pub mod retry_dead_jobs;
-pub mod retry_job;
-pub mod services;
-pub mod set_host_schedulable;
-pub mod set_image_visibility;
-pub mod set_queue_paused;
-pub mod settings;
+pub mod worker;
+
+pub mod commands;
+pub mod queries;
+
+mod fleet_lease;
+pub mod maintenance;
 pub mod sweep_images;
-pub mod tasks;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod trace;
-pub mod watch;
-pub mod worker;
-pub mod write_probe;

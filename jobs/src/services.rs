@@ -9,18 +9,19 @@ use sea_orm::DbErr;
 use tokio::sync::Notify;
 use wharfinger_entity::{JobState, job};
 
-use crate::accounts::{LastUse, Passwords};
-use crate::announce::{self, Change};
-use crate::clock::Clock;
-use crate::credits::Balance;
-use crate::db::Db;
-use crate::events::Events;
-use crate::keyring::Keyring;
-use crate::measure;
+use crate::infra::clock::Clock;
+use crate::infra::db::Db;
+use crate::infra::in_flight::InFlight;
+use crate::infra::keyring::Keyring;
+use crate::infra::metrics;
+use crate::infra::password_hashing::Passwords;
+use crate::infra::tasks::Tasks;
+use crate::ledger::Balance;
+use crate::live::events::Events;
+use crate::live::notify::{self, Change};
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
-use crate::tasks::Tasks;
 
 /// The shared parts: cheap to clone.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub struct Services {
     /// Hashes passwords, a bounded number at a time.
     pub passwords: Passwords,
     /// Notes when tokens were used.
-    pub(crate) last_use: LastUse,
+    pub(crate) last_use: InFlight,
     /// The worker that these are the parts of; none where it is a gateway's.
     pub(crate) worker: Option<Arc<str>>,
     /// Wakes this process's dispatcher.
@@ -71,7 +72,7 @@ impl Services {
             clock,
             keys: None,
             passwords: Passwords::default(),
-            last_use: LastUse::default(),
+            last_use: InFlight::default(),
             worker: None,
             wake: Arc::new(Notify::new()),
             tasks,
@@ -113,9 +114,13 @@ impl Services {
     }
 
     fn tell(&self, job: &job::Model, change: &Change, balance: Option<Balance>) {
-        measure::job_changed(job);
-        announce::job_changed(&self.events, change, balance.is_some());
-        announce::progress(&self.events, job.id, &crate::frame::ProgressFrame::of(job));
+        metrics::job_changed(job);
+        notify::job_changed(&self.events, change, balance.is_some());
+        notify::progress(
+            &self.events,
+            job.id,
+            &crate::live::progress_event::ProgressEvent::of(job),
+        );
     }
 
     /// Whether the database answers.

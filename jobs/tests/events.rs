@@ -11,7 +11,7 @@ use futures::StreamExt;
 use support::{PrivateRedis, command, prefix, redis_url, soon, until};
 use tokio::time::timeout;
 use uuid::Uuid;
-use wharfinger_jobs::events::{Event, EventStream, Events, Topic};
+use wharfinger_jobs::live::events::{Event, EventStream, Events, Topic};
 
 /// A publisher and a subscriber, in one process or in two that share a Redis.
 struct Pair {

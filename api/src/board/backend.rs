@@ -19,7 +19,7 @@ use apalis_core::worker::context::WorkerContext;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host, job};
-use wharfinger_jobs::db::DbErr;
+use wharfinger_jobs::infra::db::DbErr;
 use wharfinger_jobs::queries::board::{self, Counts, Standing};
 use wharfinger_jobs::queries::{Viewer, jobs, users};
 use wharfinger_jobs::services::Services;

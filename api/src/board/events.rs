@@ -12,10 +12,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::JobState;
 use wharfinger_jobs::accounts::Authenticated;
-use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::events::{Event, Topic};
+use wharfinger_jobs::live::events::{Event, Topic};
+use wharfinger_jobs::live::notify::Change;
 
-use super::door::Door;
+use super::auth::Door;
 use crate::graphql::Kind;
 
 /// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again. It ends

@@ -5,8 +5,8 @@
 //! whatever the queue has at the moment. [`events`] is the stream of what happens.
 
 mod api;
+pub(crate) mod auth;
 mod backend;
-pub(crate) mod door;
 mod events;
 mod page;
 mod push;
@@ -20,9 +20,9 @@ use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::SecurityHeaders;
-use crate::over_tls::strict_transport;
+use crate::server::over_tls::strict_transport;
 
-pub(crate) use self::door::Door;
+pub(crate) use self::auth::Door;
 
 /// The board's routes. `stop` ends its streams.
 pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
@@ -47,7 +47,7 @@ pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
         .with_state(door.services.clone())
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))
-        .layer(middleware::from_fn_with_state(door, door::guard))
+        .layer(middleware::from_fn_with_state(door, auth::guard))
         .layer(SecurityHeaders::ANSWERS)
         .layer(middleware::from_fn_with_state(trusted, strict_transport))
 }

@@ -1,12 +1,11 @@
 //! `wharfinger images`.
 
-use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
 use super::model::Image;
 use super::text::{age, short_id, size};
-use super::{operations, table};
+use super::{EXIT_CODES, operations, table};
 use chrono::{DateTime, Utc};
 use clap::Args;
 

@@ -1,6 +1,5 @@
 //! `wharfinger pull`.
 
-use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
@@ -10,7 +9,7 @@ use super::operations::{Input, PullImage, PullImageInput};
 use super::progress::{self, familiar};
 use super::terminal::{FAINT, GOOD, Terminal};
 use super::text::size;
-use super::{follow, resolve};
+use super::{EXIT_CODES, follow, resolve};
 use clap::Args;
 use uuid::Uuid;
 

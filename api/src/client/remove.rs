@@ -1,6 +1,5 @@
 //! `wharfinger rm`.
 
-use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
@@ -11,7 +10,7 @@ use super::progress::Silent;
 use super::pull::{accepted, failure, left_running, random_key};
 use super::terminal::{GOOD, Terminal};
 use super::text::Text;
-use super::{follow, resolve};
+use super::{EXIT_CODES, follow, resolve};
 use clap::Args;
 use serde::Serialize;
 

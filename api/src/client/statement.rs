@@ -1,6 +1,5 @@
 //! `wharfinger statement`: the whole ledger of a user, oldest first, read page by page.
 
-use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
@@ -9,8 +8,8 @@ use super::model::{BackwardPage, StatementEntry};
 use super::operations::{
     StatementQuery, StatementVariables, UserStatementQuery, UserStatementVariables, user,
 };
-use super::table;
 use super::text::Text;
+use super::{EXIT_CODES, table};
 use chrono::SecondsFormat;
 use clap::Args;
 use std::io;

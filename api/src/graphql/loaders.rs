@@ -9,7 +9,7 @@ use wharfinger_entity::{
     JobState, api_token, audit_entry, host, job, job_attempt, ledger_entry, registry_credential,
     user,
 };
-use wharfinger_jobs::db::{Db, DbErr};
+use wharfinger_jobs::infra::db::{Db, DbErr};
 use wharfinger_jobs::queries::images::ImageView;
 use wharfinger_jobs::queries::{self, Viewer};
 

@@ -16,9 +16,9 @@
 
 mod audience;
 mod context;
+mod cost;
 mod enums;
 pub(crate) mod ids;
-mod limits;
 mod loaders;
 mod mutation;
 mod query;
@@ -27,16 +27,16 @@ mod subscription;
 mod types;
 
 use async_graphql::{Schema as GraphQlSchema, ValidationMode};
+use wharfinger_jobs::queries::progress_watch::Watches;
 use wharfinger_jobs::services::Services;
-use wharfinger_jobs::watch::Watches;
 
 use crate::http::ValidateOnce;
 pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
+pub(crate) use cost::Rules;
+use cost::{Limited, Suggesting};
 pub(crate) use ids::Kind;
-pub(crate) use limits::Rules;
-use limits::{Limited, Suggesting};
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;

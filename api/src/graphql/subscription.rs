@@ -7,9 +7,9 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, Timestamp, job};
-use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::db::DbErr;
-use wharfinger_jobs::events::{Event, EventStream, Topic};
+use wharfinger_jobs::infra::db::DbErr;
+use wharfinger_jobs::live::events::{Event, EventStream, Topic};
+use wharfinger_jobs::live::notify::Change;
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
 
@@ -226,7 +226,7 @@ impl Balances {
         let users = queries::users::by_ids(&self.services.db, viewer, &[self.user_id]).await?;
         let user = users.first();
         let user = user.ok_or_else(|| DbErr::RecordNotFound("the user is gone".into()))?;
-        Ok(wharfinger_jobs::credits::Balance::from(user).into())
+        Ok(wharfinger_jobs::ledger::Balance::from(user).into())
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::headers::SecurityHeaders;
+use super::response::headers::SecurityHeaders;
 
 struct Asset {
     name: &'static str,

@@ -6,21 +6,19 @@ use axum::{
     response::Response,
 };
 
-use super::{
-    accept::MediaType,
-    error::{ErrorCode, Refusal},
-    graphql_http::{encode_errors, respond},
-    parameters::BadParameters,
-    persisted::NoDocument,
-    quota,
-};
+use super::response::error::{ErrorCode, Refusal};
+use super::response::quota;
+use crate::http::document::persisted::NoDocument;
+use crate::http::request::negotiation::MediaType;
+use crate::http::request::parameters::BadParameters;
+use crate::http::response::encode::{encode_errors, respond};
 
 /// What the endpoint understands, for `Allow`.
 const METHODS: &str = "GET, HEAD, POST";
 
 /// Why a request was answered without being executed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Rejection {
+pub(crate) enum Rejection {
     #[error("the method {0} is not allowed here: use POST, or GET for a query")]
     Method(Method),
     #[error("a {0} cannot be sent with GET: use POST")]
@@ -80,7 +78,7 @@ impl Rejection {
 
     /// Whether the request is well-formed, and what is wrong is its document. Apollo's clients expect the answer of such a
     /// one where a name is not known, too.
-    pub(super) fn is_of_document(&self) -> bool {
+    pub(crate) fn is_of_document(&self) -> bool {
         matches!(
             self,
             Self::Document(_) | Self::NoDocument(NoDocument::NotFound | NoDocument::NotSupported)
@@ -107,7 +105,7 @@ impl Rejection {
     }
 
     /// The GraphQL errors.
-    pub(super) fn into_errors(self) -> Vec<ServerError> {
+    pub(crate) fn into_errors(self) -> Vec<ServerError> {
         let code = self.code();
         match self {
             Self::Document(error) => vec![error],
@@ -118,7 +116,7 @@ impl Rejection {
 }
 
 /// The answer.
-pub(super) fn rejected(media: MediaType, rejection: Rejection) -> Response {
+pub(crate) fn rejected(media: MediaType, rejection: Rejection) -> Response {
     let status = rejection.status(media);
     let headers = rejection.headers();
     let mut answer = respond(media, status, encode_errors(rejection.into_errors()));

@@ -9,9 +9,9 @@ use futures::Stream;
 use futures::stream::{BoxStream, StreamExt as _};
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
-use wharfinger_jobs::trace::TraceContext;
+use wharfinger_jobs::infra::trace::TraceContext;
 
-use super::graphql_http::operation_type;
+use super::document::selected::operation_type;
 
 /// Longest name of an operation that is told: clients write it.
 const MAX_NAME: usize = 100;

@@ -5,13 +5,12 @@ use std::future::Future;
 use serde_json::json;
 use wharfinger_jobs::testing::image::TestImage;
 
-use crate::support::books;
 use crate::support::engine_proxy::EngineProxy;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine, random_layer, unique_name};
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
+use crate::support::{books, until};
 
 /// Pushes an image of so many bytes and returns its name and tag.
 pub(crate) async fn push(world: &World, bytes: usize) -> String {

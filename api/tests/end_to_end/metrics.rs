@@ -6,15 +6,14 @@ use serde_json::json;
 use wharfinger_entity::JobState;
 
 use crate::crashes::pushed;
-use crate::support::books;
 use crate::support::graphql::Client;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine};
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
+use crate::support::{books, until};
 
 /// One scrape.
 pub(crate) struct Scrape {

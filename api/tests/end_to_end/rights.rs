@@ -7,13 +7,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::accounts::{done, mutate};
 use crate::crashes::push;
-use crate::support::books;
 use crate::support::graphql::{Client, id};
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine};
 use crate::support::socket::Subscription;
-use crate::support::soon;
 use crate::support::world::World;
+use crate::support::{books, soon};
 
 const PASSWORD: &str = "correct horse battery staple";
 

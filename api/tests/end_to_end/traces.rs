@@ -11,15 +11,14 @@ use tokio::time::Instant;
 use wharfinger_entity::job;
 
 use crate::crashes::{push, pushed};
-use crate::support::books;
 use crate::support::collector::{Collector, Span};
 use crate::support::graphql::id;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::Server;
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
+use crate::support::{books, until};
 
 /// The caller's trace and span.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -31,9 +31,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
+use wharfinger::http::compress;
 use wharfinger::http::{
-    Audience, CurrentEventId, ErrorCode, Gate, Refusal, Session, TransportSettings, compress,
-    playground, router,
+    Audience, CurrentEventId, ErrorCode, Gate, Refusal, Session, TransportSettings, playground,
+    router,
 };
 
 /// Who the gate let in.

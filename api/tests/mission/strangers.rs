@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wharfinger_entity::{
     api_token, audit_entry, host, image, job, ledger_entry, registry_credential, user,
 };
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::people::Person;
 use crate::support::socket::Subscription;

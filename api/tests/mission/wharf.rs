@@ -9,8 +9,8 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 use wharfinger_entity::{Credits, engine_image, host, image, sweep_run};
-use wharfinger_jobs::db::Db;
 use wharfinger_jobs::engine::Engine;
+use wharfinger_jobs::infra::db::Db;
 use wharfinger_jobs::testing::image::TestImage;
 
 use crate::invariants::check_invariants;

@@ -8,10 +8,11 @@ use wharfinger_entity::user;
 
 use super::throttle::Try;
 use super::{still_active, tokens};
-use crate::announce;
-use crate::credits::Account;
-use crate::db::in_transaction;
+use crate::accounts::password_strength::hash_strong;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::in_transaction;
+use crate::ledger::Account;
+use crate::live::notify;
 use crate::services::Services;
 
 /// A user wants another password.
@@ -60,10 +61,7 @@ pub async fn change_password(
         )
         .into());
     }
-    let new_hash = services
-        .passwords
-        .hash_strong(change.new, name, "new")
-        .await?;
+    let new_hash = hash_strong(&services.passwords, change.new, name, "new").await?;
     let changed = in_transaction!(services.db, |tx| {
         let account = Account::lock(&tx, user.id, services.clock.now()).await?;
         still_active(account.user())?;
@@ -80,7 +78,7 @@ pub async fn change_password(
         tokens::end_sign_ins(&tx, user.id, Some(change.token_id)).await?;
         Ok::<_, ServiceError>(changed)
     })?;
-    announce::access_changed(&services.events, user.id);
+    notify::access_changed(&services.events, user.id);
     Ok(changed)
 }
 

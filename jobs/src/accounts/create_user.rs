@@ -9,10 +9,11 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, Role, Timestamp, UserStatus, user};
 
 use super::still_administrator;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::{Account, Purpose};
-use crate::db::{Db, Transaction, in_transaction};
+use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::password_strength::hash_strong;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::{Db, Transaction, in_transaction};
+use crate::ledger::{Account, Purpose};
 use crate::services::Services;
 
 /// Longest user name, in characters.
@@ -51,12 +52,9 @@ pub async fn create_user_by(
 ) -> Result<user::Model, ServiceError> {
     check_name(request.name)?;
     let password_hash = match request.password {
-        Some(password) => Some(
-            services
-                .passwords
-                .hash_strong(password, request.name, "password")
-                .await?,
-        ),
+        Some(password) => {
+            Some(hash_strong(&services.passwords, password, request.name, "password").await?)
+        }
         None => None,
     };
     let new = NewUser {

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, ledger_entry, user};
 
 use super::{no_such_user, still_administrator};
-use crate::accept::Key;
-use crate::announce;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::{Account, LedgerError, Purpose};
-use crate::db::in_transaction;
+use crate::accounts::audit::{self, Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::in_transaction;
+use crate::job::draft::Key;
+use crate::ledger::{Account, LedgerError, Purpose};
+use crate::live::notify;
 use crate::services::Services;
 
 /// Longest reason, in characters.
@@ -89,7 +89,7 @@ pub async fn grant_credits(
         Ok::<_, ServiceError>((user, entry, true))
     })?;
     if new {
-        announce::balance_changed(&services.events, user.id);
+        notify::balance_changed(&services.events, user.id);
     }
     Ok((user, entry))
 }

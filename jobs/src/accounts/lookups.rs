@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::tokens::{Authenticated, authenticate_all};
+use crate::infra::tasks::{NeededBy, Task};
 use crate::services::Services;
-use crate::tasks::{NeededBy, Task};
 
 /// Tokens in one statement.
 const AT_ONCE: usize = 256;

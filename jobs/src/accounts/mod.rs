@@ -4,12 +4,13 @@
 //! others for scripts ([`create_api_token`]). Whatever takes a right away (revoking, banning, another role) commits first
 //! and is then announced, so that every gateway looks again at the sockets that are open ([`Sessions`]).
 
+pub mod audit;
 mod change_password;
 mod create_user;
 mod grant_credits;
 mod last_use;
 mod lookups;
-mod passwords;
+pub(crate) mod password_strength;
 mod sessions;
 mod sign_in;
 mod throttle;
@@ -22,10 +23,9 @@ pub use create_user::{
 };
 pub(crate) use grant_credits::GRANT_KEYS;
 pub use grant_credits::{GrantCredits, grant_credits};
-pub(crate) use last_use::LastUse;
 pub use last_use::note_use;
 pub use lookups::{LookupError, TokenLookups};
-pub use passwords::{PasswordError, Passwords, weakness};
+pub use password_strength::weakness;
 pub use sessions::{OpenSession, Sessions};
 pub use sign_in::{SignedIn, sign_in, sign_out};
 pub(crate) use throttle::old_delays;
@@ -38,7 +38,7 @@ pub use update_user::{UpdateUser, update_user};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use wharfinger_entity::{Role, UserStatus, user};
 
-use crate::audit::Actor;
+use crate::accounts::audit::Actor;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 
 /// Refuses an actor who is no administrator any more: the request was let in a moment before.

@@ -17,9 +17,9 @@ use uuid::Uuid;
 use wharfinger_entity::{Role, Timestamp, UserStatus, api_token, user};
 
 use super::Authenticated;
-use crate::events::{Event, Topic};
+use crate::infra::tasks::{NeededBy, Task};
+use crate::live::events::{Event, Topic};
 use crate::services::Services;
-use crate::tasks::{NeededBy, Task};
 
 /// How often all are looked at without an announcement; also how late the end of a token may be noticed.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -10,10 +10,10 @@ use wharfinger_entity::{Timestamp, UserStatus, api_token, user};
 
 use super::throttle::Try;
 use super::tokens;
-use crate::announce;
-use crate::credits::Account;
-use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::in_transaction;
+use crate::ledger::Account;
+use crate::live::notify;
 use crate::services::Services;
 
 /// Tokens of signing in that one user may have: the oldest is revoked for one more.
@@ -86,7 +86,7 @@ pub async fn sign_out(services: &Services, token: &api_token::Model) -> Result<(
     api_token::Entity::delete_by_id(token.id)
         .exec(services.db.write())
         .await?;
-    announce::access_changed(&services.events, token.user_id);
+    notify::access_changed(&services.events, token.user_id);
     Ok(())
 }
 

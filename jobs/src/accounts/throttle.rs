@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, sign_in_delay};
 
-use crate::db::{Db, Transaction, for_update, in_transaction};
 use crate::error::ServiceError;
+use crate::infra::db::{Db, Transaction, for_update, in_transaction};
 
 /// The wrong password for one name from which on the next try waits.
 const FREE_FOR_NAME: i32 = 5;

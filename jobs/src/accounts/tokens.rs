@@ -13,12 +13,12 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Role, Timestamp, UserStatus, api_token, user};
 
 use super::still_active;
-use crate::announce;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::Account;
-use crate::db::{Db, in_transaction};
+use crate::accounts::audit::{self, Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::queries::sql::{Columns, Sql, columns};
+use crate::infra::db::sql::{Columns, Sql, columns};
+use crate::infra::db::{Db, in_transaction};
+use crate::ledger::Account;
+use crate::live::notify;
 use crate::services::Services;
 
 /// What every token begins with, so that secret scanners can know it.
@@ -185,7 +185,7 @@ pub async fn revoke_api_token(
         token.delete(&tx).await?;
         Ok::<_, ServiceError>(owner)
     })?;
-    announce::access_changed(&services.events, owner);
+    notify::access_changed(&services.events, owner);
     Ok(())
 }
 

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Role, UserStatus, user};
 
 use super::{is_active_administrator, no_such_user, tokens};
-use crate::announce;
-use crate::audit::{self, Actor, Subject};
-use crate::db::{Transaction, for_update, in_transaction};
+use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::password_strength::hash_strong;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::{Transaction, for_update, in_transaction};
+use crate::live::notify;
 use crate::services::Services;
 
 /// What an administrator changes of a user; what is left out stays.
@@ -95,7 +96,7 @@ pub async fn update_user(
         Ok::<_, ServiceError>((next, true))
     })?;
     if changed {
-        announce::access_changed(&services.events, user.id);
+        notify::access_changed(&services.events, user.id);
     }
     Ok(user)
 }
@@ -112,10 +113,7 @@ async fn new_hash(
         None => None,
     };
     let name = user.ok_or_else(no_such_user)?.name;
-    let hash = services
-        .passwords
-        .hash_strong(password, &name, "password")
-        .await?;
+    let hash = hash_strong(&services.passwords, password, &name, "password").await?;
     Ok(Some(hash))
 }
 

@@ -4,7 +4,7 @@ use tracing::{Instrument as _, Span};
 
 use super::connection::Connection;
 use super::{Engine, EngineError};
-use crate::trace;
+use crate::infra::trace;
 
 impl Connection {
     /// Makes a call under a span of its own, where it is part of a trace. What merely is not there is no failure of the call.

@@ -8,16 +8,16 @@ use wharfinger_entity::{
     AuditAction, Credits, ImageState, JobKind, JobState, Role, Timestamp, host, image, job, user,
 };
 
-use crate::accept::{Key, draft, within_limits};
+use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_active;
-use crate::announce::Coming;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::{Account, Balance, Purpose};
-use crate::db::{Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::holdings;
+use crate::holdings::{self, publication};
+use crate::infra::db::{Transaction, in_transaction};
+use crate::job::draft::{Key, draft, within_limits};
+use crate::ledger::{Account, Balance, Purpose};
+use crate::live::notify::{self, Coming};
 use crate::services::Services;
-use crate::{announce, dispatch, hosts, public};
+use crate::{dispatch, hosts};
 
 /// Longest fully qualified reference that is stored, in characters.
 const MAX_REFERENCE_LENGTH: usize = 512;
@@ -71,7 +71,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
             let id = job.id.clone().take().unwrap_or_default();
-            match public::of_reference(&tx, host.id, &stored).await? {
+            match publication::of_reference(&tx, host.id, &stored).await? {
                 Some(image) if account.user().role == Role::Admin => {
                     refresh(&tx, account.user(), id, &image, now).await?;
                 }
@@ -83,7 +83,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                 }
             }
             let waits = place.next && job.live == Set(Some(1));
-            let next = waits && !dispatch::is_paused(&tx, host.id).await?;
+            let next = waits && !crate::job::order::is_paused(&tx, host.id).await?;
             if next {
                 job.dispatched_at = Set(Some(now));
                 let coming = Coming {
@@ -91,7 +91,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                     reference: stored.clone(),
                     traceparent: request.traceparent.clone(),
                 };
-                announce::coming(&services.events, host.id, &coming);
+                notify::coming(&services.events, host.id, &coming);
             }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {

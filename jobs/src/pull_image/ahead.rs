@@ -11,11 +11,11 @@ use uuid::Uuid;
 use wharfinger_entity::ImageReference;
 
 use super::resolve;
-use crate::custody::{self, Observation};
+use crate::attempt::WorkerContext;
 use crate::engine::EngineError;
-use crate::public;
+use crate::engine_images::lock::{self, Observation};
+use crate::holdings::publication;
 use crate::registry::{Manifest, RegistryError};
-use crate::worker::Parts;
 
 /// Reads that are under way. Dropped, they stop.
 pub(crate) struct Ahead {
@@ -48,7 +48,11 @@ impl Look {
 
 impl Ahead {
     /// Begins to read for a pull of `reference` on a host; none if it cannot be read.
-    pub(crate) fn begin(parts: &Arc<Parts>, host_id: Uuid, reference: String) -> Option<Self> {
+    pub(crate) fn begin(
+        parts: &Arc<WorkerContext>,
+        host_id: Uuid,
+        reference: String,
+    ) -> Option<Self> {
         let parsed: ImageReference = reference.parse().ok()?;
         let manifest = {
             let parts = Arc::clone(parts);
@@ -60,7 +64,7 @@ impl Ahead {
             let (parts, reference) = (Arc::clone(parts), reference.clone());
             let looking = async move {
                 let since = Instant::now();
-                let (image_id, version) = custody::last_meant(&parts.services, host_id, &reference)
+                let (image_id, version) = lock::last_meant(&parts.services, host_id, &reference)
                     .await
                     .ok()??;
                 let looking = look(&parts, &image_id, &reference, version, true);
@@ -77,7 +81,7 @@ impl Ahead {
             let (parts, reference) = (Arc::clone(parts), reference.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
                 let db = parts.services.db.read();
-                let image = public::of_reference(db, host_id, &reference).await?;
+                let image = publication::of_reference(db, host_id, &reference).await?;
                 Ok(image.is_some())
             }))
         };
@@ -92,7 +96,7 @@ impl Ahead {
 
 /// What the engine has now; `version` was read before, and whether the reference was `recorded` for the image then.
 pub(super) async fn look(
-    parts: &Parts,
+    parts: &WorkerContext,
     image_id: &str,
     reference: &str,
     version: i64,

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use wharfinger_entity::JobErrorCode;
 
 use super::resolve::{Resolved, mismatch, registry_failure};
-use crate::blob_origins::{self, Part, Source};
-use crate::db::in_transaction;
+use crate::attempt::JobRun;
 use crate::engine::{LayerStep, PullEvent};
+use crate::engine_images::blob_origins::{self, Part, Source};
+use crate::engine_images::error::RunError;
 use crate::error::{JobFailure, ServiceError};
+use crate::infra::db::in_transaction;
 use crate::progress::ProgressTracker;
 use crate::registry::{Blob, BlobError, Login, RegistryError};
-use crate::worker::run::{JobRun, RunError};
 
 /// Progress is told at most so often.
 const TELL_EVERY: Duration = Duration::from_millis(100);

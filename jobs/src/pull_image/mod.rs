@@ -7,7 +7,6 @@ pub(crate) mod ahead;
 mod fetching;
 mod proof;
 mod public;
-pub(crate) mod put_back;
 mod record;
 pub(crate) mod resolve;
 pub(crate) mod run;
@@ -15,4 +14,3 @@ mod settle;
 mod transfer;
 
 pub use accept::{PullImage, accept};
-pub(crate) use settle::let_go_of_moved;

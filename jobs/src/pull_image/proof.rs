@@ -10,17 +10,18 @@ use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp, engine_image};
 
 use super::fetching::fetch;
 use super::resolve::{Resolved, login_of, mismatch, registry_failure};
-use crate::blob_origins::{
+use crate::attempt::JobRun;
+use crate::attempt::transfers::Brought;
+use crate::engine::{EngineImage, ImageStore, same_reference};
+use crate::engine_images::blob_origins::{
     Origins, Part, Source, Standing, announce, announced_since, deliver, find, is_contested,
 };
-use crate::db::in_transaction;
-use crate::engine::{EngineImage, ImageStore, same_reference};
+use crate::engine_images::error::RunError;
 use crate::error::{JobFailure, ServiceError};
+use crate::infra::db::in_transaction;
+use crate::infra::trace;
 use crate::progress::PullSnapshot;
 use crate::registry::{Login, short_id};
-use crate::trace;
-use crate::worker::run::{JobRun, RunError};
-use crate::worker::transfers::Brought;
 
 /// Blobs that a registry is asked for at a time.
 const AT_A_TIME: usize = 8;

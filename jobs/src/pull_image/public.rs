@@ -3,16 +3,14 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use wharfinger_entity::{Credits, JobState};
 
-use super::settle::let_go_of_moved;
-use crate::claim;
-use crate::credits::Account;
-use crate::db::in_transaction;
+use crate::attempt::JobRun;
+use crate::engine_images::error::RunError;
 use crate::error::ServiceError;
-use crate::frame::beyond;
-use crate::holdings;
-use crate::outcome;
-use crate::public;
-use crate::worker::run::{JobRun, RunError};
+use crate::holdings::{self, let_go_of_moved, publication};
+use crate::infra::db::in_transaction;
+use crate::job::{lease, transition};
+use crate::ledger::Account;
+use crate::live::progress_event::beyond;
 
 /// Settles a pull whose reference became public after it was accepted. False where it is not public, or is to be pulled
 /// anew because an administrator asks.
@@ -21,20 +19,20 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
     let (host_id, reference) = (run.host_id, &run.job.reference);
     let db = services.db.read();
     // Hardly ever: one look, before anything is locked for it.
-    if public::of_reference(db, host_id, reference)
+    if publication::of_reference(db, host_id, reference)
         .await?
         .is_none()
-        || public::is_administrator(db, run.job.user_id).await?
+        || publication::is_administrator(db, run.job.user_id).await?
     {
         return Ok(false);
     }
     let settled = in_transaction!(services.db, |tx| {
-        let Some(job) = claim::fenced(&tx, &run.lease).await? else {
+        let Some(job) = lease::fenced(&tx, &run.lease).await? else {
             // Somebody else has the job: there is nothing left to do here.
             return Ok::<_, ServiceError>(Settled::NotOurs);
         };
         let mut account = Account::lock(&tx, job.user_id, services.clock.now()).await?;
-        let Some(image) = public::of_reference(&tx, host_id, reference).await? else {
+        let Some(image) = publication::of_reference(&tx, host_id, reference).await? else {
             return Ok(Settled::NotPublic);
         };
         if job.cancel_requested {
@@ -47,7 +45,7 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
             let_go_of_moved(&tx, &mut account, old, &job).await?;
         }
         let now = account.now();
-        outcome::finish_attempt(&tx, &job, None, now).await?;
+        transition::finish_attempt(&tx, &job, None, now).await?;
         done.state = Set(JobState::Succeeded);
         done.image_id = Set(Some(image.id));
         done.engine_image_id = Set(Some(image.engine_image_id));
@@ -71,7 +69,7 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
 }
 
 enum Settled {
-    Done(Box<(wharfinger_entity::job::Model, crate::credits::Balance)>),
+    Done(Box<(wharfinger_entity::job::Model, crate::ledger::Balance)>),
     NotOurs,
     NotPublic,
 }

@@ -7,15 +7,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ahead::{Look, look};
 use super::resolve::Resolved;
-use crate::claim;
-use crate::credits::Account;
-use crate::custody;
-use crate::db::in_transaction;
+use crate::attempt::JobRun;
+use crate::engine_images::error::RunError;
+use crate::engine_images::lock;
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
-use crate::public::Matches;
+use crate::holdings::publication::Matches;
+use crate::infra::db::in_transaction;
+use crate::job::lease;
+use crate::ledger::Account;
 use crate::registry::Manifest;
-use crate::worker::run::{JobRun, RunError};
 
 /// Unpacked bytes expected of a compressed byte, as common images measure.
 const UNPACKED_PER_COMPRESSED: f64 = 2.5;
@@ -43,17 +44,17 @@ pub(super) async fn record_and_hold(
         let seen = if let Some(seen) = looked.take().and_then(|look| look.of(image_id)) {
             seen
         } else {
-            let version = custody::settled_version(services, run.host_id, image_id).await?;
+            let version = lock::settled_version(services, run.host_id, image_id).await?;
             look(&run.parts, image_id, &run.job.reference, version, false).await?
         };
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             let row =
-                custody::record(&tx, run.host_id, image_id, &run.job.reference, &seen, now).await?;
+                lock::record(&tx, run.host_id, image_id, &run.job.reference, &seen, now).await?;
             let Some(row) = row else {
                 return Ok::<_, ServiceError>(Recorded::LookAgain);
             };
-            let fenced = claim::fenced_with_account(&tx, &run.lease, now).await?;
+            let fenced = lease::fenced_with_account(&tx, &run.lease, now).await?;
             let Some((job, mut account)) = fenced else {
                 return Ok(Recorded::NotOurs);
             };
@@ -69,7 +70,7 @@ pub(super) async fn record_and_hold(
             let hold = Credits::from_micro(cost.expected.clamp(0, most));
             account.set_hold(&mut changed, job.held, hold)?;
             changed.engine_image_id = Set(Some(row.id));
-            claim::save(&tx, changed).await?;
+            lease::save(&tx, changed).await?;
             account.save().await?;
             Ok(Recorded::Yes(Presence {
                 seen: seen.present,
@@ -78,7 +79,7 @@ pub(super) async fn record_and_hold(
         })?;
         match recorded {
             Recorded::Yes(present) => {
-                crate::announce::balance_changed(&services.events, run.job.user_id);
+                crate::live::notify::balance_changed(&services.events, run.job.user_id);
                 return Ok(present);
             }
             Recorded::LookAgain => {}
@@ -119,7 +120,7 @@ struct Cost {
 }
 
 async fn expect_cost(
-    tx: &crate::db::Transaction,
+    tx: &crate::infra::db::Transaction,
     account: &Account<'_>,
     job: &job::Model,
     row: &engine_image::Model,

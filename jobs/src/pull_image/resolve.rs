@@ -1,21 +1,16 @@
 //! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
 
-use std::time::Duration;
-
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
-use crate::blob_origins::Source;
+use crate::attempt::{JobRun, WorkerContext};
 use crate::engine::ImageStore;
-use crate::error::{JobFailure, ServiceError};
+use crate::engine_images::blob_origins::Source;
+use crate::engine_images::error::RunError;
+use crate::error::{JobFailure, MAX_RETRY_AFTER, ServiceError, rate_limited};
 use crate::progress::{PullPhase, PullSnapshot};
 use crate::registry::{Login, Manifest, Platform, RegistryError, canonical_name};
 use crate::registry_credentials::{LoginError, login_for};
-use crate::worker::Parts;
-use crate::worker::run::{JobRun, RunError};
-
-/// The longest that a registry's Retry-After is heeded: it may ask for years.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// What a reference means.
 #[derive(Clone, Debug)]
@@ -33,7 +28,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    fn new(parts: &Parts, manifest: Manifest, with_login: bool) -> Self {
+    fn new(parts: &WorkerContext, manifest: Manifest, with_login: bool) -> Self {
         let info = parts.info.borrow();
         let store = info
             .as_ref()
@@ -178,7 +173,7 @@ pub(super) fn login_failure(error: LoginError) -> RunError {
 
 /// Asks the registry, with a login or as nobody.
 pub(super) async fn read(
-    parts: &Parts,
+    parts: &WorkerContext,
     reference: &ImageReference,
     login: Option<&Login>,
 ) -> Result<Manifest, RegistryError> {
@@ -195,12 +190,6 @@ pub(super) async fn read(
         .registry
         .manifest(registry, repository, wanted, login, &platform)
         .await
-}
-
-/// A registry limits how often it is asked: that is waited out, with or without a Retry-After.
-pub(crate) fn rate_limited(message: String, retry_after: Duration) -> JobFailure {
-    let after = retry_after.min(MAX_RETRY_AFTER);
-    JobFailure::retry_free(JobErrorCode::RegistryRateLimited, message, after)
 }
 
 pub(super) fn registry_failure(error: &RegistryError) -> JobFailure {

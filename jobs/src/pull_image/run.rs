@@ -14,13 +14,14 @@ use super::record::{Presence, record_and_hold};
 use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
-use crate::custody;
+use crate::attempt::JobRun;
 use crate::engine::{EngineError, EngineImage};
+use crate::engine_images::error::RunError;
+use crate::engine_images::lock;
 use crate::error::JobFailure;
-use crate::outcome::Outcome;
+use crate::infra::trace;
+use crate::job::transition::Outcome;
 use crate::progress::PullPhase;
-use crate::trace;
-use crate::worker::run::{JobRun, RunError};
 
 /// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
@@ -168,7 +169,7 @@ async fn inspect(
             return Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into());
         };
         let services = &run.parts.services;
-        let version = custody::settled_version(services, run.host_id, &image.id).await?;
+        let version = lock::settled_version(services, run.host_id, &image.id).await?;
         if reference.digest().is_none() {
             let tag = reference.tag().unwrap_or("latest");
             // An attempt that was taken over must not move the tag from where a newer one put it.
@@ -195,7 +196,9 @@ async fn inspect(
 async fn tidy(run: &JobRun, to_look_at: Vec<uuid::Uuid>) {
     let parts = &run.parts;
     for id in to_look_at {
-        if let Err(error) = crate::reconcile::one(&parts.services, &parts.engine, id).await {
+        if let Err(error) =
+            crate::engine_images::reconcile::one(&parts.services, &parts.engine, id).await
+        {
             tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
         }
     }

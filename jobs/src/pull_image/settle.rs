@@ -8,17 +8,16 @@ use wharfinger_entity::{
     Credits, EngineImageStatus, ImageState, ImageVisibility, JobState, engine_image, image, job,
 };
 
-use super::put_back;
-use crate::claim::{self, Lease};
-use crate::credits::{Account, Balance, LedgerError, Purpose};
-use crate::custody;
-use crate::db::{Transaction, in_transaction};
 use crate::engine::EngineImage;
+use crate::engine_images::{lock, tag_rollback};
 use crate::error::ServiceError;
-use crate::frame::{ProgressFrame, beyond};
 use crate::holdings;
-use crate::outcome;
-use crate::public::{Matches, Publication, Published, publish};
+use crate::holdings::publication::{Matches, Publication, Published, publish};
+use crate::infra::db::{Transaction, in_transaction};
+use crate::job::lease::{self, Lease};
+use crate::job::transition;
+use crate::ledger::{Account, Balance, LedgerError, Purpose};
+use crate::live::progress_event::{ProgressEvent, beyond};
 use crate::services::Services;
 
 /// What a worker brings to the settle.
@@ -32,7 +31,7 @@ pub(crate) struct Arrived<'a> {
     /// The version of the image's row before the engine was looked at.
     pub(crate) version: i64,
     /// The progress at the end.
-    pub(crate) frame: &'a ProgressFrame,
+    pub(crate) frame: &'a ProgressEvent,
 }
 
 /// What came of it.
@@ -58,11 +57,11 @@ pub(crate) async fn settle(
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let row = custody::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
+        let row = lock::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
         if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
             return Ok::<_, ServiceError>(Err(Settled::LookAgain));
         }
-        let Some(job) = claim::fenced(&tx, lease).await? else {
+        let Some(job) = lease::fenced(&tx, lease).await? else {
             return Ok(Err(Settled::NotOurs));
         };
         if job.cancel_requested {
@@ -105,7 +104,7 @@ async fn settle_in(
 ) -> Result<Done, ServiceError> {
     let now = services.clock.now();
     let row = describe(tx, row, arrived.image).await?;
-    let mut to_look_at = put_back::settled(tx, &row, &job.reference).await?;
+    let mut to_look_at = tag_rollback::settled(tx, &row, &job.reference).await?;
     // Before the account is locked: publishing moves credits of every holder, and they may be the same user.
     let found = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
     let (public, published) = match found.refreshed_by(tx, job.user_id).await? {
@@ -125,7 +124,7 @@ async fn settle_in(
         (public, held) => {
             if let Some(old) = held {
                 to_look_at.push(old.engine_image_id);
-                let_go_of_moved(tx, &mut account, old, &job).await?;
+                holdings::let_go_of_moved(tx, &mut account, old, &job).await?;
             }
             match public {
                 // Everyone may use it: there is nothing to hold, and nothing to pay.
@@ -135,7 +134,7 @@ async fn settle_in(
         }
     };
 
-    outcome::finish_attempt(tx, &job, None, now).await?;
+    transition::finish_attempt(tx, &job, None, now).await?;
     done.state = Set(JobState::Succeeded);
     done.image_id = Set(Some(image.id));
     done.engine_image_id = Set(Some(row.id));
@@ -173,23 +172,6 @@ async fn refresh(
     };
     let published = publish(tx, services, row, publication).await?;
     Ok((Some(published.image.clone()), Some(published)))
-}
-
-/// Ends the holding that a user had of a reference which means another image now.
-pub(crate) async fn let_go_of_moved(
-    tx: &Transaction,
-    account: &mut Account<'_>,
-    old: image::Model,
-    job: &job::Model,
-) -> Result<(), ServiceError> {
-    let purpose = Purpose {
-        job_id: Some(job.id),
-        reference: Some(job.reference.clone()),
-        reason: Some("the tag moved to another image".to_owned()),
-    };
-    let now = account.now();
-    holdings::end(tx, Some(account), old, ImageState::Released, purpose, now).await?;
-    Ok(())
 }
 
 /// Makes the holding, and charges for the image unless its holder pays for it already.

@@ -8,12 +8,13 @@ use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::proof::Proof;
 use super::resolve::{Resolved, login_of, registry_failure};
+use crate::attempt::JobRun;
+use crate::attempt::transfers::{Brought, Next};
 use crate::engine::{EngineError, EngineLogin, PullName};
+use crate::engine_images::error::{ENGINE_PAUSE, RunError, engine_failure};
 use crate::error::JobFailure;
+use crate::infra::trace;
 use crate::progress::{ProgressTracker, PullPhase, PullSnapshot};
-use crate::trace;
-use crate::worker::run::{ENGINE_PAUSE, JobRun, RunError, engine_failure};
-use crate::worker::transfers::{Brought, Next};
 
 /// Lets the engine pull, or joins the pull of another job, and reports what arrives. Returns what came, and the progress at
 /// the end, which is not reported: first it has to be proved.

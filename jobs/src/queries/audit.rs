@@ -7,7 +7,7 @@ use wharfinger_entity::{AuditAction, audit_entry};
 
 use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// Which entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

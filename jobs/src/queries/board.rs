@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrde
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, host, job};
 
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// Days of activity that are shown.
 const DAYS: usize = 7;

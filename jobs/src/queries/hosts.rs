@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wharfinger_entity::{JobState, host, job};
 
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// A page of the hosts, by name.
 pub async fn list(db: &Db, page: &PageArgs) -> Result<Page<host::Model>, ListError> {

@@ -14,7 +14,7 @@ use wharfinger_entity::{ExposedPorts, ImageState, ImageVisibility, host, image};
 
 use super::Viewer;
 use super::page::{Keys, ListError, Page, PageArgs, PageError, PageRequest, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// A holding, with as much of what it refers to as was asked for.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use wharfinger_entity::{JobKind, JobState, Timestamp, job, job_attempt};
 
 use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, PageError, PageRequest, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// How many changed jobs are told of at once.
 const CHANGED_AT_MOST: u64 = 1_000;

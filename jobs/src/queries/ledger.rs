@@ -7,7 +7,7 @@ use wharfinger_entity::ledger_entry;
 
 use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// The entries that the viewer may see: their own, or, for an administrator, any.
 fn visible(viewer: Viewer) -> Select<ledger_entry::Entity> {

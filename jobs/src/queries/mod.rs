@@ -9,9 +9,9 @@ pub mod images;
 pub mod jobs;
 pub mod ledger;
 pub mod page;
+pub mod progress_watch;
 pub mod queues;
 pub mod registry_credentials;
-pub(crate) mod sql;
 pub mod tokens;
 pub mod users;
 

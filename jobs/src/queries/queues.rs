@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrde
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, host, job, paused_queue};
 
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// How full a host's queue is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
 use super::Viewer;
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// The logins that the viewer may see: their own, or, for an administrator, any.
 fn visible(viewer: Viewer) -> Select<registry_credential::Entity> {

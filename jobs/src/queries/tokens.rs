@@ -5,7 +5,7 @@ use uuid::Uuid;
 use wharfinger_entity::api_token;
 
 use super::Viewer;
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// The tokens of these users that the viewer may see, newest first: their own, or, for an administrator, any. There are
 /// at most as many for each user as one may have.

@@ -8,7 +8,7 @@ use wharfinger_entity::{Role, UserStatus, user};
 use super::Viewer;
 use super::images::contains;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
-use crate::db::Db;
+use crate::infra::db::Db;
 
 /// Which users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::Dispatch;
-use crate::trace;
+use crate::infra::trace;
 
 /// At most `concurrency` handlers at a time, however many apalis workers come and go meanwhile.
 pub(super) struct Pool<H> {

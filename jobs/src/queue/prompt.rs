@@ -13,7 +13,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::sync::watch;
 
-use crate::redis_link::Connection;
+use crate::infra::redis_connection::Connection;
 
 /// The connection of an apalis worker, which makes the worker look once more after a command if there was reason to look
 /// during it.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Dispatch, QueueError};
-use crate::redis_link::Connection;
+use crate::infra::redis_connection::Connection;
 
 static FORGET_ENDED: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/forget_ended.lua")));

@@ -4,7 +4,7 @@ use reqwest::{RequestBuilder, Response};
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::trace;
+use crate::infra::trace;
 
 /// Sends a request under a span of its own, where it is part of a trace. Of the URL only the server is told: paths of
 /// redirects and queries may be secrets.

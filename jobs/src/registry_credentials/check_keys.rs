@@ -10,7 +10,7 @@ use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
 use super::{owner, sealed};
-use crate::db::{for_update, in_transaction};
+use crate::infra::db::{for_update, in_transaction};
 use crate::services::Services;
 
 /// Why a process is not to start.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
 use super::{owner, sealed};
-use crate::keyring::OpenError;
+use crate::infra::keyring::OpenError;
 use crate::registry::{Login, canonical_name};
 use crate::services::Services;
 

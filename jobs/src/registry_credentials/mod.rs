@@ -18,7 +18,7 @@ pub(crate) use login::{LoginError, login_for};
 pub use save::{SaveRegistryCredential, save_registry_credential};
 
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::keyring::Sealed;
+use crate::infra::keyring::Sealed;
 use crate::services::Services;
 
 /// Deletes a login of this user; pulls that begin from now on do without it. Somebody else's is answered as unknown.

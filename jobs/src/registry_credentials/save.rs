@@ -9,9 +9,9 @@ use wharfinger_entity::registry_credential;
 
 use super::owner;
 use crate::accounts::still_active;
-use crate::credits::Account;
-use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::in_transaction;
+use crate::ledger::Account;
 use crate::registry::canonical_name;
 use crate::services::Services;
 use crate::settings::Secret;

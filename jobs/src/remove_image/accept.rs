@@ -7,12 +7,12 @@ use wharfinger_entity::{
     AuditAction, ImageState, ImageVisibility, JobKind, Role, image, job, user,
 };
 
-use crate::accept::{Key, draft};
+use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_active;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::Account;
-use crate::db::in_transaction;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::in_transaction;
+use crate::job::draft::{Key, draft};
+use crate::ledger::Account;
 use crate::services::Services;
 
 /// A user lets go of an image.
@@ -81,7 +81,7 @@ pub async fn accept(
 
 /// The live removal of a holding, made if there is none, and whether it was. `account` is that of whoever it belongs to.
 pub(crate) async fn removal(
-    tx: &crate::db::Transaction,
+    tx: &crate::infra::db::Transaction,
     services: &Services,
     account: &mut Account<'_>,
     image: &image::Model,

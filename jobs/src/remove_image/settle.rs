@@ -3,14 +3,14 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use wharfinger_entity::{ImageState, JobState, image, job};
 
-use crate::claim::{self, Lease};
-use crate::credits::{Account, Purpose};
-use crate::custody::{self, Custody, Fate};
-use crate::db::{for_update, in_transaction};
+use crate::engine_images::lock::{self, Custody, Fate};
 use crate::error::ServiceError;
-use crate::frame::beyond;
 use crate::holdings;
-use crate::outcome;
+use crate::infra::db::{for_update, in_transaction};
+use crate::job::lease::{self, Lease};
+use crate::job::transition;
+use crate::ledger::{Account, Purpose};
+use crate::live::progress_event::beyond;
 use crate::services::Services;
 
 /// Marks that the removal begins on the engine: from here on it can only be finished. False when the job was to be
@@ -20,7 +20,7 @@ pub(crate) async fn begin(
     lease: &Lease,
 ) -> Result<Option<bool>, ServiceError> {
     in_transaction!(services.db, |tx| {
-        let Some(job) = claim::fenced(&tx, lease).await? else {
+        let Some(job) = lease::fenced(&tx, lease).await? else {
             return Ok::<_, ServiceError>(None);
         };
         if job.cancel_requested {
@@ -53,10 +53,10 @@ pub(crate) async fn settle(
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(row) = custody::fenced(&tx, custody, services.clock.now()).await? else {
+        let Some(row) = lock::fenced(&tx, custody, services.clock.now()).await? else {
             return Ok::<_, ServiceError>(Err(Settled::LockLost));
         };
-        let Some(job) = claim::fenced(&tx, lease).await? else {
+        let Some(job) = lease::fenced(&tx, lease).await? else {
             return Ok(Err(Settled::NotOurs));
         };
         let holding = match job.image_id {
@@ -90,8 +90,8 @@ pub(crate) async fn settle(
                 holdings::end(&tx, None, holding, ImageState::Released, purpose, now).await?;
             }
         }
-        custody::conclude(&tx, row, fate).await?;
-        outcome::finish_attempt(&tx, &job, None, now).await?;
+        lock::conclude(&tx, row, fate).await?;
+        transition::finish_attempt(&tx, &job, None, now).await?;
         let sequence = beyond(job.sequence);
         let mut done: job::ActiveModel = job.into_active_model();
         done.state = Set(JobState::Succeeded);

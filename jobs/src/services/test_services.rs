@@ -7,9 +7,9 @@ use std::time::Duration;
 use wharfinger_entity::Credits;
 
 use super::Services;
-use crate::clock::Clock;
-use crate::db::Db;
-use crate::events::Events;
+use crate::infra::clock::Clock;
+use crate::infra::db::Db;
+use crate::live::events::Events;
 use crate::queue::{JobQueue, MemoryQueue};
 use crate::registry::RegistryRules;
 use crate::settings::{

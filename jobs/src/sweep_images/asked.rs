@@ -11,10 +11,10 @@ use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host, host_sweep, job};
 
 use super::holdings::{PAGE, Part, SweptPage, chosen, enter_in, sweep_page};
-use crate::audit::Actor;
-use crate::db::in_transaction;
+use crate::accounts::audit::Actor;
 use crate::error::ServiceError;
-use crate::housekeeping::Rounds;
+use crate::fleet_lease::Rounds;
+use crate::infra::db::in_transaction;
 use crate::services::Services;
 
 /// How many removals the answer to a request has at most.

@@ -9,11 +9,11 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, host, image, image_in_use, job};
 
+use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_administrator;
-use crate::audit::{self, Actor, Subject};
-use crate::credits::Account;
-use crate::db::{Transaction, in_transaction};
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::infra::db::{Transaction, in_transaction};
+use crate::ledger::Account;
 use crate::remove_image::removal;
 use crate::services::Services;
 

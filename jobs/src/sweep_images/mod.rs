@@ -7,7 +7,6 @@
 
 mod asked;
 mod holdings;
-pub(crate) mod in_use;
 mod runs;
 mod schedule;
 

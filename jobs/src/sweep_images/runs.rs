@@ -17,10 +17,10 @@ use wharfinger_entity::{Timestamp, sweep_run};
 
 use super::holdings::{PAGE, Part, chosen, enter, sweep_page};
 use super::schedule::{ByClock, SweepSchedule};
-use crate::audit::Actor;
+use crate::accounts::audit::Actor;
 use crate::error::ServiceError;
+use crate::infra::tasks::NeededBy;
 use crate::services::Services;
-use crate::tasks::NeededBy;
 
 /// How long a runner is trusted without a sign of life: it gives one after every page of holdings.
 const LEASE: Duration = Duration::from_mins(1);

@@ -8,7 +8,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use wharfinger_entity::Timestamp;
 
-use crate::clock::Clock;
+use crate::infra::clock::Clock;
 
 /// The text is no schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,11 +7,11 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use uuid::Uuid;
 
-use super::Parts;
-use crate::announce::Coming;
-use crate::events::{Event, Topic};
+use crate::attempt::WorkerContext;
+use crate::infra::trace;
+use crate::live::events::{Event, Topic};
+use crate::live::notify::Coming;
 use crate::pull_image::ahead::{Ahead, FRESH};
-use crate::trace;
 
 /// Pulls that are remembered at a time; the oldest are forgotten first.
 const MOST: usize = 16;
@@ -76,7 +76,7 @@ fn remember<T>(pulls: &mut VecDeque<Pull<T>>, job_id: Uuid, ahead: Option<T>, no
 
 /// Begins to read whenever a pull is announced to this host; nothing while its engine is silent, because such a worker
 /// takes no jobs.
-pub(super) async fn read_ahead(parts: &Arc<Parts>, host_id: Uuid) {
+pub(super) async fn read_ahead(parts: &Arc<WorkerContext>, host_id: Uuid) {
     let mut pulls = parts.services.events.subscribe(Topic::Coming(host_id));
     while let Some(event) = pulls.next().await {
         // What was missed is read when its job comes.

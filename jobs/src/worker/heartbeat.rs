@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::hosts;
-use crate::tasks::Task;
+use crate::infra::tasks::Task;
 
 /// How soon a silent engine is asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::Worker;
 use super::presence::{self, Departed, Presence};
-use crate::claim;
-use crate::custody;
+use crate::engine_images::lock;
 use crate::error::ServiceError;
+use crate::maintenance::vanished_workers;
 
 impl Worker {
     /// Frees the leases of those workers that used this data directory and whose processes are gone, and tells of this one
@@ -48,8 +48,8 @@ impl Worker {
     /// First locks and leases, then the messages of the queue: a message that comes before its job is free would be taken in vain.
     async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
         let services = &self.parts.services;
-        custody::free_locks_of(services, worker).await?;
-        let freed = claim::free_leases_of(services, worker).await?;
+        lock::free_locks_of(services, worker).await?;
+        let freed = vanished_workers::free_leases_of(services, worker).await?;
         // A queue that does not answer gives the messages back after missed heartbeats.
         if let Err(error) = services.queue.retire(&self.host, worker).await {
             tracing::debug!(worker, %error, "could not take a worker that is gone off the queue");

@@ -3,14 +3,12 @@
 //!
 //! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
 
-mod coming;
+pub(crate) mod coming;
 mod heartbeat;
 mod inheritance;
 mod presence;
 mod reconciling;
 pub(crate) mod run;
-mod running;
-pub(crate) mod transfers;
 
 use std::sync::Arc;
 
@@ -20,47 +18,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::announce::{Ask, Change};
+use crate::attempt::WorkerContext;
+use crate::attempt::running::Running;
+use crate::attempt::transfers::Transfers;
 use crate::engine::{Engine, EngineInfo};
 use crate::error::ServiceError;
-use crate::events::{Event, Topic};
 use crate::hosts;
+use crate::infra::tasks::NeededBy;
+use crate::live::events::{Event, Topic};
+use crate::live::notify::{Ask, Change};
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use crate::tasks::NeededBy;
 use coming::ComingPulls;
 use presence::Presence;
-use running::Running;
-use transfers::Transfers;
 
 /// What a worker is made of.
 pub struct Worker {
-    parts: Arc<Parts>,
+    parts: Arc<WorkerContext>,
     host_id: Uuid,
     host: String,
     info: watch::Sender<Option<EngineInfo>>,
     /// None where no data directory was given, or it cannot be used.
     presence: Option<Presence>,
-}
-
-/// What every running attempt uses.
-pub(crate) struct Parts {
-    pub(crate) services: Services,
-    pub(crate) engine: Engine,
-    pub(crate) registry: RegistryClient,
-    /// Name of its host.
-    pub(crate) host: String,
-    /// Name of this worker, unique in the fleet.
-    pub(crate) worker: String,
-    pub(crate) running: Running,
-    pub(crate) coming: ComingPulls,
-    pub(crate) transfers: Transfers,
-    /// Running attempts are to be given back.
-    pub(crate) hand_back: CancellationToken,
-    /// Whether the engine answered when last asked.
-    pub(crate) engine_answers: watch::Sender<bool>,
-    /// What the engine last said of itself.
-    pub(crate) info: watch::Receiver<Option<EngineInfo>>,
 }
 
 impl Worker {
@@ -85,7 +64,7 @@ impl Worker {
             ..services
         };
         let worker = Self {
-            parts: Arc::new(Parts {
+            parts: Arc::new(WorkerContext {
                 worker: name,
                 host: host.to_owned(),
                 transfers: Transfers::new(services.settings.worker.stall_timeout),

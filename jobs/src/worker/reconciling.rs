@@ -11,10 +11,8 @@ use tokio_util::sync::CancellationToken;
 use wharfinger_entity::Digest;
 
 use super::Worker;
-use crate::blob_origins;
-use crate::reconcile;
-use crate::sweep_images::in_use;
-use crate::tasks::Task;
+use crate::engine_images::{blob_origins, in_use, reconcile};
+use crate::infra::tasks::Task;
 
 /// Images that went and were not yet looked at, at most; beyond that all are looked at.
 const BACKLOG: usize = 1024;

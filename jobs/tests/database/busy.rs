@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait as _;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::support::{TestDatabase, in_time};
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use sea_orm::ConnectionTrait as _;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::support::{TestDatabase, in_time, insert};
 

@@ -10,9 +10,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
 use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::clock::Clock;
-use wharfinger_jobs::db::{Db, is_unavailable};
 use wharfinger_jobs::error::ServiceError;
+use wharfinger_jobs::infra::clock::Clock;
+use wharfinger_jobs::infra::db::{Db, is_unavailable};
 
 use crate::support::in_time;
 

@@ -8,7 +8,7 @@ use sea_orm::ConnectionTrait as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
-use wharfinger_jobs::db::{Db, is_unavailable};
+use wharfinger_jobs::infra::db::{Db, is_unavailable};
 
 use crate::support::{TestDatabase, in_time, insert};
 

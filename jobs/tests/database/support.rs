@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use uuid::Uuid;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 /// How long anything may take before its test fails: long enough for a busy machine.
 const DEADLINE: Duration = Duration::from_mins(3);

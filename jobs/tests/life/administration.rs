@@ -11,15 +11,15 @@ use wharfinger_entity::{
     AuditAction, Credits, ImageVisibility, JobErrorCode, JobState, Role, audit_entry, host, image,
     image_in_use, job, paused_queue,
 };
-use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::cancel_job::{cancel_any_job, cancel_job};
-use wharfinger_jobs::discard_job::discard_job;
+use wharfinger_jobs::accounts::audit::Actor;
+use wharfinger_jobs::commands::cancel_job::{cancel_any_job, cancel_job};
+use wharfinger_jobs::commands::discard_job::discard_job;
+use wharfinger_jobs::commands::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
+use wharfinger_jobs::commands::retry_job::{retry_any_job, retry_job};
+use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
+use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
+use wharfinger_jobs::commands::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
-use wharfinger_jobs::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
-use wharfinger_jobs::retry_job::{retry_any_job, retry_job};
-use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
-use wharfinger_jobs::set_image_visibility::set_image_visibility;
-use wharfinger_jobs::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::sweep_images::{SweepImages, sweep_images};
 
 use crate::support::bare::Bare;

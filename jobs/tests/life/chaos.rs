@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom as _;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
 use wharfinger_entity::{image, job};
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
 
 use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, eventually, on_every_shape};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wharfinger_jobs::clock::Clock;
-use wharfinger_jobs::clock_skew::measure;
+use wharfinger_jobs::infra::clock::Clock;
+use wharfinger_jobs::maintenance::clock_skew::measure;
 
 use crate::support::bare::{Bare, LATER};
 use crate::support::{Shape, on_every_shape};

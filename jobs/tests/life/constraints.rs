@@ -9,7 +9,7 @@ use wharfinger_entity::{
     AuditAction, Credits, LedgerEntryKind, audit_entry, engine_image, idempotency_key, image, job,
     ledger_entry, payment, user,
 };
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::support::bare::Bare;
 use crate::support::database::TestDatabase;

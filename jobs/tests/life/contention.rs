@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, image, job};
-use wharfinger_jobs::db::{Db, LEAST_CONNECTIONS, Pool};
 use wharfinger_jobs::error::{UserError, UserErrorCode};
-use wharfinger_jobs::{dispatch, housekeeping};
+use wharfinger_jobs::infra::db::{Db, LEAST_CONNECTIONS, Pool};
+use wharfinger_jobs::{dispatch, maintenance};
 
 use crate::support::bare::Bare;
 use crate::support::stand_in::{Engine, Image, Registry};
@@ -306,7 +306,7 @@ async fn a_lost_host_keeps_no_request_waiting() {
             Some(other),
             stop.clone(),
         )));
-        processes.push(tokio::spawn(housekeeping::run(services, stop.clone())));
+        processes.push(tokio::spawn(maintenance::run(services, stop.clone())));
         if number == 2 || number == PROCESSES {
             idle.push(statements_a_second(&bare).await);
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, host};
-use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::accounts::audit::Actor;
+use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
-use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
 
 use crate::administration::audited;
 use crate::support::engine::TestEngine;

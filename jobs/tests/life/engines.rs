@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wharfinger_entity::{ImageState, JobErrorCode, JobState};
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
 
 use crate::support::engine_gate::EngineGate;
 use crate::support::images::{Repository, random_image};

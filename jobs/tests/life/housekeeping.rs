@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobState, image, lease};
-use wharfinger_jobs::housekeeping;
+use wharfinger_jobs::maintenance;
 use wharfinger_jobs::services::Services;
 
 use crate::support::bare::Bare;
@@ -26,7 +26,7 @@ fn process(services: Services, stop: CancellationToken) -> Runtime {
         .enable_all()
         .build()
         .unwrap();
-    runtime.spawn(housekeeping::run(services, stop));
+    runtime.spawn(maintenance::run(services, stop));
     runtime
 }
 
@@ -53,7 +53,7 @@ async fn the_work_changes_hands_when_its_process_vanishes(shape: Shape) {
 async fn the_work_changes_hands_at_once_when_its_process_stops(shape: Shape) {
     let bare = Bare::start(shape).await;
     let stop = CancellationToken::new();
-    let first = tokio::spawn(housekeeping::run(bare.process().await, stop.clone()));
+    let first = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
     eventually("a process keeps house", || holder(&bare)).await;
     stop.cancel();
     in_time("it stops", first).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_lost_host_is_given_up_a_holder_at_a_time(shape: Shape) {
     bare.change_host(host, |host| host.last_seen_at = Set(Some(past)))
         .await;
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(housekeeping::run(bare.process().await, stop.clone()));
+    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
     for id in held {
         let lost = eventually("what was held is lost", || async {
             let found = image::Entity::find_by_id(id).one(bare.services.db.read());

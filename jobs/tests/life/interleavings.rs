@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, ImageVisibility, JobState, engine_image, image, job};
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
 use wharfinger_jobs::error::UserErrorCode;
 
 use crate::support::images::{Repository, random_image};

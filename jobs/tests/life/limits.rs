@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wharfinger_entity::JobState;
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
+use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserError, UserErrorCode};
-use wharfinger_jobs::retry_job::retry_job;
 
 use crate::support::bare::Bare;
 use crate::support::{Shape, on_every_shape};

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{JobState, job};
-use wharfinger_jobs::housekeeping;
+use wharfinger_jobs::maintenance;
 
 use crate::support::bare::Bare;
 use crate::support::{Shape, eventually, in_time, on_every_fleet};
@@ -45,7 +45,7 @@ async fn a_job_whose_row_is_locked_keeps_no_other_waiting(shape: Shape) {
         locked.await.unwrap().unwrap();
     }
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(housekeeping::run(bare.process().await, stop.clone()));
+    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
     let goes_on = eventually("the free job goes on", || async {
         Some(bare.job(free).await).filter(|job| job.state == JobState::Retrying)
     });

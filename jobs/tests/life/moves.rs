@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, job, lease};
-use wharfinger_jobs::{dispatch, housekeeping};
+use wharfinger_jobs::{dispatch, maintenance};
 
 use crate::support::bare::{Bare, LATER};
 use crate::support::engine::TestEngine;
@@ -117,7 +117,7 @@ async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
 fn keep_house(bare: &Bare) -> tokio_util::sync::DropGuard {
     let stop = CancellationToken::new();
     tokio::spawn(dispatch::run(bare.services.clone(), None, stop.clone()));
-    tokio::spawn(housekeeping::run(bare.services.clone(), stop.clone()));
+    tokio::spawn(maintenance::run(bare.services.clone(), stop.clone()));
     stop.drop_guard()
 }
 

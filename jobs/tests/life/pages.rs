@@ -10,8 +10,8 @@ use wharfinger_entity::{
     engine_image, host, image,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::db::Db;
 use wharfinger_jobs::hosts;
+use wharfinger_jobs::infra::db::Db;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;

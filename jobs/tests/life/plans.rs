@@ -8,7 +8,7 @@ use sea_orm::{
 use serde_json::Value;
 use uuid::Uuid;
 use wharfinger_entity::{ImageVisibility, JobState, Timestamp, image, job};
-use wharfinger_jobs::db::Pool;
+use wharfinger_jobs::infra::db::Pool;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::jobs::{self, JobFilter};

@@ -5,8 +5,8 @@ use wharfinger_entity::{
     AuditAction, Credits, ImageState, ImageVisibility, JobErrorCode, JobState, LedgerEntryKind,
     image, job,
 };
+use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
-use wharfinger_jobs::retry_job::retry_job;
 
 use crate::administration::audited;
 use crate::support::engine_gate::EngineGate;

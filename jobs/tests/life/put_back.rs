@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState};
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
 use wharfinger_jobs::settings::Settings;
 
 use crate::support::stand_in::{Engine, Image, Registry};

@@ -3,10 +3,10 @@
 use sea_orm::ActiveEnum as _;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobErrorCode, JobState};
-use wharfinger_jobs::cancel_job::cancel_job;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
+use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::pull_image::{self, PullImage};
-use wharfinger_jobs::retry_job::retry_job;
 
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;

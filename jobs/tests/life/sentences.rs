@@ -27,7 +27,7 @@
 //! | a removal deletes on the engine, already gone is fine | `lost::a_removal_of_what_is_gone_succeeds` |
 //! | FAILED at once where trying again cannot help | `errors::an_unknown_tag_fails_at_once` `foreign_texts::a_broken_config_fails` `foreign_texts::an_image_of_too_many_layers_is_refused_at_once` `foreign_texts::what_the_database_refuses_ends_the_job` |
 //! | RETRYING, and after the last attempt DEAD | `errors::an_unreachable_registry_is_tried_until_dead` |
-//! | with exponential back-off and jitter | `jobs/src/retry.rs::it_doubles_up_to_the_most` `jobs/src/retry.rs::never_more_than_the_most` |
+//! | with exponential back-off and jitter | `jobs/src/job/backoff.rs::it_doubles_up_to_the_most` `jobs/src/job/backoff.rs::never_more_than_the_most` |
 //! | that survives restarts | `patience::a_back_off_survives_a_restart` |
 //! | dead letters are inspected, redriven or discarded | `requests::a_dead_pull_is_retried` `administration::dead_letters_are_redriven` `administration::a_discarded_dead_letter_is_passed_by` `api/tests/end_to_end/board.rs` |
 //! | a silent engine uses up no attempt | `engines::a_silent_engine_uses_up_no_attempt` |

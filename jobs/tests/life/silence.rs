@@ -12,7 +12,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, JobState, Role, UserStatus, ho
 use wharfinger_jobs::accounts::{Sessions, authenticate, create_api_token};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
-use wharfinger_jobs::{dispatch, housekeeping};
+use wharfinger_jobs::{dispatch, maintenance};
 
 use crate::support::images::{Repository, random_image};
 use crate::support::lock::Lock;
@@ -29,7 +29,7 @@ on_every_fleet!(
     the_reconciler_goes_on,
 );
 
-/// How long the answer to a statement is waited for, and a transaction may stand still (`jobs/src/db/deadlines.rs`).
+/// How long the answer to a statement is waited for, and a transaction may stand still (`jobs/src/infra/db/deadlines.rs`).
 const STATEMENT: Duration = Duration::from_secs(12);
 const TRANSACTION: Duration = Duration::from_secs(20);
 
@@ -79,7 +79,7 @@ impl Scene {
 
     /// Housekeeping that reaches the database by way of the proxy.
     async fn housekeeping(&self) -> AbortOnDropHandle<()> {
-        let running = housekeeping::run(self.services().await, CancellationToken::new());
+        let running = maintenance::run(self.services().await, CancellationToken::new());
         AbortOnDropHandle::new(tokio::spawn(running))
     }
 

@@ -13,8 +13,7 @@ use crate::credentials::login;
 use crate::support::hostile::HostileRegistry;
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
-use crate::support::stand_in;
-use crate::support::{Fleet, Shape, on_every_shape, variable};
+use crate::support::{Fleet, Shape, on_every_shape, stand_in, variable};
 
 /// Runs each of these tests with engines of each kind of image store.
 macro_rules! on_every_store {

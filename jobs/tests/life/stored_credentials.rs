@@ -6,7 +6,7 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
-use wharfinger_jobs::keyring::Keyring;
+use wharfinger_jobs::infra::keyring::Keyring;
 use wharfinger_jobs::registry_credentials::{
     SaveRegistryCredential, check_keys, save_registry_credential,
 };

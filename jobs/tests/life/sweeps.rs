@@ -11,9 +11,9 @@ use wharfinger_entity::{
     AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, host_sweep, image_in_use, job,
     sweep_run,
 };
-use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::UserErrorCode;
-use wharfinger_jobs::housekeeping;
+use wharfinger_jobs::infra::clock::Clock;
+use wharfinger_jobs::maintenance;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, keep, sweep_images};
 
@@ -335,7 +335,7 @@ async fn a_long_sweep_answers_with_its_first_hundred_and_goes_on(shape: Shape) {
         .await;
 
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(housekeeping::run(bare.process().await, stop.clone()));
+    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
     eventually("nothing is left of the sweep", || async {
         let left = host_sweep::Entity::find().count(bare.services.db.read());
         (left.await.unwrap() == 0).then_some(())

@@ -4,11 +4,11 @@ use std::pin::pin;
 
 use futures::StreamExt as _;
 use wharfinger_entity::JobState;
-use wharfinger_jobs::announce;
-use wharfinger_jobs::cancel_job::cancel_job;
-use wharfinger_jobs::frame::ProgressFrame;
-use wharfinger_jobs::retry_job::retry_job;
-use wharfinger_jobs::watch::Watches;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
+use wharfinger_jobs::commands::retry_job::retry_job;
+use wharfinger_jobs::live::notify;
+use wharfinger_jobs::live::progress_event::ProgressEvent;
+use wharfinger_jobs::queries::progress_watch::Watches;
 
 use crate::support::bare::Bare;
 use crate::support::{Shape, in_time, on_every_shape};
@@ -23,7 +23,7 @@ async fn an_end_from_before_a_retry_ends_no_watch(shape: Shape) {
     let job = bare.pull(user, Some(host), "127.0.0.1:1/a:1").await;
     let (owner, id) = (Some(user), Some(job.id));
     let ended = cancel_job(services, owner, id).await.unwrap();
-    let old = ProgressFrame::of(&ended);
+    let old = ProgressEvent::of(&ended);
     assert_eq!(old.state, JobState::Cancelled);
     let retried = retry_job(services, user, owner, id, None).await.unwrap();
 
@@ -34,13 +34,13 @@ async fn an_end_from_before_a_retry_ends_no_watch(shape: Shape) {
         (first.state, first.sequence),
         (JobState::Queued, retried.sequence)
     );
-    announce::progress(&services.events, job.id, &old);
-    let running = ProgressFrame {
+    notify::progress(&services.events, job.id, &old);
+    let running = ProgressEvent {
         sequence: retried.sequence + 10,
         state: JobState::Running,
-        ..ProgressFrame::of(&retried)
+        ..ProgressEvent::of(&retried)
     };
-    announce::progress(&services.events, job.id, &running);
+    notify::progress(&services.events, job.id, &running);
     assert_eq!(*next().await.unwrap(), running);
 
     // The end is told at once, though the number that the database has is a smaller one.

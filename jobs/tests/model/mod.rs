@@ -19,7 +19,7 @@ use std::thread;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rand::RngCore as _;
 use tokio::runtime::{Builder, Runtime};
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::support::Shape;
 use crate::support::database::TestDatabase;

@@ -13,12 +13,12 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder a
 use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, job_attempt};
-use wharfinger_jobs::cancel_job::cancel_job;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::commands::cancel_job::cancel_job;
+use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
+use wharfinger_jobs::infra::db::Db;
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::remove_image::{self, RemoveImage};
-use wharfinger_jobs::retry_job::retry_job;
 
 use super::operation::{Fault, Operation};
 use super::rules::{Answer, Faults, Model};

@@ -10,14 +10,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, Role, job};
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::announce::Change;
-use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::clock::Clock;
-use wharfinger_jobs::db::Db;
 use wharfinger_jobs::dispatch;
-use wharfinger_jobs::events::{Events, Topic};
-use wharfinger_jobs::housekeeping;
+use wharfinger_jobs::infra::clock::Clock;
+use wharfinger_jobs::infra::db::Db;
+use wharfinger_jobs::live::events::{Events, Topic};
+use wharfinger_jobs::live::notify::Change;
+use wharfinger_jobs::maintenance;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue};
 use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
@@ -90,7 +90,7 @@ impl World {
         }
         let stop = CancellationToken::new();
         let dispatching = dispatch::run(services.clone(), None, stop.clone());
-        let housekeeping = housekeeping::run(services.clone(), stop.clone());
+        let housekeeping = maintenance::run(services.clone(), stop.clone());
         let dispatching = tokio::spawn(async {
             tokio::join!(dispatching, housekeeping);
         });

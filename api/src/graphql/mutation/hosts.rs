@@ -1,8 +1,8 @@
 //! Hosts: drained, and let back in.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
+use wharfinger_jobs::accounts::audit::Actor;
+use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
 
 use crate::graphql::context::{administrator, caller, mendable, services};
 use crate::graphql::ids::Kind;

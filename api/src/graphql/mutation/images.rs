@@ -2,9 +2,9 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::image;
-use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::accounts::audit::Actor;
+use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::error::ServiceError;
-use wharfinger_jobs::set_image_visibility::set_image_visibility;
 
 use crate::graphql::context::{administrator, caller, internal, loaders, mendable, services};
 use crate::graphql::enums::ImageVisibility;

@@ -2,16 +2,16 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::job;
-use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::cancel_job::{cancel_any_job, cancel_job};
+use wharfinger_jobs::accounts::audit::Actor;
+use wharfinger_jobs::commands::cancel_job::{cancel_any_job, cancel_job};
+use wharfinger_jobs::commands::retry_job::{retry_any_job, retry_job};
 use wharfinger_jobs::error::ServiceError;
-use wharfinger_jobs::retry_job::{retry_any_job, retry_job};
 use wharfinger_jobs::{error, pull_image, remove_image};
 
 use crate::graphql::context::{caller, mendable, owner, services};
 use crate::graphql::ids::Kind;
 use crate::graphql::types::{Job, UserError};
-use crate::measure;
+use crate::observability::metrics;
 
 /// Jobs: asked for, stopped, run again.
 #[derive(Default)]
@@ -127,11 +127,11 @@ impl JobMutation {
             traceparent: caller.traceparent.clone(),
         };
         PullImagePayload::of(
-            measure::request(
+            metrics::request(
                 "pull_image",
                 &caller.user.name,
                 pull_image::accept(services(ctx), &request),
-                measure::reference,
+                metrics::reference,
             )
             .await,
         )
@@ -151,11 +151,11 @@ impl JobMutation {
             traceparent: caller.traceparent.clone(),
         };
         RemoveImagePayload::of(
-            measure::request(
+            metrics::request(
                 "remove_image",
                 &caller.user.name,
                 remove_image::accept(services(ctx), &request),
-                measure::reference,
+                metrics::reference,
             )
             .await,
         )
@@ -176,7 +176,7 @@ impl JobMutation {
             }
         };
         CancelJobPayload::of(
-            measure::request("cancel_job", &user.name, cancelling, measure::reference).await,
+            metrics::request("cancel_job", &user.name, cancelling, metrics::reference).await,
         )
     }
 
@@ -197,7 +197,7 @@ impl JobMutation {
             }
         };
         RetryJobPayload::of(
-            measure::request("retry_job", &user.name, retrying, measure::reference).await,
+            metrics::request("retry_job", &user.name, retrying, metrics::reference).await,
         )
     }
 }

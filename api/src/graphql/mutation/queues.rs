@@ -1,11 +1,11 @@
 //! Queues, dead letters and the clean-up: administrators only.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_jobs::discard_job::discard_job;
+use wharfinger_jobs::commands::discard_job::discard_job;
+use wharfinger_jobs::commands::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
+use wharfinger_jobs::commands::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::error;
 use wharfinger_jobs::queries::queues;
-use wharfinger_jobs::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
-use wharfinger_jobs::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::sweep_images;
 
 use crate::graphql::context::{actor, caller, database, mendable, services};

@@ -6,10 +6,10 @@ use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use wharfinger_jobs::accounts;
 use wharfinger_jobs::error::{self, ServiceError, UserErrorCode};
 
-use crate::client_address::ClientAddress;
-use crate::cookie;
 use crate::graphql::context::{Browser, caller, mendable, services};
 use crate::graphql::types::{User, UserError};
+use crate::http::cookie;
+use crate::server::client_address::ClientAddress;
 
 /// Signing in and out, and the password for it.
 #[derive(Default)]

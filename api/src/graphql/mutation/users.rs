@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::user;
 use wharfinger_jobs::accounts;
-use wharfinger_jobs::audit::Actor;
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::error::ServiceError;
 
 use crate::graphql::context::{administrator, caller, mendable, services};

@@ -34,7 +34,7 @@ impl UserQuery {
 
     /// The signed-in user's credits.
     async fn balance(&self, ctx: &Context<'_>) -> Result<Balance> {
-        Ok(wharfinger_jobs::credits::Balance::from(&caller(ctx)?.user).into())
+        Ok(wharfinger_jobs::ledger::Balance::from(&caller(ctx)?.user).into())
     }
 
     /// One image that the viewer may see: their own, a public one, or, for an administrator, any. Null for any other.

@@ -1,7 +1,7 @@
 //! A user's credits.
 
 use async_graphql::SimpleObject;
-use wharfinger_jobs::credits;
+use wharfinger_jobs::ledger;
 
 use crate::graphql::scalars::Credits;
 
@@ -16,8 +16,8 @@ pub(crate) struct Balance {
     total: Credits,
 }
 
-impl From<credits::Balance> for Balance {
-    fn from(balance: credits::Balance) -> Self {
+impl From<ledger::Balance> for Balance {
+    fn from(balance: ledger::Balance) -> Self {
         Self {
             available: balance.available().into(),
             held: balance.held.into(),

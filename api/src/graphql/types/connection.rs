@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Object, SimpleObject};
 use futures::future::BoxFuture;
-use wharfinger_jobs::db::DbErr;
+use wharfinger_jobs::infra::db::DbErr;
 use wharfinger_jobs::queries::page::Page;
 
 use super::rows::{Items, One, Row};

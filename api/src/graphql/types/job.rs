@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::{JobKind as Kinds, job, job_attempt};
-use wharfinger_jobs::frame::ProgressFrame;
+use wharfinger_jobs::live::progress_event::ProgressEvent;
 use wharfinger_jobs::queries::jobs;
 
 use super::image::Missing;
@@ -178,7 +178,7 @@ impl Job {
     /// The last known progress of a pull; null for a removal.
     async fn progress(&self) -> Option<PullProgress> {
         (self.0.kind == Kinds::PullImage)
-            .then(|| PullProgress::new(self.0.id, ProgressFrame::of(&self.0).into()))
+            .then(|| PullProgress::new(self.0.id, ProgressEvent::of(&self.0).into()))
     }
 
     /// When it was accepted.

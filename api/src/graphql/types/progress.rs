@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Object, Result, SimpleObject};
 use uuid::Uuid;
-use wharfinger_jobs::frame::ProgressFrame;
+use wharfinger_jobs::live::progress_event::ProgressEvent;
 use wharfinger_jobs::progress;
 
 use super::Job;
@@ -18,12 +18,12 @@ use crate::graphql::scalars::{ByteSize, DateTime};
 /// How far a pull is.
 pub(crate) struct PullProgress {
     job_id: Uuid,
-    frame: Arc<ProgressFrame>,
+    frame: Arc<ProgressEvent>,
 }
 
 impl PullProgress {
     /// The state of a job's pull at one instant.
-    pub(crate) fn new(job_id: Uuid, frame: Arc<ProgressFrame>) -> Self {
+    pub(crate) fn new(job_id: Uuid, frame: Arc<ProgressEvent>) -> Self {
         Self { job_id, frame }
     }
 }

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use uuid::Uuid;
 use wharfinger_entity::user;
-use wharfinger_jobs::credits;
+use wharfinger_jobs::ledger;
 use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder};
 use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
@@ -60,7 +60,7 @@ impl User {
 
     /// Their credits.
     async fn balance(&self) -> Balance {
-        credits::Balance::from(&self.0).into()
+        ledger::Balance::from(&self.0).into()
     }
 
     /// The images that they hold, newest first, and every public one.

@@ -6,7 +6,7 @@ use sea_orm::{Database, DatabaseConnection, EntityTrait as _};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::host;
-use wharfinger_jobs::clock::Clock;
+use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
 
 use super::scene::{HEARTBEAT, SLACK, Scene};
@@ -14,7 +14,7 @@ use crate::support::servers::Server;
 use crate::support::world::World;
 
 /// How long the answer to a statement of the background is waited for, and that of an idle connection before its next statement
-/// (`jobs/src/db/deadlines.rs`).
+/// (`jobs/src/infra/db/deadlines.rs`).
 const BACKGROUND: Duration = Duration::from_secs(12 + 2);
 
 /// The longest time that the host was not heard of. Looks past the proxy until it is dropped.

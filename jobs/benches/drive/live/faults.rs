@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
-use wharfinger_jobs::events::Events;
+use wharfinger_jobs::live::events::Events;
 
 use super::crowd::Crowd;
 use super::{RATE, Size, Wharf, holds};

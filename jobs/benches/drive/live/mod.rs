@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
-use wharfinger_jobs::events::Events;
+use wharfinger_jobs::live::events::Events;
 
 use crate::Outcome;
 use crate::environment::{connect, count, postgres_database, variable};

@@ -6,9 +6,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, job, user};
-use wharfinger_jobs::announce;
-use wharfinger_jobs::events::Events;
-use wharfinger_jobs::frame::ProgressFrame;
+use wharfinger_jobs::live::events::Events;
+use wharfinger_jobs::live::notify;
+use wharfinger_jobs::live::progress_event::ProgressEvent;
 use wharfinger_jobs::progress::{LayerProgress, LayerState, PullPhase, PullSnapshot};
 
 use crate::Outcome;
@@ -95,7 +95,7 @@ impl Pull {
             downloaded: downloaded / 3,
             total: Some(LAYER),
         };
-        let frame = ProgressFrame {
+        let frame = ProgressEvent {
             sequence: i32::try_from(sequence).unwrap_or(i32::MAX),
             state: JobState::Running,
             attempt: 1,
@@ -110,7 +110,7 @@ impl Pull {
             },
             updated_at: 1_700_000_000_000_000 + i64::from(sequence),
         };
-        announce::progress(events, self.job.id, &frame);
+        notify::progress(events, self.job.id, &frame);
     }
 
     /// Ends it: committed first, told then.
@@ -132,7 +132,7 @@ impl Pull {
             .filter(job::Column::Id.eq(job.id))
             .exec(database)
             .await?;
-        announce::progress(events, job.id, &ProgressFrame::of(&job));
+        notify::progress(events, job.id, &ProgressEvent::of(&job));
         Ok(())
     }
 }

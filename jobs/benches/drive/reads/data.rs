@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Sta
 use uuid::Uuid;
 use wharfinger_entity::Timestamp;
 use wharfinger_jobs::accounts::create_token;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use crate::Outcome;
 

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use wharfinger_entity::{ImageState, host, image};
 
 use super::{ImageFilter, ImageView, OnEngine, With, pattern};
-use crate::db::Pool;
+use crate::infra::db::Pool;
+use crate::infra::db::sql::{Columns, Sql, columns};
 use crate::queries::page::{Keys, PageError, PageRequest};
-use crate::queries::sql::{Columns, Sql, columns};
 
 columns!(HOLDING, holding -> image::Model {
     id, user_id, holder, host_id, engine_image_id, reference, digest, visibility, state, charge, size, pulled_at,

@@ -3,7 +3,7 @@
 use sea_orm::{DbBackend, Value};
 
 use super::{Key, PageError, PageRequest, Position};
-use crate::queries::sql::Sql;
+use crate::infra::db::sql::Sql;
 
 /// What a list is ordered by, where its statement is written as text. The column `id` breaks ties, in the same direction.
 #[derive(Clone, Copy, Debug)]

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{RedisQueue, in_operation, wake_channel};
+use crate::infra::redis_connection::{self, Backoff, KEEPALIVE, in_time};
 use crate::queue::pool::{Pool, drive};
 use crate::queue::prompt::Prompt;
 use crate::queue::{Dispatch, QueueError};
-use crate::redis_link::{self, Backoff, KEEPALIVE, in_time};
 
 static RETIRE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/retire.lua")));
 
@@ -190,7 +190,7 @@ impl RedisQueue {
         let channel = wake_channel(&self.config(host));
         let mut backoff = Backoff::new();
         loop {
-            if let Ok((mut sink, mut pushes)) = redis_link::pubsub(&self.client).await
+            if let Ok((mut sink, mut pushes)) = redis_connection::pubsub(&self.client).await
                 && in_time(sink.subscribe(&channel)).await.is_ok()
             {
                 backoff.reset();

@@ -13,8 +13,8 @@ use sea_orm::EntityTrait as _;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, Role, Timestamp, api_token, audit_entry, user};
 use wharfinger_jobs::accounts::{NewUser, create_user, sign_in};
-use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::services::Services;
 
 use crate::support::database::TestDatabase;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use wharfinger_entity::{Role, UserStatus};
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{
     ChangePassword, UpdateUser, authenticate, change_password, create_api_token, sign_in, sign_out,
     update_user,
 };
-use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::error::UserErrorCode;
 
 use super::{PASSWORD, Place, make_user, refused, row, signed_in};

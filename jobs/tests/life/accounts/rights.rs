@@ -4,11 +4,11 @@ use futures::future::join_all;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, Role, UserStatus, user};
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{
     CreateUser, NewUser, UpdateUser, authenticate, create_api_token, create_first_admin,
     create_user_by, update_user,
 };
-use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::queries::Viewer;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use sea_orm::ConnectionTrait as _;
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{Role, UserStatus, user};
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{
     Authenticated, OpenSession, Sessions, TokenLookups, UpdateUser, authenticate, create_api_token,
     revoke_api_token, update_user,
 };
-use wharfinger_jobs::audit::Actor;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::tokens::of_users;
 use wharfinger_jobs::services::Services;

@@ -10,8 +10,8 @@ use wharfinger_entity::{
     host, image, job,
 };
 use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::clock::Clock;
 use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;

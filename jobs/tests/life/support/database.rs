@@ -5,7 +5,7 @@ use std::path::Path;
 use sea_orm::{ConnectionTrait as _, Database};
 use tempfile::TempDir;
 use uuid::Uuid;
-use wharfinger_jobs::db::Db;
+use wharfinger_jobs::infra::db::Db;
 
 use super::{Shape, variable};
 

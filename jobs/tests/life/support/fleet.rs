@@ -13,23 +13,23 @@ use wharfinger_entity::{
     Credits, ImageState, ImageVisibility, JobState, LedgerEntryKind, Role, Timestamp, engine_image,
     host, image, job, job_attempt, ledger_entry, user,
 };
+use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::audit::Actor;
-use wharfinger_jobs::clock::Clock;
+use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::queries::Viewer;
+use wharfinger_jobs::queries::progress_watch::Watches;
 use wharfinger_jobs::queries::queues::{QueueDepth, depths};
 use wharfinger_jobs::remove_image::{self, RemoveImage};
 use wharfinger_jobs::services::Services;
-use wharfinger_jobs::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::settings::{
     CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
     Settings, WorkerSettings,
 };
 use wharfinger_jobs::testing::registry::TestRegistry;
-use wharfinger_jobs::watch::Watches;
-use wharfinger_jobs::{dispatch, housekeeping};
+use wharfinger_jobs::{dispatch, maintenance};
 
 use super::database::TestDatabase;
 use super::engine::TestEngine;
@@ -153,7 +153,7 @@ impl Fleet {
     pub(crate) fn start_dispatcher(&mut self) {
         let stop = CancellationToken::new();
         let dispatching = dispatch::run(self.services.clone(), None, stop.clone());
-        let housekeeping = housekeeping::run(self.services.clone(), stop.clone());
+        let housekeeping = maintenance::run(self.services.clone(), stop.clone());
         let task = tokio::spawn(async {
             tokio::join!(dispatching, housekeeping);
         });

@@ -8,7 +8,7 @@ use wharfinger_entity::{
     Credits, ImageState, ImageVisibility, JobState, LedgerEntryKind, image, job, job_attempt,
     ledger_entry, payment, user,
 };
-use wharfinger_jobs::db::{Db, Transaction};
+use wharfinger_jobs::infra::db::{Db, Transaction};
 
 /// Checks invariants 1 to 3 in one snapshot of the database. Panics with what is wrong.
 pub(crate) async fn check_invariants(db: &Db) {

@@ -8,17 +8,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_jobs::clock::Clock;
-use wharfinger_jobs::db::Db;
 use wharfinger_jobs::engine::Engine;
-use wharfinger_jobs::events::Events;
-use wharfinger_jobs::keyring::Keyring;
+use wharfinger_jobs::infra::clock::Clock;
+use wharfinger_jobs::infra::db::Db;
+use wharfinger_jobs::infra::keyring::Keyring;
+use wharfinger_jobs::live::events::Events;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue, RedisQueue};
 use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
 use wharfinger_jobs::worker::Worker;
-use wharfinger_jobs::{dispatch, housekeeping};
+use wharfinger_jobs::{dispatch, maintenance};
 
 use super::{Shape, variable};
 
@@ -152,7 +152,7 @@ impl WorkerProcess {
                 match link {
                     Link::Memory { .. } => worker.run(stop).await,
                     Link::Redis { .. } => {
-                        let housekeeping = housekeeping::run(services.clone(), stop.clone());
+                        let housekeeping = maintenance::run(services.clone(), stop.clone());
                         let dispatching = dispatch::run(services, Some(host_id), stop.clone());
                         tokio::join!(worker.run(stop), dispatching, housekeeping);
                     }

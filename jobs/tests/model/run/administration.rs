@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use wharfinger_entity::{Credits, UserStatus, engine_image, image_in_use, user};
 use wharfinger_jobs::accounts::{GrantCredits, UpdateUser, grant_credits, update_user};
-use wharfinger_jobs::discard_job::discard_job;
-use wharfinger_jobs::retry_dead_jobs::{DeadJobs, retry_dead_jobs};
-use wharfinger_jobs::set_host_schedulable::set_host_schedulable;
-use wharfinger_jobs::set_image_visibility::set_image_visibility;
-use wharfinger_jobs::set_queue_paused::set_queue_paused;
+use wharfinger_jobs::commands::discard_job::discard_job;
+use wharfinger_jobs::commands::retry_dead_jobs::{DeadJobs, retry_dead_jobs};
+use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
+use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
+use wharfinger_jobs::commands::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::sweep_images::{SweepImages, sweep_images};
 
 use super::*;

@@ -1,0 +1,73 @@
+//! Where a request has its token: a header, the console's cookie, or the payload that opens a WebSocket.
+
+use axum::http::{HeaderMap, header};
+use serde_json::{Map, Value};
+
+use crate::http::{ErrorCode, Refusal, cookie, same_origin};
+
+/// The token that a WebSocket is opened with: in the payload of its `connection_init`, else in its request's headers.
+pub(crate) fn offered<'a>(
+    payload: &'a Map<String, Value>,
+    headers: &'a HeaderMap,
+) -> Result<&'a str, Refusal> {
+    let in_payload = payload
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if let Some((_, value)) = in_payload {
+        return value.as_str().and_then(bearer).ok_or_else(malformed);
+    }
+    if let Some(token) = bearer_of(headers)? {
+        return Ok(token);
+    }
+    // Browsers open sockets for other sites' pages, cookies and all, without asking first.
+    let session = cookie::session(headers).filter(|_| same_origin(headers));
+    session.ok_or_else(|| {
+        Refusal::new(
+            ErrorCode::Unauthenticated,
+            "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
+        )
+    })
+}
+
+/// The bearer token of a request, if it has the header; another kind of authorization is refused.
+pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = value.to_str().ok().and_then(bearer);
+    token.map(Some).ok_or_else(malformed)
+}
+
+/// The token of a request for counting it, whatever it is worth: its header's, else its cookie's.
+pub(crate) fn any_token(headers: &HeaderMap) -> Option<&str> {
+    let token = bearer_of(headers).unwrap_or_default();
+    token.or_else(|| cookie::session(headers))
+}
+
+/// The token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn malformed() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unauthenticated,
+        "the authorization is not of the form `Bearer …`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
+        assert_eq!(bearer("Bearer whf_1"), Some("whf_1"));
+        assert_eq!(bearer("bearer  whf_1 "), Some("whf_1"));
+        for other in ["", "whf_1", "Bearer", "Bearer ", "Basic whf_1"] {
+            assert_eq!(bearer(other), None, "{other}");
+        }
+    }
+}

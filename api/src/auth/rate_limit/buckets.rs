@@ -1,0 +1,289 @@
+//! Token buckets by key, with a bound on how many are kept.
+//!
+//! Of a bucket only the time is kept at which it will be full again (the generic cell rate algorithm). That can lie further
+//! ahead than an empty bucket takes to fill: what is charged afterwards is owed, for a bounded time, which the rate limiters on
+//! crates.io have no word for.
+
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::lock;
+use crate::http::{ErrorCode, Quota, Refusal};
+
+/// A bucket holds what there may be in this time.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// What is charged beyond what a bucket holds is owed for so long at most.
+const DEBT: Duration = Duration::from_secs(3);
+
+/// How many are looked at for one that can be forgotten.
+const LOOKS: usize = 8;
+
+/// Buckets that are kept at most.
+const MOST: usize = 100_000;
+
+/// One bucket for each key.
+pub(crate) struct Buckets<K: Hash + Eq + Clone> {
+    policy: &'static str,
+    rate: NonZeroU32,
+    /// When each is full again. `None` is the bucket that all new keys share while there are too many.
+    full_at: Mutex<LruCache<Option<K>, Instant>>,
+    most: usize,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    /// Buckets that take so many in a second.
+    pub(crate) fn new(policy: &'static str, rate: NonZeroU32) -> Self {
+        Self::with_bound(policy, rate, MOST)
+    }
+
+    fn with_bound(policy: &'static str, rate: NonZeroU32, most: usize) -> Self {
+        Self {
+            policy,
+            rate,
+            full_at: Mutex::new(LruCache::unbounded()),
+            most,
+        }
+    }
+
+    /// Takes one from the key's bucket, or refuses.
+    pub(crate) fn take(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
+        let mut full_at = lock(&self.full_at);
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        let then = self.let_in(full, now)?;
+        full_at.put(key, then);
+        Ok(self.quota(then, now))
+    }
+
+    /// Whether one could be taken; takes none.
+    pub(crate) fn look(&self, key: K, now: Instant) -> Result<(), Refusal> {
+        let (_, full) = self.bucket(&mut lock(&self.full_at), key, now);
+        self.let_in(full, now).map(drop)
+    }
+
+    /// Takes one, even if it is not there yet: there is none for anyone before it is made up for, which takes [`DEBT`] at
+    /// most. What many keys share owes nothing.
+    pub(crate) fn charge(&self, key: K, now: Instant) {
+        let mut full_at = lock(&self.full_at);
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        let most = match key {
+            Some(_) => WINDOW + DEBT.max(self.interval()),
+            None => WINDOW,
+        };
+        full_at.put(key, (full + self.interval()).min(now + most));
+    }
+
+    /// Puts one back that was taken.
+    pub(crate) fn give_back(&self, key: K, now: Instant) {
+        let mut full_at = lock(&self.full_at);
+        let (key, full) = self.bucket(&mut full_at, key, now);
+        let then = full.checked_sub(self.interval()).unwrap_or(now);
+        full_at.put(key, then.max(now));
+    }
+
+    /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: of the least lately
+    /// used ones, one that is makes room.
+    fn bucket(
+        &self,
+        full_at: &mut LruCache<Option<K>, Instant>,
+        key: K,
+        now: Instant,
+    ) -> (Option<K>, Instant) {
+        let mut key = Some(key);
+        if full_at.len() >= self.most && !full_at.contains(&key) && !make_room(full_at, now) {
+            key = None;
+        }
+        let full = full_at.get(&key).copied();
+        (key, full.map_or(now, |full| full.max(now)))
+    }
+
+    /// When a bucket is full again after one more was taken, or a refusal.
+    fn let_in(&self, full: Instant, now: Instant) -> Result<Instant, Refusal> {
+        let then = full + self.interval();
+        let wait = then.duration_since(now).saturating_sub(WINDOW);
+        if wait.is_zero() {
+            return Ok(then);
+        }
+        let rate = self.rate;
+        let message = format!(
+            "more than {rate} requests a second (limits.requests_per_second): send the next after {} ms",
+            wait.as_millis() + 1
+        );
+        let refusal = Refusal::new(ErrorCode::RateLimited, message);
+        Err(refusal.retry_after(wait).with_quota(self.quota(full, now)))
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.rate.get()
+    }
+
+    fn quota(&self, full: Instant, now: Instant) -> Quota {
+        let reset = full.duration_since(now);
+        let left = WINDOW.saturating_sub(reset);
+        let limit = self.limit();
+        let remaining = left.as_nanos() / self.interval().as_nanos().max(1);
+        Quota {
+            policy: self.policy,
+            limit,
+            window: WINDOW,
+            remaining: u32::try_from(remaining).map_or(limit, |remaining| remaining.min(limit)),
+            reset,
+        }
+    }
+
+    fn limit(&self) -> u32 {
+        let seconds = u32::try_from(WINDOW.as_secs()).unwrap_or(u32::MAX);
+        self.rate.get().saturating_mul(seconds)
+    }
+}
+
+/// Forgets a bucket that is full, if there is one among the least lately used. Those that are not are not looked at again
+/// soon.
+fn make_room<K: Hash + Eq + Clone>(
+    full_at: &mut LruCache<Option<K>, Instant>,
+    now: Instant,
+) -> bool {
+    for _ in 0..LOOKS {
+        match full_at.peek_lru() {
+            Some((Some(_), oldest)) if *oldest <= now => {
+                full_at.pop_lru();
+                return true;
+            }
+            Some((key, _)) => {
+                let key = key.clone();
+                full_at.promote(&key);
+            }
+            None => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buckets(rate: u32, most: usize) -> (Buckets<usize>, Instant) {
+        let rate = NonZeroU32::new(rate).unwrap();
+        (Buckets::with_bound("test", rate, most), Instant::now())
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_bucket_holds_two_seconds_and_fills_at_its_rate() {
+        let (buckets, now) = buckets(50, 10);
+        for left in (0..100).rev() {
+            assert_eq!(buckets.take(1, now).unwrap().remaining, left);
+        }
+        let refusal = buckets.take(1, now).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::RateLimited);
+        assert_eq!(refusal.retry_after, Some(Duration::from_millis(20)));
+        let quota = refusal.quota.unwrap();
+        assert_eq!((quota.limit, quota.remaining), (100, 0));
+        assert_eq!((quota.window, quota.reset), (WINDOW, WINDOW));
+        assert!(buckets.take(2, now).is_ok(), "another key has its own");
+        let let_in = (0..100).take_while(|_| buckets.take(1, now + SECOND).is_ok());
+        assert_eq!(let_in.count(), 50);
+    }
+
+    #[test]
+    fn a_rate_that_does_not_divide_a_second_is_kept_too() {
+        for rate in [1, 3, 7, 999, 10_000] {
+            let (buckets, now) = buckets(rate, 10);
+            let let_in = (0..).take_while(|_| buckets.take(1, now).is_ok());
+            assert_eq!(let_in.count(), 2 * rate as usize);
+        }
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let (buckets, now) = buckets(1, 10);
+        for _ in 0..10 {
+            buckets.look(1, now).unwrap();
+        }
+        buckets.charge(1, now);
+        buckets.charge(1, now);
+        assert_eq!(buckets.look(1, now).unwrap_err().retry_after, Some(SECOND));
+    }
+
+    #[test]
+    fn what_is_charged_beyond_what_there_is_is_owed() {
+        let (buckets, now) = buckets(50, 10);
+        for _ in 0..1000 {
+            buckets.charge(1, now);
+        }
+        let refusal = buckets.look(1, now).unwrap_err();
+        assert_eq!(refusal.retry_after, Some(Duration::from_millis(3020)));
+        assert!(buckets.take(1, now + 3 * SECOND).is_err());
+        assert!(buckets.take(1, now + 4 * SECOND).is_ok());
+        assert!(buckets.take(2, now).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (buckets, now) = buckets(1, 10);
+        buckets.take(1, now).unwrap();
+        buckets.take(1, now).unwrap();
+        buckets.give_back(1, now);
+        assert_eq!(buckets.take(1, now).unwrap().remaining, 0);
+        for _ in 0..5 {
+            buckets.give_back(1, now);
+        }
+        assert_eq!(
+            buckets.take(1, now).unwrap().remaining,
+            1,
+            "no more than it holds"
+        );
+    }
+
+    #[test]
+    fn the_number_of_buckets_has_a_bound_beyond_which_new_keys_share_one() {
+        let (buckets, now) = buckets(50, 100);
+        let let_in = (0..1000).filter(|key| buckets.take(*key, now).is_ok());
+        assert_eq!(let_in.count(), 200);
+        assert_eq!(
+            buckets.take(0, now).unwrap().remaining,
+            98,
+            "it keeps its own"
+        );
+        assert_eq!(lock(&buckets.full_at).len(), 101);
+        // What all new ones share is not charged beyond what it holds.
+        for key in 1000..2000 {
+            buckets.charge(key, now);
+        }
+        assert!(buckets.take(2000, now + SECOND).is_ok());
+    }
+
+    #[test]
+    fn one_that_owes_for_long_keeps_no_place_from_the_others() {
+        let (buckets, now) = buckets(50, 100);
+        for _ in 0..10_000 {
+            buckets.charge(0, now);
+        }
+        for key in 1..100 {
+            buckets.take(key, now).unwrap();
+        }
+        let taken = buckets.take(1000, now + 2 * SECOND).unwrap();
+        assert_eq!(taken.remaining, 99);
+        assert_eq!(buckets.take(1001, now + 2 * SECOND).unwrap().remaining, 99);
+        assert!(buckets.take(0, now + 2 * SECOND).is_err());
+    }
+
+    #[test]
+    fn buckets_that_are_full_again_make_room() {
+        let (buckets, now) = buckets(50, 100);
+        for key in 0..1000 {
+            let _ = buckets.take(key, now);
+        }
+        for key in 1000..1100 {
+            let taken = buckets.take(key, now + 2 * SECOND);
+            assert_eq!(taken.unwrap().remaining, 99);
+        }
+        assert_eq!(lock(&buckets.full_at).len(), 101);
+    }
+}

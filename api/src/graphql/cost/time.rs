@@ -1,0 +1,137 @@
+//! How long an operation may take.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use async_graphql::{PathSegment, Response};
+use tokio::time::timeout;
+use tracing::Instrument as _;
+
+use crate::http::{ErrorCode, Refusal};
+
+/// Answers a query, or says that it took too long and lets go of it. Its statement ends on the database's side too: see
+/// `wharfinger_jobs::infra::db`.
+pub(crate) async fn give_up(limit: Duration, query: impl Future<Output = Response>) -> Response {
+    timeout(limit, query)
+        .await
+        .unwrap_or_else(|_elapsed| refusal(limit, "ask for less at once").into_response())
+}
+
+/// Answers a mutation. One that takes too long is not cut off, because nobody could say then whether it had been committed:
+/// it goes on to its end without us, and the answer says that its outcome is not known. It does so without a limit too
+/// (zero): a client that leaves must not end it between two of its transactions. `field` is what it answers first.
+pub(crate) async fn finish(
+    limit: Duration,
+    field: String,
+    mutation: impl Future<Output = Response> + Send + 'static,
+) -> Response {
+    let running = tokio::spawn(mutation.in_current_span());
+    let ended = if limit.is_zero() {
+        Ok(running.await)
+    } else {
+        timeout(limit, running).await
+    };
+    match ended {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_stopped) => unknown(limit, field),
+        },
+        Err(_elapsed) => unknown(limit, field),
+    }
+}
+
+/// An error of a field, beside `data: null`: without a path it would be of a request that never began (GraphQL
+/// specification, 7.1.2 "Request errors"), and this one may have been done.
+fn unknown(limit: Duration, field: String) -> Response {
+    let refusal = refusal(
+        limit,
+        "it is not known whether it was done. Look before you send it again; with the same idempotencyKey it happens once",
+    );
+    let mut error = refusal.into_error();
+    error.path = vec![PathSegment::Field(field)];
+    Response::from_errors(vec![error])
+}
+
+fn refusal(limit: Duration, then: &str) -> Refusal {
+    let limit = humantime::format_duration(limit);
+    Refusal::new(
+        ErrorCode::LimitExceeded,
+        format!("the request took longer than {limit} (limits.request_time): {then}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    /// Passes at once for what never ends.
+    const LIMIT: Duration = Duration::from_millis(1);
+    /// Never passes.
+    const LONG: Duration = Duration::from_hours(1);
+
+    fn message(response: &Response) -> &str {
+        &response.errors[0].message
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_let_go_of() {
+        let answered = give_up(LONG, ready(Response::new(1))).await;
+        assert_eq!(answered.data, 1.into());
+        let (held, released) = tokio::sync::oneshot::channel::<()>();
+        let query = async move {
+            let _held = held;
+            pending().await
+        };
+        let refused = give_up(LIMIT, query).await;
+        assert!(message(&refused).contains("longer than 1ms"), "{refused:?}");
+        assert!(released.await.is_err(), "the query is gone");
+    }
+
+    #[tokio::test]
+    async fn a_mutation_that_takes_too_long_goes_on_to_its_end() {
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let mutation = async move {
+            gone.await.unwrap();
+            end.send(()).unwrap();
+            Response::new(1)
+        };
+        let refused = finish(LIMIT, "signOut".to_owned(), mutation).await;
+        assert!(message(&refused).contains("not known"), "{refused:?}");
+        // As of a field that began: `data` is there, and no status says that nothing was done.
+        let refused = serde_json::to_value(&refused).unwrap();
+        assert_eq!(refused["data"], serde_json::Value::Null);
+        assert!(refused.as_object().unwrap().contains_key("data"));
+        assert_eq!(refused["errors"][0]["path"], serde_json::json!(["signOut"]));
+        assert_eq!(refused["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED");
+        go.send(()).unwrap();
+        ended.await.unwrap();
+        let answered = finish(LONG, String::new(), ready(Response::new(1))).await;
+        assert_eq!(answered.data, 1.into());
+    }
+
+    #[tokio::test]
+    async fn a_mutation_without_a_limit_goes_on_when_its_client_leaves() {
+        let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let mutation = async move {
+            begin.send(()).unwrap();
+            gone.await.unwrap();
+            end.send(()).unwrap();
+            Response::new(1)
+        };
+        tokio::select! {
+            answered = finish(Duration::ZERO, String::new(), mutation) => panic!("{answered:?}"),
+            begun = begun => begun.unwrap(),
+        }
+        go.send(()).unwrap();
+        ended.await.unwrap();
+        let answered = finish(Duration::ZERO, String::new(), ready(Response::new(1))).await;
+        assert_eq!(answered.data, 1.into());
+    }
+}

@@ -1,0 +1,259 @@
+//! How long a document is, before anything parses it: tokens, and brackets inside brackets.
+//!
+//! The parser takes a stack frame for every bracket and an allocation for most tokens. One pass over the text, which stops
+//! where a limit is passed, refuses what is not worth that.
+
+use crate::http::response::error::{ErrorCode, Refusal};
+
+/// Brackets inside brackets at most. It protects the stack and is no setting: what people write has a quarter of it.
+const MOST_NESTED: usize = 64;
+
+/// Refuses a text with more than so many tokens (0: with any number), or with brackets too deep inside each other. What
+/// is no GraphQL at all is the parser's to refuse.
+pub(crate) fn check(text: &str, most: usize) -> Result<(), Refusal> {
+    let (mut count, mut nested) = (0_usize, 0_usize);
+    for token in Tokens::of(text) {
+        count += 1;
+        if most > 0 && count > most {
+            return Err(Refusal::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "the document has more than {most} tokens (limits.tokens): pass values as variables, or ask for less in one request"
+                ),
+            ));
+        }
+        match token {
+            b'{' | b'[' | b'(' => nested += 1,
+            b'}' | b']' | b')' => nested = nested.saturating_sub(1),
+            _ => {}
+        }
+        if nested > MOST_NESTED {
+            return Err(Refusal::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "the document has more than {MOST_NESTED} brackets inside each other: ask for less depth at once"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The first byte of each token (GraphQL specification, 2.1 "Source Text").
+struct Tokens<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(text: &'a str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    /// Moves on while `wanted` holds.
+    fn skip(&mut self, wanted: impl Fn(u8) -> bool) {
+        let rest = &self.text[self.at..];
+        let length = rest.iter().position(|&byte| !wanted(byte));
+        self.at += length.unwrap_or(rest.len());
+    }
+
+    /// Moves behind the end of a string. A block without an end is an empty string to the parser, and what follows is
+    /// read anew; counted as one to the end of the text, it would hide any number of tokens.
+    fn skip_string(&mut self) {
+        let start = self.at;
+        let block = self.text[self.at..].starts_with(b"\"\"\"");
+        self.at += if block { 3 } else { 1 };
+        while let Some(&byte) = self.text.get(self.at) {
+            let rest = &self.text[self.at..];
+            match byte {
+                b'\\' if block && rest.starts_with(b"\\\"\"\"") => self.at += 4,
+                b'\\' if !block => self.at += 2,
+                b'"' if !block => {
+                    self.at += 1;
+                    return;
+                }
+                b'"' if rest.starts_with(b"\"\"\"") => {
+                    self.at += 3;
+                    return;
+                }
+                // A string ends with its line, closed or not.
+                b'\n' | b'\r' if !block => return,
+                _ => self.at += 1,
+            }
+        }
+        if block {
+            self.at = start + 2;
+        }
+    }
+
+    /// Moves behind the end of a number, as the parser has them: an integer ends where another may begin, with nothing
+    /// in between. So `[000]` is three, and `[1-1]` two.
+    fn skip_number(&mut self) {
+        if self.text[self.at] == b'-' {
+            self.at += 1;
+        }
+        match self.text.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.skip(|byte| byte.is_ascii_digit()),
+            _ => return,
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.skip_digits(1);
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            let signed = matches!(self.text.get(self.at + 1), Some(b'+' | b'-'));
+            self.skip_digits(if signed { 2 } else { 1 });
+        }
+    }
+
+    /// Moves over so many bytes and the digits behind them, if there are digits.
+    fn skip_digits(&mut self, prefix: usize) {
+        let digits = self.at + prefix;
+        if self.text.get(digits).is_some_and(u8::is_ascii_digit) {
+            self.at = digits;
+            self.skip(|byte| byte.is_ascii_digit());
+        }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            self.skip(|byte| {
+                matches!(
+                    byte,
+                    b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF
+                )
+            });
+            if self.text.get(self.at) != Some(&b'#') {
+                break;
+            }
+            self.skip(|byte| !matches!(byte, b'\n' | b'\r'));
+        }
+        let first = *self.text.get(self.at)?;
+        match first {
+            b'"' => self.skip_string(),
+            b'.' if self.text[self.at..].starts_with(b"...") => self.at += 3,
+            b'-' | b'0'..=b'9' => self.skip_number(),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                self.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            }
+            _ => self.at += 1,
+        }
+        // A backslash may be the last of the text.
+        self.at = self.at.min(self.text.len());
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(text: &str) -> usize {
+        Tokens::of(text).count()
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_specification() {
+        for (text, expected) in [
+            ("", 0),
+            (" ,\t\r\n\u{feff}# nothing { a }", 0),
+            ("{ a }", 3),
+            ("query Q($a:[Int!]! = [1, -2.5e+3]) @b { ...c }", 23),
+            ("{ a(b: \"c } # \\\" d\") }", 8),
+            ("{ a(b: \"\"\"c \" \\\"\"\" \n }\"\"\") }", 8),
+            ("...", 1),
+            ("é", 2),
+        ] {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_end_where_the_parser_ends_them() {
+        for (text, expected) in [
+            ("[000]", 5),
+            ("[1-1]", 4),
+            ("[-0-0]", 4),
+            ("[10 -20]", 4),
+            ("0.5", 1),
+            ("-1.25", 1),
+            ("1e5", 1),
+            ("1E-5", 1),
+            ("-2.5e+3", 1),
+            ("[1.5-1]", 4),
+            ("[1e5-1]", 4),
+            ("[1.50.5]", 5),
+            ("1e", 2),
+            ("1a", 2),
+            ("1...a", 3),
+            ("-", 1),
+            ("--", 2),
+        ] {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+
+    /// However few bytes are between them: what the parser takes for a value is a token.
+    #[test]
+    fn no_more_values_are_parsed_than_tokens_are_counted() {
+        use async_graphql::parser::{parse_query, types::Selection};
+        use async_graphql_value::Value;
+
+        for values in [
+            "0".repeat(100),
+            "1-".repeat(100) + "1",
+            "-0".repeat(100),
+            "0.5".to_owned() + &"-1e+1".repeat(100),
+            "\"a\"".repeat(100),
+            format!("\"\"\" a\" {}", "1 ".repeat(100)),
+        ] {
+            let text = format!("{{ a(b: [{values}]) }}");
+            let document = parse_query(&text).unwrap();
+            let (_, operation) = document.operations.iter().next().unwrap();
+            let Selection::Field(field) = &operation.node.selection_set.node.items[0].node else {
+                panic!("{text}");
+            };
+            let argument = field.node.get_argument("b").map(|value| &value.node);
+            let Some(Value::List(list)) = argument else {
+                panic!("{text}");
+            };
+            // Beside them `{ a ( b : [ ] ) }`.
+            assert_eq!(count(&text), list.len() + 9, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_without_an_end_do_not_run_over_it() {
+        for text in [
+            "\"",
+            "\"\"\"",
+            "\"a\\",
+            "\"\"\"a\\",
+            "\"a\nb",
+            "\"\"\"\\\"\"\"",
+        ] {
+            assert!((1..=3).contains(&count(text)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_refused_where_the_limit_is_passed() {
+        let refused = |text: &str, most| check(text, most).unwrap_err();
+        assert!(check("{ a b }", 4).is_ok());
+        assert!(check(&"a ".repeat(1 << 20), 0).is_ok());
+        let refusal = refused("{ a b }", 3);
+        assert_eq!(refusal.code, ErrorCode::LimitExceeded);
+        assert!(refusal.message.contains("more than 3 tokens"), "{refusal}");
+        for open in ["{", "[", "(", "{a", "{a(b:", "[["] {
+            let refusal = refused(&open.repeat((1 << 20) / open.len()), 0);
+            assert!(refusal.message.contains("64 brackets"), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! GraphQL over HTTP (<https://graphql.github.io/graphql-over-http/draft/>): POST, and GET for queries.
+
+use async_graphql::{Data, Executor, parser::types::OperationType};
+use axum::{
+    body::Body as HttpBody,
+    extract::Request,
+    http::{Method, request::Parts},
+    response::Response,
+};
+use tracing::Instrument as _;
+
+use super::{batch, sse};
+use crate::http::authenticator::{Gate, data_of};
+use crate::http::rejection::{Rejection, rejected};
+use crate::http::request::body;
+use crate::http::request::negotiation::{Accepted, Events, MediaType};
+use crate::http::request::parameters::{Body, Parameters};
+use crate::http::request::preflight::{self, Encoding};
+use crate::http::response::encode::executed;
+use crate::http::response::quota::QuotaLeft;
+use crate::http::spans;
+use crate::http::transport::Transport;
+
+/// Answers one HTTP request; every answer is a well-formed GraphQL response, a list of them or a stream of them.
+pub(crate) async fn answer<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let accepted = Accepted::of(&parts.headers);
+    let media = accepted.media.unwrap_or(MediaType::Json);
+    if accepted.media.is_none() && accepted.events == Events::Never {
+        return rejected(media, Rejection::NotAcceptable);
+    }
+    execute(transport, &parts, body, accepted.events, media)
+        .await
+        .unwrap_or_else(|rejection| rejected(media, rejection))
+}
+
+async fn execute<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    parts: &Parts,
+    body: HttpBody,
+    events: Events,
+    media: MediaType,
+) -> Result<Response, Rejection> {
+    let encoding = match parts.method {
+        Method::POST => Some(preflight::encoding(&parts.headers).ok_or(Rejection::ContentType)?),
+        Method::GET | Method::HEAD => None,
+        ref other => return Err(Rejection::Method(other.clone())),
+    };
+    let data = transport.gate.request(parts).await?;
+    let left = data_of::<QuotaLeft>(&data).cloned();
+    let asked = Asked {
+        parts,
+        data,
+        events,
+        media,
+    };
+    let answer = run(transport, asked, body, encoding).await;
+    let mut answer = answer.unwrap_or_else(|rejection| rejected(media, rejection));
+    if let Some(quota) = left.and_then(|left| left.get()) {
+        quota.write(answer.headers_mut());
+    }
+    Ok(answer)
+}
+
+/// A request that the gate let in.
+struct Asked<'a> {
+    parts: &'a Parts,
+    data: Data,
+    events: Events,
+    media: MediaType,
+}
+
+async fn run<E: Executor, G: Gate>(
+    transport: &Transport<E, G>,
+    asked: Asked<'_>,
+    body: HttpBody,
+    encoding: Option<Encoding>,
+) -> Result<Response, Rejection> {
+    let Asked {
+        parts,
+        data,
+        events,
+        media,
+    } = asked;
+    let mut share = body::Share::default();
+    let parameters = match encoding {
+        None => Parameters::from_form(parts.uri.query().unwrap_or_default().as_bytes())?,
+        Some(encoding) => {
+            let room = Some(&transport.room).filter(|_| !transport.gate.knows(parts));
+            let settings = &transport.settings;
+            let read = body::read(&parts.headers, body, encoding, settings, room).await?;
+            share = read.1;
+            match read.0 {
+                Body::One(parameters) => parameters,
+                Body::Batch(_) if events == Events::Always => return Err(Rejection::StreamedBatch),
+                Body::Batch(batch) => return batch::answer(transport, parts, data, batch).await,
+            }
+        }
+    };
+    let found = transport.persisted.find(parameters);
+    let prepared = found.map_err(Rejection::from).and_then(|mut request| {
+        request.data = data;
+        let kind = transport.prepare(&mut request)?;
+        Ok((request, kind))
+    });
+    let (mut request, kind) = match prepared {
+        Err(rejection) if events == Events::Always && rejection.is_of_document() => {
+            return Ok(sse::refuse(transport, rejection.into_errors()));
+        }
+        prepared => prepared?,
+    };
+    let by_get = encoding.is_none();
+    let subscribes = kind == Some(OperationType::Subscription);
+    let streamed = events == Events::Always || (events == Events::Subscriptions && subscribes);
+    match kind {
+        Some(kind @ OperationType::Mutation) if by_get => {
+            return Err(Rejection::NotAQuery(kind));
+        }
+        Some(kind @ OperationType::Subscription) if by_get && !streamed => {
+            return Err(Rejection::NotAQuery(kind));
+        }
+        _ => {}
+    }
+    let data = std::mem::take(&mut request.data);
+    request.data = transport.gate.caller(parts, data).await?;
+    drop(share);
+    if streamed {
+        return Ok(sse::answer(transport, parts, request, subscribes).await?);
+    }
+    let span = spans::operation(&mut request);
+    let response = transport.executor.execute(request).instrument(span).await;
+    Ok(executed(media, response, transport.settings.max_answer))
+}

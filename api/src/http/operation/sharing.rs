@@ -1,0 +1,331 @@
+//! One execution of a subscription for all who are told the same.
+//!
+//! Ten thousand people who watch a hundred pulls ask for the same selection of the same state. It is executed and encoded
+//! once for each change; what is left for each subscriber is an envelope and a write to their socket. Only the newest
+//! response is kept: whoever is slow skips the ones in between.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_graphql::Request;
+use futures::stream::{BoxStream, StreamExt as _};
+use futures::{Stream, ready};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::event_id::Event;
+use crate::http::authenticator::Audience;
+use crate::observability::metrics::Open;
+
+/// The SHA-256 of what requests that are told the same have in common. The text and the variables themselves may be long,
+/// and an execution has them already.
+type Key = [u8; 32];
+
+/// The executions that run now. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Executions(Arc<Mutex<HashMap<Key, Weak<Execution>>>>);
+
+struct Execution {
+    key: Key,
+    newest: watch::Receiver<Option<Told>>,
+    executions: Executions,
+    _open: Open,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone)]
+struct Told {
+    event: Event,
+    at: Instant,
+}
+
+impl Executions {
+    /// The newest response, then each newer one, of the execution that this audience shares. `execute` begins one where
+    /// there is none; it lasts as long as somebody listens.
+    pub(crate) fn join(
+        &self,
+        audience: &Audience,
+        request: Request,
+        execute: impl FnOnce(Request) -> BoxStream<'static, Event>,
+    ) -> Joined {
+        let key = key(audience, &request);
+        let mut running = self.lock();
+        let known = running.get(&key).and_then(Weak::upgrade);
+        let execution = match &known {
+            Some(known) if known.welcomes(audience.fresh) => Arc::clone(known),
+            _ => {
+                let (told, newest) = watch::channel(None);
+                let task = tokio::spawn(tell(execute(request), told));
+                let execution = Arc::new(Execution {
+                    key,
+                    newest,
+                    executions: self.clone(),
+                    _open: Open::new("wharfinger_shared_executions"),
+                    _task: AbortOnDropHandle::new(task),
+                });
+                running.insert(key, Arc::downgrade(&execution));
+                execution
+            }
+        };
+        // Before the known one is let go: it may be the last of it, which looks into the list when it is dropped.
+        drop(running);
+        drop(known);
+        Joined {
+            changes: WatchStream::new(execution.newest.clone()),
+            _execution: execution,
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Weak<Execution>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Execution {
+    /// Whether what it told last is what a newcomer is to be told first. One that has ended welcomes nobody: what it
+    /// told may have begun anew since. Nor does one whose newest response has errors: they may be of a moment, and
+    /// nothing tells when the state could be read again until it changes.
+    fn welcomes(&self, fresh: Option<Duration>) -> bool {
+        let running = self.newest.has_changed().is_ok();
+        let told = self.newest.borrow();
+        let is_good = |told: &Told| {
+            !told.event.has_errors && fresh.is_none_or(|fresh| told.at.elapsed() < fresh)
+        };
+        running && told.as_ref().is_none_or(is_good)
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        let mut running = self.executions.lock();
+        // A newer one may have taken its place.
+        if running
+            .get(&self.key)
+            .is_some_and(|known| known.strong_count() == 0)
+        {
+            running.remove(&self.key);
+        }
+    }
+}
+
+async fn tell(mut events: BoxStream<'static, Event>, told: watch::Sender<Option<Told>>) {
+    while let Some(event) = events.next().await {
+        let at = Instant::now();
+        told.send_replace(Some(Told { event, at }));
+    }
+}
+
+/// Requests of one key are told the same. The parts are told apart by their lengths.
+fn key(audience: &Audience, request: &Request) -> Key {
+    let variables =
+        serde_json::to_vec(&request.variables).expect("variables came as JSON and are JSON");
+    let name = request.operation_name.as_deref();
+    let mut hash = Sha256::new();
+    for part in [
+        audience.members.as_bytes(),
+        request.query.as_bytes(),
+        &variables,
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(name.map_or("-", |_| "+"));
+    hash.update(name.unwrap_or_default());
+    hash.finalize().into()
+}
+
+/// A subscriber's view of a shared execution.
+pub(crate) struct Joined {
+    changes: WatchStream<Option<Told>>,
+    _execution: Arc<Execution>,
+}
+
+impl Stream for Joined {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            match ready!(self.changes.poll_next_unpin(cx)) {
+                Some(Some(told)) => return Poll::Ready(Some(told.event)),
+                // Nothing was told yet.
+                Some(None) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_graphql::{Response, Value, Variables};
+    use futures::channel::mpsc;
+
+    use super::*;
+
+    fn audience(members: &str) -> Audience {
+        Audience {
+            members: members.to_owned(),
+            fresh: None,
+        }
+    }
+
+    fn number(number: i32) -> Event {
+        Response::new(Value::from(number)).into()
+    }
+
+    #[tokio::test]
+    async fn one_execution_serves_all_of_an_audience_and_ends_with_the_last() {
+        let (executions, begun) = (Executions::default(), AtomicUsize::new(0));
+        let (say, responses) = mpsc::unbounded();
+        let source = std::cell::RefCell::new(Some(responses));
+        let join = |members: &str| {
+            executions.join(&audience(members), Request::new("subscription"), |_| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let responses = source.borrow_mut().take();
+                responses.map_or_else(
+                    || futures::stream::pending().boxed(),
+                    |responses| responses.boxed(),
+                )
+            })
+        };
+        let (mut first, mut second) = (join("ada"), join("ada"));
+        say.unbounded_send(number(1)).unwrap();
+        assert_eq!(first.next().await, Some(number(1)));
+        assert_eq!(second.next().await, Some(number(1)));
+        let mut late = join("ada");
+        assert_eq!(
+            late.next().await,
+            Some(number(1)),
+            "a late one gets the newest"
+        );
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        let other = join("bob");
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "nobody else's");
+
+        drop((first, second, other));
+        assert_eq!(executions.len(), 1);
+        drop(late);
+        assert_eq!(executions.len(), 0);
+        let ended = async {
+            while !say.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        ended.expect("nothing is executed for nobody");
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_gets_the_newest_and_the_end() {
+        let executions = Executions::default();
+        let (say, responses) = mpsc::unbounded();
+        let request = Request::new("subscription");
+        let mut slow = executions.join(&audience("ada"), request, |_| responses.boxed());
+        let mut quick = executions.join(&audience("ada"), Request::new("subscription"), |_| {
+            panic!("there is one")
+        });
+        for n in 0..1000 {
+            say.unbounded_send(number(n)).unwrap();
+            assert_eq!(quick.next().await, Some(number(n)));
+        }
+        drop(say);
+        assert_eq!(quick.next().await, None);
+        assert_eq!(slow.next().await, Some(number(999)));
+        assert_eq!(slow.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_one_that_has_ended_or_is_out_of_date() {
+        let executions = Executions::default();
+        let for_at_most = |time| Audience {
+            fresh: Some(time),
+            ..audience("ada")
+        };
+        let fresh = for_at_most(Duration::from_hours(1));
+        let once = |n| move |_| futures::stream::iter([number(n)]).boxed();
+        let lasting = |n| {
+            let first = futures::stream::iter([number(n)]);
+            move |_| first.chain(futures::stream::pending()).boxed()
+        };
+
+        let request = || Request::new("subscription");
+        let mut ended = executions.join(&fresh, request(), once(1));
+        assert_eq!(ended.next().await, Some(number(1)));
+        assert_eq!(ended.next().await, None);
+        let mut lasts = executions.join(&fresh, request(), lasting(2));
+        assert_eq!(lasts.next().await, Some(number(2)));
+        let mut joins = executions.join(&fresh, request(), lasting(3));
+        assert_eq!(joins.next().await, Some(number(2)));
+        let out_of_date = for_at_most(Duration::ZERO);
+        let mut anew = executions.join(&out_of_date, request(), lasting(4));
+        assert_eq!(anew.next().await, Some(number(4)));
+        // Where age does not matter, the newest execution is joined however old its response is.
+        let mut old = executions.join(&audience("ada"), request(), lasting(5));
+        assert_eq!(old.next().await, Some(number(4)));
+        drop((ended, lasts, joins));
+        assert_eq!(executions.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_one_whose_newest_response_has_errors() {
+        let executions = Executions::default();
+        let (say, responses) = mpsc::unbounded();
+        let request = || Request::new("subscription");
+        let failed = || {
+            let mut response = Response::new(Value::from(1));
+            let error = async_graphql::ServerError::new("not now", None);
+            response.errors.push(error);
+            response.into()
+        };
+        let mut first = executions.join(&audience("ada"), request(), |_| responses.boxed());
+        say.unbounded_send(failed()).unwrap();
+        assert!(first.next().await.is_some());
+        let lasting = |_| {
+            let now = futures::stream::iter([number(2)]);
+            now.chain(futures::stream::pending()).boxed()
+        };
+        let mut late = executions.join(&audience("ada"), request(), lasting);
+        assert_eq!(late.next().await, Some(number(2)), "it looks for itself");
+        // Who was there hears on, and newcomers join the one that is well.
+        say.unbounded_send(number(3)).unwrap();
+        assert_eq!(first.next().await, Some(number(3)));
+        let mut later = executions.join(&audience("ada"), request(), |_| panic!("there is one"));
+        assert_eq!(later.next().await, Some(number(2)));
+    }
+
+    #[test]
+    fn what_differs_in_anything_is_not_shared() {
+        let request = |query: &str, variables: serde_json::Value, name: Option<&str>| {
+            let mut request = Request::new(query).variables(Variables::from_json(variables));
+            request.operation_name = name.map(str::to_owned);
+            request
+        };
+        let none = serde_json::json!({});
+        let id = serde_json::json!({"id": "1"});
+        let keys = [
+            key(&audience("a"), &request("q", none.clone(), None)),
+            key(&audience("aq"), &request("", none.clone(), None)),
+            key(&audience("b"), &request("q", none.clone(), None)),
+            key(&audience("a"), &request("r", none.clone(), None)),
+            key(&audience("a"), &request("q", id, None)),
+            key(&audience("a"), &request("q", none.clone(), Some(""))),
+            key(&audience("a"), &request("q", none, Some("n"))),
+        ];
+        let different: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+}

@@ -1,0 +1,144 @@
+//! Reading a request's parameters from its body.
+
+use axum::{
+    body::Body as HttpBody,
+    http::{HeaderMap, header},
+};
+use futures::StreamExt as _;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::parameters::{Body, Parameters};
+use super::preflight::Encoding;
+use crate::http::rejection::Rejection;
+use crate::http::response::error::{ErrorCode, Refusal};
+use crate::http::transport::TransportSettings;
+
+/// How long a body may take: nobody holds memory for ever by sending all but the last byte.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A body of an unknown caller that is no longer than this, in bytes, needs no room: signing in does not.
+const SMALL: usize = 16 << 10;
+
+/// When an unknown caller may send a longer body again that there was no room for.
+const LATER: Duration = Duration::from_secs(5);
+
+/// The memory that longer bodies of all unknown callers may take together.
+#[derive(Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// What one body has of it, until it is dropped.
+#[derive(Default)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    /// So many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// Takes so many bytes more for a body; a refusal where there are none left.
+    fn take(&self, share: &mut Share, bytes: usize) -> Result<(), Rejection> {
+        let no_room = || {
+            let message = format!(
+                "there is no room for further requests of more than {SMALL} bytes of callers that are not known yet: try again later"
+            );
+            Refusal::new(ErrorCode::Unavailable, message).retry_after(LATER)
+        };
+        let bytes = u32::try_from(bytes).map_err(|_| no_room())?;
+        let taken = Arc::clone(&self.0).try_acquire_many_owned(bytes);
+        let taken = taken.map_err(|_| no_room())?;
+        match &mut share.0 {
+            Some(share) => share.merge(taken),
+            none => *none = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a body that is written so. One of a caller that is not known takes its memory of the `room` there is for such
+/// ones; its share is to be kept until it is known who is calling.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: HttpBody,
+    encoding: Encoding,
+    settings: &TransportSettings,
+    room: Option<&Room>,
+) -> Result<(Body, Share), Rejection> {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Rejection::ContentEncoding);
+    }
+    let mut share = Share::default();
+    let bytes = bytes(headers, body, settings.max_body, room, &mut share).await?;
+    let body = match encoding {
+        Encoding::Json => Body::from_json(&bytes, settings.max_batch > 0)?,
+        Encoding::Form => Body::One(Parameters::from_form(&bytes)?),
+    };
+    Ok((body, share))
+}
+
+async fn bytes(
+    headers: &HeaderMap,
+    body: HttpBody,
+    limit: usize,
+    room: Option<&Room>,
+    share: &mut Share,
+) -> Result<Vec<u8>, Rejection> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
+        .unwrap_or(0);
+    if announced > limit {
+        return Err(Rejection::TooLong(limit));
+    }
+    let mut bytes = Vec::with_capacity(announced);
+    let mut chunks = body.into_data_stream();
+    let reading = async {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Rejection::Broken)?;
+            if bytes.len() + chunk.len() > limit {
+                return Err(Rejection::TooLong(limit));
+            }
+            if let Some(room) = room.filter(|_| bytes.len() + chunk.len() > SMALL) {
+                room.take(share, chunk.len())?;
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    timeout(PATIENCE, reading)
+        .await
+        .map_err(|_| Rejection::TooSlow)??;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a body of so many bytes, of a caller that is not known.
+    async fn read_unknown(room: &Room, bytes: usize) -> Result<Share, Rejection> {
+        let mut share = Share::default();
+        let body = HttpBody::from(vec![b' '; bytes]);
+        super::bytes(&HeaderMap::new(), body, 1 << 20, Some(room), &mut share).await?;
+        Ok(share)
+    }
+
+    #[tokio::test]
+    async fn long_bodies_of_unknown_callers_share_a_room() {
+        let room = Room::new(3 * SMALL);
+        let first = read_unknown(&room, 2 * SMALL).await.unwrap();
+        let refused = read_unknown(&room, 2 * SMALL).await.err().unwrap();
+        let Rejection::Refused(refusal) = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(refusal.code, ErrorCode::Unavailable);
+        assert_eq!(refusal.retry_after, Some(LATER));
+        // Signing in goes on.
+        read_unknown(&room, SMALL).await.unwrap();
+        drop(first);
+        read_unknown(&room, 2 * SMALL).await.unwrap();
+    }
+}

@@ -1,0 +1,216 @@
+//! Content negotiation of GraphQL over HTTP: two media types for one result, and a stream of events, chosen by `Accept`.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// The media types that a single response can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MediaType {
+    /// `application/graphql-response+json`: the status tells whether the request was executed.
+    GraphqlResponse,
+    /// `application/json`: any well-formed request is answered with 200, for clients that know no better.
+    Json,
+}
+
+/// What is answered as a stream of events (`text/event-stream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Events {
+    /// Nothing.
+    Never,
+    /// What has more than one result: the client takes JSON too, and likes it no less.
+    Subscriptions,
+    /// Everything.
+    Always,
+}
+
+/// What the client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// The type of a single response that it likes best, `None` if it takes neither.
+    pub(crate) media: Option<MediaType>,
+    /// What it wants as events.
+    pub(crate) events: Events,
+}
+
+impl Accepted {
+    /// Reads `Accept`. `application/json` where the client does not say (GraphQL over HTTP, "Legacy watershed"); of two
+    /// that it likes the same, the newer. Events are for those who name them: a wildcard is no wish for a stream.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let says_nothing = |value: &HeaderValue| value.as_bytes().trim_ascii().is_empty();
+        if headers.get_all(header::ACCEPT).iter().all(says_nothing) {
+            return Self {
+                media: Some(MediaType::Json),
+                events: Events::Never,
+            };
+        }
+        let ranges: Vec<_> = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(Range::parse)
+            .collect();
+        let newer = quality(&ranges, "graphql-response+json");
+        let older = quality(&ranges, "json");
+        let wildcard_only = !ranges
+            .iter()
+            .any(|range| range.subtype == "graphql-response+json");
+        let media = if newer > 0 && (newer > older || (newer == older && !wildcard_only)) {
+            Some(MediaType::GraphqlResponse)
+        } else if older > 0 {
+            Some(MediaType::Json)
+        } else {
+            None
+        };
+        let named = ranges.iter().find(|range| range.subtype == EVENT_STREAM);
+        let events = match named.map_or(0, |range| range.quality) {
+            0 => Events::Never,
+            liked if liked > newer.max(older) => Events::Always,
+            _ => Events::Subscriptions,
+        };
+        Self { media, events }
+    }
+}
+
+impl MediaType {
+    /// The value of `Content-Type`.
+    pub(crate) fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+        })
+    }
+}
+
+const EVENT_STREAM: &str = "event-stream";
+
+/// One media range of `Accept` that can match `application/…`, or `text/event-stream`.
+struct Range {
+    subtype: String,
+    /// 2 for an exact type, 1 for `application/*`, 0 for `*/*`: the more specific range decides (RFC 9110, 12.5.1).
+    precision: u8,
+    /// In thousandths, as the header's three decimals allow.
+    quality: u16,
+}
+
+impl Range {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next()?.to_ascii_lowercase();
+        let (kind, subtype) = media.split_once('/')?;
+        let precision = match (kind, subtype) {
+            ("*", "*") => 0,
+            ("application", "*") => 1,
+            ("application", _) | ("text", EVENT_STREAM) => 2,
+            _ => return None,
+        };
+        let quality = parts
+            .find_map(|parameter| {
+                parameter
+                    .strip_prefix("q=")
+                    .or(parameter.strip_prefix("Q="))
+            })
+            .map_or(Some(1000), thousandths)?;
+        Some(Self {
+            subtype: subtype.to_owned(),
+            precision,
+            quality,
+        })
+    }
+}
+
+/// `0.25` as 250; `None` for what is no quality value.
+fn thousandths(text: &str) -> Option<u16> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let well_formed = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    match whole {
+        "0" if well_formed => format!("{decimals:0<3}").parse().ok(),
+        "1" if well_formed => Some(1000),
+        _ => None,
+    }
+}
+
+fn quality(ranges: &[Range], subtype: &str) -> u16 {
+    ranges
+        .iter()
+        .filter(|range| range.subtype == subtype || range.subtype == "*")
+        .max_by_key(|range| (range.precision, range.quality))
+        .map_or(0, |range| range.quality)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(accept: &'static str) -> Accepted {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        Accepted::of(&headers)
+    }
+
+    #[test]
+    fn the_best_liked_type_wins() {
+        use MediaType::{GraphqlResponse, Json};
+        for (accept, expected) in [
+            ("application/graphql-response+json", Some(GraphqlResponse)),
+            ("application/json", Some(Json)),
+            ("*/*", Some(Json)),
+            ("application/*", Some(Json)),
+            (
+                "application/graphql-response+json, application/json;q=0.9",
+                Some(GraphqlResponse),
+            ),
+            (
+                "application/json, application/graphql-response+json",
+                Some(GraphqlResponse),
+            ),
+            (
+                "application/graphql-response+json;q=0.1, application/json",
+                Some(Json),
+            ),
+            ("application/json;q=0, */*", Some(GraphqlResponse)),
+            ("text/html, */*;q=0.8", Some(Json)),
+            ("text/html", None),
+            ("application/json;q=0", None),
+            ("Application/JSON; charset=utf-8; q=0.5", Some(Json)),
+            ("nonsense", None),
+        ] {
+            let accepted = accepted(accept);
+            assert_eq!(accepted.media, expected, "{accept}");
+            assert_eq!(accepted.events, Events::Never, "{accept}");
+        }
+        let without = Accepted::of(&HeaderMap::new());
+        assert_eq!((without.media, without.events), (Some(Json), Events::Never));
+    }
+
+    #[test]
+    fn events_are_for_those_who_name_them() {
+        use Events::{Always, Never, Subscriptions};
+        for (accept, media, expected) in [
+            ("text/event-stream", None, Always),
+            ("Text/Event-Stream; q=0.1", None, Always),
+            (
+                "text/event-stream, */*;q=0.1",
+                Some(MediaType::Json),
+                Always,
+            ),
+            ("text/event-stream;q=0", None, Never),
+            ("text/*", None, Never),
+            (
+                "application/graphql-response+json, application/json, text/event-stream",
+                Some(MediaType::GraphqlResponse),
+                Subscriptions,
+            ),
+            (
+                "application/json;q=0.5, text/event-stream;q=0.6",
+                Some(MediaType::Json),
+                Always,
+            ),
+        ] {
+            let expected = Accepted {
+                media,
+                events: expected,
+            };
+            assert_eq!(accepted(accept), expected, "{accept}");
+        }
+    }
+}

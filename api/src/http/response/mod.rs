@@ -1,0 +1,11 @@
+//! How a result or a refusal becomes an answer.
+
+pub(crate) mod compress;
+pub(crate) mod cors;
+pub(crate) mod encode;
+pub(crate) mod error;
+pub(crate) mod etag;
+pub(crate) mod headers;
+pub(crate) mod payload;
+pub(crate) mod quota;
+pub(crate) mod size_limit;

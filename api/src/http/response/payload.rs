@@ -1,0 +1,64 @@
+//! A response as clients get it: encoded once, whoever it is for.
+
+use std::borrow::Cow;
+
+use async_graphql::Response;
+use axum::extract::ws::Utf8Bytes;
+
+use super::error::{give_codes, is_request_error};
+use super::size_limit::{encode, refuse};
+
+/// An encoded response. A copy of it is a pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// A result: `{"data": …}`, with errors where there are some.
+    Result(Utf8Bytes),
+    /// The errors of a request that never began to execute: `[…]`.
+    Errors(Utf8Bytes),
+}
+
+impl Payload {
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Result(text) | Self::Errors(text) => text.len(),
+        }
+    }
+
+    /// The whole response as JSON.
+    pub(crate) fn response_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Result(text) => Cow::Borrowed(text),
+            Self::Errors(errors) => Cow::Owned(format!("{{\"errors\":{errors}}}")),
+        }
+    }
+}
+
+impl Payload {
+    /// A response in so many bytes (0: any number). Of one that is longer, the error in its place.
+    pub(crate) fn within(mut response: Response, most: usize) -> Result<Self, Self> {
+        give_codes(&mut response.errors);
+        let is_request_error = is_request_error(&response);
+        let encoded = if is_request_error {
+            encode(&response.errors, most)
+        } else {
+            encode(&response, most)
+        };
+        match encoded {
+            Some(errors) if is_request_error => Ok(Self::Errors(text(errors))),
+            Some(result) => Ok(Self::Result(text(result))),
+            None => Err(refuse(response, most).into()),
+        }
+    }
+}
+
+impl From<Response> for Payload {
+    fn from(response: Response) -> Self {
+        let (Ok(payload) | Err(payload)) = Self::within(response, 0);
+        payload
+    }
+}
+
+fn text(json: Vec<u8>) -> Utf8Bytes {
+    Utf8Bytes::from(String::from_utf8(json).expect("JSON is UTF-8"))
+}

@@ -1,0 +1,254 @@
+//! The operations of one WebSocket, and the one response of each that waits for its turn to be sent.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use futures::{StreamExt, stream::BoxStream};
+
+use crate::http::response::error::{ErrorCode, Refusal};
+use crate::http::response::payload::Payload;
+use crate::observability::metrics::Open;
+
+/// Responses up to this length, in bytes, always wait to be sent. Only longer ones need room.
+const SHORT: usize = 16 << 10;
+
+/// What an operation has to say next.
+pub(crate) enum Outcome {
+    /// A result.
+    Next(Payload),
+    /// It is over. The operation is gone.
+    Complete,
+}
+
+struct Operation {
+    id: String,
+    /// Bytes of the message that began it, or of its document.
+    bytes: usize,
+    stream: BoxStream<'static, Payload>,
+    ready: Option<Outcome>,
+    _open: Open,
+}
+
+impl Operation {
+    /// Bytes of its response that waits, where that is long.
+    fn waiting(&self) -> usize {
+        match &self.ready {
+            Some(Outcome::Next(payload)) => long(payload),
+            _ => 0,
+        }
+    }
+}
+
+/// The length of a response in bytes, where it needs room.
+fn long(payload: &Payload) -> usize {
+    Some(payload.len()).filter(|len| *len > SHORT).unwrap_or(0)
+}
+
+/// The end of an operation whose response is longer than the room that is left.
+fn no_room(most: usize) -> Payload {
+    let message = format!(
+        "the answers that wait to be sent on this connection would be longer than {most} bytes together (limits.answer_bytes): read them, and ask for less at once"
+    );
+    Refusal::new(ErrorCode::LimitExceeded, message)
+        .into_response()
+        .into()
+}
+
+/// Runs operations on the task of their socket and hands out their responses in turn.
+///
+/// Each operation may be one response ahead of what was sent and no more: a subscription of a client that does not
+/// read stands still. Yet every operation is driven until it has that response ([`Self::fill`]), also
+/// while a message waits to be sent, so that a slow client never holds a database transaction open.
+/// The long responses that wait have a bound in bytes together: an operation whose response does not fit ends with an error.
+pub(crate) struct Operations {
+    running: Vec<Operation>,
+    turn: usize,
+    /// Bytes of long responses that may wait; 0 is any number.
+    most_waiting: usize,
+}
+
+impl Operations {
+    /// No operations yet, whose long responses may wait up to so many bytes; 0 is any number.
+    pub(crate) fn new(most_waiting: usize) -> Self {
+        Self {
+            running: Vec::new(),
+            turn: 0,
+            most_waiting,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The bytes of the messages that began them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.running.iter().map(|operation| operation.bytes).sum()
+    }
+
+    /// Whether this id is in use.
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.running.iter().any(|operation| operation.id == id)
+    }
+
+    /// Starts an operation whose id is not in use, by a message of so many bytes.
+    pub(crate) fn insert(&mut self, id: String, bytes: usize, stream: BoxStream<'static, Payload>) {
+        self.running.push(Operation {
+            id,
+            bytes,
+            stream,
+            ready: None,
+            _open: Open::new("wharfinger_websocket_operations"),
+        });
+    }
+
+    /// Stops an operation. An unknown id is fine, it may just have ended by itself. Returns whether it was there.
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
+        let before = self.running.len();
+        self.running.retain(|operation| operation.id != id);
+        self.running.len() < before
+    }
+
+    /// The next response of any operation. Waits for ever while there is none. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> (String, Outcome) {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Drives the operations without handing anything out. Never ends: to be raced against sending.
+    pub(crate) async fn fill(&mut self) -> Infallible {
+        poll_fn(|cx| {
+            self.poll_fill(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) {
+        let mut waiting: usize = self.running.iter().map(Operation::waiting).sum();
+        for operation in &mut self.running {
+            if operation.ready.is_some() {
+                continue;
+            }
+            operation.ready = match operation.stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(response)) => {
+                    let long = long(&response);
+                    if self.most_waiting > 0 && long > 0 && waiting + long > self.most_waiting {
+                        Some(Outcome::Next(no_room(self.most_waiting)))
+                    } else {
+                        waiting += long;
+                        Some(Outcome::Next(response))
+                    }
+                }
+                Poll::Ready(None) => Some(Outcome::Complete),
+                Poll::Pending => None,
+            };
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(String, Outcome)> {
+        self.poll_fill(cx);
+        let count = self.running.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let operation = &mut self.running[index];
+            let Some(outcome) = operation.ready.take() else {
+                continue;
+            };
+            self.turn = index + 1;
+            if matches!(outcome, Outcome::Complete) {
+                self.turn = index;
+                return Poll::Ready((self.running.remove(index).id, outcome));
+            }
+            return Poll::Ready((operation.id.clone(), outcome));
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{Response, Value};
+    use futures::stream;
+
+    use super::*;
+
+    fn numbers(from: i32, to: i32) -> BoxStream<'static, Payload> {
+        stream::iter(from..to)
+            .map(|number| Response::new(Value::from(number)).into())
+            .boxed()
+    }
+
+    #[tokio::test]
+    async fn operations_take_turns_and_end_alone() {
+        let mut operations = Operations::new(0);
+        operations.insert("a".to_owned(), 1, numbers(0, 2));
+        operations.insert("b".to_owned(), 2, numbers(10, 13));
+        assert_eq!(operations.bytes(), 3);
+        let mut seen = Vec::new();
+        while operations.len() > 0 {
+            let (id, outcome) = operations.next().await;
+            seen.push(match outcome {
+                Outcome::Next(Payload::Result(text)) => format!("{id}{text}"),
+                Outcome::Next(Payload::Errors(text)) => panic!("{text}"),
+                Outcome::Complete => format!("{id}."),
+            });
+        }
+        assert_eq!(
+            seen,
+            [
+                "a{\"data\":0}",
+                "b{\"data\":10}",
+                "a{\"data\":1}",
+                "b{\"data\":11}",
+                "a.",
+                "b{\"data\":12}",
+                "b.",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_more_than_one_response_ahead() {
+        let (produced, mut taken) = tokio::sync::mpsc::unbounded_channel();
+        let source = numbers(0, 100)
+            .inspect(move |_| produced.send(()).unwrap())
+            .boxed();
+        let mut operations = Operations::new(0);
+        operations.insert("a".to_owned(), 1, source);
+        for _ in 0..10 {
+            assert!(futures::poll!(Box::pin(operations.fill())).is_pending());
+        }
+        assert!(taken.try_recv().is_ok());
+        assert!(taken.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn long_responses_wait_only_as_far_as_there_is_room() {
+        let long = || {
+            let text = Value::from("x".repeat(SHORT));
+            stream::iter([Response::new(text).into()]).boxed()
+        };
+        let mut operations = Operations::new(3 * SHORT);
+        for id in ["a", "b", "c"] {
+            operations.insert(id.to_owned(), 1, long());
+        }
+        operations.insert("d".to_owned(), 1, numbers(0, 1));
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let (id, outcome) = operations.next().await;
+            let Outcome::Next(payload) = outcome else {
+                panic!("{id} ended");
+            };
+            if let Payload::Errors(text) = &payload {
+                assert!(text.contains("LIMIT_EXCEEDED"), "{text}");
+            }
+            seen.push((id, payload.len() > SHORT));
+        }
+        let expected = [("a", true), ("b", true), ("c", false), ("d", false)];
+        assert_eq!(seen, expected.map(|(id, long)| (id.to_owned(), long)));
+    }
+}

@@ -1,0 +1,124 @@
+//! Labels with values that users choose: only where a setting allows, and only so many.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use metrics::Label;
+
+use crate::observability::settings::MetricSettings;
+
+/// What stands for everything beyond the limit.
+const OTHER: &str = "other";
+
+/// What stands where there is no such value: nobody knows which image a refused request would have been about.
+const NONE: &str = "none";
+
+/// The labels that are allowed, with the values that they have had so far.
+pub(crate) struct Labels {
+    user: Option<Values>,
+    image: Option<Values>,
+}
+
+impl Labels {
+    pub(crate) fn new(settings: MetricSettings) -> Self {
+        let values = |allowed: bool| allowed.then(|| Values::new(settings.most_values));
+        Self {
+            user: values(settings.per_user),
+            image: values(settings.per_image),
+        }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        self.user.is_some() || self.image.is_some()
+    }
+
+    /// Adds the allowed ones.
+    pub(crate) fn add(&self, labels: &mut Vec<Label>, user: Option<&str>, image: Option<&str>) {
+        if let Some(users) = &self.user {
+            labels.push(Label::new("user", users.within(user)));
+        }
+        if let Some(images) = &self.image {
+            labels.push(Label::new("image", images.within(image)));
+        }
+    }
+}
+
+/// Values of one label: the first ones keep their names.
+struct Values {
+    most: usize,
+    known: Mutex<HashSet<String>>,
+}
+
+impl Values {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            known: Mutex::default(),
+        }
+    }
+
+    fn within(&self, value: Option<&str>) -> String {
+        let Some(value) = value else {
+            return NONE.to_owned();
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(value) {
+            if known.len() >= self.most {
+                return OTHER.to_owned();
+            }
+            known.insert(value.to_owned());
+        }
+        value.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(settings: MetricSettings, asked: &[(&str, &str)]) -> Vec<String> {
+        let labels = Labels::new(settings);
+        let of = |(user, image): &(&str, &str)| {
+            let mut made = Vec::new();
+            labels.add(&mut made, Some(user), Some(image));
+            let made: Vec<_> = made
+                .iter()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            made.join(",")
+        };
+        asked.iter().map(of).collect()
+    }
+
+    #[test]
+    fn nobody_is_named_unless_a_setting_allows() {
+        let settings = MetricSettings {
+            listen: None,
+            per_user: false,
+            per_image: false,
+            most_values: 10,
+        };
+        assert_eq!(labels(settings, &[("ada", "redis:7")]), [""]);
+    }
+
+    #[test]
+    fn what_comes_after_so_many_values_is_other() {
+        let settings = MetricSettings {
+            listen: None,
+            per_user: true,
+            per_image: true,
+            most_values: 2,
+        };
+        let asked = [("ada", "a"), ("bob", "a"), ("eve", "b"), ("ada", "c")];
+        assert_eq!(
+            labels(settings, &asked),
+            [
+                "user=ada,image=a",
+                "user=bob,image=a",
+                "user=other,image=b",
+                "user=ada,image=other"
+            ]
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! What is counted, and how it is called in `/metrics`.
+//!
+//! Requests are counted here, jobs in `wharfinger_jobs::infra::metrics`; `gauges` looks at what has a state of its own when a
+//! scrape asks for it.
+
+mod gauges;
+mod labels;
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use metrics::{Unit, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+use wharfinger_entity::job;
+use wharfinger_jobs::error::ServiceError;
+use wharfinger_jobs::infra::metrics::{JOB_BUCKETS, PHASE_BUCKETS};
+use wharfinger_jobs::infra::tasks::{NeededBy, Tasks};
+
+pub(crate) use gauges::{Gauges, Open};
+use labels::Labels;
+
+use crate::observability::settings::MetricSettings;
+
+/// Upper bounds of the buckets of answers, in seconds.
+const ANSWER_BUCKETS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// How often what histograms were given is sorted into their buckets: it would be kept for ever where nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Whom and what requests are counted by, besides operation and status.
+static LABELS: OnceLock<Labels> = OnceLock::new();
+
+/// What comes of a request.
+const STATUSES: [&str; 3] = ["accepted", "rejected", "failed"];
+
+/// Requests about images.
+const OPERATIONS: [&str; 4] = ["pull_image", "remove_image", "cancel_job", "retry_job"];
+
+/// Starts counting. To be called once, in the runtime.
+pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full("image_response_duration_seconds".into()),
+            &ANSWER_BUCKETS,
+        )
+        .and_then(|builder| {
+            let name = Matcher::Full("wharfinger_pull_phase_seconds".into());
+            builder.set_buckets_for_metric(name, &PHASE_BUCKETS)
+        })
+        .and_then(|builder| {
+            let name = Matcher::Full("wharfinger_job_duration_seconds".into());
+            builder.set_buckets_for_metric(name, &JOB_BUCKETS)
+        });
+    let handle = builder
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("cannot record metrics")?;
+    // There is one recorder in a process, or the line above failed.
+    let _ = LABELS.set(Labels::new(settings));
+    describe();
+    wharfinger_jobs::infra::metrics::describe();
+    gauges::describe();
+    Ok(handle)
+}
+
+/// Keeps what was counted small, for as long as the process runs.
+pub(crate) fn keep_up(metrics: PrometheusHandle, tasks: &Tasks) {
+    let task = tasks.task("metrics", NeededBy::None);
+    tokio::spawn(task.until(CancellationToken::new(), async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    }));
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "image_request_total",
+        Unit::Count,
+        "Requests about images, by operation and status"
+    );
+    metrics::describe_counter!(
+        "image_errors_total",
+        Unit::Count,
+        "Requests about images that were not accepted, by operation and status"
+    );
+    metrics::describe_histogram!(
+        "image_response_duration_seconds",
+        Unit::Seconds,
+        "Time to the answer to a request about images, by operation and status"
+    );
+    metrics::describe_gauge!(
+        "wharfinger_build_info",
+        "1, with the version of the program"
+    );
+    gauge!("wharfinger_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // Begun at nothing, so that the first error is an increase. With labels for users nobody knows which there will be.
+    if LABELS.get().is_some_and(|labels| !labels.any()) {
+        for operation in OPERATIONS {
+            for status in STATUSES {
+                count(operation, status, None, None, 0);
+            }
+        }
+    }
+}
+
+/// Counts one request of a user about images, and times its answer. `image` finds out which one it was about.
+pub(crate) async fn request<T>(
+    operation: &'static str,
+    user: &str,
+    answer: impl Future<Output = Result<T, ServiceError>>,
+    image: impl Fn(&T) -> &str,
+) -> Result<T, ServiceError> {
+    let began = Instant::now();
+    let answer = answer.await;
+    let status = match &answer {
+        Ok(_) => "accepted",
+        Err(ServiceError::Rejected(_)) => "rejected",
+        Err(_) => "failed",
+    };
+    let image = answer.as_ref().ok().map(image);
+    let labels = count(operation, status, Some(user), image, 1);
+    histogram!("image_response_duration_seconds", labels).record(began.elapsed().as_secs_f64());
+    answer
+}
+
+/// The image that a job is about.
+pub(crate) fn reference(job: &job::Model) -> &str {
+    &job.reference
+}
+
+/// Counts requests. Returns the labels that they were counted under.
+fn count(
+    operation: &'static str,
+    status: &'static str,
+    user: Option<&str>,
+    image: Option<&str>,
+    by: u64,
+) -> Vec<metrics::Label> {
+    let mut labels = vec![
+        metrics::Label::from_static_parts("operation", operation),
+        metrics::Label::from_static_parts("status", status),
+    ];
+    if let Some(allowed) = LABELS.get() {
+        allowed.add(&mut labels, user, image);
+    }
+    counter!("image_request_total", labels.clone()).increment(by);
+    if status != "accepted" {
+        counter!("image_errors_total", labels.clone()).increment(by);
+    }
+    labels
+}

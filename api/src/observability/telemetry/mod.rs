@@ -1,0 +1,119 @@
+//! What a process says of itself while it runs: logs on standard error and in files, and traces.
+//!
+//! Text on a terminal, JSON otherwise and in files. Traces only where a collector is configured: without one nothing of
+//! OpenTelemetry runs, and spans cost what a disabled log line costs.
+
+mod files;
+mod traces;
+mod whole_lines;
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::observability::settings::{Rotation, TelemetrySettings};
+pub(crate) use files::dropped_lines;
+
+/// What the process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It serves, and runs jobs or not.
+    Gateway { worker: bool },
+    /// It runs jobs.
+    Worker,
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What has to be brought to its end with the process.
+#[must_use = "what was said last is lost unless it is stopped"]
+pub(crate) struct Telemetry {
+    traces: Option<traces::Traces>,
+    files: Option<files::Files>,
+}
+
+/// Starts logging and, where it is configured, tracing. To be called once, in the runtime.
+pub(crate) fn start(settings: TelemetrySettings<'_>, role: Role) -> anyhow::Result<Telemetry> {
+    let mut layers: Vec<BoxedLayer> = vec![standard_error(settings.log)?];
+    let works = matches!(role, Role::Worker | Role::Gateway { worker: true });
+    let files = if works && settings.log_files.rotation != Rotation::Never {
+        let (files, writer) = files::open(settings.data_dir, settings.log_files)?;
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .with_filter(chosen(settings.log)?);
+        layers.push(layer.boxed());
+        Some(files)
+    } else {
+        None
+    };
+    let traces = match traces::Traces::start(settings, role)? {
+        Some((traces, layer)) => {
+            layers.push(layer);
+            Some(traces)
+        }
+        None => None,
+    };
+    tracing_subscriber::registry().with(layers).init();
+    Ok(Telemetry { traces, files })
+}
+
+/// Prints Wharfinger's own warnings on standard error, for a command that ends by itself: its standard output is for scripts,
+/// and it keeps no log. To be called once.
+pub(crate) fn start_warnings() {
+    let layer = fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .with_filter(LevelFilter::WARN)
+        .with_filter(filter_fn(is_ours));
+    tracing_subscriber::registry().with(layer).init();
+}
+
+impl Telemetry {
+    /// Sends and writes what is left, within a bounded time.
+    pub(crate) async fn stop(self) {
+        if let Some(traces) = self.traces {
+            traces.stop().await;
+        }
+        drop(self.files);
+    }
+}
+
+fn standard_error(directives: &str) -> anyhow::Result<BoxedLayer> {
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let filter = chosen(directives)?;
+    Ok(if std::io::stderr().is_terminal() {
+        layer
+            .with_ansi(std::env::var_os("NO_COLOR").is_none())
+            .with_filter(filter)
+            .boxed()
+    } else {
+        layer.json().flatten_event(true).with_filter(filter).boxed()
+    })
+}
+
+/// What the setting asks for, less what other people's libraries say at trace level: they print whole messages there,
+/// such as the one that a WebSocket's client sends its token in.
+fn chosen(directives: &str) -> anyhow::Result<impl Filter<Registry> + Send + Sync + use<>> {
+    let asked = EnvFilter::try_new(directives)
+        .with_context(|| format!("log: {directives:?} is not understood"))?;
+    let discreet: FilterFn =
+        filter_fn(is_discreet as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::TRACE);
+    Ok(asked.and(discreet))
+}
+
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || is_ours(metadata)
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("wharfinger")
+}

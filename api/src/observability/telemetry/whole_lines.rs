@@ -1,0 +1,130 @@
+//! Log files on a disk that may be full: the log says it once, loses lines, and goes on with a whole line.
+
+use std::io::{Error, ErrorKind, Result, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Lines that could not be written, since the process began.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of lines that could not be written.
+pub(crate) fn lost_lines() -> usize {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// A file that is given one line at a time. It never fails: its writer would drop an error without a word.
+pub(crate) struct WholeLines<W> {
+    file: W,
+    /// Whether the file ends inside of a line.
+    cut: bool,
+    /// Lines that were lost since it last worked.
+    lost: usize,
+}
+
+impl<W: Write> WholeLines<W> {
+    pub(crate) fn new(file: W) -> Self {
+        Self {
+            file,
+            cut: false,
+            lost: 0,
+        }
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> Result<()> {
+        if self.cut {
+            self.file.write_all(b"\n")?;
+            self.cut = false;
+        }
+        let mut left = line;
+        while !left.is_empty() {
+            match self.file.write(left) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    left = &left[written..];
+                    self.cut = !left.is_empty();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, outcome: Result<()>) {
+        match outcome {
+            Err(error) => {
+                LOST.fetch_add(1, Ordering::Relaxed);
+                self.lost += 1;
+                if self.lost == 1 {
+                    say_failing(&error);
+                }
+            }
+            Ok(()) if self.lost > 0 => {
+                let lost = std::mem::take(&mut self.lost);
+                tracing::info!(lost, "log files are written again");
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// On standard error. This line waits for the file, too, and never for long: the queue of lines drops what is too much.
+fn say_failing(error: &Error) {
+    tracing::warn!(%error, "log files cannot be written: lines are lost until they can be");
+}
+
+impl<W: Write> Write for WholeLines<W> {
+    fn write(&mut self, line: &[u8]) -> Result<usize> {
+        let outcome = self.write_line(line);
+        self.note(outcome);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with room for so many bytes.
+    struct Small {
+        text: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            let fits = bytes.len().min(self.room);
+            if fits == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.text.extend_from_slice(&bytes[..fits]);
+            self.room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_damages_no_other() {
+        let small = Small {
+            text: Vec::new(),
+            room: 8,
+        };
+        let mut lines = WholeLines::new(small);
+        for line in ["one\n", "two, cut\n", "lost\n"] {
+            lines.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(lines.lost, 2);
+        lines.file.room = 100;
+        lines.write_all(b"four\n").unwrap();
+        assert_eq!(lines.lost, 0);
+        let text = String::from_utf8(lines.file.text).unwrap();
+        assert_eq!(text, "one\ntwo,\nfour\n");
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a change of an engine image failed, and what that means for the job.
+
+use std::time::Duration;
+
+use wharfinger_entity::JobErrorCode;
+
+use crate::engine::EngineError;
+use crate::engine_images::lock::{ChangeError, LockLost};
+use crate::error::{JobFailure, ServiceError, rate_limited};
+
+/// How long a job waits for an engine that fell silent before it is offered again. Its worker claims nothing until the
+/// engine answers, so this only spaces the offers.
+pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How soon it is tried again to record the end of an attempt.
+pub(crate) const RECORD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why an attempt did not reach its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The attempt failed.
+    #[error(transparent)]
+    Failed(#[from] JobFailure),
+    /// The database, or an account, is not as it must be: what came of the attempt cannot be recorded.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl From<sea_orm::DbErr> for RunError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(engine_failure(&error))
+    }
+}
+
+impl From<ChangeError> for RunError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            // The database was away, or the engine slow: the fault is not the job's.
+            ChangeError::LockLost(lost) => Self::Failed(JobFailure::retry_free(
+                JobErrorCode::Internal,
+                lost.to_string(),
+                RECORD_PAUSE,
+            )),
+            ChangeError::Database(error) => error.into(),
+            ChangeError::Engine(error) => error.into(),
+        }
+    }
+}
+
+/// What the engine's error means for a job.
+pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
+    use JobErrorCode as Code;
+    let message = error.to_string();
+    match error {
+        EngineError::NotFound(_) => JobFailure::fail(Code::ImageNotFound, message),
+        EngineError::Denied(_) => JobFailure::fail(Code::RegistryDenied, message),
+        EngineError::RegistryUnavailable(_) => {
+            JobFailure::retry(Code::RegistryUnavailable, message)
+        }
+        // An engine does not pass Retry-After on.
+        EngineError::RateLimited(_) => rate_limited(message, Duration::ZERO),
+        EngineError::DiskFull(_) => JobFailure::retry(Code::DiskFull, message),
+        EngineError::Unavailable { .. } => {
+            JobFailure::retry_free(Code::EngineUnavailable, message, ENGINE_PAUSE)
+        }
+        EngineError::InUse(_) => JobFailure::fail(Code::ImageInUse, message),
+        EngineError::Unsupported(_) => JobFailure::fail(Code::ImageUnsupported, message),
+        EngineError::Conflict(_) | EngineError::Other { .. } => {
+            JobFailure::retry(Code::Internal, message)
+        }
+    }
+}
+
+/// Why reconciling stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+    #[error(transparent)]
+    LockLost(#[from] LockLost),
+}
+
+impl From<ChangeError> for ReconcileError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::LockLost(lost) => lost.into(),
+            ChangeError::Database(error) => error.into(),
+            ChangeError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<sea_orm::DbErr> for ReconcileError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Service(error.into())
+    }
+}

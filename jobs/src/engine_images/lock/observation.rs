@@ -1,0 +1,274 @@
+//! What the engine had before Wharfinger.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+};
+use uuid::Uuid;
+use wharfinger_entity::{
+    Digest, EngineImageStatus, ExposedPorts, Timestamp, engine_image, engine_tag, job,
+};
+
+use crate::engine::EngineImage;
+use crate::infra::db::{Transaction, for_update};
+use crate::services::Services;
+
+/// The row of an image id on a host.
+pub(crate) async fn find(
+    services: &Services,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<Option<engine_image::Model>, DbErr> {
+    engine_image::Entity::find()
+        .filter(engine_image::Column::HostId.eq(host_id))
+        .filter(engine_image::Column::ImageId.eq(image_id))
+        .one(services.db.write())
+        .await
+}
+
+/// The image that a reference meant when it was last recorded, with its row's version: a guess at what it means now. None
+/// while somebody changes the image.
+pub(crate) async fn last_meant(
+    services: &Services,
+    host_id: Uuid,
+    reference: &str,
+) -> Result<Option<(String, i64)>, DbErr> {
+    engine_image::Entity::find()
+        .select_only()
+        .columns([engine_image::Column::ImageId, engine_image::Column::Version])
+        .join_rev(JoinType::InnerJoin, engine_tag::Relation::EngineImage.def())
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_image::Column::Status.eq(EngineImageStatus::Present))
+        .filter(engine_image::Column::LockUntil.is_null())
+        .order_by_desc(engine_tag::Column::Id)
+        .into_tuple()
+        .one(services.db.write())
+        .await
+}
+
+/// What an observation found on the engine just before the first call of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Observation {
+    /// The version of the row before the engine was looked at.
+    pub(crate) version: i64,
+    /// Whether the engine has the image id.
+    pub(crate) present: bool,
+    /// The image id that the reference means on the engine.
+    pub(crate) tag_means: Option<Digest>,
+    /// Whether the reference was recorded for the image at that version. Rows of references go only with a new version.
+    pub(crate) recorded: bool,
+}
+
+/// Records durably what the engine had, before Wharfinger asks it for anything. None when the image's row changed
+/// since the engine was looked at: look again.
+///
+/// `brought` says who is to remove the image one day. It is decided by the first job that looks, kept while the image is
+/// expected or present, and decided anew whenever the engine certainly lacks the image: whoever brings it then is us.
+pub(crate) async fn record(
+    tx: &Transaction,
+    host_id: Uuid,
+    image_id: &str,
+    reference: &str,
+    seen: &Observation,
+    now: Timestamp,
+) -> Result<Option<engine_image::Model>, DbErr> {
+    let row = locked_row(tx, host_id, image_id).await?;
+    let row = match row {
+        Some(row)
+            if row.version != seen.version || row.lock_until.is_some_and(|until| until >= now) =>
+        {
+            return Ok(None);
+        }
+        Some(row) => {
+            let undecided = row.status == EngineImageStatus::Absent || !seen.present;
+            if undecided {
+                let expected = row.status != EngineImageStatus::Present;
+                let version = row.version;
+                let mut row = row.into_active_model();
+                row.brought = Set(!seen.present);
+                // Whoever looked at the engine before this looks again.
+                row.version = Set(version + 1);
+                if expected {
+                    row.status = Set(EngineImageStatus::Expected);
+                }
+                row.update(tx).await?
+            } else {
+                row
+            }
+        }
+        None => {
+            let new = new_row(host_id, image_id, EngineImageStatus::Expected, now);
+            let new = engine_image::ActiveModel {
+                brought: Set(!seen.present),
+                ..new
+            };
+            let (row, made) = make(tx, new, host_id, image_id).await?;
+            if !made {
+                return Ok(None);
+            }
+            row
+        }
+    };
+    let was_there = seen.tag_means.as_deref() == Some(image_id);
+    if !(seen.recorded && was_there) {
+        let displaced = match seen.tag_means.as_deref() {
+            Some(_) if was_there => None,
+            // Where other pulls found it on this very image, it comes back to where it was.
+            Some(means) => Some(first_displaced(tx, host_id, reference, means).await?)
+                .filter(|first| first != image_id),
+            None => Some(String::new()),
+        };
+        record_tag(tx, &row, reference, displaced).await?;
+    }
+    Ok(Some(row))
+}
+
+/// What the reference meant before pulls that are not settled set it, where it means what one of them meant.
+async fn first_displaced(
+    tx: &Transaction,
+    host_id: Uuid,
+    reference: &str,
+    means: &str,
+) -> Result<String, DbErr> {
+    let earlier = engine_tag::Entity::find()
+        .inner_join(engine_image::Entity)
+        .filter(engine_tag::Column::HostId.eq(host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_image::Column::ImageId.eq(means))
+        .one(tx)
+        .await?;
+    Ok(earlier
+        .and_then(|tag| tag.displaced)
+        .unwrap_or_else(|| means.to_owned()))
+}
+
+/// `displaced` is what the reference means until it is set on the image, none where it means the image already.
+async fn record_tag(
+    tx: &Transaction,
+    row: &engine_image::Model,
+    reference: &str,
+    displaced: Option<String>,
+) -> Result<(), DbErr> {
+    let tag = engine_tag::Entity::find()
+        .filter(engine_tag::Column::HostId.eq(row.host_id))
+        .filter(engine_tag::Column::Reference.eq(reference))
+        .filter(engine_tag::Column::EngineImageId.eq(row.id))
+        .one(tx)
+        .await?;
+    match tag {
+        Some(tag) if displaced.is_some() && (!tag.brought || tag.displaced != displaced) => {
+            let mut tag = tag.into_active_model();
+            tag.brought = Set(true);
+            tag.displaced = Set(displaced);
+            tag.update(tx).await?;
+        }
+        Some(_) => {}
+        None => {
+            engine_tag::ActiveModel {
+                id: Set(Uuid::now_v7()),
+                host_id: Set(row.host_id),
+                reference: Set(reference.to_owned()),
+                engine_image_id: Set(row.id),
+                brought: Set(displaced.is_some()),
+                displaced: Set(displaced),
+            }
+            .insert(tx)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The row of an image id, locked; made when it was never heard of, as one that the engine had before, because nobody
+/// can prove otherwise.
+pub(crate) async fn locked_or_new(
+    tx: &Transaction,
+    host_id: Uuid,
+    image: &EngineImage,
+    now: Timestamp,
+) -> Result<engine_image::Model, DbErr> {
+    if let Some(row) = locked_row(tx, host_id, &image.id).await? {
+        return Ok(row);
+    }
+    let new = new_row(host_id, &image.id, EngineImageStatus::Present, now);
+    let (row, _) = make(tx, new, host_id, &image.id).await?;
+    Ok(row)
+}
+
+/// Nothing is known of the image but that Wharfinger did not bring it.
+fn new_row(
+    host_id: Uuid,
+    image_id: &str,
+    status: EngineImageStatus,
+    now: Timestamp,
+) -> engine_image::ActiveModel {
+    engine_image::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        host_id: Set(host_id),
+        image_id: Set(image_id.to_owned()),
+        status: Set(status),
+        brought: Set(false),
+        size: Set(0),
+        platform: Set(String::new()),
+        exposed_ports: Set(ExposedPorts::default()),
+        version: Set(0),
+        lock_token: Set(None),
+        lock_holder: Set(None),
+        lock_until: Set(None),
+        created_at: Set(now),
+    }
+}
+
+/// Inserts a row, unless somebody else did since it was looked for. Returns the row, locked, and whether it is this one.
+async fn make(
+    tx: &Transaction,
+    new: engine_image::ActiveModel,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<(engine_image::Model, bool), DbErr> {
+    use engine_image::Column;
+    let id = new.id.clone().take();
+    engine_image::Entity::insert(new)
+        .on_conflict(
+            OnConflict::columns([Column::HostId, Column::ImageId])
+                .do_nothing_on([Column::Id])
+                .to_owned(),
+        )
+        .try_insert()
+        .exec_without_returning(tx)
+        .await?;
+    let row = locked_row(tx, host_id, image_id).await?.ok_or_else(|| {
+        DbErr::RecordNotFound("the row of an image that was just made".to_owned())
+    })?;
+    let made = Some(row.id) == id;
+    Ok((row, made))
+}
+
+async fn locked_row(
+    tx: &Transaction,
+    host_id: Uuid,
+    image_id: &str,
+) -> Result<Option<engine_image::Model>, DbErr> {
+    let select = engine_image::Entity::find()
+        .filter(engine_image::Column::HostId.eq(host_id))
+        .filter(engine_image::Column::ImageId.eq(image_id));
+    for_update(tx, select).one(tx).await
+}
+
+/// Whether a live job means this image, apart from one.
+pub(crate) async fn is_meant(
+    tx: &impl sea_orm::ConnectionTrait,
+    engine_image_id: Uuid,
+    apart_from: Option<Uuid>,
+) -> Result<bool, DbErr> {
+    let mut meant = job::Entity::find()
+        .filter(job::Column::EngineImageId.eq(engine_image_id))
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::Kind.eq(wharfinger_entity::JobKind::PullImage));
+    if let Some(job_id) = apart_from {
+        meant = meant.filter(job::Column::Id.ne(job_id));
+    }
+    Ok(meant.count(tx).await? > 0)
+}

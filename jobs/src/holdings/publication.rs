@@ -1,0 +1,204 @@
+//! Public images: everyone may use them at no cost, and nobody holds one privately. A public image is a holding without a
+//! holder; what was published by one reference covers its image id on that host, by whatever reference somebody asks.
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+use wharfinger_entity::{
+    Credits, ImageState, ImageVisibility, Role, Timestamp, engine_image, image, job, user,
+};
+
+use crate::error::ServiceError;
+use crate::holdings::{self, end_all};
+use crate::infra::db::{Transaction, for_update};
+use crate::job::transition::{self, Outcome};
+use crate::ledger::Purpose;
+use crate::live::notify;
+use crate::services::Services;
+
+/// The image that everyone may use under this reference on a host.
+pub(crate) async fn of_reference(
+    db: &impl ConnectionTrait,
+    host_id: Uuid,
+    reference: &str,
+) -> Result<Option<image::Model>, DbErr> {
+    image::Entity::find()
+        .filter(image::Column::Holder.eq(Uuid::nil()))
+        .filter(image::Column::HostId.eq(host_id))
+        .filter(image::Column::Reference.eq(reference))
+        .filter(image::Column::Live.eq(1))
+        .one(db)
+        .await
+}
+
+/// The public images that matter to a pull.
+pub(crate) struct Matches {
+    /// The one of the reference that was asked for, whatever that means now: an administrator's pull refreshes it.
+    pub(crate) of_reference: Option<image::Model>,
+    /// The one of the engine's image that the reference turned out to mean: what whoever pulls gets. Where that is public
+    /// by several references, the one that was asked for, else the oldest.
+    pub(crate) of_image: Option<image::Model>,
+}
+
+impl Matches {
+    /// Looks for those of a reference and an engine's image on a host.
+    pub(crate) async fn find(
+        db: &impl ConnectionTrait,
+        host_id: Uuid,
+        reference: &str,
+        engine_image_id: Uuid,
+    ) -> Result<Self, DbErr> {
+        let either = Condition::any()
+            .add(image::Column::Reference.eq(reference))
+            .add(image::Column::EngineImageId.eq(engine_image_id));
+        let public = image::Entity::find()
+            .filter(image::Column::Holder.eq(Uuid::nil()))
+            .filter(image::Column::HostId.eq(host_id))
+            .filter(image::Column::Live.eq(1))
+            .filter(either)
+            .all(db)
+            .await?;
+        let of_image = public
+            .iter()
+            .filter(|image| image.engine_image_id == engine_image_id)
+            .min_by_key(|image| (image.reference != reference, image.id))
+            .cloned();
+        let of_reference = public
+            .into_iter()
+            .find(|image| image.reference == reference);
+        Ok(Self {
+            of_reference,
+            of_image,
+        })
+    }
+
+    /// The public image that a pull of this user refreshes: anybody's but an administrator's changes nothing.
+    pub(crate) async fn refreshed_by(
+        &self,
+        db: &impl ConnectionTrait,
+        user_id: Uuid,
+    ) -> Result<Option<&image::Model>, DbErr> {
+        match &self.of_reference {
+            Some(public) if is_administrator(db, user_id).await? => Ok(Some(public)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether a user may publish, refresh and remove public images.
+pub(crate) async fn is_administrator(
+    db: &impl ConnectionTrait,
+    user_id: Uuid,
+) -> Result<bool, DbErr> {
+    let user = user::Entity::find_by_id(user_id).one(db).await?;
+    Ok(user.is_some_and(|user| user.role == Role::Admin))
+}
+
+/// What to publish an engine's image as.
+pub(crate) struct Publication {
+    /// By which reference.
+    pub(crate) reference: String,
+    /// The manifest digest that the reference meant when it was pulled.
+    pub(crate) digest: Option<String>,
+    /// When that was.
+    pub(crate) pulled_at: Timestamp,
+}
+
+/// A public image, with what changed beside it: to be announced after the commit.
+pub(crate) struct Published {
+    /// The image.
+    pub(crate) image: image::Model,
+    /// The engine's image that was public by this reference before.
+    pub(crate) replaced: Option<Uuid>,
+    removals: Vec<job::Model>,
+    refunded: Vec<Uuid>,
+}
+
+impl Published {
+    /// How many holders there were.
+    pub(crate) fn refunded(&self) -> usize {
+        self.refunded.len()
+    }
+
+    /// Tells whoever watches.
+    pub(crate) fn announce(&self, services: &Services) {
+        for job in &self.removals {
+            services.announce(job, None);
+        }
+        for user in &self.refunded {
+            notify::balance_changed(&services.events, *user);
+        }
+    }
+}
+
+/// Makes an engine's image, whose row is locked in `tx`, public by a reference. What was public by that reference before
+/// is let go; every private holding of the image ends with its refund, and every removal of one SUCCEEDS with nothing
+/// left to give back.
+pub(crate) async fn publish(
+    tx: &Transaction,
+    services: &Services,
+    row: &engine_image::Model,
+    publication: Publication,
+) -> Result<Published, ServiceError> {
+    let now = services.clock.now();
+    let private: Vec<image::Model> = holdings::of_engine_image(tx, row.id)
+        .await?
+        .into_iter()
+        .filter(|holding| holding.visibility == ImageVisibility::Private)
+        .collect();
+    let removals = end_removals(tx, services, &private).await?;
+    let reason = "the image became public";
+    let refunded = end_all(tx, services, private, ImageState::Released, reason).await?;
+
+    let replaced = of_reference(tx, row.host_id, &publication.reference).await?;
+    let replaced_id = replaced.as_ref().map(|old| old.engine_image_id);
+    if let Some(old) = replaced {
+        let purpose = Purpose::default();
+        holdings::end(tx, None, old, ImageState::Released, purpose, now).await?;
+    }
+    let image = image::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        user_id: Set(None),
+        holder: Set(Uuid::nil()),
+        host_id: Set(row.host_id),
+        engine_image_id: Set(row.id),
+        reference: Set(publication.reference),
+        digest: Set(publication.digest),
+        visibility: Set(ImageVisibility::Public),
+        state: Set(ImageState::Held),
+        charge: Set(Credits::ZERO),
+        size: Set(row.size),
+        pulled_at: Set(publication.pulled_at),
+        released_at: Set(None),
+        live: Set(Some(1)),
+    }
+    .insert(tx)
+    .await?;
+    Ok(Published {
+        image,
+        replaced: replaced_id,
+        removals,
+        refunded,
+    })
+}
+
+/// Ends the live removals of holdings that are about to end by themselves. One that is accepted at this very moment is
+/// not seen here, and finds nothing to do when it runs.
+async fn end_removals(
+    tx: &Transaction,
+    services: &Services,
+    holdings: &[image::Model],
+) -> Result<Vec<job::Model>, ServiceError> {
+    let live = job::Entity::find()
+        .filter(job::Column::RemovalOf.is_in(holdings.iter().map(|holding| holding.id)))
+        .order_by_asc(job::Column::Id);
+    let mut ended = Vec::new();
+    for job in for_update(tx, live).all(tx).await? {
+        // Its worker, if it has one, has no lease any more and stops at its next step.
+        let (job, _) = transition::end(tx, services, job, Outcome::NothingToDo).await?;
+        ended.push(job);
+    }
+    Ok(ended)
+}

@@ -1,0 +1,312 @@
+//! The database: connecting, and transactions that survive a deadlock.
+//!
+//! [`Db`] hands out [`Pool`]s, whose statements and transactions have deadlines; `deadlines` has all of these times.
+
+mod connect;
+mod deadlines;
+mod errors;
+mod file;
+mod link;
+mod migrate;
+mod outages;
+mod pool;
+mod pools;
+mod refusal;
+pub(crate) mod sql;
+mod transaction;
+mod tries;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use sea_orm::DbErr;
+use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
+
+use connect::Server;
+use deadlines::{MOMENT, STATEMENT};
+pub(crate) use errors::{Transient, is_locked, is_transient};
+pub use errors::{is_unavailable, timed_out};
+pub use file::files;
+use outages::Outages;
+pub use pool::Pool;
+use pools::Shares;
+pub use pools::{LEAST_CONNECTIONS, PoolState};
+pub(crate) use refusal::refuses_data;
+pub use transaction::Transaction;
+pub(crate) use tries::Tries;
+
+/// Connections of a process, where no setting says so: two gateways and two workers have 80 of PostgreSQL's 100, of which 3
+/// are its administrator's.
+pub const DEFAULT_CONNECTIONS: u32 = 20;
+
+/// Connections to one database. SQLite has one writer and several readers beside it (WAL), MySQL one pool, and PostgreSQL
+/// a second pool whose commits do not wait for the disk. A gateway has one more on the servers, whose statements may not
+/// take long, and on PostgreSQL one of these whose statements are planned once.
+#[derive(Clone, Debug)]
+pub struct Db {
+    write: Pool,
+    read: Pool,
+    relaxed: Pool,
+    planned: Pool,
+    requests: Option<Requests>,
+    outages: Arc<Outages>,
+    /// How long an answer is waited for where nothing else ends the wait.
+    patience: Duration,
+}
+
+/// Connections for requests.
+#[derive(Clone, Debug)]
+struct Requests {
+    any: Pool,
+    planned: Pool,
+}
+
+impl Db {
+    /// Connects to `sqlite:…`, `postgres:…` or `mysql:…`. A missing SQLite file is made (`?mode=rwc`).
+    pub async fn connect(url: &str) -> Result<Self, DbErr> {
+        Self::connect_with(url, DEFAULT_CONNECTIONS).await
+    }
+
+    /// Connects, with at most so many connections to a server. An SQLite file has one that writes and four that read.
+    pub async fn connect_with(url: &str, connections: u32) -> Result<Self, DbErr> {
+        let shares = Shares::of(connect::backend(url)?, connections, false);
+        Self::open(url, &shares).await
+    }
+
+    /// Connects, with connections of their own for requests, whose statements the server ends after `limit` (0: never).
+    ///
+    /// An SQLite database has none: each of its statements runs to its end, in this process. Nothing there waits for
+    /// another's lock but for the writer's, and for that no longer than ten seconds.
+    pub async fn connect_for_requests(
+        url: &str,
+        connections: u32,
+        limit: Duration,
+    ) -> Result<Self, DbErr> {
+        let backend = connect::backend(url)?;
+        if limit == Duration::ZERO {
+            return Self::connect_with(url, connections).await;
+        }
+        let shares = Shares::of(backend, connections, true);
+        let mut db = Self::open(url, &shares).await?;
+        db.patience = limit + MOMENT;
+        if backend == DbBackend::Sqlite {
+            return Ok(db);
+        }
+        let server = |most, parameters| Server {
+            url,
+            most,
+            limit,
+            parameters,
+            outages: Arc::clone(&db.outages),
+        };
+        let any = server(shares.requests, &[]).connect().await?;
+        let planned = if backend == DbBackend::Postgres {
+            let once = &[("plan_cache_mode", "force_generic_plan")];
+            server(shares.planned, once).connect().await?
+        } else {
+            any.clone()
+        };
+        db.requests = Some(Requests { any, planned });
+        Ok(db)
+    }
+
+    async fn open(url: &str, shares: &Shares) -> Result<Self, DbErr> {
+        let backend = connect::backend(url)?;
+        let outages = Arc::new(Outages::new(Instant::now()));
+        let local = |connections| connect::sqlite(url, connections, Arc::clone(&outages));
+        let server = |most, parameters| Server {
+            url,
+            most,
+            limit: STATEMENT,
+            parameters,
+            outages: Arc::clone(&outages),
+        };
+        let (write, read, relaxed) = match backend {
+            DbBackend::Sqlite => {
+                let write = local(1).await?;
+                (write.clone(), local(4).await?, write)
+            }
+            DbBackend::Postgres => {
+                let write = server(shares.write, &[]).connect().await?;
+                let later = &[("synchronous_commit", "off")];
+                let relaxed = server(shares.relaxed, later).connect().await?;
+                (write.clone(), write, relaxed)
+            }
+            _ => {
+                let write = server(shares.write, &[]).connect().await?;
+                (write.clone(), write.clone(), write)
+            }
+        };
+        Ok(Self {
+            write,
+            planned: read.clone(),
+            read,
+            relaxed,
+            requests: None,
+            outages,
+            patience: STATEMENT + MOMENT,
+        })
+    }
+
+    /// The connections for requests in place of the others, where there are any.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        let mut db = self.clone();
+        if let Some(requests) = &self.requests {
+            db.write = requests.any.clone();
+            db.read = requests.any.clone();
+            db.planned = requests.planned.clone();
+        }
+        db
+    }
+
+    /// For statements that only read. May lag behind nothing: it sees everything that was committed.
+    pub fn read(&self) -> &Pool {
+        &self.read
+    }
+
+    /// For statements that only read, and for which the best plan is the same whatever their values: pages that are ranges of
+    /// an index, rows by their keys. PostgreSQL would plan some of them anew each time, which takes longer than they do,
+    /// where it supposes that it is worth it.
+    pub(crate) fn planned(&self) -> &Pool {
+        &self.planned
+    }
+
+    /// For single statements that write.
+    pub fn write(&self) -> &Pool {
+        &self.write
+    }
+
+    /// For what the database server may forget if it crashes within a second, because it is done again then: everybody
+    /// else sees it at once, and it lasts as soon as anything that was committed after it does. Where a database cannot
+    /// tell the two apart, the same as [`Self::write`].
+    pub(crate) fn relaxed(&self) -> &Pool {
+        &self.relaxed
+    }
+
+    /// Which database it is.
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// Whether the database answers, within two seconds.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read.ping(Duration::from_secs(2)).await
+    }
+
+    /// The answer of several statements, or an error where they take longer than one may.
+    pub async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        in_time(self.patience, answer).await
+    }
+
+    /// How much of the last `time` the database could not be used, as far as this process knows.
+    pub fn outage_within(&self, time: Duration) -> Duration {
+        self.outages.within(time, Instant::now())
+    }
+
+    /// Begins a transaction that writes.
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.write.begin().await
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, DbErr>>,
+) -> Result<T, DbErr> {
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|_elapsed| Err(errors::queried(errors::late())))
+}
+
+/// `SELECT … FOR UPDATE` where the database has row locks. SQLite's one writer needs none, and does not know the words.
+pub(crate) fn for_update<S: QuerySelect>(tx: &Transaction, select: S) -> S {
+    match lock_type(tx.get_database_backend()) {
+        Some(strength) => select.lock(strength),
+        None => select,
+    }
+}
+
+fn lock_type(backend: DbBackend) -> Option<LockType> {
+    match backend {
+        DbBackend::Sqlite => None,
+        // Rows that refer to this one may be made meanwhile: only changes of it wait.
+        DbBackend::Postgres => Some(LockType::NoKeyUpdate),
+        _ => Some(LockType::Update),
+    }
+}
+
+/// Reads and locks a row, like [`for_update`], without a wait for another transaction that has it locked: the error is
+/// [`is_locked`] then. For work that can be left for another time, and that has other rows to go on with.
+///
+/// NOWAIT, because MariaDB has SKIP LOCKED only since 10.6.
+pub(crate) async fn lock_now<E: EntityTrait>(
+    tx: &Transaction,
+    select: Select<E>,
+) -> Result<Option<E::Model>, DbErr> {
+    let select = match lock_type(tx.get_database_backend()) {
+        Some(strength) => select.lock_with_behavior(strength, LockBehavior::Nowait),
+        None => select,
+    };
+    select.one(tx).await.map_err(errors::locked)
+}
+
+/// Runs `$body` in a transaction and commits it; runs it again when the database says that it lost a deadlock, as often and
+/// as long as [`Tries`] has it. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and
+/// have `is_transient()`. With `on`, on a pool of its own choice.
+macro_rules! in_transaction {
+    ($db:expr, |$tx:ident| $body:expr) => {
+        $crate::infra::db::in_transaction!(on $db.write(), |$tx| $body)
+    };
+    (on $pool:expr, |$tx:ident| $body:expr) => {{
+        let mut tries = $crate::infra::db::Tries::begin();
+        loop {
+            let $tx = match $pool.begin().await {
+                Ok(tx) => tx,
+                Err(error) if tries.again(&error).await => continue,
+                Err(error) => break Err(error.into()),
+            };
+            // On the heap: bodies are large, and callers nest.
+            let outcome = Box::pin(async { $body }).await;
+            let outcome = match outcome {
+                Ok(value) => match $tx.commit().await {
+                    Ok(()) => Ok(value),
+                    Err(error) => Err(error.into()),
+                },
+                Err(error) => {
+                    // A failed rollback leaves nothing behind either: the connection is closed.
+                    let _ = $tx.rollback().await;
+                    Err(error)
+                }
+            };
+            match outcome {
+                Err(error) if tries.again(&error).await => {
+                    tracing::debug!("transaction lost a deadlock: running it again");
+                }
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(crate) use in_transaction;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_given_up() {
+        let limit = Duration::from_secs(1);
+        let db = Db::connect_for_requests("sqlite::memory:", DEFAULT_CONNECTIONS, limit).await;
+        let mut db = db.unwrap();
+        assert_eq!(db.patience, limit + MOMENT);
+        db.patience = Duration::from_millis(10);
+        let never = std::future::pending::<Result<(), DbErr>>();
+        let error = db.answer(never).await.unwrap_err();
+        assert!(is_unavailable(&error), "{error}");
+        assert_eq!(db.answer(async { Ok(1) }).await.unwrap(), 1);
+    }
+}

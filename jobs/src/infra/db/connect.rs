@@ -1,0 +1,225 @@
+//! How the pools of connections are made.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sea_orm::sqlx::pool::PoolOptions;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{
+    self, AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _,
+};
+use sea_orm::{DbBackend, DbErr};
+use tokio::time::timeout;
+
+use super::deadlines::{CLIENT_CHECK, Deadlines, FRESH, IDLE, IDLE_MYSQL, TEST, TRANSACTION, WAIT};
+use super::errors::{acquired, is_answer, late};
+use super::outages::Outages;
+use super::pool::{Connections, Pool};
+
+/// The kind of database that a URL names.
+pub(crate) fn backend(url: &str) -> Result<DbBackend, DbErr> {
+    match url.split(':').next() {
+        Some("sqlite") => Ok(DbBackend::Sqlite),
+        Some("postgres" | "postgresql") => Ok(DbBackend::Postgres),
+        Some("mysql" | "mariadb") => Ok(DbBackend::MySql),
+        _ => Err(DbErr::Custom(
+            "a database's URL begins with sqlite:, postgres: or mysql:".into(),
+        )),
+    }
+}
+
+/// Connections to an SQLite file.
+pub(crate) async fn sqlite(
+    url: &str,
+    connections: u32,
+    outages: Arc<Outages>,
+) -> Result<Pool, DbErr> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(acquired)?
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(WAIT)
+        .disable_statement_logging();
+    // A file does not go away: a test would only be a way to the connection's thread and back before every statement.
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(WAIT)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(acquired)?;
+    Ok(Pool {
+        connections: Connections::Sqlite(pool),
+        deadlines: Deadlines::LOCAL,
+        outages,
+    })
+}
+
+/// When an idle connection of a pool was last found silent. Those that were idle at that time are closed untested: a caller would
+/// test one after the other, each as long as the first.
+#[derive(Default)]
+struct Silence(Mutex<Option<Instant>>);
+
+impl Silence {
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noticed(&self) {
+        *self.last() = Some(Instant::now());
+    }
+
+    /// Whether a connection that is idle for so long was so when the silence was noticed.
+    fn outlasted_by(&self, idle_for: Duration) -> bool {
+        self.last().is_some_and(|at| at.elapsed() < idle_for)
+    }
+}
+
+/// A pool of connections to a server.
+pub(crate) struct Server<'a> {
+    pub(crate) url: &'a str,
+    /// Connections that may be open at most.
+    pub(crate) most: u32,
+    /// How long the server works on one statement.
+    pub(crate) limit: Duration,
+    /// More parameters of PostgreSQL's sessions.
+    pub(crate) parameters: &'a [(&'a str, &'a str)],
+    pub(crate) outages: Arc<Outages>,
+}
+
+impl Server<'_> {
+    /// Opens the pool, with one connection at first.
+    pub(crate) async fn connect(self) -> Result<Pool, DbErr> {
+        let connections = if backend(self.url)? == DbBackend::Postgres {
+            let pool = self
+                .options(IDLE)
+                .after_connect(|connection, _| Box::pin(in_time(set_postgres(connection))))
+                .connect_with(self.postgres()?)
+                .await;
+            Connections::Postgres(pool.map_err(acquired)?)
+        } else {
+            let options = MySqlConnectOptions::from_str(self.url)
+                .map_err(acquired)?
+                .disable_statement_logging();
+            let limit = self.limit;
+            let pool = self
+                .options(IDLE_MYSQL)
+                .after_connect(move |connection, _| Box::pin(in_time(set_mysql(connection, limit))))
+                .connect_with(options)
+                .await;
+            Connections::MySql(pool.map_err(acquired)?)
+        };
+        Ok(Pool {
+            connections,
+            deadlines: Deadlines::of_server(self.limit),
+            outages: self.outages,
+        })
+    }
+
+    /// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
+    /// their place for minutes where the server is silent.
+    fn options<DB: Database>(&self, idle: Duration) -> PoolOptions<DB> {
+        let silence = Arc::<Silence>::default();
+        PoolOptions::new()
+            .max_connections(self.most)
+            .min_connections(0)
+            .acquire_timeout(WAIT)
+            .idle_timeout(idle)
+            .test_before_acquire(false)
+            .before_acquire(move |connection: &mut DB::Connection, idle| {
+                let silence = Arc::clone(&silence);
+                Box::pin(async move {
+                    if silence.outlasted_by(idle.idle_for) {
+                        return Ok(false);
+                    }
+                    if idle.idle_for < FRESH {
+                        return Ok(true);
+                    }
+                    let answer = timeout(TEST, connection.ping()).await;
+                    if answer.is_err() {
+                        silence.noticed();
+                    }
+                    // Otherwise it is closed, and another one opened.
+                    Ok(matches!(answer, Ok(Ok(()))))
+                })
+            })
+    }
+
+    /// The server ends what takes too long or stands still, and drops clients that are gone: their rows stay locked until then.
+    fn postgres(&self) -> Result<PgConnectOptions, DbErr> {
+        let milliseconds = |time: Duration| time.as_millis().to_string();
+        let options = PgConnectOptions::from_str(self.url)
+            .map_err(acquired)?
+            .disable_statement_logging()
+            .options([
+                ("default_transaction_isolation", "read committed"),
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
+            ])
+            .options([
+                ("statement_timeout", milliseconds(self.limit)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    milliseconds(TRANSACTION),
+                ),
+                ("tcp_user_timeout", milliseconds(TRANSACTION)),
+            ])
+            .options(self.parameters.iter().copied());
+        Ok(options)
+    }
+}
+
+/// Sets a new connection up, or gives it up.
+async fn in_time(set: impl Future<Output = sqlx::Result<()>>) -> sqlx::Result<()> {
+    timeout(WAIT, set).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// PostgreSQL looks in the middle of a statement whether the client has gone, and ends the statement then. Not every system
+/// that it runs on can tell: it refuses the parameter there, and goes on to the end of the statement.
+async fn set_postgres(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let check = format!(
+        "SET client_connection_check_interval = {}",
+        CLIENT_CHECK.as_millis()
+    );
+    match connection.execute(AssertSqlSafe(check)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_answer(&error) => {
+            tracing::debug!(%error, "the server does not look whether clients are gone");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// MariaDB's `max_statement_time` is for every statement. MySQL's is only for reading: for its other statements there is
+/// the time that they may wait for a row, and it closes connections that stand still, in a transaction or not.
+async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
+    connection
+        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .await?;
+    let version: String = sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(&mut *connection)
+        .await?;
+    let wait = limit.as_secs().max(1);
+    let set = if version.contains("MariaDB") {
+        format!(
+            "SET SESSION max_statement_time = {}, innodb_lock_wait_timeout = {wait}, idle_transaction_timeout = {}",
+            limit.as_secs_f64(),
+            TRANSACTION.as_secs()
+        )
+    } else {
+        format!(
+            "SET SESSION max_execution_time = {}, innodb_lock_wait_timeout = {wait}, wait_timeout = {}",
+            limit.as_millis(),
+            TRANSACTION.as_secs()
+        )
+    };
+    connection.execute(AssertSqlSafe(set)).await?;
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! When the database could not be used, as far as this process knows.
+//!
+//! A host that is silent while the database cannot be used is not gone: only its silence at other times counts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx;
+
+use super::errors::{cannot_store, is_out_of_order};
+
+/// A time without any answer that counts as an outage: every process asks once a second, for what waits for no row. So one
+/// broken connection, or one slow statement, is none. A shorter time in which nothing could be stored is none either.
+const GAP: Duration = Duration::from_secs(5);
+
+/// Outages with less between them count as one, with the time between them.
+const BETWEEN: Duration = Duration::from_secs(30);
+
+/// Outages that are remembered. Beyond these, the shortest is forgotten.
+const MOST: usize = 16;
+
+/// The outages that this process noticed.
+#[derive(Debug)]
+pub(crate) struct Outages(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// When the database last answered anything.
+    answered: Instant,
+    /// Since when it stores nothing.
+    refuses: Option<Instant>,
+    past: Past,
+}
+
+/// Outages, oldest first, that do not overlap.
+#[derive(Clone, Debug, Default)]
+struct Past(Vec<(Instant, Instant)>);
+
+impl Past {
+    fn add(&mut self, mut from: Instant, to: Instant) {
+        while let Some((began, _)) = self.0.pop_if(|(_, ended)| *ended + BETWEEN > from) {
+            from = from.min(began);
+        }
+        self.0.push((from, to));
+        if self.0.len() > MOST {
+            let lengths = self.0.iter().map(|(from, to)| *to - *from);
+            let shortest = lengths.enumerate().min_by_key(|(_, length)| *length);
+            self.0.remove(shortest.map_or(0, |(index, _)| index));
+        }
+    }
+
+    /// How much of the last `time` they were.
+    fn within(&self, time: Duration, now: Instant) -> Duration {
+        let ago = |at| now.saturating_duration_since(at).min(time);
+        let parts = self
+            .0
+            .iter()
+            .map(|(from, to)| ago(*from).saturating_sub(ago(*to)));
+        parts.sum()
+    }
+}
+
+impl Outages {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Mutex::new(State {
+            answered: now,
+            refuses: None,
+            past: Past::default(),
+        }))
+    }
+
+    /// Notes what an answer says; with `stored`, that it stored something where it is no error.
+    pub(crate) fn heard<T>(&self, stored: bool, answer: &sqlx::Result<T>) {
+        match answer {
+            Err(error) if cannot_store(error) => self.failed(Instant::now()),
+            // No answer: it counts where there is none for long.
+            Err(error) if is_out_of_order(error) => {}
+            answer => self.answered(stored && answer.is_ok(), Instant::now()),
+        }
+    }
+
+    /// The database answered; with `stored`, it stored something.
+    pub(crate) fn answered(&self, stored: bool, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut state.answered, now);
+        if now.saturating_duration_since(before) >= GAP {
+            state.past.add(before, now);
+        }
+        if stored
+            && let Some(from) = state.refuses.take()
+            && now.saturating_duration_since(from) >= GAP
+        {
+            state.past.add(from, now);
+        }
+    }
+
+    /// The database said that it stores nothing.
+    pub(crate) fn failed(&self, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refuses.get_or_insert(now);
+    }
+
+    /// How much of the last `time` was an outage.
+    pub(crate) fn within(&self, time: Duration, now: Instant) -> Duration {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = state.past.clone();
+        for from in [Some(state.answered), state.refuses].into_iter().flatten() {
+            if now.saturating_duration_since(from) >= GAP {
+                all.add(from, now);
+            }
+        }
+        all.within(time, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn within(outages: &Outages, seconds: u32, now: Instant) -> u64 {
+        outages.within(SECOND * seconds, now).as_secs()
+    }
+
+    #[test]
+    fn a_time_without_answers_is_an_outage_and_a_short_one_is_not() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        outages.answered(false, began + SECOND * 4);
+        assert_eq!(within(&outages, 100, began + SECOND * 8), 0);
+        assert_eq!(
+            within(&outages, 100, began + SECOND * 14),
+            10,
+            "not over yet"
+        );
+        outages.answered(false, began + SECOND * 24);
+        outages.answered(false, began + SECOND * 27);
+        let now = began + SECOND * 30;
+        assert_eq!(within(&outages, 100, now), 20);
+        assert_eq!(within(&outages, 16, now), 10, "the part within");
+        assert_eq!(within(&outages, 3, now), 0);
+    }
+
+    #[test]
+    fn a_database_that_answers_and_stores_nothing_is_one_too() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        for second in 1..=20 {
+            outages.answered(false, began + SECOND * second);
+            outages.failed(began + SECOND * second);
+        }
+        let now = began + SECOND * 20;
+        assert_eq!(within(&outages, 100, now), 19);
+        outages.answered(true, now);
+        outages.answered(true, now + SECOND * 3);
+        assert_eq!(within(&outages, 100, now + SECOND * 3), 19);
+    }
+
+    #[test]
+    fn one_broken_connection_is_no_outage() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        let broken = || -> sqlx::Result<()> { Err(super::super::errors::late()) };
+        outages.heard(true, &broken());
+        for second in 0..100 {
+            outages.answered(false, began + SECOND * second);
+        }
+        assert_eq!(within(&outages, 1000, began + SECOND * 99), 0);
+    }
+
+    #[test]
+    fn a_short_time_in_which_nothing_is_stored_is_no_outage() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        outages.failed(began);
+        assert_eq!(within(&outages, 100, began + SECOND * 3), 0);
+        outages.answered(true, began + SECOND * 3);
+        assert_eq!(within(&outages, 100, began + SECOND * 4), 0);
+    }
+
+    #[test]
+    fn outages_close_together_are_one_and_their_number_has_a_bound() {
+        let began = Instant::now();
+        let outages = Outages::new(began);
+        let mut now = began;
+        for _ in 0..50 {
+            outages.failed(now);
+            now += SECOND * 4;
+            outages.answered(false, now);
+            now += SECOND * 4;
+            outages.answered(true, now);
+        }
+        assert_eq!(within(&outages, 1000, now), 400);
+        for _ in 0..100 {
+            for _ in 0..20 {
+                now += SECOND * 4;
+                outages.answered(true, now);
+            }
+            now += SECOND * 6;
+            outages.answered(true, now);
+        }
+        let long = Duration::from_hours(10);
+        assert_eq!(outages.0.lock().unwrap().past.0.len(), MOST);
+        let known = outages.within(long, now);
+        let healthy = SECOND * 6 * u32::try_from(MOST - 1).unwrap();
+        assert_eq!(
+            known,
+            SECOND * 400 + healthy,
+            "the longest ones, and nothing else"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Connections to one database, for single statements. Each statement has a deadline.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::{self, MySqlPool, PgPool, SqlitePool};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::deadlines::{Deadlines, WAIT};
+use super::errors::{acquired, executed, late, queried};
+use super::link::{Busy, Link};
+use super::outages::Outages;
+
+/// A pool of connections, whose statements all have a deadline: after it the statement fails, and its connection is closed.
+#[derive(Clone)]
+pub struct Pool {
+    pub(crate) connections: Connections,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) outages: Arc<Outages>,
+}
+
+/// The connections, by database.
+#[derive(Clone)]
+pub(crate) enum Connections {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+    MySql(MySqlPool),
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("backend", &self.get_database_backend())
+            .field("deadlines", &self.deadlines)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// The same connections, for statements that are given up after this long, the wait for a connection included. The server
+    /// may go on with one a little: this is for what has to be tried again in time, on another connection.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        let mut pool = self.clone();
+        pool.deadlines.both = Some(limit);
+        pool
+    }
+
+    /// A connection, and until when its statement may take. The wait for the connection does not count, but for a limit of
+    /// both: given up before the server gives up, a statement would be at work there beside those of the pool.
+    pub(crate) async fn take(&self) -> Result<(Busy, Instant), DbErr> {
+        let within = self.deadlines.statement;
+        let both = self.deadlines.both.map(|both| Instant::now() + both);
+        let wait = Instant::now() + WAIT.min(within);
+        let link = async {
+            match &self.connections {
+                Connections::Sqlite(pool) => pool.acquire().await.map(Link::Sqlite),
+                Connections::Postgres(pool) => pool.acquire().await.map(Link::Postgres),
+                Connections::MySql(pool) => pool.acquire().await.map(Link::MySql),
+            }
+        };
+        let link = timeout_at(both.map_or(wait, |both| both.min(wait)), link).await;
+        let link = link.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let link = self.heard(false, link).map_err(acquired)?;
+        let until = Instant::now() + within;
+        let until = both.map_or(until, |both| both.min(until));
+        Ok((Busy::new(link, within), until))
+    }
+
+    /// Notes whether the database could be used; with `stored`, whether it stored something.
+    pub(crate) fn heard<T>(&self, stored: bool, answer: sqlx::Result<T>) -> sqlx::Result<T> {
+        self.outages.heard(stored, &answer);
+        answer
+    }
+
+    /// Whether the database answers, within `limit`.
+    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), DbErr> {
+        let answer = async {
+            let (mut busy, until) = self.take().await?;
+            self.heard(false, busy.ping(until).await).map_err(queried)?;
+            busy.give_back();
+            Ok(())
+        };
+        let answer = timeout(limit, answer).await;
+        answer.unwrap_or_else(|_| Err(queried(late())))
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Pool {
+    fn get_database_backend(&self) -> DbBackend {
+        match &self.connections {
+            Connections::Sqlite(_) => DbBackend::Sqlite,
+            Connections::Postgres(_) => DbBackend::Postgres,
+            Connections::MySql(_) => DbBackend::MySql,
+        }
+    }
+
+    async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
+        let (mut busy, until) = self.take().await?;
+        let done = busy.execute(&stmt, until).await;
+        busy.give_back();
+        self.heard(true, done).map_err(executed)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let (mut busy, until) = self.take().await?;
+        let done = busy.unprepared(sql, until).await;
+        busy.give_back();
+        self.heard(true, done).map_err(executed)
+    }
+
+    async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let (mut busy, until) = self.take().await?;
+        let row = busy.query_one(&stmt, until).await;
+        busy.give_back();
+        self.heard(false, row).map_err(queried)
+    }
+
+    async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let (mut busy, until) = self.take().await?;
+        let rows = busy.query_all(&stmt, until).await;
+        busy.give_back();
+        self.heard(false, rows).map_err(queried)
+    }
+}

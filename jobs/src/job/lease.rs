@@ -1,0 +1,211 @@
+//! Claims and leases: who runs a job, and until when that is believed.
+//!
+//! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
+//! the newest.
+
+mod renewal;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    Select, TryIntoModel,
+};
+use uuid::Uuid;
+use wharfinger_entity::{JobState, Timestamp, job, user};
+
+pub(crate) use renewal::{Renewal, renew};
+
+use crate::error::ServiceError;
+use crate::infra::db::{Transaction, Tries, for_update, in_transaction};
+use crate::job::order;
+use crate::job::transition::{self, Outcome};
+use crate::ledger::Account;
+use crate::live::progress_event::beyond;
+use crate::services::Services;
+
+/// A worker's right to run one attempt of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) job_id: Uuid,
+    pub(crate) attempt: i32,
+    pub(crate) worker: String,
+}
+
+impl Lease {
+    /// Whether the job is still that of this lease.
+    fn is_of(&self, job: &job::Model) -> bool {
+        job.state == JobState::Running
+            && job.attempt == self.attempt
+            && job.worker.as_deref() == Some(&self.worker)
+    }
+}
+
+/// Takes a job of this host for a new attempt. None when there is nothing to take: it ended, somebody else has it, it
+/// is not due, an earlier job of its user on the same reference has not ended, or its queue is paused.
+///
+/// One statement takes it, if it is as it was when it was read: no transaction, because a pull waits for this.
+pub(crate) async fn claim(
+    services: &Services,
+    host_id: Uuid,
+    worker: &str,
+    job_id: Uuid,
+) -> Result<Option<(job::Model, Lease)>, ServiceError> {
+    let mut tries = Tries::begin();
+    loop {
+        match try_claim(services, host_id, worker, job_id).await {
+            Err(error) if tries.again(&error).await => {}
+            claimed => return claimed,
+        }
+    }
+}
+
+async fn try_claim(
+    services: &Services,
+    host_id: Uuid,
+    worker: &str,
+    job_id: Uuid,
+) -> Result<Option<(job::Model, Lease)>, ServiceError> {
+    let now = services.clock.now();
+    let Some(job) = claimable(host_id, job_id, now)
+        .one(services.db.write())
+        .await?
+    else {
+        return Ok(None);
+    };
+    let (attempt, sequence) = (job.attempt, job.sequence);
+    let number = attempt + 1;
+    let (max_attempts, started_at) = (job.max_attempts, job.started_at);
+    let mut claimed = job.into_active_model();
+    claimed.state = Set(JobState::Running);
+    claimed.attempt = Set(number);
+    claimed.max_attempts = Set(max_attempts.max(number));
+    claimed.worker = Set(Some(worker.to_owned()));
+    claimed.lease_until = Set(Some(now.after(services.settings.worker.lease)));
+    claimed.dispatched_at = Set(None);
+    claimed.started_at = Set(started_at.or(Some(now)));
+    claimed.sequence = Set(beyond(sequence));
+    claimed.progress = Set(None);
+    claimed.error_code = Set(None);
+    claimed.error_message = Set(None);
+    claimed.error_retryable = Set(None);
+    let job = claimed.clone().try_into_model()?;
+    // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
+    // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
+    let taken = job::Entity::update_many()
+        .set(claimed)
+        .filter(waits(host_id, job_id, now))
+        .filter(job::Column::Attempt.eq(attempt))
+        .filter(job::Column::Sequence.eq(sequence))
+        .exec(services.db.relaxed())
+        .await?;
+    if taken.rows_affected == 0 {
+        return Ok(None);
+    }
+    let lease = Lease {
+        job_id: job.id,
+        attempt: job.attempt,
+        worker: worker.to_owned(),
+    };
+    Ok(Some((job, lease)))
+}
+
+/// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not
+/// wait for that: what ends the attempt notes it too where this did not.
+pub(crate) async fn noting<T>(
+    services: &Services,
+    job: &job::Model,
+    attempt: impl Future<Output = T>,
+) -> T {
+    let now = services.clock.now();
+    let ended = AtomicBool::new(false);
+    let note = async {
+        let noted = transition::begin_attempt(services.db.relaxed(), job, now).await;
+        // That it runs is no news any more. Its end has noted it.
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = noted {
+            tracing::warn!(%error, "could not note an attempt: its end notes it");
+        }
+        // Whoever hears that it runs finds the attempt.
+        services.announce(job, None);
+    };
+    let attempt = async {
+        let outcome = attempt.await;
+        ended.store(true, Ordering::Relaxed);
+        outcome
+    };
+    tokio::join!(note, attempt).1
+}
+
+/// That a job waits on this host and is due.
+fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
+    Condition::all()
+        .add(job::Column::Id.eq(job_id))
+        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
+        .add(job::Column::RunAfter.lte(now))
+        .add(job::Column::HostId.eq(host_id))
+}
+
+/// The job, if it waits, its queue is not paused and no earlier job of its user on the same reference is to end before it. Such
+/// a job can go away after this, but not come: who is accepted later comes later.
+fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity> {
+    job::Entity::find()
+        .filter(waits(host_id, job_id, now))
+        .filter(Expr::not_exists(order::predecessor()))
+        .filter(Expr::not_exists(order::paused(host_id)))
+}
+
+/// Stores the changes of a job whose row is locked. Returns it as it is then, without reading it again.
+pub(crate) async fn save(tx: &Transaction, changed: job::ActiveModel) -> Result<job::Model, DbErr> {
+    let job = changed.clone().try_into_model()?;
+    job::Entity::update_many()
+        .set(changed)
+        .filter(job::Column::Id.eq(job.id))
+        .exec(tx)
+        .await?;
+    Ok(job)
+}
+
+/// Locks the job of a lease; none when the lease was lost.
+pub(crate) async fn fenced(tx: &Transaction, lease: &Lease) -> Result<Option<job::Model>, DbErr> {
+    let job = for_update(tx, job::Entity::find_by_id(lease.job_id))
+        .one(tx)
+        .await?;
+    Ok(job.filter(|job| lease.is_of(job)))
+}
+
+/// The same, and its user's credits after it, in one statement.
+pub(crate) async fn fenced_with_account<'t>(
+    tx: &'t Transaction,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<Option<(job::Model, Account<'t>)>, DbErr> {
+    let both = job::Entity::find_by_id(lease.job_id).find_both_related(user::Entity);
+    let both = for_update(tx, both).one(tx).await?;
+    let ours = both.filter(|(job, _)| lease.is_of(job));
+    Ok(ours.map(|(job, user)| (job, Account::locked(tx, user, now))))
+}
+
+/// Ends the attempt of a lease; nothing happens when the lease was lost.
+pub(crate) async fn end(
+    services: &Services,
+    lease: &Lease,
+    outcome: Outcome,
+) -> Result<Option<job::Model>, ServiceError> {
+    let ended = in_transaction!(services.db, |tx| {
+        match fenced(&tx, lease).await? {
+            None => Ok::<_, ServiceError>(None),
+            Some(job) => Ok(Some(
+                transition::end(&tx, services, job, outcome.clone()).await?,
+            )),
+        }
+    })?;
+    let Some((job, balance)) = ended else {
+        return Ok(None);
+    };
+    services.announce(&job, balance);
+    Ok(Some(job))
+}

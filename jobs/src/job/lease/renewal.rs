@@ -1,0 +1,87 @@
+//! Renewing a lease.
+
+use std::time::Duration;
+
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use wharfinger_entity::{JobState, job};
+
+use super::Lease;
+use crate::infra::db;
+use crate::live::progress_event::ProgressEvent;
+use crate::services::Services;
+
+/// How long a statement of a renewal may take at least, where a third of the lease is less.
+const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
+
+/// What a renewal found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// The lease holds.
+    Held,
+    /// The lease holds, and the job is to be stopped.
+    CancelRequested,
+    /// Somebody else has the job, or it ended.
+    Lost,
+}
+
+/// Extends a lease and saves the progress so far. Progress that the database refuses is no reason to lose the lease.
+/// A connection that is silent is given up in time for another renewal on a new one.
+pub(crate) async fn renew(
+    services: &Services,
+    lease: &Lease,
+    frame: Option<&ProgressEvent>,
+) -> Result<Renewal, DbErr> {
+    match extend(services, lease, frame).await {
+        Err(error) if frame.is_some() && db::refuses_data(&error) => {
+            tracing::warn!(%error, "the database refuses the progress of an attempt: renewing the lease without it");
+            extend(services, lease, None).await
+        }
+        renewed => renewed,
+    }
+}
+
+async fn extend(
+    services: &Services,
+    lease: &Lease,
+    frame: Option<&ProgressEvent>,
+) -> Result<Renewal, DbErr> {
+    let now = services.clock.now();
+    let time = services.settings.worker.lease;
+    let limit = (time / 3).max(RENEWAL_AT_LEAST).min(time);
+    let mut changes = job::ActiveModel {
+        lease_until: Set(Some(now.after(time))),
+        ..Default::default()
+    };
+    if let Some(frame) = frame {
+        changes.sequence = Set(frame.sequence);
+        changes.progress = Set(serde_json::to_value(frame).ok());
+    }
+    let of_lease = |query: sea_orm::UpdateMany<job::Entity>| {
+        query
+            .filter(job::Column::Id.eq(lease.job_id))
+            .filter(job::Column::State.eq(JobState::Running))
+            .filter(job::Column::Attempt.eq(lease.attempt))
+            .filter(job::Column::Worker.eq(&lease.worker))
+    };
+    let renewed = of_lease(job::Entity::update_many().set(changes))
+        .exec(&services.db.relaxed().within(limit))
+        .await?;
+    if renewed.rows_affected == 0 {
+        return Ok(Renewal::Lost);
+    }
+    let cancel = job::Entity::find_by_id(lease.job_id)
+        .select_only()
+        .column(job::Column::CancelRequested)
+        .into_tuple::<bool>()
+        .one(&services.db.read().within(limit))
+        .await;
+    Ok(match cancel {
+        Ok(Some(true)) => Renewal::CancelRequested,
+        Ok(_) => Renewal::Held,
+        // The renewal is stored. The next one asks again.
+        Err(error) => {
+            tracing::warn!(%error, "could not read whether an attempt is to be stopped");
+            Renewal::Held
+        }
+    })
+}

@@ -1,0 +1,194 @@
+//! Live events between processes: a worker publishes a job's progress, and every gateway hands it to its
+//! own subscribers.
+//!
+//! Events are hints and the database is the truth. Delivery is best effort, and where a message may have
+//! been missed (a slow subscriber, a renewed connection) the subscriber is told [`Event::Gap`] and reads
+//! the database again. Within a process subscribers of a topic share one channel and one copy of each
+//! payload; with Redis there is one subscribing connection per process, whatever the number of subscribers.
+
+mod fanout;
+mod outbox;
+mod redis;
+
+use std::fmt;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt};
+use tokio_stream::wrappers::BroadcastStream;
+use uuid::Uuid;
+
+use self::fanout::Fanout;
+use self::redis::RedisEvents;
+use crate::infra::tasks::Tasks;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Progress of one job.
+    Job(Uuid),
+    /// Changes of state of one user's jobs.
+    UserJobs(Uuid),
+    /// Changes of state of every job, for administrators.
+    AllJobs,
+    /// Changes of one user's credits.
+    Balance(Uuid),
+    /// That a user may do less than before: a revoked token, a ban, another role.
+    Access,
+    /// Pulls that are about to come to one host.
+    Coming(Uuid),
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(id) => write!(f, "job:{id}"),
+            Self::UserJobs(id) => write!(f, "user-jobs:{id}"),
+            Self::AllJobs => f.write_str("all-jobs"),
+            Self::Balance(id) => write!(f, "balance:{id}"),
+            Self::Access => f.write_str("access"),
+            Self::Coming(id) => write!(f, "coming:{id}"),
+        }
+    }
+}
+
+/// The text is not the name of a topic.
+#[derive(Debug, thiserror::Error)]
+#[error("not a topic")]
+pub struct UnknownTopic;
+
+impl FromStr for Topic {
+    type Err = UnknownTopic;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTopic> {
+        match text {
+            "all-jobs" => return Ok(Self::AllJobs),
+            "access" => return Ok(Self::Access),
+            _ => {}
+        }
+        let (kind, id) = text.split_once(':').ok_or(UnknownTopic)?;
+        let id = id.parse().map_err(|_not_a_uuid| UnknownTopic)?;
+        match kind {
+            "job" => Ok(Self::Job(id)),
+            "user-jobs" => Ok(Self::UserJobs(id)),
+            "balance" => Ok(Self::Balance(id)),
+            "coming" => Ok(Self::Coming(id)),
+            _ => Err(UnknownTopic),
+        }
+    }
+}
+
+/// What a subscriber sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A published payload, shared with every other subscriber.
+    Message(Arc<[u8]>),
+    /// Messages may have been missed: read the database again.
+    Gap,
+}
+
+/// The events could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum EventsError {
+    /// The address of Redis is malformed.
+    #[error("the address of the events' Redis is not valid")]
+    Redis(#[from] ::redis::RedisError),
+}
+
+/// Publishes and subscribes. Cheap to clone; its connections end with the last clone and stream.
+#[derive(Clone, Debug)]
+pub struct Events {
+    fanout: Arc<Fanout>,
+    redis: Option<Arc<RedisEvents>>,
+    tasks: Tasks,
+}
+
+impl Events {
+    /// Events inside this process.
+    pub fn local() -> Self {
+        Self {
+            fanout: Arc::new(Fanout::default()),
+            redis: None,
+            tasks: Tasks::default(),
+        }
+    }
+
+    /// Events through Redis or Valkey, on channels that start with `prefix`. It connects by itself, now or when Redis
+    /// is there; only a malformed `url` is an error. Call it inside a Tokio runtime.
+    pub fn redis(url: &str, prefix: &str) -> Result<Self, EventsError> {
+        let (fanout, tasks) = (Arc::new(Fanout::default()), Tasks::default());
+        let redis = RedisEvents::start(url, prefix, fanout.clone(), &tasks)?;
+        Ok(Self {
+            redis: Some(Arc::new(redis)),
+            fanout,
+            tasks,
+        })
+    }
+
+    /// The tasks that keep the events going, to which a process adds its others.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Publishes, best effort, to every process. It never waits: while Redis is slow or away the newest messages are
+    /// kept, up to a bound, and the oldest are dropped; subscribers are told of that gap later.
+    pub fn publish(&self, topic: Topic, payload: impl Into<Arc<[u8]>>) {
+        let payload = payload.into();
+        match &self.redis {
+            Some(redis) => redis.publish(topic, payload),
+            None => self.fanout.deliver(topic, &Event::Message(payload)),
+        }
+    }
+
+    /// Events about `topic` from now on. Subscribe first and read the database then. Through Redis, "now" is when Redis
+    /// confirmed the subscription: the topic's first subscriber gets a [`Event::Gap`] at that moment.
+    pub fn subscribe(&self, topic: Topic) -> EventStream {
+        EventStream {
+            receiver: Some(BroadcastStream::new(self.fanout.subscribe(topic))),
+            topic,
+            events: self.clone(),
+        }
+    }
+
+    /// How many topics have subscribers in this process.
+    pub fn topics(&self) -> usize {
+        self.fanout.topics()
+    }
+
+    /// How many subscribers this process has.
+    pub fn subscribers(&self) -> usize {
+        self.fanout.subscribers()
+    }
+}
+
+/// A subscriber's view of one topic. Dropping it unsubscribes. It never ends by itself.
+#[derive(Debug)]
+pub struct EventStream {
+    /// Taken only by `drop`, so that the topic can be counted without it.
+    receiver: Option<BroadcastStream<Event>>,
+    topic: Topic,
+    events: Events,
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match &mut self.receiver {
+            // The only error is that this subscriber lagged, and what it missed is gone.
+            Some(receiver) => receiver
+                .poll_next_unpin(cx)
+                .map(|item| item.map(|event| event.unwrap_or(Event::Gap))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.receiver = None;
+        self.events.fanout.release(self.topic);
+    }
+}

@@ -1,0 +1,104 @@
+//! What is told to watchers after a change was committed. The database is the truth; an announcement only says when to
+//! look, except for progress, which travels whole.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wharfinger_entity::{JobKind, JobState, job};
+
+use crate::live::events::{Events, Topic};
+use crate::live::progress_event::ProgressEvent;
+
+/// That a job changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which job.
+    pub job_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// Where it runs.
+    pub host_id: Option<Uuid>,
+    /// What it does.
+    pub kind: JobKind,
+    /// The state that it is in now.
+    pub state: JobState,
+    /// Whether its worker is to stop it.
+    pub cancel_requested: bool,
+    /// Whether the queue has it already: there is nothing to dispatch.
+    #[serde(default)]
+    pub handed_out: bool,
+}
+
+impl Change {
+    /// The job as it is now.
+    pub fn of(job: &job::Model) -> Self {
+        Self {
+            job_id: job.id,
+            user_id: job.user_id,
+            host_id: job.host_id,
+            kind: job.kind,
+            state: job.state,
+            cancel_requested: job.cancel_requested,
+            handed_out: false,
+        }
+    }
+}
+
+/// A question to whichever worker runs a job: how far is it? The database knows only what was saved at the last renewal
+/// of the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    /// The job.
+    pub(crate) how_far_is: Uuid,
+}
+
+/// Asks; the answer comes as an event of the job's progress, if anybody runs it.
+pub(crate) fn ask(events: &Events, job_id: Uuid) {
+    events.publish(Topic::AllJobs, encode(&Ask { how_far_is: job_id }));
+}
+
+/// A pull that is being accepted and will be handed out at once: its host's worker can begin to read what it will need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Coming {
+    /// The job, which may yet not come to be.
+    pub(crate) job_id: Uuid,
+    /// What it pulls.
+    pub(crate) reference: String,
+    /// W3C trace context of its request.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// Announces a pull to the worker of its host before it is committed.
+pub(crate) fn coming(events: &Events, host_id: Uuid, coming: &Coming) {
+    events.publish(Topic::Coming(host_id), encode(coming));
+}
+
+/// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.
+pub(crate) fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
+    let payload = encode(change);
+    events.publish(Topic::UserJobs(change.user_id), payload.clone());
+    events.publish(Topic::AllJobs, payload);
+    if credits_moved {
+        balance_changed(events, change.user_id);
+    }
+}
+
+/// Announces that a user's credits changed.
+pub(crate) fn balance_changed(events: &Events, user_id: Uuid) {
+    events.publish(Topic::Balance(user_id), encode(&()));
+}
+
+/// Announces that a user may do less than before, to every gateway that has connections of theirs.
+pub(crate) fn access_changed(events: &Events, user_id: Uuid) {
+    events.publish(Topic::Access, encode(&user_id));
+}
+
+/// Publishes one event of a job's progress.
+pub fn progress(events: &Events, job_id: Uuid, frame: &ProgressEvent) {
+    events.publish(Topic::Job(job_id), encode(frame));
+}
+
+fn encode<T: Serialize>(value: &T) -> std::sync::Arc<[u8]> {
+    serde_json::to_vec(value)
+        .expect("plain data without maps of odd keys always encodes")
+        .into()
+}

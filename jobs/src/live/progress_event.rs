@@ -1,0 +1,84 @@
+//! One event of a job's progress, as it travels to watchers and is saved with the job.
+
+use serde::{Deserialize, Serialize};
+use wharfinger_entity::{JobState, Timestamp, job};
+
+use crate::progress::{PullPhase, PullSnapshot};
+
+/// Sequence numbers that a claim sets aside, so that events that a vanished worker sent but never saved are not repeated.
+/// A worker saves its own at every renewal of its lease and stays below this many between two of them.
+const SEQUENCE_RESERVE: i32 = 1_000;
+
+/// The sequence number of the event that ends a running attempt: ahead of everything that the attempt may have told
+/// since it was last saved.
+pub(crate) fn beyond(sequence: i32) -> i32 {
+    sequence.saturating_add(SEQUENCE_RESERVE)
+}
+
+/// Whether an event may be told when the sequence number last saved is this. One beyond what a claim sets aside would be
+/// repeated, with other content, by whoever takes the job over.
+pub(crate) fn may_be_told(saved: i32, sequence: i32) -> bool {
+    sequence < beyond(saved)
+}
+
+/// The state of a pull at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgressEvent {
+    /// Grows with every event of the job.
+    pub sequence: i32,
+    /// The job's state.
+    pub state: JobState,
+    /// Which try.
+    pub attempt: i32,
+    /// What has arrived.
+    pub snapshot: PullSnapshot,
+    /// When, in microseconds since the epoch.
+    pub updated_at: i64,
+}
+
+impl ProgressEvent {
+    /// The job's last saved progress, in the state that it is in now.
+    pub fn of(job: &job::Model) -> Self {
+        let saved = job
+            .progress
+            .as_ref()
+            .and_then(|saved| serde_json::from_value::<Self>(saved.clone()).ok());
+        let instants = [job.finished_at, job.started_at, Some(job.accepted_at)];
+        let changed = instants.into_iter().flatten().map(Timestamp::micros).max();
+        let (mut snapshot, saved_at) =
+            saved.map_or_else(Default::default, |saved| (saved.snapshot, saved.updated_at));
+        match job.state {
+            state if state.is_final() => snapshot.phase = PullPhase::Done,
+            JobState::Queued | JobState::Retrying => snapshot.phase = PullPhase::Waiting,
+            _ => {}
+        }
+        Self {
+            sequence: job.sequence,
+            state: job.state,
+            attempt: job.attempt,
+            snapshot,
+            updated_at: saved_at.max(changed.unwrap_or_default()),
+        }
+    }
+
+    /// When this was the state.
+    pub fn updated_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.updated_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_a_job_over_repeats_no_number_that_was_told() {
+        for saved in [0, 7, i32::MAX - 10] {
+            let told = (saved..=i32::MAX).take(5_000);
+            let highest = told.filter(|number| may_be_told(saved, *number)).max();
+            // What a claim begins to count from, after a worker that saved nothing more.
+            assert!(highest.is_none_or(|highest| highest < beyond(saved)));
+            assert!(may_be_told(saved, saved));
+        }
+    }
+}

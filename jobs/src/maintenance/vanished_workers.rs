@@ -1,0 +1,162 @@
+//! Jobs of workers that vanished: they are taken away and go on elsewhere.
+
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job};
+
+use crate::error::{JobFailure, ServiceError};
+use crate::fleet_lease::Rounds;
+use crate::infra::db::{self, Transaction, for_update, in_transaction, lock_now};
+use crate::infra::{metrics, trace};
+use crate::job::transition::{self, Outcome};
+use crate::services::Services;
+
+/// Takes the jobs away from workers whose lease ran out: each goes on elsewhere, or is dead after its last attempt.
+/// Returns how many.
+pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<usize, ServiceError> {
+    let now = services.clock.now();
+    let abandoned: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
+        .select_only()
+        .columns([
+            job::Column::Id,
+            job::Column::Attempt,
+            job::Column::Traceparent,
+        ])
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.eq(JobState::Running))
+        .filter(job::Column::LeaseUntil.lt(now))
+        .limit(100)
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    let mut taken = 0;
+    for (job_id, attempt, traceparent) in abandoned {
+        if !rounds.goes_on() {
+            break;
+        }
+        match take_over_one(services, job_id, &Gone::RanOut(now)).await {
+            Ok(true) => taken += 1,
+            Ok(false) => {}
+            Err(ServiceError::Database(error)) if db::is_locked(&error) => {
+                tracing::debug!(job.id = %job_id, "another transaction has a job that is to be taken over: looking again");
+            }
+            // One that cannot be taken over is not to keep the others waiting.
+            Err(error) => {
+                let trace_id = trace::id_of(traceparent.as_deref(), job_id);
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "could not take a job over");
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// Takes every job away from a worker whose process is known to be gone. Returns how many.
+pub(crate) async fn free_leases_of(
+    services: &Services,
+    worker: &str,
+) -> Result<usize, ServiceError> {
+    let had: Vec<Uuid> = job::Entity::find()
+        .select_only()
+        .column(job::Column::Id)
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.eq(JobState::Running))
+        .filter(job::Column::Worker.eq(worker))
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    let mut freed = 0;
+    let gone = Gone::Known(worker);
+    for job_id in had {
+        freed += usize::from(take_over_one(services, job_id, &gone).await?);
+    }
+    Ok(freed)
+}
+
+/// How a worker is known to be gone.
+enum Gone<'a> {
+    /// Its lease ran out, as seen at this instant.
+    RanOut(Timestamp),
+    /// The process of the worker with this name is gone.
+    Known(&'a str),
+}
+
+impl Gone<'_> {
+    fn had(&self, services: &Services, job: &job::Model) -> bool {
+        job.state == JobState::Running
+            && match self {
+                Self::RanOut(now) => silence(services, job, *now)
+                    .is_some_and(|silence| silence.counts > lease(services)),
+                Self::Known(worker) => job.worker.as_deref() == Some(*worker),
+            }
+    }
+
+    /// Waits for another transaction only where no later round does this again.
+    async fn lock(&self, tx: &Transaction, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
+        let select = job::Entity::find_by_id(job_id);
+        match self {
+            Self::RanOut(_) => lock_now(tx, select).await,
+            Self::Known(_) => for_update(tx, select).one(tx).await,
+        }
+    }
+}
+
+fn lease(services: &Services) -> Duration {
+    services.settings.worker.lease
+}
+
+/// How long a worker did not renew the lease of a job.
+struct Silence {
+    /// While the database could be used.
+    counts: Duration,
+    /// While it could not: no renewal is stored then.
+    outage: Duration,
+}
+
+/// None for a job without a lease.
+fn silence(services: &Services, job: &job::Model, now: Timestamp) -> Option<Silence> {
+    let silence = lease(services).saturating_add(now.since(job.lease_until?));
+    let outage = services.db.outage_within(silence);
+    Some(Silence {
+        counts: silence.saturating_sub(outage),
+        outage,
+    })
+}
+
+async fn take_over_one(
+    services: &Services,
+    job_id: Uuid,
+    gone: &Gone<'_>,
+) -> Result<bool, ServiceError> {
+    let ended = in_transaction!(services.db, |tx| {
+        let job = gone.lock(&tx, job_id).await?;
+        match job.filter(|job| gone.had(services, job)) {
+            None => Ok::<_, ServiceError>(None),
+            Some(job) => {
+                let lost = Outcome::Failed(lost(services, &job));
+                Ok(Some(transition::end(&tx, services, job, lost).await?))
+            }
+        }
+    })?;
+    let Some((job, balance)) = ended else {
+        return Ok(false);
+    };
+    let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+    tracing::warn!(job.id = %job.id, job.attempt, trace_id, state = ?job.state, "took a job over from a vanished worker");
+    metrics::taken_over(&job);
+    services.announce(&job, balance);
+    Ok(true)
+}
+
+/// An attempt whose lease ran out in an outage of the database does not count: its worker could not renew it.
+fn lost(services: &Services, job: &job::Model) -> JobFailure {
+    let worker = job.worker.as_deref().unwrap_or_default();
+    let now = services.clock.now();
+    if silence(services, job, now).is_some_and(|silence| silence.outage > Duration::ZERO) {
+        let message = format!("worker {worker} could not renew its lease: the database was away");
+        return JobFailure::retry_free(JobErrorCode::WorkerLost, message, Duration::ZERO);
+    }
+    let message = format!("worker {worker} vanished in the middle of the attempt");
+    JobFailure::retry(JobErrorCode::WorkerLost, message)
+}

@@ -1,0 +1,193 @@
+//! Watching a job's progress: one watch per job and process, however many people look.
+//!
+//! A watch listens to the job's events, and looks into the database at first, whenever events may have been missed, when
+//! one says that the job has ended, and from time to time, so that no final state is missed whatever happens to Redis, and
+//! none is told that is not so any more. A watcher who is slow gets the newest state, never a growing buffer.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::future::{Fuse, FusedFuture as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use sea_orm::{DbErr, EntityTrait};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+use wharfinger_entity::{JobState, job};
+
+use crate::live::events::{Event, Topic};
+use crate::live::notify;
+use crate::live::progress_event::ProgressEvent;
+use crate::services::Services;
+
+/// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How often the database is looked at without an event.
+const RESYNC: Duration = Duration::from_secs(5);
+
+/// The watches of this process.
+#[derive(Clone, Default)]
+pub struct Watches(Arc<Mutex<HashMap<Uuid, Weak<Watch>>>>);
+
+struct Watch {
+    frames: watch::Receiver<Option<Arc<ProgressEvent>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watches {
+    /// The state of a job now, then every change until it has ended.
+    pub fn follow(
+        &self,
+        services: &Services,
+        job_id: Uuid,
+    ) -> impl Stream<Item = Arc<ProgressEvent>> + Send + use<> {
+        let watch = self.watch(services, job_id);
+        let frames = watch.frames.clone();
+        futures::stream::unfold(Some((frames, watch, i32::MIN)), |state| async move {
+            let (mut frames, watch, last) = state?;
+            let frame = frames
+                .wait_for(|frame| {
+                    frame
+                        .as_ref()
+                        .is_some_and(|frame| frame.sequence > last || frame.state.is_final())
+                })
+                .await
+                .ok()
+                .and_then(|frame| frame.clone())?;
+            let next = (!frame.state.is_final()).then_some((frames, watch, frame.sequence));
+            Some((frame, next))
+        })
+    }
+
+    fn watch(&self, services: &Services, job_id: Uuid) -> Arc<Watch> {
+        let mut watches = self.lock();
+        // A watch that saw the job end is over, also when the job was retried since.
+        let running = watches
+            .get(&job_id)
+            .and_then(Weak::upgrade)
+            .filter(|watch| watch.frames.has_changed().is_ok());
+        if let Some(watch) = running {
+            return watch;
+        }
+        watches.retain(|_, watch| watch.strong_count() > 0);
+        let (sender, frames) = watch::channel(None);
+        let task = tokio::spawn(keep(services.clone(), job_id, sender));
+        let watch = Arc::new(Watch {
+            frames,
+            _task: AbortOnDropHandle::new(task),
+        });
+        watches.insert(job_id, Arc::downgrade(&watch));
+        watch
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<Watch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the newest frame of a job until it has ended.
+async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc<ProgressEvent>>>) {
+    // Listening begins before the first look: what happens in between is seen twice rather than never.
+    let mut events = services.events.subscribe(Topic::Job(job_id));
+    let mut ticks = tokio::time::interval(RESYNC);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What the database knows of a running job is told only if its worker does not say how far it really is.
+    let mut saved: Option<ProgressEvent> = None;
+    let mut patience = pin!(tokio::time::sleep(PATIENCE));
+    // Beside the events: a database that does not answer holds nothing else up.
+    let mut looking = pin!(Fuse::terminated());
+    loop {
+        let (frame, told) = tokio::select! {
+            event = events.next() => match event.map(Heard::of) {
+                Some(Heard::Progress(frame)) => (Some(frame), true),
+                Some(Heard::Change) => {
+                    // Anew: what is looked at already may be from before it.
+                    looking.set(look(&services, job_id).fuse());
+                    continue;
+                }
+                Some(Heard::Nothing) => continue,
+                None => return,
+            },
+            _ = ticks.tick(), if looking.is_terminated() => {
+                looking.set(look(&services, job_id).fuse());
+                continue;
+            }
+            found = &mut looking => (found, false),
+            () = &mut patience, if saved.is_some() => (saved.take(), true),
+        };
+        let Some(frame) = frame else {
+            continue;
+        };
+        let may_be_old = !told && frame.state == JobState::Running;
+        if may_be_old && frames.borrow().is_none() && !patience.is_elapsed() {
+            saved = Some(frame);
+            continue;
+        }
+        saved = None;
+        let ended = frame.state.is_final();
+        frames.send_if_modified(|newest| {
+            // An end that the database knows is told whatever its number: what a worker told may have been forgotten.
+            let newer = newest
+                .as_ref()
+                .is_none_or(|newest| ended || frame.sequence > newest.sequence);
+            if newer {
+                *newest = Some(Arc::new(frame));
+            }
+            newer
+        });
+        if ended {
+            return;
+        }
+    }
+}
+
+/// What an event of a job comes to.
+enum Heard {
+    /// It tells how far the job is.
+    Progress(ProgressEvent),
+    /// The database knows more. An end is not believed: it may come late, from a worker that could not reach Redis, and the
+    /// job was retried since.
+    Change,
+    /// A question to workers.
+    Nothing,
+}
+
+impl Heard {
+    fn of(event: Event) -> Self {
+        let Event::Message(payload) = event else {
+            return Self::Change;
+        };
+        match serde_json::from_slice::<ProgressEvent>(&payload) {
+            Ok(frame) if frame.state.is_final() => Self::Change,
+            Ok(frame) => Self::Progress(frame),
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// What the database knows of a job; its worker, if it has one, is asked for more.
+async fn look(services: &Services, job_id: Uuid) -> Option<ProgressEvent> {
+    match find(services, job_id).await {
+        Ok(job) => {
+            if job
+                .as_ref()
+                .is_some_and(|job| job.state == JobState::Running)
+            {
+                notify::ask(&services.events, job_id);
+            }
+            job.as_ref().map(ProgressEvent::of)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "could not look at a watched job: trying again");
+            None
+        }
+    }
+}
+
+async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
+    let found = job::Entity::find_by_id(job_id).one(services.db.read());
+    services.db.answer(found).await
+}
