@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and why an attempt failed.
+//! Errors of requests, and failures of attempts.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Transient for ServiceError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct UserError {
-    /// What kind.
+    /// The kind.
     pub code: UserErrorCode,
     /// For people: what was wrong and what would be right.
     pub message: CleanText,
@@ -143,22 +143,22 @@ pub enum UserErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct JobFailure {
-    /// What kind.
+    /// The kind.
     pub code: JobErrorCode,
     /// In words; the engine's or registry's own where there are any.
     pub message: CleanText,
-    /// What happens next.
+    /// The consequence for the job.
     pub then: Then,
 }
 
-/// What follows a failed attempt.
+/// The consequence of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Trying again cannot help: FAILED.
     Fail,
     /// Another attempt after a back-off, or DEAD after the last one.
     Retry,
-    /// Another attempt after this long, and this one does not count: the fault was nobody's who could mend it.
+    /// Another attempt after this long, and this one does not count: the fault was neither the job's nor the worker's.
     RetryFree(Duration),
     /// The same, until this many attempts since the job was accepted have failed with this code and message: then FAILED.
     RetryFreeAtMost {

@@ -29,7 +29,7 @@ pub(crate) async fn of_reference(
         .await
 }
 
-/// Every live holding of an engine's image, whoever's.
+/// Every live holding of an engine's image, of all users.
 pub(crate) async fn of_engine_image(
     tx: &impl sea_orm::ConnectionTrait,
     engine_image_id: Uuid,
@@ -42,7 +42,7 @@ pub(crate) async fn of_engine_image(
 }
 
 /// Ends a holding. With the holder's last tag of the image, exactly what was charged for it comes back. `account` is the
-/// holder's, or none for a public image, which nobody paid for.
+/// holder's, or none for a public image, which no user paid for.
 pub(crate) async fn end(
     tx: &Transaction,
     account: Option<&mut Account<'_>>,
@@ -65,7 +65,7 @@ pub(crate) async fn end(
         .exec(tx)
         .await?;
     if ended.rows_affected == 0 {
-        // Somebody else ended it since it was read, with everything that belongs to that.
+        // Another transaction ended it since it was read, with its refund.
         return Ok(());
     }
     let Some(account) = account else {

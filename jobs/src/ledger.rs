@@ -19,9 +19,9 @@ pub enum LedgerError {
     /// More than there is.
     #[error("needs {needed} credits, and {available} are available")]
     Insufficient {
-        /// What it would take.
+        /// The credits that it would take.
         needed: Credits,
-        /// What there is.
+        /// The credits that are available.
         available: Credits,
     },
     /// No such user.
@@ -35,7 +35,7 @@ pub enum LedgerError {
     Database(#[from] DbErr),
 }
 
-/// What a movement of credits was for.
+/// The reason for a movement of credits.
 #[derive(Clone, Debug, Default)]
 pub struct Purpose {
     /// The job that moved it.
@@ -56,7 +56,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What can still be spent.
+    /// Credits that can still be spent.
     pub fn available(self) -> Credits {
         Credits::from_micro(self.total.micro() - self.held.micro())
     }
@@ -107,7 +107,7 @@ impl<'t> Account<'t> {
         self.now
     }
 
-    /// What can still be spent, with the changes so far.
+    /// Credits that can still be spent, with the changes so far.
     pub(crate) fn available(&self) -> Credits {
         Balance::from(&self.user).available()
     }

@@ -1,4 +1,4 @@
-//! What every part of the crate works with.
+//! The shared parts of a process: database, queue, events, settings, clock.
 
 #[cfg(test)]
 pub(crate) mod test_services;
@@ -38,7 +38,7 @@ pub struct Services {
     pub rules: Arc<RegistryRules>,
     /// The time.
     pub clock: Clock,
-    /// What stored logins are encrypted with, if there is anything.
+    /// The keys that stored logins are encrypted with; none where no key is set.
     pub(crate) keys: Option<Arc<Keyring>>,
     /// Hashes passwords, a bounded number at a time.
     pub passwords: Passwords,
@@ -95,7 +95,8 @@ impl Services {
         }
     }
 
-    /// Tells whoever watches that a job changed, and the dispatcher where there may be work: not where one began to run.
+    /// Notifies watchers that a job changed, and wakes the dispatcher unless the job began to run, which leaves nothing to
+    /// dispatch.
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
         self.tell(job, &Change::of(job), balance);

@@ -29,10 +29,10 @@ pub struct RegistrySettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreditSettings {
-    /// What a new user is granted.
+    /// Credits that a new user is granted.
     #[serde(deserialize_with = "credits")]
     pub initial: Credits,
-    /// What must be available for a pull, and is held by it at first.
+    /// Credits that must be available for a pull, and that it holds at first.
     #[serde(deserialize_with = "credits")]
     pub minimum_to_pull: Credits,
 }
@@ -76,7 +76,7 @@ pub struct WorkerSettings {
     /// How long running jobs may go on after a request to stop before they are handed back.
     #[serde(deserialize_with = "duration")]
     pub grace: Duration,
-    /// What the operator says of this Docker host, by name.
+    /// Labels of this Docker host, by name, as the operator set them.
     #[serde(deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
 }
@@ -154,7 +154,7 @@ pub struct LimitSettings {
     pub directives: u64,
     /// Fields inside each other.
     pub depth: u64,
-    /// What a document may cost: about the fields of its answer.
+    /// Highest cost of a document: about the number of fields of its answer.
     pub complexity: u64,
     /// Whether who is signed in may ask for the schema, and is told which name they may have meant.
     pub introspection: bool,
@@ -208,7 +208,7 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// When a host counts as gone.
     pub host: HostSettings,
-    /// How often the engine is compared with the database.
+    /// Time between two comparisons of the engine with the database.
     pub reconcile: ReconcileSettings,
     /// How much a user may ask for.
     pub limits: LimitSettings,

@@ -12,7 +12,7 @@ use crate::infra::db::in_transaction;
 use crate::job::transition;
 use crate::services::Services;
 
-/// Takes a dead letter off the list: it stays DEAD, is counted no more, and `retryDeadJobs` passes it by. Whoever names it
+/// Takes a dead letter off the list: it stays DEAD, is counted no more, and `retryDeadJobs` passes it by. A caller who names it
 /// may still retry it, which puts it back into life. One that is off the list already stays so.
 pub async fn discard_job(
     services: &Services,

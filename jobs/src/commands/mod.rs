@@ -1,4 +1,4 @@
-//! What users and administrators do with jobs, queues, hosts and images: one file for each mutation that is no job itself.
+//! Mutations of jobs, queues, hosts and images that are no jobs themselves: one file for each.
 
 pub mod cancel_job;
 pub mod discard_job;

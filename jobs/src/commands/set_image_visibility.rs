@@ -20,7 +20,7 @@ use crate::services::Services;
 /// How long is waited for a removal, or another change of the image on its engine, that is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether that has ended.
+/// Time between two looks whether that has ended.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Makes an image public or, which is refused for one that is public, private. Publishing covers the image id on its
@@ -35,7 +35,7 @@ pub async fn set_image_visibility(
     loop {
         let set = in_transaction!(services.db, |tx| {
             still_administrator(&tx, actor).await?;
-            // The (host, image id) row first, as whoever settles, removes or reconciles.
+            // The (host, image id) row first, as settlement, removal and reconciler do.
             let Some(asked) = find(&tx, image_id).await? else {
                 return Err(ServiceError::from(no_such_image()));
             };

@@ -1,5 +1,5 @@
-//! Public images: everyone may use them at no cost, and nobody holds one privately. A public image is a holding without a
-//! holder; what was published by one reference covers its image id on that host, by whatever reference somebody asks.
+//! Public images: every user may use them at no cost, and no user holds one privately. A public image is a holding without a
+//! holder; what was published by one reference covers its image id on that host, by whatever reference a user asks.
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
@@ -37,7 +37,7 @@ pub(crate) async fn of_reference(
 pub(crate) struct Matches {
     /// The one of the reference that was asked for, whatever that means now: an administrator's pull refreshes it.
     pub(crate) of_reference: Option<image::Model>,
-    /// The one of the engine's image that the reference turned out to mean: what whoever pulls gets. Where that is public
+    /// The one of the engine's image that the reference turned out to mean: every pull of it gets this one. Where that is public
     /// by several references, the one that was asked for, else the oldest.
     pub(crate) of_image: Option<image::Model>,
 }
@@ -74,7 +74,7 @@ impl Matches {
         })
     }
 
-    /// The public image that a pull of this user refreshes: anybody's but an administrator's changes nothing.
+    /// The public image that a pull of this user refreshes: only an administrator's pull changes it.
     pub(crate) async fn refreshed_by(
         &self,
         db: &impl ConnectionTrait,
@@ -96,7 +96,7 @@ pub(crate) async fn is_administrator(
     Ok(user.is_some_and(|user| user.role == Role::Admin))
 }
 
-/// What to publish an engine's image as.
+/// The reference and details to publish an engine's image with.
 pub(crate) struct Publication {
     /// By which reference.
     pub(crate) reference: String,
@@ -122,7 +122,7 @@ impl Published {
         self.refunded.len()
     }
 
-    /// Tells whoever watches.
+    /// Notifies watchers.
     pub(crate) fn announce(&self, services: &Services) {
         for job in &self.removals {
             services.announce(job, None);

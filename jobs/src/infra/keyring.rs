@@ -2,7 +2,7 @@
 //!
 //! XChaCha20-Poly1305: its nonces are long enough to be drawn at random. What is encrypted is bound to whom it belongs (the
 //! associated data), so a row that is copied to another user or registry cannot be opened there. Each row says which key
-//! it needs; the first key encrypts, all of them decrypt. So keys are changed without a moment in which anybody cannot
+//! it needs; the first key encrypts, all of them decrypt. So keys are changed without a moment in which a process cannot
 //! read: give every process the new key as a second one, then put it first, then take the old one away.
 
 use std::fmt;
@@ -46,7 +46,7 @@ pub enum OpenError {
     #[error("it was encrypted with another secret_key ({0})")]
     UnknownKey(String),
     /// It is not what was encrypted for this owner.
-    #[error("it was changed, or belongs to somebody else")]
+    #[error("it was changed, or belongs to another user")]
     Damaged,
 }
 

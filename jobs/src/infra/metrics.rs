@@ -1,4 +1,5 @@
-//! What this crate counts, under which names in `/metrics`. `api/src/measure` counts requests and renders it all.
+//! The metrics of this crate, with their names in `/metrics`. `api/src/observability/metrics` counts requests and renders
+//! all of them.
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use wharfinger_entity::{JobKind, JobState, job};

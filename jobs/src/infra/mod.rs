@@ -1,4 +1,4 @@
-//! What the rest is built on and knows nothing of jobs: the database, Redis, time, traces, metrics, keys, and tasks.
+//! The parts that everything is built on and that know nothing of jobs: the database, Redis, time, traces, metrics, keys, and tasks.
 
 pub mod clock;
 pub mod db;

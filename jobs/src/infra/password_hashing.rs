@@ -18,9 +18,9 @@ const PLACES: usize = 64;
 /// How long a call waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is verified where there is no password: of no password, and with the parameters of a real one, so that the answer
-/// takes as long.
-const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$d2hhcmZpbmdlci1kdW1teQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// The hash that is verified where there is no password. It is of no password and has the parameters of a real one, so that
+/// the answer takes as long.
+const DUMMY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$d2hhcmZpbmdlci1kdW1teQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Why a password could not be hashed or checked.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ impl Passwords {
     /// Whether the password is the one that was hashed. Without a hash it is not, and to say so takes as long.
     pub async fn matches(&self, password: &str, hash: Option<&str>) -> Result<bool, PasswordError> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or(NOBODYS).to_owned();
+        let hash = hash.unwrap_or(DUMMY_HASH).to_owned();
         // What is longer than any password is wrong, and costs no more.
         let whole = password.len() <= MAX_BYTES;
         let password = password.as_bytes()[..password.len().min(MAX_BYTES)].to_vec();
@@ -135,19 +135,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_verified_for_nobody_costs_what_a_real_password_costs() {
-        let nobodys = PasswordHash::new(NOBODYS).unwrap();
+    fn checking_without_a_password_costs_as_much_as_with_one() {
+        let dummy = PasswordHash::new(DUMMY_HASH).unwrap();
         let real = Argon2::default().hash_password(b"x").unwrap().to_string();
         let real = PasswordHash::new(&real).unwrap();
-        assert_eq!(nobodys.algorithm, real.algorithm);
-        assert_eq!(nobodys.algorithm.as_str(), "argon2id");
-        assert_eq!(nobodys.version, real.version);
+        assert_eq!(dummy.algorithm, real.algorithm);
+        assert_eq!(dummy.algorithm.as_str(), "argon2id");
+        assert_eq!(dummy.version, real.version);
         assert_eq!(
-            Params::try_from(&nobodys).unwrap(),
+            Params::try_from(&dummy).unwrap(),
             Params::try_from(&real).unwrap()
         );
         let length = |hash: &PasswordHash| hash.hash.as_ref().unwrap().as_bytes().len();
-        assert_eq!(length(&nobodys), length(&real));
+        assert_eq!(length(&dummy), length(&real));
     }
 
     #[tokio::test]

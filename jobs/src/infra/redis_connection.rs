@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How long one command, or one attempt to connect, may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
 
-/// How often an idle pub/sub connection is asked whether it is still there: a half-open one is silent.
+/// Time between two pings of an idle pub/sub connection: a half-open one is silent.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// A connection for commands, made at first use and again after any failure, a silence included. Its clones share it.

@@ -29,7 +29,7 @@ struct List {
 pub struct EndedEarly {
     /// Its name.
     pub task: &'static str,
-    /// What it did: it returned, or it panicked with this message.
+    /// Why it ended: it returned, or it panicked with this message.
     pub how: String,
 }
 
@@ -44,7 +44,7 @@ pub enum NeededBy {
     All,
 }
 
-/// What is known of the tasks of one name.
+/// The state of the tasks of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Their name.
@@ -110,7 +110,7 @@ impl Tasks {
         }
     }
 
-    /// What is known of each task, by name. Several tasks of one name are told as one: as that which is worst off.
+    /// The state of each task, by name. Several tasks of one name are reported as one: as the one in the worst state.
     pub fn reports(&self) -> Vec<Report> {
         self.reports_at(Instant::now())
     }
@@ -225,7 +225,7 @@ impl Task {
     where
         F: Future<Output = ()> + Send + 'w,
     {
-        // On the heap: the work of a whole worker is large, and would be on the stack of whoever moves it.
+        // On the heap: the work of a whole worker is large, and would be on the stack of its caller.
         let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
         Box::pin(self.see_through(stop, work))
     }

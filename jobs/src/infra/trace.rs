@@ -52,18 +52,18 @@ impl TraceContext {
         context.is_valid().then_some(Self(context))
     }
 
-    /// The place of a span; none where nobody records traces.
+    /// The place of a span; none where no traces are recorded.
     pub fn of(span: &Span) -> Option<Self> {
         let context = span.context().span().span_context().clone();
         context.is_valid().then_some(Self(context))
     }
 
-    /// The place of the current span; none where nobody records traces.
+    /// The place of the current span; none where no traces are recorded.
     pub fn current() -> Option<Self> {
         Self::of(&Span::current())
     }
 
-    /// A new trace that nobody records, so that logs can be told apart by it.
+    /// A new trace that is not recorded, so that logs can be told apart by it.
     pub fn unrecorded() -> Self {
         Self(SpanContext::new(
             TraceId::from_bytes(rand::random()),
@@ -82,7 +82,7 @@ impl TraceContext {
     /// Makes a span, which must not have been entered yet, a child of this place.
     pub fn adopt(&self, span: &Span) {
         let parent = opentelemetry::Context::new().with_remote_span_context(self.0.clone());
-        // It fails where nobody records traces, which is fine.
+        // It fails where no traces are recorded, which is fine.
         let _ = span.set_parent(parent);
     }
 
@@ -150,7 +150,7 @@ fn of_request(span: Span, job_id: Uuid, traceparent: Option<&str>) -> Span {
     if let Some(request) = &request {
         request.adopt(&span);
     }
-    // A job that came of no request, where nobody records traces: its own id tells its lines apart as well.
+    // A job that came of no request, where no traces are recorded: its own id tells its lines apart as well.
     let trace_id = TraceContext::of(&span)
         .or(request)
         .map_or_else(|| job_id.simple().to_string(), |place| place.trace_id());
@@ -213,7 +213,7 @@ pub(crate) fn call_apart(method: &'static str, template: &'static str) -> Span {
         return Span::none();
     }
     let span = call_span(None, method, template);
-    // It fails where nobody records traces, which is fine.
+    // It fails where no traces are recorded, which is fine.
     let _ = span.set_parent(current.context());
     span
 }

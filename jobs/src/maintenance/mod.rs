@@ -1,4 +1,4 @@
-//! What has to be done from time to time for the whole fleet, by one process at a time.
+//! Periodic work for the whole fleet, done by one process at a time.
 //!
 //! Every process runs [`run`]. One of them holds the [`lease`] and does the work in four loops of its own: it takes jobs
 //! over from vanished workers, moves pulls off hosts and gives up lost ones, goes on with sweeps, and forgets what is old.
@@ -25,10 +25,10 @@ use crate::maintenance::relocation::Relocator;
 use crate::services::Services;
 use crate::sweep_images;
 
-/// How often the work that others wait for is looked for.
+/// Time between two looks for work that others wait for.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often what is old is forgotten.
+/// Time between two deletions of old rows.
 const FORGET_PERIOD: Duration = Duration::from_mins(10);
 
 /// How long a pass, or a transaction within one, may take before the loop counts as standing still.

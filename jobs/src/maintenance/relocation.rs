@@ -169,7 +169,7 @@ async fn move_one(
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let select = job::Entity::find_by_id(job_id).filter(movable(from, why));
-        // Claimed, cancelled or moved by somebody else since it was looked for.
+        // Claimed, cancelled or moved by another process since it was selected.
         let Some(job) = lock_now(&tx, select).await? else {
             return Ok::<_, ServiceError>(None);
         };

@@ -13,7 +13,7 @@ use wharfinger_entity::write_probe;
 use crate::infra::tasks::{NeededBy, Task};
 use crate::services::Services;
 
-/// How often it is tried.
+/// Time between two writes.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// How long one write may take.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a result counts.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// What came of the last write. Cheap to clone.
+/// The result of the last write. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WriteProbe(watch::Receiver<Option<Tried>>);
 

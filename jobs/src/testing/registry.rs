@@ -29,7 +29,7 @@ pub struct TestRegistry {
     running: Option<(Child, TempDir)>,
 }
 
-/// What was pushed.
+/// The digests of a pushed image.
 #[derive(Clone, Debug)]
 pub struct PushedImage {
     /// The manifest's digest.
@@ -190,7 +190,7 @@ fn announced_address(child: &mut Child) -> String {
         for line in log.lines().map_while(Result::ok) {
             if let Some((_, rest)) = line.split_once("listening on ") {
                 let end = rest.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
-                // Nobody waits any more once the address is known.
+                // The receiver is gone once the address is known.
                 let _ = sender.send(rest[..end.unwrap_or(rest.len())].to_owned());
             }
         }

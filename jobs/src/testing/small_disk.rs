@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often a full disk is filled up again: programs free what they delete.
+/// Time between two refills of a full disk: programs free what they delete.
 const FILL_AGAIN: Duration = Duration::from_millis(5);
 
 /// A mounted tmpfs. It is unmounted when this is dropped; where the test was killed, `with-servers.sh` unmounts what lies

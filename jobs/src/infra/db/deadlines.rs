@@ -31,7 +31,7 @@ pub(crate) const IDLE: Duration = Duration::from_mins(1);
 /// transaction from others, and closes each after [`TRANSACTION`].
 pub(crate) const IDLE_MYSQL: Duration = Duration::from_secs(9);
 
-/// How often PostgreSQL looks in the middle of a statement whether its client is still there.
+/// Time between two looks of PostgreSQL, in the middle of a statement, whether its client is still there.
 pub(crate) const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
 /// How long an SQLite statement may take: it may wait for the writer's lock, and for a slow disk.

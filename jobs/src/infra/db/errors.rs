@@ -1,4 +1,4 @@
-//! What an error of the database means.
+//! The meaning of a database error: whether to try again, whether the database is unavailable, or refuses the data.
 
 use std::io;
 
@@ -143,7 +143,7 @@ fn says_so(error: &dyn DatabaseError) -> bool {
 
 /// Whether running the whole transaction again may help: a deadlock, a lost race of snapshots, or a lock not had in time.
 pub(crate) fn is_transient(error: &DbErr) -> bool {
-    // Somebody else made the same row a moment ago: looked for again, it is found.
+    // Another transaction inserted the same row a moment ago: the next try finds it.
     if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
         return true;
     }
@@ -162,7 +162,7 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// What is said of a row that another transaction has locked.
+/// The error of a row that another transaction has locked.
 const LOCKED: &str = "another transaction has the row locked";
 
 /// Tells a row that could not be locked at once from other errors.

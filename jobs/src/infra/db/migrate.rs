@@ -12,7 +12,7 @@ use super::deadlines::WAIT;
 use super::errors::acquired;
 use super::pool::{Connections, Pool};
 
-/// How often it is looked again what a migration has left to do.
+/// Time between two looks at what a migration has left to do.
 const TRIES: u32 = 20;
 
 /// The pause before that.

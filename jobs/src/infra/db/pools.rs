@@ -41,11 +41,11 @@ impl Shares {
 /// The state of one pool of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// What the pool is for: `write`, `read`, `relaxed`, `requests` or `planned` (of requests, too).
+    /// The purpose of the pool: `write`, `read`, `relaxed`, `requests` or `planned` (of requests, too).
     pub pool: &'static str,
     /// Connections that are open.
     pub open: u32,
-    /// Of these, those that nobody uses.
+    /// Of these, the idle ones.
     pub idle: u32,
     /// Connections that may be open at most.
     pub most: u32,

@@ -26,7 +26,7 @@ pub struct Transaction {
     until: Instant,
 }
 
-/// What can be done with the connection.
+/// The state of the connection.
 enum State {
     Open(Link),
     /// A statement failed: only a rollback is left.

@@ -1,4 +1,4 @@
-//! How often, and for how long, a transaction is run again.
+//! Running a transaction again: the number of tries, and the time for all of them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::deadlines::TRANSACTION;
 use crate::infra::db::Transient;
 
-/// How often a transaction that lost a deadlock is run at most.
+/// Most runs of a transaction that lost a deadlock.
 const MOST: u32 = 10;
 
 /// The tries of one transaction.
