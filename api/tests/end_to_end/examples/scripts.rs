@@ -1,4 +1,4 @@
-//! The examples in JavaScript, with node: they watch a pull to its end, and the README shows them as they are.
+//! The examples in JavaScript, with node: they watch a pull to its end, and `api/docs/clients.md` shows them as they are.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::support::servers::engine;
 use crate::support::soon;
 use crate::support::world::World;
 
-const README: &str = include_str!("../../../../README.md");
+const PAGE: &str = include_str!("../../../docs/clients.md");
 
 /// Where the packages are that the scripts import.
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node_modules");
@@ -57,12 +57,12 @@ async fn examples_in_javascript() {
 }
 
 #[test]
-fn what_the_readme_shows_of_the_scripts_is_as_it_is_run() {
+fn the_page_for_clients_shows_the_scripts_as_they_are() {
     let mut scripts: Vec<_> = scripts()
         .into_iter()
         .map(|path| (std::fs::read_to_string(&path).unwrap(), 0))
         .collect();
-    for part in README.split("```js\n").skip(1) {
+    for part in PAGE.split("```js\n").skip(1) {
         let (code, _) = part.split_once("```").unwrap();
         let shown = scripts.iter_mut().find(|(text, _)| text.contains(code));
         let (_, times) = shown.unwrap_or_else(|| panic!("in no script:\n{code}"));
