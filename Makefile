@@ -1,6 +1,6 @@
-# Two commands do everything: `make up` shows it at work, `make test` checks it. The scripts are in jobs/dev.
+# `make up` starts a demo, `make test` checks everything. The scripts are in jobs/dev.
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl release-schema bench-latency bench-pull bench-throughput bench-footprint bench-live bench-reads
+.PHONY: help up down test test-long test-servers fuzz fuzz-schema fuzz-suggestions fmt lint sdl docs release-schema bench-latency bench-pull bench-throughput bench-footprint bench-live bench-reads
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,26 +8,26 @@ help: ## List these commands
 up: ## Build, start the gateway with what it needs, and pull a demo image with it
 	@jobs/dev/up.sh
 
-down: ## End what `make up` started; its data stays in .wharfinger
+down: ## Stop what `make up` started; its data stays in .wharfinger
 	@jobs/dev/down.sh
 
-test: ## Run every check and every test, on servers started for it
+test: ## Run every check and every test, on servers that it starts
 	@jobs/dev/test.sh
 
 test-long: ## Run the long forms: 10,000 random sequences against the model, hundreds of interleavings on each database
 	@jobs/dev/with-servers.sh cargo test --workspace --test life --locked -- --ignored --nocapture model:: interleavings::
 
-test-servers: ## Run CMD='…' (or a shell) with the test servers beside it
+test-servers: ## Run CMD='…' (or a shell) beside test servers
 	@jobs/dev/with-servers.sh $(or $(CMD),bash)
 
 fuzz: ## Run the fuzz targets, SECONDS=60 each
 	@jobs/dev/fuzz.sh $(or $(SECONDS),60)
 
-fuzz-schema: ## Send what schemathesis makes of the schema for SECONDS=300
+fuzz-schema: ## Run schemathesis against the schema for SECONDS=300
 	@WHARFINGER_TEST_SERVERS="redis:redis postgres:postgres engine:engine1 registry:registry" \
 	  jobs/dev/with-servers.sh jobs/dev/fuzz-schema.sh $(or $(SECONDS),300)
 
-fuzz-suggestions: ## Let clairvoyance guess at a schema that is told to nobody
+fuzz-suggestions: ## Let clairvoyance guess at the schema where it should learn nothing
 	@jobs/dev/fuzz-suggestions.sh
 
 fmt: ## Format the code
@@ -39,10 +39,13 @@ lint: ## Run clippy as the checks do
 sdl: ## Write the GraphQL schema that the code makes to api/schema.graphql
 	@cargo run --quiet -p wharfinger -- schema > api/schema.graphql.new && mv api/schema.graphql.new api/schema.graphql
 
-release-schema: ## At a release: make its schema the one that the next is compared with
+docs: ## Write the pages that are made from the program: settings, tables, the list of decisions
+	@WHARFINGER_TEST_WRITE_DOCS=1 cargo test --quiet --workspace --test documents -- made_from
+
+release-schema: ## At a release: keep its schema as the one to compare the next with
 	@cp api/schema.graphql api/schema.released.graphql && echo '[]' > api/schema.breaking.json
 
-bench-latency: ## Measure from a mutation's answer to the engine, beside BullMQ
+bench-latency: ## Measure the time from a mutation's answer to the engine, beside BullMQ
 	@jobs/dev/bench.sh latency
 
 bench-pull: ## Measure a whole pull of 300 MB beside docker pull

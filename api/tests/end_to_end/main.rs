@@ -31,7 +31,6 @@ mod node;
 mod observability;
 mod odd_texts;
 mod outages;
-mod promises;
 mod publishing;
 mod pulls;
 mod redis_gone;

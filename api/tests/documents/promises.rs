@@ -41,7 +41,7 @@ fn named<'a>(text: &'a str, comment: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// The file of a test: from the workspace's root, or from this folder.
+/// The file of a test: from the root of the repository, or from the end-to-end tests.
 fn file(named: &str) -> PathBuf {
     let api = Path::new(env!("CARGO_MANIFEST_DIR"));
     let of_root = ["api/", "jobs/", "entity/"]
