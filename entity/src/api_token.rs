@@ -8,26 +8,26 @@ use crate::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_tokens")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose.
+    /// The user who calls with it.
     pub user_id: Uuid,
-    /// What for.
+    /// The user's name for it.
     pub name: String,
     /// SHA-256 of the secret, in hexadecimal: the secret has 256 random bits, so a slow hash would add nothing.
     pub secret_hash: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: Timestamp,
-    /// When it was last used.
+    /// The time of its last use, to the minute.
     pub last_used_at: Option<Timestamp>,
-    /// When it stops working.
+    /// The time of its end; none if it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// Whether signing in made it, and not its user by name.
+    /// Whether a sign-in made it, and not its user.
     pub sign_in: bool,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

@@ -4,30 +4,30 @@ use sea_orm::entity::prelude::*;
 
 use crate::{AuditAction, Timestamp};
 
-/// An administrative act. Append-only, and without references: it outlives what it is about.
+/// An act of an administrator. Append-only, and without foreign keys: it outlives its object.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_entries")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Who did it; none for the program itself, by its settings or command line.
+    /// The administrator; none for the program itself, by its settings or command line.
     pub actor_id: Option<Uuid>,
-    /// Their name at the time.
+    /// The administrator's name at the time.
     pub actor: String,
-    /// What they did.
+    /// The act.
     pub action: AuditAction,
-    /// The user, image, host or job that it was done to, if it was done to one.
+    /// The user, image, host or job that the act changed, if it was one.
     pub subject_id: Option<Uuid>,
-    /// Its name, reference or id at the time.
+    /// The object's name, reference or id at the time.
     pub subject: String,
-    /// What was asked for, without secrets.
+    /// The input, without secrets.
     pub details: Json,
-    /// When.
+    /// The time of the act.
     pub created_at: Timestamp,
 }
 
-/// What it refers to: nothing that could be deleted.
+/// No foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

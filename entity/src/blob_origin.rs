@@ -4,32 +4,32 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A layer or config that a host's engine has, or may have one day, and a repository that it came from or is to come from.
+/// A layer or config on a host's engine, now or after a pull, and a repository that it came or will come from.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "blob_origins")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
-    /// Of the blob as the registry stores it: compressed.
+    /// The digest of the blob as the registry stores it: compressed.
     pub digest: String,
-    /// The registry, by its one name.
+    /// The canonical name of the registry.
     pub registry: String,
-    /// The repository there.
+    /// The repository.
     pub repository: String,
-    /// True once the repository has delivered every byte. False while a pull from there is under way, or came to nothing.
+    /// Whether the repository has delivered every byte. False while a pull from there runs, and after one that failed.
     pub delivered: bool,
-    /// Whether it has delivered them without a login.
+    /// Whether it delivered them without a login.
     pub anonymous: bool,
-    /// Of a layer: the digest of its uncompressed content, once known.
+    /// The digest of a layer's uncompressed content, once known.
     pub diff_id: Option<String>,
-    /// When a pull first named it.
+    /// The time at which a pull first named it.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `host_id`.

@@ -4,41 +4,41 @@ use sea_orm::entity::prelude::*;
 
 use crate::{EngineImageStatus, ExposedPorts, Timestamp};
 
-/// An image id on a host's engine: what everybody who holds it shares.
+/// An image id on a host's engine. All holders of the image share it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "engine_images")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
     /// The engine's image id, `sha256:…`.
     pub image_id: String,
-    /// What is known of it.
+    /// Expected, present or gone.
     pub status: EngineImageStatus,
-    /// Whether Wharfinger brought it: what the engine had before is never removed.
+    /// Whether Wharfinger brought it. An image that the engine had before is never removed.
     pub brought: bool,
-    /// Unpacked bytes; 0 until the engine told.
+    /// Unpacked bytes; 0 until known.
     pub size: i64,
-    /// As `linux/amd64`.
+    /// The platform, as `linux/amd64`.
     pub platform: String,
-    /// As the image declares them, lowest first.
+    /// The ports that the image declares, lowest first.
     #[sea_orm(column_type = "Json")]
     pub exposed_ports: ExposedPorts,
-    /// Grows with every change; a settle that looked at the engine checks that nothing happened since.
+    /// A number that grows with every change. A settle that looked at the engine checks that it is still the same.
     pub version: i64,
-    /// Who is removing or reconciling it at this moment.
+    /// The token of the image lock, while a removal or the reconciler holds it.
     pub lock_token: Option<Uuid>,
-    /// The worker that has the lock, where its process may be gone without harm: while it asks the engine for a change, none.
+    /// The worker that holds the lock; none while it asks the engine for a change, so that the lock outlives the worker.
     pub lock_holder: Option<String>,
-    /// Until when that lock counts.
+    /// The time at which the lock ends.
     pub lock_until: Option<Timestamp>,
-    /// When it was first heard of.
+    /// The time at which it was first seen.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `host_id`.

@@ -6,23 +6,23 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "engine_tags")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
-    /// Fully qualified.
+    /// The fully qualified reference.
     pub reference: String,
-    /// What it means.
+    /// The image that it means.
     pub engine_image_id: Uuid,
-    /// False when the engine had this reference for this image before Wharfinger did anything.
+    /// Whether Wharfinger set it. False if the engine had this reference for this image before.
     pub brought: bool,
-    /// The image id that the reference meant before a pull that is not settled may have set it on this image, empty when it
-    /// meant none: there the tag goes back should the pull come to nothing. None when there is nothing to put back.
+    /// The image id that the reference meant before a pull, which is not settled yet, set it on this image; empty if it meant
+    /// none. The tag is set back to it if the pull fails. None if there is nothing to set back.
     pub displaced: Option<String>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `host_id`.

@@ -4,24 +4,24 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A sweep of one host that was asked for and is not over. The row goes when it is.
+/// A sweep of one host that an administrator asked for. The row is deleted at its end.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "host_sweeps")]
 pub struct Model {
     /// Id. Only images that were pulled before it was made are swept.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
-    /// The last holding that was looked at; none before the first.
+    /// The last holding that the sweep passed; none before the first.
     pub last_image_id: Option<Uuid>,
-    /// Until when the gateway that was asked does it.
+    /// The time until which the gateway that was asked sweeps; then the maintenance goes on.
     pub reserved_until: Option<Timestamp>,
-    /// W3C trace context of the request.
+    /// The W3C trace context of the request.
     pub traceparent: Option<String>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

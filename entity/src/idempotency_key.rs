@@ -4,30 +4,30 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A key under which a mutation happened: the same call again finds its first result.
+/// A key of a mutation that happened. The same call again returns the first result.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose key.
+    /// The user.
     pub user_id: Uuid,
-    /// Of which mutation.
+    /// The mutation.
     pub mutation: String,
     /// The key.
     pub key: String,
-    /// SHA-256 of the input, in hexadecimal.
+    /// The SHA-256 of the input, in hexadecimal.
     pub input_hash: String,
-    /// The job that came of it.
+    /// The job that it made, if it made one.
     pub job_id: Option<Uuid>,
-    /// What else came of it: which table it is in, the mutation says.
+    /// The other row that it made. Its table depends on the mutation.
     pub result_id: Option<Uuid>,
-    /// When.
+    /// The time of the first call.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

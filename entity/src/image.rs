@@ -4,42 +4,42 @@ use sea_orm::entity::prelude::*;
 
 use crate::{Credits, ImageState, ImageVisibility, Timestamp};
 
-/// One holding: a reference on a host as one user holds it, or as everyone may use it when public.
+/// A holding: a reference on a host that one user has, or that all may use if it is public.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "images")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The holder; none for a public image.
     pub user_id: Option<Uuid>,
     /// The holder, or the nil UUID for a public image: part of a unique key, which NULL would defeat.
     pub holder: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
-    /// What it means on the engine.
+    /// The image that it means on the engine.
     pub engine_image_id: Uuid,
-    /// Fully qualified.
+    /// The fully qualified reference.
     pub reference: String,
     /// The manifest digest that the reference meant when it was pulled.
     pub digest: Option<String>,
-    /// Who sees it.
+    /// Private or public.
     pub visibility: ImageVisibility,
-    /// Whether it is still held.
+    /// Held, released or lost.
     pub state: ImageState,
-    /// What the holder was charged for it.
+    /// The credits that the holder was charged for it.
     pub charge: Credits,
     /// The size of the engine's image, in unpacked bytes: kept here too, so that an index gives the order.
     pub size: i64,
-    /// When it was pulled.
+    /// The time of the pull.
     pub pulled_at: Timestamp,
-    /// When it was let go or lost.
+    /// The time of the removal or loss.
     pub released_at: Option<Timestamp>,
     /// 1 while HELD, else NULL.
     pub live: Option<i16>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

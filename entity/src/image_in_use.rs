@@ -4,20 +4,20 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// An image that a container of its host was made of when a worker last looked.
+/// An image that a container on its host uses, as a worker last saw it.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "images_in_use")]
 pub struct Model {
     /// The engine's image.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Where.
+    /// The host.
     pub host_id: Uuid,
-    /// Since when it has been seen so.
+    /// The time at which it was first seen in use.
     pub seen_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -4,79 +4,79 @@ use sea_orm::entity::prelude::*;
 
 use crate::{CleanText, Credits, JobErrorCode, JobKind, JobState, Timestamp};
 
-/// A unit of accepted work, and the outbox from which it reaches the queue.
+/// A job: a unit of accepted work, and the outbox from which it reaches the queue.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "jobs")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// What it does.
+    /// A pull or a removal.
     pub kind: JobKind,
-    /// Where it is.
+    /// The state.
     pub state: JobState,
-    /// Who asked.
+    /// The owner.
     pub user_id: Uuid,
-    /// Where it runs; none until it is placed.
+    /// The host; none until it is placed.
     pub host_id: Option<Uuid>,
     /// Whether the user named the host.
     pub host_named: bool,
-    /// Fully qualified.
+    /// The fully qualified reference.
     pub reference: String,
-    /// The holding that it made, or was asked to remove.
+    /// The holding that it made, or that it removes.
     pub image_id: Option<Uuid>,
-    /// The image id on the engine that it is about, once known.
+    /// The image on the engine, once known.
     pub engine_image_id: Option<Uuid>,
-    /// Credits that it holds now.
+    /// The credits that it holds now.
     pub held: Credits,
-    /// Tries started so far; with the job's id the fencing token of the newest try.
+    /// The number of the newest attempt: with the job's id the fencing token.
     pub attempt: i32,
-    /// Tries at most.
+    /// The number of attempts after which it is dead.
     pub max_attempts: i32,
-    /// The user's how-manieth acceptance: jobs of one user on one (host, reference) run in this order.
+    /// The number of the user's acceptance. Jobs of one user on one (host, reference) run in this order.
     pub ordinal: i64,
-    /// Place in the fair order of its host's queue.
+    /// The place in the fair order of its host's queue.
     pub turn: i64,
-    /// Not handed out before.
+    /// The time before which it is not handed out.
     pub run_after: Timestamp,
-    /// When it was last handed to the queue for the coming try.
+    /// The time at which it was last handed to the queue for the coming attempt.
     pub dispatched_at: Option<Timestamp>,
-    /// When a registry first asked for patience since it was last accepted.
+    /// The time of the first 429 of a registry since it was last accepted.
     pub rate_limited_since: Option<Timestamp>,
-    /// How many of its last tries, one after the other, used up no attempt.
+    /// The number of free attempts since the last one that counted.
     pub free_in_a_row: i32,
-    /// When an administrator last wanted to run this dead letter again, and it could not be accepted.
+    /// The time at which an administrator last tried to redrive this dead letter and it was refused.
     pub redrive_refused_at: Option<Timestamp>,
-    /// Who runs it.
+    /// The worker that runs it.
     pub worker: Option<String>,
-    /// Until when that worker is trusted to be alive.
+    /// The time at which the worker's lease ends.
     pub lease_until: Option<Timestamp>,
-    /// Whether its worker is to stop it.
+    /// Whether a cancellation is requested.
     pub cancel_requested: bool,
-    /// Whether a removal has begun on the engine: not cancellable any more.
+    /// Whether a removal has touched the engine: then it cannot be cancelled.
     pub touched_engine: bool,
-    /// The newest progress event that was certainly allotted; only grows.
+    /// The newest sequence number that is reserved for progress events; it only grows.
     pub sequence: i32,
     /// The last saved snapshot of a pull.
     pub progress: Option<Json>,
-    /// Why it ended or waits.
+    /// The code of the error with which it ended or waits.
     pub error_code: Option<JobErrorCode>,
-    /// In words, for its owner.
+    /// The error in words, for its owner.
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<CleanText>,
-    /// Whether another try may help.
+    /// Whether another attempt may succeed.
     pub error_retryable: Option<bool>,
-    /// W3C trace context of the request.
+    /// The W3C trace context of the request.
     pub traceparent: Option<String>,
-    /// When it was first accepted.
+    /// The time of the first acceptance.
     pub created_at: Timestamp,
-    /// When it was last accepted.
+    /// The time of the last acceptance.
     pub accepted_at: Timestamp,
-    /// When its first try began.
+    /// The start of its first attempt.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time of its end.
     pub finished_at: Option<Timestamp>,
-    /// When an administrator took this dead letter off the list.
+    /// The time at which an administrator discarded this dead letter.
     pub discarded_at: Option<Timestamp>,
     /// 1 until it ends, else NULL.
     pub live: Option<i16>,
@@ -84,7 +84,7 @@ pub struct Model {
     pub removal_of: Option<Uuid>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

@@ -4,33 +4,33 @@ use sea_orm::entity::prelude::*;
 
 use crate::{CleanText, JobErrorCode, Timestamp};
 
-/// One try of a job.
+/// An attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "job_attempts")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Of which job.
+    /// The job.
     pub job_id: Uuid,
-    /// 1 for the first.
+    /// The number: 1 for the first.
     pub number: i32,
-    /// Who ran it.
+    /// The worker.
     pub worker: String,
-    /// When it began.
+    /// The time of its start.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// The time of its end.
     pub finished_at: Option<Timestamp>,
-    /// Why it failed.
+    /// The code of its error.
     pub error_code: Option<JobErrorCode>,
-    /// In words.
+    /// The error in words.
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<CleanText>,
-    /// Whether another try may help.
+    /// Whether another attempt may succeed.
     pub error_retryable: Option<bool>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `job_id`.

@@ -4,22 +4,22 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A further acceptance of a pull, which counts for its user's limits as the first one did. Kept for as long as it counts.
+/// A further acceptance of a pull. It counts for its user's limits, and is kept for as long as it counts.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "job_retries")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose job.
+    /// The owner of the job.
     pub user_id: Uuid,
-    /// Which job.
+    /// The job.
     pub job_id: Uuid,
-    /// When it was accepted again.
+    /// The time of the acceptance.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `job_id`.

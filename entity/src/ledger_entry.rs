@@ -4,36 +4,36 @@ use sea_orm::entity::prelude::*;
 
 use crate::{Credits, LedgerEntryKind, Timestamp};
 
-/// One movement of credits. Append-only.
+/// A movement of credits. Append-only.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "ledger_entries")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose.
+    /// The user.
     pub user_id: Uuid,
-    /// 1 for the user's first entry, then without a gap.
+    /// The number: 1 for the user's first entry, then without a gap.
     pub number: i64,
-    /// Why.
+    /// GRANT, CHARGE, REFUND or ADJUSTMENT.
     pub kind: LedgerEntryKind,
-    /// Signed: negative for a charge.
+    /// The amount: negative for a charge.
     pub amount: Credits,
-    /// The user's total after it.
+    /// The user's total after the entry.
     pub total_after: Credits,
-    /// The job that moved it.
+    /// The job that made the entry.
     pub job_id: Option<Uuid>,
-    /// The payment that it made or gave back.
+    /// The payment that it made or refunded.
     pub payment_id: Option<Uuid>,
-    /// The image reference that it was for.
+    /// The reference of the image.
     pub reference: Option<String>,
-    /// In words.
+    /// The reason in words.
     pub reason: Option<String>,
-    /// When.
+    /// The time of the entry.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

@@ -4,18 +4,18 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A queue whose jobs are not started. There is no row for one that is not paused.
+/// A paused queue. Other queues have no row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "paused_queues")]
 pub struct Model {
-    /// The host whose queue it is.
+    /// The host of the queue.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Since when.
+    /// The time of the pause.
     pub paused_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -4,24 +4,24 @@ use sea_orm::entity::prelude::*;
 
 use crate::Credits;
 
-/// What a user paid for one image id on one host: made with a CHARGE, ended by its REFUND.
+/// A user's payment for one image id on one host: a CHARGE makes it, its REFUND ends it.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "payments")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Who paid.
+    /// The user.
     pub user_id: Uuid,
-    /// For what.
+    /// The image.
     pub engine_image_id: Uuid,
-    /// How much: exactly what comes back.
+    /// The credits: a refund gives back exactly these.
     pub amount: Credits,
     /// 1 until refunded, else NULL.
     pub live: Option<i16>,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

@@ -4,29 +4,29 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A user's login at a registry. What it is worth is encrypted; the key is in no database.
+/// A user's login at a registry. Its secret is encrypted, with a key that is not in the database.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "registry_credentials")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose.
+    /// The user.
     pub user_id: Uuid,
-    /// Host, with a port where the user gave one; Docker Hub is docker.io under all its names.
+    /// The registry's canonical name; `docker.io` for Docker Hub.
     pub registry: String,
-    /// User name at the registry.
+    /// The user name at the registry.
     pub username: String,
-    /// Which key it was encrypted with.
+    /// The id of the key that encrypted it.
     pub key_id: String,
     /// The secret, encrypted, as text.
     #[sea_orm(column_type = "Text")]
     pub sealed: String,
-    /// When it was saved, or replaced by another.
+    /// The time at which it was last saved.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.

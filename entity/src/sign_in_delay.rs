@@ -4,24 +4,24 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// Passwords that did not match, for one user name or from one address: each makes the next one wait longer.
+/// Wrong passwords for one user name or from one address. Each makes the next try wait longer.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sign_in_delays")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The name, hashed, or the address: `name:…`, `address:…`. Unique.
     pub subject: String,
-    /// Tries that did not succeed, or are under way.
+    /// The number of tries that failed or are under way.
     pub failures: i32,
-    /// No try is looked at before.
+    /// The time before which no try is accepted.
     pub until: Timestamp,
-    /// When the last try began.
+    /// The time of the last try.
     pub last_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

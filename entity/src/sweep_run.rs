@@ -4,30 +4,30 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A scheduled run of the clean-up. There is one row for each instant, whoever runs it.
+/// A scheduled sweep. There is one row for each instant.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sweep_runs")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// When it was due: unique.
+    /// The instant at which it was due: unique.
     pub scheduled_at: Timestamp,
-    /// The schedule, as it is written in the settings.
+    /// The schedule as written in the settings.
     pub schedule: String,
-    /// The process that runs it; none where the instant was only noted, because the schedule was new then.
+    /// The process that runs it; none if the instant was only noted, because the schedule was new.
     pub runner: Option<Uuid>,
-    /// Until when that process is trusted to be alive; none once it is over.
+    /// The time at which that process' lease ends; none after the end of the sweep.
     pub lease_until: Option<Timestamp>,
-    /// When it began.
+    /// The time of its start.
     pub started_at: Timestamp,
-    /// When it was over.
+    /// The time of its end.
     pub finished_at: Option<Timestamp>,
-    /// How many removals it asked for.
+    /// The number of removals that it made.
     pub jobs: i64,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

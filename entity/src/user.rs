@@ -8,32 +8,32 @@ use crate::{Credits, Role, Timestamp, UserStatus};
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
 pub struct Model {
-    /// Id.
+    /// The id: a UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The name as it was given.
+    /// The name as given.
     pub name: String,
-    /// The name in lower case, unique: names differ by more than case.
+    /// The name in lower case: unique.
     pub name_key: String,
-    /// What the user may do.
+    /// The role.
     pub role: Role,
-    /// Whether the user may act.
+    /// Active or banned.
     pub status: UserStatus,
-    /// PHC string of the password, if one is set.
+    /// The PHC string of the password, if there is one.
     pub password_hash: Option<String>,
-    /// Sum of the ledger.
+    /// The sum of the ledger.
     pub total: Credits,
-    /// Sum of `held` over the live jobs.
+    /// The sum of `held` of the user's live jobs.
     pub held: Credits,
-    /// How many ledger entries there are: the number of the newest.
+    /// The number of the newest ledger entry.
     pub ledger_entries: i64,
-    /// How many acceptances there were: the ordinal of the newest.
+    /// The ordinal of the newest acceptance.
     pub accepted_jobs: i64,
-    /// When the user was made.
+    /// The time of creation.
     pub created_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

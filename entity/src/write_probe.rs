@@ -4,18 +4,18 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// That a process could write to the database. Each process has a row of its own: none waits for another's.
+/// The last successful test write of a process. Each process has its own row, so none waits for another.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "write_probes")]
 pub struct Model {
     /// The process.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// When it last wrote this row.
+    /// The time of the write.
     pub written_at: Timestamp,
 }
 
-/// What it refers to.
+/// The foreign keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
