@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# fuzz-schema.sh [SECONDS]: what schemathesis makes of the schema (300 seconds of it), sent to a gateway on PostgreSQL and Redis
-# with a worker, as an administrator, as a user and as nobody. No answer may be a fault of the server's. Run it beside
-# servers: make fuzz-schema.
+# fuzz-schema.sh [SECONDS]: runs schemathesis (300 seconds) against a gateway on PostgreSQL and Redis with a worker, as an
+# administrator, as a user and as an anonymous client. No answer may be a server's fault. Run it beside servers: make fuzz-schema.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/common.sh
@@ -24,7 +23,7 @@ program=${CARGO_TARGET_DIR:-$root_dir/target}/debug/wharfinger
 export DATABASE_URL=$WHARFINGER_TEST_POSTGRES_URL REDIS_URL=$WHARFINGER_TEST_REDIS_URL DOCKER_HOST=$WHARFINGER_TEST_DOCKER_HOST_1
 export WHARFINGER_DATA_DIR=$WHARFINGER_TEST_DIR/fuzz WHARFINGER_LISTEN=127.0.0.1:0 WHARFINGER_BOARD__LISTEN=""
 export WHARFINGER_SECRET_KEY=no-secret-for-anything-but-this WHARFINGER_REGISTRIES__ALLOW="127.0.0.1:*"
-# What is looked for is behind the limits.
+# The faults that it looks for are behind the limits.
 export WHARFINGER_LIMITS__REQUESTS_PER_SECOND=0 WHARFINGER_LIMITS__LIVE_JOBS_PER_USER=0 WHARFINGER_LIMITS__PULLS_PER_HOUR_PER_USER=0
 mkdir -p "$WHARFINGER_DATA_DIR"
 log=$WHARFINGER_DATA_DIR/log
@@ -37,7 +36,7 @@ listens() { address=$(sed -n 's|.*the gateway listens on http://\([0-9.:]*\).*|\
 wait_until 60 listens || die "the gateway did not start: $(cat "$log")"
 
 failed=
-# ask WHO SECONDS HEADER… : a token that its request signs out would be good for nothing any more.
+# ask NAME SECONDS HEADER… : without signOut, which would end the token.
 ask() {
   say "==> as $1, $2 seconds"
   PYTHONPATH=$root_dir/api/tests/schemathesis SCHEMATHESIS_HOOKS=hooks "$tools/bin/st" --no-color run api/schema.graphql \
@@ -47,7 +46,7 @@ ask() {
 }
 ask administrator $((seconds * 3 / 5)) -H "Authorization: Bearer $administrator"
 ask user $((seconds / 5)) -H "Authorization: Bearer $user"
-ask nobody $((seconds / 5))
+ask anonymous $((seconds / 5))
 
 curl -fsS --noproxy '*' "http://$address/readyz" || failed="$failed readyz"
 if grep -E '"level":"ERROR"|panicked' "$log"; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# fuzz-suggestions.sh: clairvoyance, which guesses at a schema by the suggestions in errors, with words that are each one letter
-# short of a name in the schema. Where suggestions are on it learns nearly all of it; as nobody, and where they are off, it
-# learns nothing. It knows graphql-js' words alone: api/tests/clairvoyance/translate.py puts ours into them.
+# fuzz-suggestions.sh: runs clairvoyance, which guesses a schema from the suggestions in errors. Its words are names of the schema,
+# each without its last letter. With suggestions it learns nearly everything; as an anonymous client, and where suggestions
+# are off, it learns nothing. It reads errors of graphql-js only: api/tests/clairvoyance/translate.py rewrites ours.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/common.sh
@@ -56,11 +56,11 @@ print(len([name for name in fields if name != "dummy"]))
 PYTHON
 }
 learned told true "$token"
-learned nobody true
+learned anonymous true
 learned off false "$token"
-told=$(cat "$dir/told") nobody=$(cat "$dir/nobody") off=$(cat "$dir/off")
-say "fields learned: $told where they are suggested, $nobody as nobody, $off where suggestions are off"
+told=$(cat "$dir/told") anonymous=$(cat "$dir/anonymous") off=$(cat "$dir/off")
+say "fields learned: $told with suggestions, $anonymous as an anonymous client, $off where suggestions are off"
 [ "$told" -gt 100 ] || die "clairvoyance learns nothing even where it should, so this says nothing: $(tail -n 20 "$dir/told.said")"
-if [ "$nobody" != 0 ] || [ "$off" != 0 ]; then
+if [ "$anonymous" != 0 ] || [ "$off" != 0 ]; then
   die "clairvoyance learns from what should tell nothing"
 fi

@@ -119,7 +119,7 @@ ready_registry() { curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://127
 
 # A Docker engine beside whatever the system has: its own containerd, data, sockets and pid file; no
 # bridge, no iptables, no forwarding. The containerd is started here and not by dockerd, which would
-# take the system's where there is one, and wait in vain for its own after a crash.
+# take the system's where there is one, and wait without end for its own after a crash.
 prepare_engine() {
   # A socket's path has at most 107 bytes, and containerd appends to it.
   if [ ${#1} -gt 70 ]; then

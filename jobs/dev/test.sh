@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change goes in, on servers started for it: what `make test` and .ci/run do.
-# Every step runs, whatever an earlier one says, and the last lines tell what failed.
+# All checks and tests, on servers that this starts: `make test` and .ci/run run it.
+# Every step runs, even if an earlier one failed, and the last lines say what failed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/common.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, and then alone what measures how long something waits for something else. Run it beside servers: test.sh does.
+# Runs all tests, and then, one at a time, those that measure how long transactions wait for each other. test.sh runs it beside servers.
 set -uo pipefail
 status=0
 cargo test --workspace --locked --no-fail-fast || status=$?

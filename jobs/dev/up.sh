@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/servers.sh
 . "$here/servers.sh"
 
-# The demo is the embedded shape on its defaults, whatever the caller's shell is set up for.
+# The demo is the embedded shape with its defaults: settings in the caller's environment do not count.
 for name in $(compgen -e); do
   case $name in
     WHARFINGER_DATA_DIR) ;;
@@ -38,7 +38,7 @@ short() { echo "${1#"$root_dir/"}"; }
 have cargo || die "cargo is missing: install Rust from https://rustup.rs"
 mkdir -p "$up/gateway"
 chmod 700 "$WHARFINGER_DATA_DIR"
-# The demo talks to this machine only, whatever proxy the environment has.
+# The demo talks to this machine only, without a proxy.
 export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 export NO_PROXY=$no_proxy
 

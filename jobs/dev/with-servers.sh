@@ -21,7 +21,7 @@
 # WHARFINGER_TEST_SERVERS="redis:redis engine:engine1" starts only those; WHARFINGER_TEST_DURABLE=1 starts a PostgreSQL and
 # a MariaDB that sync every commit; that PostgreSQL counts statements, too.
 #
-# However it ends, kill -9 of this script included, the servers and whatever the command left running end with it.
+# The servers, and processes that the command left, end with this script, even after kill -9.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/dev/common.sh
