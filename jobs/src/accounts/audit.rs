@@ -1,4 +1,4 @@
-//! Who did what administrative act, when, on whom. Append-only: nothing here or elsewhere changes or deletes an entry.
+//! The audit log of administrators' acts. It is append-only: no code changes or deletes an entry.
 
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ impl From<&user::Model> for Actor {
     }
 }
 
-/// What an act was done to.
+/// The object of an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     /// The user, image, host or job, if it is one.

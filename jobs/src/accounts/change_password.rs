@@ -29,7 +29,7 @@ pub struct ChangePassword<'a> {
     pub new: &'a str,
 }
 
-/// Changes the password and revokes the other tokens that signing in made: whoever knew the old password is out. The token
+/// Changes the password and revokes the tokens of other sign-ins: a thief of the old password is signed out. The token
 /// used, and those made by name for scripts, stay.
 pub async fn change_password(
     services: &Services,

@@ -22,9 +22,9 @@ const MAX_NAME_LENGTH: usize = 64;
 /// A new user.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// Unique, whatever the case.
+    /// Unique, regardless of case.
     pub name: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
     /// PHC string of the password, if there is one.
     pub password_hash: Option<String>,
@@ -32,13 +32,13 @@ pub struct NewUser {
     pub credits: Credits,
 }
 
-/// What an administrator says of a new user.
+/// A new user as an administrator describes it.
 pub struct CreateUser<'a> {
-    /// Unique, whatever the case.
+    /// Unique, regardless of case.
     pub name: &'a str,
     /// Left out, they cannot sign in until an administrator gives them one.
     pub password: Option<&'a str>,
-    /// What they may do.
+    /// The role.
     pub role: Role,
     /// First balance; `credits.initial` if left out.
     pub credits: Option<Credits>,
@@ -88,7 +88,7 @@ pub async fn create_first_admin(
 ) -> Result<Option<user::Model>, ServiceError> {
     check(new)?;
     let made = in_transaction!(db, |tx| {
-        // Two that find nobody meet at the unique name: the second looks again, or finds it taken at once.
+        // Two requests that both find no user meet at the unique name: the second looks again, or finds the name taken.
         if user::Entity::find().count(&tx).await? > 0 {
             return Ok(None);
         }

@@ -1,8 +1,8 @@
 //! Users: their passwords, the tokens that they call with, what they may do, and their credits as administrators see them.
 //!
 //! A token is all that a request shows ([`TokenLookups`]). Signing in makes one that expires ([`sign_in()`]), and a user makes
-//! others for scripts ([`create_api_token`]). Whatever takes a right away (revoking, banning, another role) commits first
-//! and is then announced, so that every gateway looks again at the sockets that are open ([`Sessions`]).
+//! others for scripts ([`create_api_token`]). A loss of rights (revoked token, ban, another role) is committed first
+//! and then announced, so that every gateway checks its open sockets ([`Sessions`]).
 
 pub mod audit;
 mod change_password;
@@ -41,7 +41,7 @@ use wharfinger_entity::{Role, UserStatus, user};
 use crate::accounts::audit::Actor;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 
-/// Refuses an actor who is no administrator any more: the request was let in a moment before.
+/// Fails if the actor is no longer an administrator: the role may have changed since the request was let in.
 pub(crate) async fn still_administrator(
     tx: &impl ConnectionTrait,
     actor: &Actor,

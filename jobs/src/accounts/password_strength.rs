@@ -28,7 +28,7 @@ pub(crate) async fn hash_strong(
     Ok(passwords.hash(password).await?)
 }
 
-/// What makes a password easy to guess for somebody who knows the user's name, and what would be better; none for a good
+/// Why a password is easy to guess for an attacker who knows the user's name, and how to make it better; none for a good
 /// one. Takes milliseconds of computing.
 pub fn weakness(password: &str, name: &str) -> Option<String> {
     if password.len() > MAX_BYTES {

@@ -1,8 +1,8 @@
-//! The connections of this process that stay open, and what ends them: a revoked or expired token, a ban, another role.
+//! The open connections of this process, and their ends: a revoked or expired token, a ban, another role.
 //!
-//! Whoever takes a right away commits first and announces the user then. Each gateway looks the user's connections up in
-//! the database; it looks up all of them where announcements may have been missed, and from time to time, so that nothing
-//! outlives its token whatever happens to Redis.
+//! A function that takes a right away commits first and announces the user then. Each gateway looks the user's connections up in
+//! the database; it looks up all of them where announcements may have been missed, and from time to time, so that no
+//! connection outlives its token, even without Redis.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,7 +21,7 @@ use crate::infra::tasks::{NeededBy, Task};
 use crate::live::events::{Event, Topic};
 use crate::services::Services;
 
-/// How often all are looked at without an announcement; also how late the end of a token may be noticed.
+/// Time between two checks of all connections; also the delay after which an expired token may be noticed.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// How long it may take to look at all of them.
@@ -48,7 +48,7 @@ struct Connections {
     grants: HashMap<(Uuid, Role), (Arc<Grant>, usize)>,
 }
 
-/// What connections of one token, opened while its user had one role, have in common.
+/// The common state of all connections of one token that were opened while its user had one role.
 struct Grant {
     token_id: Uuid,
     user_id: Uuid,
@@ -64,7 +64,7 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
-    /// Cancelled when the token is good for nothing any more.
+    /// Cancelled when the token is not valid any more.
     pub fn revoked(&self) -> &CancellationToken {
         &self.grant.revoked
     }
@@ -74,8 +74,8 @@ impl OpenSession {
         self.grant.role
     }
 
-    /// Cancelled when the user may do less than when the connection was opened. Whoever finds the user in another role
-    /// cancels it too.
+    /// Cancelled when the user loses rights, and when an operation finds the user in another role than when the connection was
+    /// opened.
     pub fn demoted(&self) -> &CancellationToken {
         &self.grant.demoted
     }
@@ -120,8 +120,8 @@ impl Sessions {
         }
     }
 
-    /// Notes an open connection. Its token has to be looked at once more afterwards: what was announced in between
-    /// concerned nobody yet.
+    /// Notes an open connection. The caller has to look the token up once more afterwards: an announcement before this did
+    /// not reach the connection.
     pub fn open(&self, caller: &Authenticated) -> OpenSession {
         self.note(&mut self.registry.lock(), caller)
     }
@@ -189,7 +189,7 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the connections of one user, or all, were let in with.
+    /// The grants of the connections of one user, or of all.
     fn of(&self, user: Option<Uuid>) -> Vec<Arc<Grant>> {
         let users = self.lock();
         users
@@ -209,7 +209,7 @@ async fn watch(services: Services, registry: Arc<Registry>, task: Task) {
         task.passed();
         let user = tokio::select! {
             event = changes.next() => match event {
-                // What cannot be read is about somebody.
+                // An unreadable announcement may be about any user.
                 Some(Event::Message(payload)) => serde_json::from_slice(&payload).ok(),
                 Some(Event::Gap) => None,
                 None => std::future::pending().await,

@@ -19,10 +19,10 @@ use crate::services::Services;
 /// Tokens of signing in that one user may have: the oldest is revoked for one more.
 const MAX_SIGN_INS: u64 = 100;
 
-/// Somebody who signed in.
+/// A sign-in that succeeded.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// Who.
+    /// The user.
     pub user: user::Model,
     /// The token that was made for them.
     pub token: api_token::Model,
@@ -116,7 +116,7 @@ async fn make_room(tx: &impl ConnectionTrait, user_id: Uuid, now: Timestamp) -> 
     Ok(())
 }
 
-/// The same words whatever was wrong.
+/// The refusal. It has the same words for a wrong name and a wrong password.
 pub(super) fn wrong() -> UserError {
     UserError::whole(
         UserErrorCode::InvalidCredentials,

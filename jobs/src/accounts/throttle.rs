@@ -47,7 +47,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// A name, hashed: it may be of any length, and need not be anybody's.
+    /// A name, hashed: it may have any length, and may be no user's.
     fn name(name: &str) -> Self {
         let digest = Sha256::digest(name.to_lowercase());
         Self {
@@ -133,7 +133,7 @@ impl Subject {
 }
 
 impl Try {
-    /// Counts a try, unless it comes too early: then it says how long to wait. The name need not be anybody's.
+    /// Counts a try. Fails with the time to wait if it comes too early. The name may be no user's.
     pub(crate) async fn begin(
         db: &Db,
         name: &str,

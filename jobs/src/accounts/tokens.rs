@@ -1,4 +1,4 @@
-//! Tokens: what a caller shows. Of a token's secret only a hash is kept.
+//! Tokens of callers. The database has only the hash of a token's secret.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::ledger::Account;
 use crate::live::notify;
 use crate::services::Services;
 
-/// What every token begins with, so that secret scanners can know it.
+/// The beginning of every token, for secret scanners.
 const TOKEN_PREFIX: &str = "whf_";
 
 /// Longest name of a token, in characters.
@@ -146,7 +146,7 @@ pub async fn create_api_token(
     })
 }
 
-/// Revokes a token, at once and on every gateway. One's own, or, for an administrator, anybody's.
+/// Revokes a token, at once and on every gateway. A user may revoke their own tokens, an administrator all.
 pub async fn revoke_api_token(
     services: &Services,
     caller: &user::Model,

@@ -16,22 +16,22 @@ use crate::infra::db::{Transaction, for_update, in_transaction};
 use crate::live::notify;
 use crate::services::Services;
 
-/// What an administrator changes of a user; what is left out stays.
+/// Changes of a user by an administrator. A field without a value stays as it is.
 #[derive(Default)]
 pub struct UpdateUser<'a> {
     /// The user; none when the id given was not even one of a user.
     pub user_id: Option<Uuid>,
-    /// What they may do.
+    /// The role.
     pub role: Option<Role>,
-    /// Whether they may do anything.
+    /// Active or banned.
     pub status: Option<UserStatus>,
-    /// What they sign in with.
+    /// A new password.
     pub password: Option<&'a str>,
     /// The token that the administrator called with: it stays when they change their own password.
     pub token_id: Option<Uuid>,
 }
 
-/// Changes a user. The last active administrator stays one, whatever is asked for at the same instant.
+/// Changes a user. Refuses to demote or ban the last active administrator, also when two requests try at once.
 ///
 /// A ban ends the tokens that signing in made; those with a name stop working until it is lifted. The user's jobs go on
 /// to their end. A new password ends the tokens that signing in made.
@@ -117,8 +117,8 @@ async fn new_hash(
     Ok(Some(hash))
 }
 
-/// Every active administrator, locked in the order of their ids: whoever takes the right away from one sees what another
-/// has just done.
+/// Every active administrator, locked in the order of their ids: two requests that demote administrators wait for each
+/// other.
 async fn administrators(tx: &Transaction) -> Result<Vec<user::Model>, DbErr> {
     let active = user::Entity::find()
         .filter(user::Column::Role.eq(Role::Admin))
@@ -133,7 +133,7 @@ async fn find(tx: &Transaction, id: Option<Uuid>) -> Result<user::Model, Service
     Ok(user.ok_or_else(no_such_user)?)
 }
 
-/// What is different, without the password.
+/// The changed fields for the audit log, without the password.
 fn details(before: &user::Model, after: &user::Model) -> serde_json::Value {
     let mut details = Map::new();
     if before.role != after.role {

@@ -92,7 +92,7 @@ impl Connection {
         Ok(self.lock().insert(versioned(client)).clone())
     }
 
-    /// What answers after a failure may be another engine: its version is asked for anew.
+    /// Forgets the version of an engine that is gone: another engine may answer next.
     pub(super) fn forget_if_gone(&self, error: &EngineError) {
         if matches!(error, EngineError::Unavailable { .. }) {
             self.forget();

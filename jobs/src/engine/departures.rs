@@ -15,10 +15,10 @@ use super::{Engine, EngineError, LOOK};
 const OVERLAP: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// The ids of images that lose a name or are deleted, by whomever, from just before the first poll until the engine
+    /// The ids of images that lose a name or are deleted, by any client, from just before the first poll until the engine
     /// goes away. An id may come more than once, and an image that goes usually comes twice.
     ///
-    /// Names that are set are not listened to: they take nothing from anybody, and every pull sets one.
+    /// Does not report names that are set: every pull sets one, and no holding is lost by it.
     pub fn departures(&self) -> BoxStream<'static, Result<Digest, EngineError>> {
         let connection = self.connection.clone();
         let on_error = self.connection.clone();

@@ -1,4 +1,4 @@
-//! What an engine's refusals mean.
+//! The meaning of an engine's errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum EngineError {
     Unavailable {
         /// In words.
         message: CleanText,
-        /// What happened underneath.
+        /// The cause.
         #[source]
         source: Option<Arc<Error>>,
     },
@@ -42,12 +42,12 @@ pub enum EngineError {
     /// The registry has it, and this engine cannot: too many layers, or a configuration that cannot be read.
     #[error("{0}")]
     Unsupported(CleanText),
-    /// Anything else: a fault of the engine's, of the request's, or words that nobody has met yet.
+    /// Any other error: a fault of the engine or of the request, or an unknown message.
     #[error("{message}")]
     Other {
         /// In words.
         message: CleanText,
-        /// What happened underneath.
+        /// The cause.
         #[source]
         source: Option<Arc<Error>>,
     },
@@ -213,14 +213,14 @@ const REGISTRY_UNAVAILABLE: &[&str] = &[
     "unexpected commit digest",
 ];
 
-/// The engine drops a pull when it stops; nobody else cancels one without dropping the request.
+/// The engine cancels a pull when it stops. A client cancels one only by dropping its request.
 const STOPPING: &[&str] = &[
     "context canceled",
     "layer registration cancelled",
     "download cancelled",
 ];
 
-/// The manifest or the configuration cannot be used, whoever asks (`daemon/internal/distribution/pull_v2.go`,
+/// No engine can use the manifest or the configuration (`daemon/internal/distribution/pull_v2.go`,
 /// `layer/layer.go`; containerd's `image.go`).
 const UNSUPPORTED: &[&str] = &[
     "max depth exceeded",
@@ -233,7 +233,7 @@ const UNSUPPORTED: &[&str] = &[
     "unknown image config media type",
 ];
 
-/// What Go says of a configuration that it cannot read begins so. Where it is said of another answer, that comes before it.
+/// The beginnings of Go's errors about an unreadable configuration. About another answer they come later in the message.
 const UNREADABLE_CONFIG: &[&str] = &[
     "invalid character ",
     "unexpected end of json input",
@@ -244,7 +244,7 @@ const UNREADABLE_CONFIG: &[&str] = &[
 /// Bytes of a message that are looked at to tell what it means.
 const LOOKED_AT: usize = 64 * 1024;
 
-/// What a message of the engine means. `status` is that of its answer, or none for an error in the middle of a pull.
+/// The meaning of an engine's message. `status` is that of its answer, or none for an error in the middle of a pull.
 /// Docker tells most reasons apart by their text alone.
 pub(super) fn classify(status: Option<u16>, said: &str) -> EngineError {
     let text = said[..said.floor_char_boundary(LOOKED_AT)].to_lowercase();

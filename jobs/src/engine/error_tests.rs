@@ -89,7 +89,7 @@ const SAID: &[(Option<u16>, &str, &str)] = &[
     (Some(409), "conflict: unable to delete 5cb2a6b9b8a0 (must be forced) - image is being used by stopped container 0123456789ab", "in use"),
     (Some(409), "conflict: unable to delete 5cb2a6b9b8a0 (must be forced) - image is referenced in multiple repositories", "conflict"),
     (Some(409), "conflict: unable to delete 5cb2a6b9b8a0 (cannot be forced) - image has dependent child images", "conflict"),
-    // What nobody has met yet.
+    // An unknown message.
     (Some(404), "gone for good", "not found"),
     (Some(403), "no", "denied"),
     (Some(503), "", "engine"),

@@ -52,7 +52,7 @@ impl EngineImage {
     }
 }
 
-/// What is no digest is dropped: then it is not one for each layer any more, and the image not the one that was expected.
+/// Drops texts that are not digests. Then the number of layers differs, and the image is not taken for the expected one.
 fn diff_ids(layers: Option<Vec<String>>) -> Vec<String> {
     let digests = layers.into_iter().flatten();
     digests
@@ -83,7 +83,7 @@ impl EngineImageSummary {
     }
 }
 
-/// What a removal did.
+/// The outcome of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// The name is gone; the image stays.

@@ -1,4 +1,4 @@
-//! What an engine says of itself.
+//! An engine's description of itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub enum ImageStore {
     Podman,
 }
 
-/// What an engine is, and how full its storage.
+/// The kind of an engine, its platform, and the state of its storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
     /// Version, as `20.10.24+dfsg1`.
@@ -103,11 +103,11 @@ impl EngineInfo {
     }
 }
 
-/// What moby's graph drivers take (`layer/layer_store.go`, `maxLayerDepth`).
+/// Layers that moby's graph drivers accept (`layer/layer_store.go`, `maxLayerDepth`).
 const GRAPH_DRIVER_LAYERS: usize = 125;
 
-/// What the kernel's overlay file system takes (`fs/overlayfs/ovl_entry.h`, `OVL_MAX_STACK`), which containerd's image store
-/// and Podman leave it to.
+/// Layers that the kernel's overlay file system accepts (`fs/overlayfs/ovl_entry.h`, `OVL_MAX_STACK`); containerd's image store
+/// and Podman have no limit of their own.
 const OVERLAY_LAYERS: usize = 500;
 
 fn max_layers(store: ImageStore) -> usize {

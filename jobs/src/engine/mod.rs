@@ -64,7 +64,7 @@ impl Engine {
             .map(|_| ())
     }
 
-    /// What the engine is, and how full the file system of its images.
+    /// The engine's kind and platform, and the state of the file system of its images.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
         let ask = |docker: bollard::Docker| async move {
             tokio::try_join!(docker.version(), docker.info())

@@ -2,7 +2,7 @@
 
 use super::EngineError;
 
-/// What to pull: a repository with a tag or a digest. Never without, which would pull every tag.
+/// The name to pull: a repository with a tag or a digest. Without either, an engine would pull every tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullName {
     repository: String,

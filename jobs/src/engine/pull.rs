@@ -22,7 +22,7 @@ pub enum PullEvent {
     Layer {
         /// The engine's short id of it: the first 12 digits of its digest.
         id: CleanText<80>,
-        /// What happened.
+        /// The step.
         step: LayerStep,
     },
     /// The digest of the manifest that was pulled.
@@ -33,7 +33,7 @@ pub enum PullEvent {
     Other(CleanText),
 }
 
-/// What happened to a layer.
+/// A step in the life of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerStep {
     /// It is to be fetched.

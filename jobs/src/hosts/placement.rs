@@ -26,9 +26,9 @@ const ENOUGH_FREE: f64 = 0.05;
 /// 3. of these the one with the least work, counted in live jobs for each job that it runs at a time; of equals the one
 ///    with the most free storage. Where no host has enough storage, the one with the most comes first.
 ///
-/// What other users hold does not count in the first step, although a pull would be quicker where the image is: the job
-/// tells its host, so where it goes would tell anybody who asks for a name whether somebody holds an image of that name.
-/// The design lets `reused` tell that layers were there, but to those only to whom the registry gave the image.
+/// Images of other users do not count in the first step, although a pull would be quicker there: a job shows its host, so
+/// the choice would tell every caller whether another user holds an image of that name. `reused` shows by design that
+/// layers were there, but only to users to whom the registry gave the image.
 pub(crate) async fn place(
     tx: &impl ConnectionTrait,
     services: &Services,
@@ -104,7 +104,7 @@ async fn taking_jobs(
         .await?;
     hosts.retain(|host| is_online(services, host));
     if hosts.len() > 1 {
-        // What is placed on a paused one waits: only where there is no other.
+        // A job on a paused host waits: such a host is taken only if there is no other.
         let paused = paused(tx).await?;
         let goes_on = |host: &host::Model| !paused.contains(&host.id);
         if hosts.iter().any(goes_on) {
@@ -174,7 +174,7 @@ async fn with_image(
         .distinct()
         .filter(image::Column::HostId.is_in(hosts.iter().copied()))
         .filter(image::Column::Reference.eq(reference))
-        // What others hold is not to be told by where a pull goes.
+        // The choice must not show what others hold.
         .filter(image::Column::Holder.is_in([user_id, Uuid::nil()]))
         .filter(image::Column::Live.eq(1))
         .into_tuple()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::LAYERS_AT_MOST;
 use crate::engine::{LayerStep, PullEvent};
 
-/// What the engine last said of each layer, and when it last said anything new.
+/// The engine's last event of each layer, and the time of its last new one.
 #[derive(Clone, Debug)]
 pub struct Activity {
     moved: Instant,
@@ -41,8 +41,8 @@ impl Activity {
         self.moved
     }
 
-    /// Whether nothing is left to it but to wait for its turn: an engine fetches only so many layers at a time (three, if
-    /// nobody changed it), whosever they are. An engine does not say that a turn has come before the first bytes have, so
+    /// Whether every unfinished layer waits for its turn: an engine fetches a few layers at a time (three by default), of all
+    /// pulls together. An engine does not say that a turn has come before the first bytes have, so
     /// a layer that hangs then looks the same: `worker.pull_timeout` bounds that.
     pub fn waits_for_its_turn(&self) -> bool {
         let mut waits = false;

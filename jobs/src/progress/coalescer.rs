@@ -1,14 +1,14 @@
-//! Ten states a second are enough for eyes.
+//! At most ten states of a pull a second are sent: more cannot be seen.
 
 use std::time::{Duration, Instant};
 
-/// Time between two tellings at least.
+/// Least time between two states.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Says when the next state may be told: the first at once, and none sooner than a tenth of a second after another.
 ///
-/// Whoever has a state that is not told yet waits for [`wait`](Self::wait) and tells the newest then, so the last state
-/// is always told.
+/// A caller with a newer state waits for [`wait`](Self::wait) and sends the newest then, so the last state
+/// is always sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Coalescer {
     last: Option<Instant>,

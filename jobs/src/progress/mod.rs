@@ -17,7 +17,7 @@ pub use activity::Activity;
 pub use coalescer::Coalescer;
 pub use tracker::{LAYERS_AT_MOST, ProgressTracker};
 
-/// What a pull is busy with. Within an attempt it only moves on.
+/// The phase of a pull. Within an attempt it only moves forward.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -75,10 +75,10 @@ pub struct LayerProgress {
 
 /// The progress of a pull at one instant. Bytes are compressed ones, as they come over the network.
 ///
-/// Which job and attempt it is of, its sequence number and its time are known to whoever tells it, and added there.
+/// The sender adds the job, the attempt, the sequence number and the time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullSnapshot {
-    /// What it is busy with.
+    /// The phase.
     pub phase: PullPhase,
     /// Bytes fetched. Never less than before within an attempt.
     pub downloaded: u64,

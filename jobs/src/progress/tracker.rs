@@ -14,7 +14,7 @@ pub const LAYERS_AT_MOST: usize = 1000;
 /// Digits of the engine's short ids.
 const SHORT_ID: usize = 12;
 
-/// What is known of an attempt to pull.
+/// The state of an attempt to pull, made from the manifest and the engine's events.
 #[derive(Clone, Debug)]
 pub struct ProgressTracker {
     layers: Vec<Layer>,

@@ -1,4 +1,4 @@
-//! The audit log, which administrators see and nobody else.
+//! The audit log. Only administrators see it.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};

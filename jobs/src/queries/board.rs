@@ -1,5 +1,5 @@
-//! What the board of the queues shows: all of it read from the jobs table, so that it agrees with the database, whatever
-//! the queue has at the moment. Administrators only: callers check.
+//! The data of the board. All of it is read from the jobs table, so that it agrees with the database and not with the
+//! momentary content of a queue. Administrators only: callers check.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const DAYS: usize = 7;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Where a job stands, as boards of queues tell jobs apart.
+/// The state of a job in the board's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Waits for its first try or another: QUEUED, RETRYING.
@@ -25,7 +25,7 @@ pub enum Standing {
     Running,
     /// SUCCEEDED.
     Done,
-    /// Ended without success, and nobody has to look at it: FAILED, CANCELLED, and dead letters taken off the list.
+    /// Ended without success, and nothing to do: FAILED, CANCELLED, and dead letters off the list.
     Ended,
     /// A dead letter: DEAD.
     Dead,

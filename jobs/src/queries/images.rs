@@ -21,13 +21,13 @@ use crate::infra::db::Db;
 pub struct ImageView {
     /// The holding.
     pub image: image::Model,
-    /// What the engine says of the image; none if it was not asked for.
+    /// The engine's data of the image; none if not asked for.
     pub engine: Option<OnEngine>,
     /// Where it is; none if it was not asked for.
     pub host: Option<Arc<host::Model>>,
 }
 
-/// What the engine says of an image.
+/// An engine's data of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnEngine {
     /// The engine's image id, `sha256:…`.
@@ -38,10 +38,10 @@ pub struct OnEngine {
     pub exposed_ports: ExposedPorts,
 }
 
-/// What is read beside the holdings, in the same statement.
+/// The tables that are read with the holdings, in the same statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct With {
-    /// What the engine says of each.
+    /// The engine's data of each.
     pub engine: bool,
     /// The host of each.
     pub host: bool,
@@ -56,7 +56,7 @@ pub struct ImageFilter {
     pub visibility: Option<ImageVisibility>,
     /// On this host.
     pub host_id: Option<Uuid>,
-    /// Part of the reference, whatever the case.
+    /// A part of the reference, regardless of case.
     pub search: Option<String>,
 }
 
@@ -120,7 +120,7 @@ pub async fn list(
     else {
         return Ok(request.cut(Vec::new(), |view| order.position(view)));
     };
-    // What is looked for inside of a range may make another way to it the better one.
+    // With a search inside of a range another index may be the better one.
     let range_alone = filter.host_id.is_none() && filter.search.is_none();
     let pool = if range_alone { db.planned() } else { db.read() };
     let views = rows::read(pool, statement, with).await?;
@@ -189,7 +189,7 @@ pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<ImageVi
     rows::read(db.read(), statement, with).await
 }
 
-/// Who may be the holder of what is listed, as far as the viewer may see it. Public images have nobody for a holder.
+/// The possible holders of the listed images, as far as the viewer may see them. A public image has the nil UUID.
 fn holders(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Vec<Uuid> {
     let mut holders = match filter.visibility {
         None => vec![user_id, Uuid::nil()],
@@ -233,7 +233,7 @@ fn matching(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Condition {
 /// Longer than any text that is searched; SQLite refuses to look for more than 50,000 bytes.
 const LONGEST_PART: usize = 4096;
 
-/// Whether text contains `part`, whatever the case, with no character of `part` meaning anything but itself.
+/// Whether text contains `part`, regardless of case. No character of `part` is a wildcard.
 pub(super) fn contains(text: SimpleExpr, part: &str) -> SimpleExpr {
     match pattern(part) {
         Some(pattern) => Expr::expr(Func::lower(text)).like(LikeExpr::new(pattern).escape('!')),

@@ -37,7 +37,7 @@ pub async fn list(
 ) -> Result<Page<job::Model>, ListError> {
     let request = page.check()?;
     let query = select(db.backend(), viewer, filter, &request)?;
-    // What is looked for among them may make another way to it the better one.
+    // With a filter another index may be the better one.
     let all = filter.states.is_none() && filter.kinds.is_none() && filter.host_id.is_none();
     let pool = if all { db.planned() } else { db.read() };
     Ok(request.cut(query.all(pool).await?, |job| Position::id(job.id)))
@@ -136,7 +136,7 @@ fn owned(
 ) -> Select<job::Entity> {
     let (jobs, user_id) = (job::Entity::find(), job::Column::UserId);
     let owners = owners(viewer, filter);
-    // Given an equality, PostgreSQL may read everybody's jobs by their id until enough are of the owner, and MariaDB does not
+    // Given an equality, PostgreSQL may read all users' jobs by their id until enough are of the owner, and MariaDB does not
     // begin at a cursor (see `Sql::within`): bounds leave the index of the owner alone.
     if backend == DbBackend::Sqlite || owners.is_empty() {
         return jobs.filter(matching(viewer, filter));

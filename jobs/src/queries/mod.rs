@@ -1,6 +1,6 @@
-//! What the API reads. Every function answers for a [`Viewer`] and never with what that viewer may not see: what that is stands
-//! once in each file, for single things and lists alike. Hosts are everybody's. `board` and `queues` are for administrators,
-//! and the one part where callers check. Every list is paged by keys, so that pages stay right while rows come and go.
+//! The reads of the API. Every function takes a [`Viewer`] and returns only rows that this viewer may see. Each file has that
+//! rule once, for single rows and lists. All users see hosts. `board` and `queues` are for administrators; only there the
+//! caller checks. Every list is paged by keys, so that pages stay right while rows come and go.
 
 pub mod audit;
 pub mod board;
@@ -18,7 +18,7 @@ pub mod users;
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
 
-/// Who looks.
+/// The user who reads, and whether as an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// The user.
@@ -28,7 +28,7 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// A user as one who sees what is theirs, whatever else they may.
+    /// A user who sees only their own rows, even as an administrator.
     pub fn user(user_id: Uuid) -> Self {
         Self {
             user_id,

@@ -41,7 +41,7 @@ pub enum PageError {
     Size {
         /// `first` or `last`.
         argument: &'static str,
-        /// What was given.
+        /// The given value.
         value: i32,
     },
     /// Not a cursor of this list.
@@ -105,7 +105,7 @@ impl Position {
     }
 }
 
-/// What a list is ordered by. The id breaks ties, in the same direction.
+/// The order of a list. The id breaks ties, in the same direction.
 #[derive(Clone, Debug)]
 pub(crate) struct Ordering {
     pub(crate) by: By,
@@ -232,7 +232,7 @@ impl PageRequest {
 }
 
 impl Ordering {
-    /// What lies beyond a position: at smaller keys where `down`, else at greater ones.
+    /// The rows after a position: those with smaller keys if `down`, else those with greater ones.
     fn beyond(
         &self,
         argument: &'static str,

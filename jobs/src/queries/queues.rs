@@ -25,7 +25,7 @@ pub struct QueueDepth {
     pub running: i64,
     /// Jobs that wait for another try.
     pub retrying: i64,
-    /// Dead letters that nobody took off the list.
+    /// Dead letters on the list.
     pub dead: i64,
     /// How long the oldest job has waited for its first try.
     pub oldest_queued: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Tokens, without their secrets, which nobody has.
+//! Tokens, without their secrets.
 
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Select};
 use uuid::Uuid;

@@ -56,13 +56,13 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What an authorization is good for: one repository, read with one login. The login takes part with its
-/// secret (hashed), so that a wrong password never profits from a right one.
+/// The scope of an authorization: one repository, read with one login. The login is part of it with the hash of its
+/// secret, so that a wrong password never uses the authorization of a right one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Grant {
     registry: String,
     repository: String,
-    /// What was learnt over TLS is not sent without it.
+    /// An authorization that came over TLS is not sent without TLS.
     plain_http: bool,
     login: Option<[u8; 32]>,
 }

@@ -1,4 +1,4 @@
-//! Asking a registry as a user, or as nobody.
+//! Requests to a registry with a user's login, or without one.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::endpoint::Target;
 use super::manifest::ACCEPT;
 use super::transport::{Reply, TransportError};
 
-/// What is asked for under a URL.
+/// The part of the answer that is needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Want {
     /// A manifest, whole.

@@ -22,7 +22,7 @@ const MOST_UNCOMPRESSED: u64 = 100;
 /// Uncompressed bytes that are hashed of a small layer, at most.
 const LEAST_BOUND: u64 = 64 * 1024 * 1024;
 
-/// What is asked for of a repository.
+/// A blob of a repository, as the manifest describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'a> {
     /// The digest of its bytes.

@@ -66,8 +66,7 @@ impl RegistryClient {
         Self::with_resolver(rules, timeouts, Arc::new(SystemResolver))
     }
 
-    /// A client with a resolver of its own. Whatever the resolver says, only addresses that the rules permit are
-    /// connected to.
+    /// A client with a resolver of its own. It connects only to addresses that the rules permit.
     pub fn with_resolver(
         rules: RegistryRules,
         timeouts: Timeouts,
@@ -110,8 +109,8 @@ impl RegistryClient {
         }
     }
 
-    /// Whether every address that a registry's name leads to at this moment may be connected to. Whoever connects there by
-    /// themselves, as an engine does, takes any of them.
+    /// Fails unless the rules permit every address that a registry's name resolves to now: an engine, which connects by
+    /// itself, may choose any of them.
     pub async fn vet(&self, registry: &str) -> Result<(), RegistryError> {
         let question = Question {
             registry,

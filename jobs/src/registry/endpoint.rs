@@ -5,7 +5,7 @@ use std::fmt;
 use oci_spec::image::Digest;
 use url::{Host, Url};
 
-/// What Docker Hub calls itself in references, and the other names of the same registry.
+/// Docker Hub's name in references, and its other names.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_ALIASES: [&str; 3] = [
     "index.docker.io",
@@ -80,8 +80,8 @@ impl fmt::Display for RegistryHost {
     }
 }
 
-/// The one name of a registry (`host[:port]`), whatever it was called: in lower case, Docker Hub as `docker.io`. `None` for
-/// what is no registry's name.
+/// The canonical name of a registry (`host[:port]`): in lower case, and `docker.io` for all names of Docker Hub. `None` if the
+/// text is not the name of a registry.
 pub fn canonical_name(registry: &str) -> Option<String> {
     RegistryHost::parse(registry).map(|host| host.to_string())
 }

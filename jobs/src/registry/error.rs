@@ -1,4 +1,4 @@
-//! What can go wrong when a registry is asked, in words for the person who asked for the image.
+//! Errors of registries, in words for the user who asked for the image.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub enum RegistryError {
         registry: String,
         /// How long it asks to wait, if it says so.
         retry_after: Option<Duration>,
-        /// What happened.
+        /// The failure.
         #[source]
         cause: UnavailableCause,
     },
@@ -65,14 +65,14 @@ pub enum RegistryError {
     Invalid {
         /// The image as it was asked for.
         image: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         #[source]
         reason: InvalidAnswer,
     },
 }
 
 impl RegistryError {
-    /// Whether asking again later may help. A rate limit and an outage pass; the rest needs somebody to act.
+    /// Whether a later request may succeed. A rate limit and an outage pass; other errors need a change first.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
     }
@@ -130,7 +130,7 @@ pub enum UnavailableCause {
     Http(#[source] reqwest::Error),
 }
 
-/// What makes an answer unusable.
+/// Why an answer cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InvalidAnswer {

@@ -43,7 +43,7 @@ const SHORT_ID: usize = 12;
 /// Other places for parts of an image, at most. Each of them is asked before an engine may be sent there.
 const MAX_URLS: usize = 1000;
 
-/// What a reference means on one platform, before anything is pulled.
+/// The image that a reference means on one platform, before anything is pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The digest that the reference means: the index's if it is an index, as `docker images --digests` shows it.

@@ -35,7 +35,7 @@ impl Platform {
         }
     }
 
-    /// What runs on this platform, best first, as (architecture, variant) in normal form.
+    /// The platforms whose images run on this one, best first, as (architecture, variant) in normal form.
     fn runnable(&self) -> Vec<(&str, String)> {
         let architecture = self.architecture.as_str();
         let variant = normal_variant(architecture, self.variant.as_deref());

@@ -35,7 +35,7 @@ impl RegistryClient {
     /// Asks for the first byte of each part of an image, as an engine will with this login, or none, and follows every
     /// redirect that the rules permit.
     ///
-    /// What they forbid is an error. Whatever else goes wrong decides nothing: the engine's own pull tells.
+    /// A forbidden address is an error. Other failures are not: the engine's own pull will show them.
     pub async fn probe(
         &self,
         registry: &str,
@@ -209,7 +209,7 @@ impl Transport {
         let Some(host) = canonical_host(&Host::Domain(name)) else {
             return Ok(());
         };
-        // `localhost` means the loopback whatever a resolver says (RFC 6761, 6.3): a rule for one of its addresses will do.
+        // `localhost` always means the loopback (RFC 6761, 6.3): a rule for one of its addresses is enough.
         if name == "localhost" {
             let loopback = [
                 IpAddr::V4(Ipv4Addr::LOCALHOST),

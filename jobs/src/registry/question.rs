@@ -1,4 +1,4 @@
-//! What was asked, and what an answer's status means for it.
+//! One request to a registry, and the meaning of its answer's status.
 
 use std::time::{Duration, SystemTime};
 

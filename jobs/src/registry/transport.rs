@@ -19,7 +19,7 @@ use super::span;
 
 /// The limit that registries themselves put on a manifest (OCI distribution-spec, "Pushing Manifests").
 const MAX_BODY: usize = 4 * 1024 * 1024;
-/// What is read of an answer that refuses: enough to see what speaks there.
+/// Bytes that are read of a refusal: enough to see which program answered.
 const MAX_REFUSAL: usize = 64 * 1024;
 const MAX_HOPS: usize = 5;
 /// Ports that clients are kept for; a fleet knows two or three.
@@ -106,10 +106,10 @@ impl Transport {
         Err(InvalidAnswer::Redirect("too often").into())
     }
 
-    /// Looks a registry's name up, as whoever connects to it would, and judges every address that comes of it.
+    /// Looks a registry's name up, and fails unless the rules permit every address that it resolves to.
     pub(super) async fn vet(&self, registry: &RegistryHost) -> Result<(), VetError> {
         match &registry.host {
-            // Judged with the name; `localhost` means the loopback whatever a resolver says (RFC 6761, 6.3).
+            // Judged with the name: `localhost` always means the loopback (RFC 6761, 6.3).
             _ if registry.is_loopback() => Ok(()),
             Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
             Host::Domain(_) => {
@@ -176,8 +176,7 @@ impl Transport {
     }
 }
 
-/// reqwest panics in a process without a rustls provider. The binary installs one at its start; where nobody did,
-/// it is ring as there.
+/// Installs ring as rustls' provider unless there is one: reqwest panics without. The binary installs the same at its start.
 pub(crate) fn ensure_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may have been faster, which is as good.

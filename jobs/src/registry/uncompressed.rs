@@ -10,7 +10,7 @@ use zstd::stream::write::Decoder as ZstdDecoder;
 /// The first bytes that tell the compression, at most.
 const LONGEST_MAGIC: usize = 6;
 
-/// A layer as it comes. Engines tell its compression by its first bytes, whatever its media type says, and so does this.
+/// A layer as it comes. Its compression is found from its first bytes, as engines do, and not from its media type.
 pub(super) enum Content {
     /// Too few bytes have come to tell.
     Begun { first: Vec<u8>, bounded: Bounded },

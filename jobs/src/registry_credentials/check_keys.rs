@@ -1,4 +1,4 @@
-//! What a process looks at when it starts: whether it can read the logins that are stored.
+//! The check at the start of a process: it must be able to read the stored logins.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Logins of users at private registries: saved, used for their own pulls, never given out again.
 //!
 //! A login is kept for one registry, under the name that rules and references agree on (Docker Hub is one under all its
-//! names), and is shown to that registry only, to whichever token service that registry names, and to the engine for a
-//! pull from that registry. A pull asks without it first: what everybody may have carries no login. Whoever deletes a
-//! login stops its use at once: it is read when it is needed and kept by nobody.
+//! names), and is shown to that registry only, to the token service that the registry names, and to the engine for a
+//! pull from that registry. A pull asks without it first, so a public image is pulled without a login. A deleted login is
+//! not used again: it is read when it is needed, and not kept.
 
 mod check_keys;
 mod login;
@@ -21,7 +21,7 @@ use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::keyring::Sealed;
 use crate::services::Services;
 
-/// Deletes a login of this user; pulls that begin from now on do without it. Somebody else's is answered as unknown.
+/// Deletes a login of this user; later pulls do without it. Another user's login is answered like an unknown one.
 pub async fn delete_registry_credential(
     services: &Services,
     user_id: Uuid,

@@ -1,5 +1,5 @@
-//! Sweeps that an administrator asks for. The request does the first hundred removals and answers; what is left of each
-//! host is a row, with which the process goes on that keeps house, whatever became of the gateway that was asked.
+//! Sweeps that an administrator asks for. The request does the first hundred removals and answers; the rest of each
+//! host is a row, and the process that does the maintenance goes on with it, even if the gateway that was asked is gone.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct SweepImages {
 
 /// Asks for the removal of every private image on these hosts that no container used when their workers last looked, and
 /// returns the first hundred removals: live ones that were there already, and new ones. The others follow in the
-/// background, whatever crashes. Each belongs to the image's holder, who gets the refund; as the holder did not ask, no
+/// background, even if a process crashes. Each belongs to the image's holder, who gets the refund; as the holder did not ask, no
 /// limit refuses it. Nothing is swept when one of the hosts is unknown.
 pub async fn sweep_images(
     services: &Services,
@@ -102,7 +102,7 @@ async fn sweep_on(
     let part = Part {
         host_id: sweep.host_id,
         after: sweep.last_image_id,
-        // What was pulled since was not meant.
+        // Images that were pulled since are not meant.
         before: Some(sweep.id),
         most,
     };

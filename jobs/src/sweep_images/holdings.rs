@@ -1,4 +1,4 @@
-//! What a sweep does: a removal for each holding, a page at a time.
+//! The work of a sweep: a removal for each holding, a page at a time.
 
 use sea_orm::sea_query::Query;
 use sea_orm::{
@@ -163,7 +163,7 @@ async fn sweep_one(
     in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let mut account = Account::lock(&tx, holder, now).await?;
-        // What the account's holder has does not change while it is locked.
+        // The holdings of a user do not change while the account is locked.
         let image = image::Entity::find_by_id(holding.id)
             .one(&tx)
             .await?

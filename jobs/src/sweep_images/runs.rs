@@ -1,8 +1,8 @@
 //! Scheduled sweeps: each once in the whole fleet, and a missed one made up for.
 //!
-//! Every gateway wakes at every instant of the schedule, and once when it starts. Whoever inserts the instant's row runs
-//! the sweep; the others wait until it is over, and take it over if its runner vanished. A sweep that is run twice asks for
-//! nothing twice: a live removal is found again.
+//! Every gateway wakes at every instant of the schedule, and once when it starts. The gateway that inserts the instant's row runs
+//! the sweep; the others wait until it is over, and take it over if its runner vanished. A second run of a sweep adds no
+//! removals: it finds the live ones.
 
 use std::time::Duration;
 
@@ -22,30 +22,30 @@ use crate::error::ServiceError;
 use crate::infra::tasks::NeededBy;
 use crate::services::Services;
 
-/// How long a runner is trusted without a sign of life: it gives one after every page of holdings.
+/// Length of a runner's lease. It renews it after every page of holdings.
 const LEASE: Duration = Duration::from_mins(1);
 
-/// How soon it is tried again when the database failed.
+/// Time until the next try after the database failed.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// How long runs are remembered; the audit log has them for ever.
+/// Time for which runs are kept; the audit log has them for ever.
 const KEPT: Duration = Duration::from_hours(24 * 400);
 
-/// The clean-up as the settings want it.
+/// The settings of scheduled sweeps.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// When.
+    /// The instants.
     pub schedule: SweepSchedule,
-    /// How late a sweep may still be run.
+    /// The longest delay after which a missed sweep is still run.
     pub catch_up: Duration,
 }
 
-/// What there was to do.
+/// The result of a look at the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing: the newest instant's sweep is over, too late, or was never meant.
     Nothing,
-    /// Somebody else is at it, and is trusted until then.
+    /// Another gateway runs it, with a lease until this instant.
     Elsewhere(Timestamp),
     /// This call did it, and asked for so many removals.
     Swept(usize),
@@ -59,7 +59,7 @@ pub async fn keep(services: Services, schedule: Schedule, stop: CancellationToke
         CronScheduler::new(ByClock { schedule, clock }).into_stream()
     };
     let keeping = async {
-        // What was missed while nobody was there.
+        // A sweep that was missed while no gateway ran.
         see_to(&services, &schedule, runner, services.clock.now()).await;
         let mut coming = ticks();
         loop {
@@ -138,7 +138,7 @@ pub async fn due(
         match begin(services, schedule, instant, known.then_some(runner), now).await? {
             Some(id) if known => break id,
             Some(_) => return Ok(Due::Nothing),
-            // Somebody was quicker: look at theirs.
+            // Another gateway was faster: look at its run.
             None => {}
         }
     };
@@ -292,7 +292,7 @@ async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, Serv
     Ok(Due::Swept(jobs))
 }
 
-/// Changes a run; false when it is somebody else's by now.
+/// Changes a run. Returns false if another gateway has it by now.
 async fn change(
     services: &Services,
     run: Uuid,

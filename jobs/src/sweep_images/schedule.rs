@@ -15,7 +15,7 @@ use crate::infra::clock::Clock;
 #[error("{0}")]
 pub struct ScheduleError(String);
 
-/// Five fields of cron, in UTC: every gateway of a fleet has to mean the same instants, whatever time zone its machine is in.
+/// Five fields of cron, in UTC, so that gateways in different time zones mean the same instants.
 #[derive(Clone, Debug)]
 pub struct SweepSchedule {
     text: String,

@@ -5,7 +5,7 @@ use sea_orm::{DbBackend, Value};
 use super::{Key, PageError, PageRequest, Position};
 use crate::infra::db::sql::Sql;
 
-/// What a list is ordered by, where its statement is written as text. The column `id` breaks ties, in the same direction.
+/// The order of a list whose statement is written as text. The column `id` breaks ties, in the same direction.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::queries) struct Keys {
     pub(in crate::queries) column: &'static str,
