@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, Timestamp, host, job, paused_queue};
+use wharfinger_entity::{JobState, Timestamp, host, job, paused_queue};
 
 use crate::infra::tasks::{NeededBy, Task};
 use crate::infra::trace;
@@ -49,34 +49,17 @@ const AHEAD: u64 = 1;
 struct Waiting {
     id: Uuid,
     attempt: i32,
-    kind: JobKind,
-    reference: String,
     traceparent: Option<String>,
     dispatched_at: Option<Timestamp>,
 }
 
 impl Waiting {
-    const COLUMNS: [job::Column; 6] = [
+    const COLUMNS: [job::Column; 4] = [
         job::Column::Id,
         job::Column::Attempt,
-        job::Column::Kind,
-        job::Column::Reference,
         job::Column::Traceparent,
         job::Column::DispatchedAt,
     ];
-}
-
-impl From<&job::Model> for Waiting {
-    fn from(job: &job::Model) -> Self {
-        Self {
-            id: job.id,
-            attempt: job.attempt,
-            kind: job.kind,
-            reference: job.reference.clone(),
-            traceparent: job.traceparent.clone(),
-            dispatched_at: job.dispatched_at,
-        }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +134,7 @@ async fn listen(services: &Services, only: Option<Uuid>) {
 /// one that begins to run is neither.
 fn is_work(change: &Change, only: Option<Uuid>) -> bool {
     let ours = only.is_none_or(|host| change.host_id == Some(host));
-    ours && change.state != JobState::Running && !change.handed_out
+    ours && change.state != JobState::Running
 }
 
 /// Looks at the hosts where jobs wait. Returns how many there are.
@@ -223,24 +206,6 @@ async fn dispatch_host(
     Ok(())
 }
 
-/// Hands out a job that was accepted for a host where nobody waits: it is next, whoever looks, and need not wait for a
-/// dispatcher to look. It was accepted as one that is handed out; if it is not, because the process ends here, the queue is
-/// found not to have it, as if it had lost it. Returns at once.
-pub(crate) fn hand_out(services: &Services, host: host::Model, job: &job::Model) {
-    let (services, job) = (services.clone(), Waiting::from(job));
-    tokio::spawn(async move {
-        let Err(error) = send(&services, &host, &job).await else {
-            return;
-        };
-        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-        tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not hand a job out at once");
-        if let Err(error) = note(&services, host.id, job.id, None).await {
-            tracing::debug!(%error, job.id = %job.id, job.attempt, trace_id, "could not note that either");
-        }
-        services.wake.notify_one();
-    });
-}
-
 /// The jobs of a host that the queue was given and no worker has claimed.
 async fn handed_out(
     services: &Services,
@@ -294,19 +259,8 @@ async fn push(
     job: &Waiting,
     now: Timestamp,
 ) -> Result<(), DispatchError> {
-    send(services, host, job).await?;
-    Ok(note(services, host.id, job.id, Some(now)).await?)
-}
-
-/// Gives a job to the queue.
-async fn send(
-    services: &Services,
-    host: &host::Model,
-    job: &Waiting,
-) -> Result<(), crate::queue::QueueError> {
     let dispatch = Dispatch {
         job_id: job.id,
-        pulls: (job.kind == JobKind::PullImage).then(|| job.reference.clone()),
         attempt: job.attempt,
         traceparent: job.traceparent.clone(),
     };
@@ -317,21 +271,21 @@ async fn send(
     pushed.inspect_err(|_| trace::failed(&span, "queue"))?;
     let trace_id = trace::id_of(traceparent, job.id);
     tracing::debug!(job.id = %job.id, job.attempt, trace_id, host = host.name, "handed a job out");
-    Ok(())
+    Ok(note(services, host.id, job.id, now).await?)
 }
 
-/// Notes when a waiting job was handed out, or that it was not. It need not wait for the disk: what is forgotten hands a
-/// job out twice, and the job's claim would wait for it.
+/// Notes when a waiting job was handed out. It need not wait for the disk: what is forgotten hands a job out twice, and the
+/// job's claim would wait for it.
 async fn note(
     services: &Services,
     host_id: Uuid,
     job_id: Uuid,
-    dispatched_at: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
     job::Entity::update_many()
         .set(job::ActiveModel {
-            dispatched_at: Set(dispatched_at),
+            dispatched_at: Set(Some(now)),
             ..Default::default()
         })
         .filter(job::Column::Id.eq(job_id))

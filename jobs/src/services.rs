@@ -19,6 +19,7 @@ use crate::infra::tasks::Tasks;
 use crate::ledger::Balance;
 use crate::live::events::Events;
 use crate::live::notify::{self, Change};
+use crate::live::progress_event::ProgressEvent;
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
@@ -99,29 +100,13 @@ impl Services {
     /// dispatch.
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
-        self.tell(job, &Change::of(job), balance);
+        // The dispatcher first: a user waits for it.
         if job.state != JobState::Running {
             self.wake.notify_one();
         }
-    }
-
-    /// The same of a new job that is on its way to the queue: no dispatcher needs to look.
-    pub(crate) fn announce_handed_out(&self, job: &job::Model, balance: Option<Balance>) {
-        let change = Change {
-            handed_out: true,
-            ..Change::of(job)
-        };
-        self.tell(job, &change, balance);
-    }
-
-    fn tell(&self, job: &job::Model, change: &Change, balance: Option<Balance>) {
         metrics::job_changed(job);
-        notify::job_changed(&self.events, change, balance.is_some());
-        notify::progress(
-            &self.events,
-            job.id,
-            &crate::live::progress_event::ProgressEvent::of(job),
-        );
+        notify::job_changed(&self.events, &Change::of(job), balance.is_some());
+        notify::progress(&self.events, job.id, &ProgressEvent::of(job));
     }
 
     /// Whether the database answers.

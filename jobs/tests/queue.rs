@@ -100,7 +100,6 @@ async fn push(queue: &JobQueue) -> Uuid {
 async fn push_id(queue: &JobQueue, job_id: Uuid) {
     let dispatch = Dispatch {
         job_id,
-        pulls: None,
         attempt: 0,
         traceparent: None,
     };
@@ -122,7 +121,6 @@ async fn until_let_go(queue: &JobQueue, ids: &[Uuid]) {
 async fn push_in_the_end(queue: &JobQueue) -> Uuid {
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
-        pulls: None,
         attempt: 0,
         traceparent: None,
     };
@@ -166,7 +164,6 @@ async fn hosts_are_apart(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
     let elsewhere = Dispatch {
         job_id: Uuid::now_v7(),
-        pulls: None,
         attempt: 0,
         traceparent: None,
     };
@@ -247,7 +244,6 @@ async fn a_panic_ends_only_its_handler(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
     let panics = Dispatch {
         job_id: Uuid::now_v7(),
-        pulls: None,
         attempt: 0,
         traceparent: Some("panic".to_owned()),
     };
@@ -469,7 +465,6 @@ async fn redis_restarted_runs_new_pushes_beside_old_handlers() {
         let start = Instant::now();
         let down = Dispatch {
             job_id: Uuid::now_v7(),
-            pulls: None,
             attempt: 0,
             traceparent: None,
         };
@@ -494,7 +489,6 @@ async fn redis_may_be_down_at_the_start() {
     let mut worker = Worker::open(&queue, "w", 1);
     let dispatch = Dispatch {
         job_id: Uuid::now_v7(),
-        pulls: None,
         attempt: 0,
         traceparent: None,
     };

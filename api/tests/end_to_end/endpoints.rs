@@ -27,7 +27,6 @@ async fn a_gateway_serves_its_health_schema_and_playground() {
         "housekeeping",
         "metrics",
         "queue_worker",
-        "reading_ahead",
         "reconciler",
         "sessions",
         "signals",

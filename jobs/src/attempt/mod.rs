@@ -18,10 +18,8 @@ use crate::job::transition::Outcome;
 use crate::live::notify;
 use crate::live::progress_event::{ProgressEvent, may_be_told};
 use crate::progress::PullSnapshot;
-use crate::pull_image::ahead::Ahead;
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use crate::worker::coming::ComingPulls;
 use running::Running;
 use transfers::Transfers;
 
@@ -35,7 +33,6 @@ pub(crate) struct WorkerContext {
     /// Name of this worker, unique in the fleet.
     pub(crate) worker: String,
     pub(crate) running: Running,
-    pub(crate) coming: ComingPulls,
     pub(crate) transfers: Transfers,
     /// Running attempts are to be given back.
     pub(crate) hand_back: CancellationToken,
@@ -65,7 +62,6 @@ pub(crate) struct JobRun {
     /// The sequence number that the job's row has.
     saved: AtomicI32,
     snapshot: Mutex<PullSnapshot>,
-    ahead: Mutex<Option<Ahead>>,
 }
 
 impl JobRun {
@@ -74,7 +70,6 @@ impl JobRun {
         host_id: Uuid,
         job: job::Model,
         lease: Lease,
-        ahead: Option<Ahead>,
     ) -> Self {
         let frame = ProgressEvent::of(&job);
         Self {
@@ -87,7 +82,6 @@ impl JobRun {
             sequence: AtomicI32::new(job.sequence),
             saved: AtomicI32::new(job.sequence),
             snapshot: Mutex::new(frame.snapshot),
-            ahead: Mutex::new(ahead.filter(|ahead| ahead.reference == job.reference)),
             job,
         }
     }
@@ -105,14 +99,6 @@ impl JobRun {
                 .clone(),
             updated_at: self.parts.services.clock.now().micros(),
         }
-    }
-
-    /// What was begun to be read with the claim, once.
-    pub(crate) fn take_ahead(&self) -> Option<Ahead> {
-        self.ahead
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
     }
 
     /// Reports progress to whoever watches.

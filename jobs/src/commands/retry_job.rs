@@ -169,7 +169,7 @@ pub(crate) async fn accept_again(
         }
     }
     let turn = match job.host_id {
-        Some(host_id) => place(tx, job.user_id, host_id, now).await?.turn,
+        Some(host_id) => place(tx, job.user_id, host_id, now).await?,
         None => 0,
     };
     again.state = Set(JobState::Queued);

@@ -131,19 +131,6 @@ pub(crate) fn attempt(job: &job::Model, host: &str) -> Span {
     of_request(span, job.id, job.traceparent.as_deref())
 }
 
-/// The span of what is read beside the claim of the coming attempt: beside its span in the trace, too, because nothing may
-/// come of it.
-pub(crate) fn ahead(job_id: Uuid, attempt: i32, traceparent: Option<&str>) -> Span {
-    let span = tracing::error_span!(
-        parent: None,
-        "ahead",
-        job.id = %job_id,
-        job.attempt = attempt,
-        trace_id = Empty
-    );
-    of_request(span, job_id, traceparent)
-}
-
 /// Puts a span under the request that a job was last accepted with, and the trace's id into it.
 fn of_request(span: Span, job_id: Uuid, traceparent: Option<&str>) -> Span {
     let request = traceparent.and_then(TraceContext::parse);

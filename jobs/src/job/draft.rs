@@ -13,8 +13,7 @@ use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, 
 
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::Transaction;
-use crate::job::order::{Place, place};
-use crate::job::wait_estimate;
+use crate::job::order::place;
 use crate::ledger::Account;
 use crate::services::Services;
 use crate::settings::LimitSettings;
@@ -170,9 +169,8 @@ pub(crate) async fn within_limits(
             .count(tx)
             .await?;
         if live >= u64::from(limits.live_jobs_per_user) {
-            let wait = wait_estimate::in_seconds(tx, user_id, now).await?;
             return Err(too_many(format!(
-                "you have {live} jobs that have not ended, and {} is the limit: cancel one, or wait for one to end and try again in {wait} s",
+                "you have {live} jobs that have not ended, and {} is the limit: cancel one, or wait for one to end",
                 limits.live_jobs_per_user
             ))
             .into());
@@ -254,11 +252,11 @@ pub(crate) async fn draft(
     kind: JobKind,
     host_id: Uuid,
     reference: String,
-) -> Result<(job::ActiveModel, Place), DbErr> {
+) -> Result<job::ActiveModel, DbErr> {
     let user_id = account.user().id;
     let now = account.now();
-    let place = place(tx, user_id, host_id, now).await?;
-    let job = job::ActiveModel {
+    let turn = place(tx, user_id, host_id, now).await?;
+    Ok(job::ActiveModel {
         id: Set(Uuid::now_v7()),
         kind: Set(kind),
         state: Set(JobState::Queued),
@@ -272,7 +270,7 @@ pub(crate) async fn draft(
         attempt: Set(0),
         max_attempts: Set(services.settings.retry.attempts()),
         ordinal: Set(account.next_ordinal()),
-        turn: Set(place.turn),
+        turn: Set(turn),
         run_after: Set(now),
         dispatched_at: Set(None),
         rate_limited_since: Set(None),
@@ -295,6 +293,5 @@ pub(crate) async fn draft(
         discarded_at: Set(None),
         live: Set(Some(1)),
         removal_of: Set(None),
-    };
-    Ok((job, place))
+    })
 }

@@ -5,4 +5,3 @@ pub(crate) mod draft;
 pub(crate) mod lease;
 pub(crate) mod order;
 pub(crate) mod transition;
-pub(crate) mod wait_estimate;

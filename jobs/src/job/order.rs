@@ -7,25 +7,15 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Que
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, job, paused_queue};
 
-/// A place in the fair order of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Lower ones come first.
-    pub(crate) turn: i64,
-    /// Whether nobody waits for this host, and this user has nothing on it that goes first: the job can be handed out at
-    /// once.
-    pub(crate) next: bool,
-}
-
 /// The place of a coming try in the fair order of its host: one after the user's last one, but never before the turn that
 /// is being served, so that a user who comes late neither waits for another's thousand jobs nor overtakes those who
-/// have waited (start-time fair queueing with every try of the same length).
+/// have waited (start-time fair queueing with every try of the same length). Lower ones come first.
 pub(crate) async fn place(
     tx: &impl ConnectionTrait,
     user_id: Uuid,
     host_id: Uuid,
     now: Timestamp,
-) -> Result<Place, DbErr> {
+) -> Result<i64, DbErr> {
     let own: Option<i64> = job::Entity::find()
         .select_only()
         .expr(Func::max(Expr::col(job::Column::Turn)))
@@ -44,10 +34,7 @@ pub(crate) async fn place(
     let waiting = [turn(QUEUED)?, turn(DUE)?].into_iter().flatten().min();
     // Where every job runs, or waits for a time to come, the turn that is being served is the last that was.
     let served = waiting.or(turn(LAST)?).unwrap_or(0);
-    Ok(Place {
-        turn: Ord::max(own.map_or(0, |turn| turn + 1), served),
-        next: own.is_none() && waiting.is_none(),
-    })
+    Ok(Ord::max(own.map_or(0, |turn| turn + 1), served))
 }
 
 /// Selects the earlier jobs of a job's user on the same (host, reference) that have not ended: they run in order.
@@ -73,11 +60,6 @@ pub(crate) fn paused(host_id: Uuid) -> SelectStatement {
         .from(paused_queue::Entity)
         .and_where(Expr::col((paused_queue::Entity, paused_queue::Column::Id)).eq(host_id))
         .to_owned()
-}
-
-/// Whether the queue of a host is paused.
-pub(crate) async fn is_paused(db: &impl ConnectionTrait, host_id: Uuid) -> Result<bool, DbErr> {
-    Ok(db.query_one(&paused(host_id)).await?.is_some())
 }
 
 const QUEUED: &str = "queued";

@@ -79,7 +79,7 @@ pub(crate) async fn end(
     } else {
         changed.run_after = Set(next.run_after);
         if let Some(host_id) = job.host_id.filter(|_| next.queues_again) {
-            changed.turn = Set(place(tx, job.user_id, host_id, now).await?.turn);
+            changed.turn = Set(place(tx, job.user_id, host_id, now).await?);
         }
     }
     let mut balance = None;

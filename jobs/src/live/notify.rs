@@ -23,9 +23,6 @@ pub struct Change {
     pub state: JobState,
     /// Whether its worker is to stop it.
     pub cancel_requested: bool,
-    /// Whether the queue has it already: there is nothing to dispatch.
-    #[serde(default)]
-    pub handed_out: bool,
 }
 
 impl Change {
@@ -38,7 +35,6 @@ impl Change {
             kind: job.kind,
             state: job.state,
             cancel_requested: job.cancel_requested,
-            handed_out: false,
         }
     }
 }
@@ -54,22 +50,6 @@ pub(crate) struct Ask {
 /// Asks; the answer comes as an event of the job's progress, if anybody runs it.
 pub(crate) fn ask(events: &Events, job_id: Uuid) {
     events.publish(Topic::AllJobs, encode(&Ask { how_far_is: job_id }));
-}
-
-/// A pull that is being accepted and will be handed out at once: its host's worker can begin to read what it will need.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Coming {
-    /// The job, which may yet not come to be.
-    pub(crate) job_id: Uuid,
-    /// What it pulls.
-    pub(crate) reference: String,
-    /// W3C trace context of its request.
-    pub(crate) traceparent: Option<String>,
-}
-
-/// Announces a pull to the worker of its host before it is committed.
-pub(crate) fn coming(events: &Events, host_id: Uuid, coming: &Coming) {
-    events.publish(Topic::Coming(host_id), encode(coming));
 }
 
 /// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.

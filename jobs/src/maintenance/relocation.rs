@@ -190,7 +190,7 @@ async fn move_one(
         moved.host_id = Set(Some(to.id));
         // Behind what its user has on the new host already: of one reference there, one job runs at a time.
         moved.ordinal = Set(account.next_ordinal());
-        moved.turn = Set(order::place(&tx, job.user_id, to.id, now).await?.turn);
+        moved.turn = Set(order::place(&tx, job.user_id, to.id, now).await?);
         moved.dispatched_at = Set(None);
         moved.sequence = Set(job.sequence.saturating_add(1));
         // What is known of the old host's engine says nothing of the new one's.

@@ -5,19 +5,18 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageState, JobKind, JobState, Role, Timestamp, host, image, job, user,
+    AuditAction, Credits, ImageState, JobKind, JobState, Role, Timestamp, image, job, user,
 };
 
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings::{self, publication};
+use crate::hosts;
 use crate::infra::db::{Transaction, in_transaction};
 use crate::job::draft::{Key, draft, within_limits};
-use crate::ledger::{Account, Balance, Purpose};
-use crate::live::notify::{self, Coming};
+use crate::ledger::{Account, Purpose};
 use crate::services::Services;
-use crate::{dispatch, hosts};
 
 /// Longest fully qualified reference that is stored, in characters.
 const MAX_REFERENCE_LENGTH: usize = 512;
@@ -48,18 +47,18 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         &[&stored, &host_text],
     )?;
 
-    let (job, balance, new) = in_transaction!(services.db, |tx| {
+    let (job, new) = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let mut account = Account::lock(&tx, request.user_id, now).await?;
         still_active(account.user())?;
         if let Some(key) = &key
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {
-            Ok::<_, ServiceError>((job, Balance::from(account.user()), New::No))
+            Ok::<_, ServiceError>((job, None))
         } else {
             let host = hosts::place(&tx, services, request.user_id, request.host, &stored).await?;
             within_limits(&tx, request.user_id, &services.settings.limits, now).await?;
-            let (mut job, place) = draft(
+            let mut job = draft(
                 &tx,
                 services,
                 &mut account,
@@ -82,44 +81,17 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                     account.set_hold(&mut job, Credits::ZERO, minimum)?;
                 }
             }
-            let waits = place.next && job.live == Set(Some(1));
-            let next = waits && !crate::job::order::is_paused(&tx, host.id).await?;
-            if next {
-                job.dispatched_at = Set(Some(now));
-                let coming = Coming {
-                    job_id: id,
-                    reference: stored.clone(),
-                    traceparent: request.traceparent.clone(),
-                };
-                notify::coming(&services.events, host.id, &coming);
-            }
             let job = job.insert(&tx).await?;
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
-            let new = if next { New::Next(host) } else { New::Yes };
-            Ok::<_, ServiceError>((job, account.save().await?, new))
+            Ok::<_, ServiceError>((job, Some(account.save().await?)))
         }
     })?;
-    match new {
-        New::No => {}
-        New::Yes => services.announce(&job, Some(balance)),
-        New::Next(host) => {
-            dispatch::hand_out(services, host, &job);
-            services.announce_handed_out(&job, Some(balance));
-        }
+    if let Some(balance) = new {
+        services.announce(&job, Some(balance));
     }
     Ok(job)
-}
-
-/// Whether a job came of the request.
-enum New {
-    /// The one of an earlier call with the same key.
-    No,
-    /// A new one.
-    Yes,
-    /// A new one, and nobody waits for its host.
-    Next(host::Model),
 }
 
 /// Refuses a pull that its user cannot pay for.

@@ -3,7 +3,6 @@
 //! [`accept`] records the request and holds its credits; `run` is what a worker does with it.
 
 mod accept;
-pub(crate) mod ahead;
 mod fetching;
 mod proof;
 mod public;

@@ -3,13 +3,11 @@
 use sea_orm::{ActiveValue::Set, IntoActiveModel};
 use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, engine_image, job};
 
-use tokio_util::task::AbortOnDropHandle;
-
-use super::ahead::{Look, look};
 use super::resolve::Resolved;
 use crate::attempt::JobRun;
+use crate::engine::EngineError;
 use crate::engine_images::error::RunError;
-use crate::engine_images::lock;
+use crate::engine_images::lock::{self, Observation};
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
 use crate::holdings::publication::Matches;
@@ -26,27 +24,16 @@ const LEAST_UNPACKED_PER_COMPRESSED: f64 = 0.99;
 
 /// Records what the engine has before it is asked for anything, and moves the hold to the expected charge: one
 /// transaction, looked at again as long as the image's row changes in between.
-/// `ahead` is a look at the engine that is under way.
 pub(super) async fn record_and_hold(
     run: &JobRun,
     Resolved {
         manifest, image_id, ..
     }: &Resolved,
-    ahead: Option<AbortOnDropHandle<Option<Look>>>,
 ) -> Result<Presence, RunError> {
     let services = &run.parts.services;
-    let mut looked = match ahead {
-        // A look that panicked is done again.
-        Some(look) => look.await.ok().flatten(),
-        None => None,
-    };
     loop {
-        let seen = if let Some(seen) = looked.take().and_then(|look| look.of(image_id)) {
-            seen
-        } else {
-            let version = lock::settled_version(services, run.host_id, image_id).await?;
-            look(&run.parts, image_id, &run.job.reference, version, false).await?
-        };
+        let version = lock::settled_version(services, run.host_id, image_id).await?;
+        let seen = look(run, image_id, version).await?;
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             let row =
@@ -95,6 +82,21 @@ pub(super) async fn record_and_hold(
             }
         }
     }
+}
+
+/// Looks at what the engine has now. `version` was read before.
+async fn look(run: &JobRun, image_id: &str, version: i64) -> Result<Observation, EngineError> {
+    let engine = &run.parts.engine;
+    let tagged = engine.inspect(&run.job.reference).await?;
+    let tag_means = tagged.map(|image| image.id);
+    // An image that has the tag is there: asking for it by its id as well would make every pull wait for the engine twice.
+    let present =
+        tag_means.as_deref() == Some(image_id) || engine.inspect(image_id).await?.is_some();
+    Ok(Observation {
+        version,
+        present,
+        tag_means,
+    })
 }
 
 /// Whether the engine has the image.

@@ -1,6 +1,5 @@
 //! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
 
-use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
 use crate::attempt::{JobRun, WorkerContext};
@@ -82,22 +81,12 @@ impl Resolved {
 pub(super) async fn resolve(
     run: &JobRun,
     reference: &ImageReference,
-    begun: Option<AbortOnDropHandle<Result<Manifest, RegistryError>>>,
 ) -> Result<Resolved, RunError> {
     run.report(PullSnapshot {
         phase: PullPhase::Resolving,
         ..PullSnapshot::default()
     });
-    let begun = match begun {
-        // A read that panicked is done again.
-        Some(reading) => reading.await.ok(),
-        None => None,
-    };
-    let as_nobody = match begun {
-        Some(answer) => answer,
-        None => read(&run.parts, reference, None).await,
-    };
-    let refused = match as_nobody {
+    let refused = match read(&run.parts, reference, None).await {
         Ok(manifest) => {
             return Ok(Resolved::new(&run.parts, fitting(run, manifest)?, false));
         }

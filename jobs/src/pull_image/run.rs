@@ -7,7 +7,6 @@ use metrics::{counter, histogram};
 use tracing::Instrument as _;
 use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
-use super::ahead::Ahead;
 use super::proof::{Proof, WasThere};
 use super::public::settle_public;
 use super::record::{Presence, record_and_hold};
@@ -27,19 +26,14 @@ use crate::progress::PullPhase;
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
     let timeout = run.parts.services.settings.worker.pull_timeout;
     let deadline = tokio::time::Instant::now() + timeout;
-    let mut ahead = run.take_ahead();
-    let private = match &mut ahead {
-        Some(ahead) => matches!((&mut ahead.public).await, Ok(Ok(false))),
-        None => false,
-    };
-    if !private && settle_public(run).await? {
+    if settle_public(run).await? {
         return Ok(None);
     }
     loop {
         let arrived = tokio::select! {
             biased;
             outcome = run.interrupted() => return Ok(outcome),
-            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run, ahead.take()))) => arrived.unwrap_or_else(|_| {
+            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run))) => arrived.unwrap_or_else(|_| {
                 let message = format!("the pull took longer than {}", humantime::format_duration(timeout));
                 Err(JobFailure::retry(JobErrorCode::TimedOut, message).into())
             })?,
@@ -91,16 +85,15 @@ struct Fetched {
 }
 
 /// Everything up to the settle; dropping it cancels the engine's pull unless others joined it.
-async fn fetch(run: &Arc<JobRun>, ahead: Option<Ahead>) -> Result<Fetched, RunError> {
+async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
     let reference: ImageReference = run.job.reference.parse().map_err(|error| {
         JobFailure::fail(
             JobErrorCode::Internal,
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
-    let (reading, look) = ahead.map(|ahead| (ahead.manifest, ahead.look)).unzip();
-    let resolved = timed("resolve", resolve(run, &reference, reading)).await?;
-    let present = timed("record", Box::pin(record_and_hold(run, &resolved, look))).await?;
+    let resolved = timed("resolve", resolve(run, &reference)).await?;
+    let present = timed("record", Box::pin(record_and_hold(run, &resolved))).await?;
     let transferred = Box::pin(proved_transfer(run, &reference, &resolved, present));
     timed("transfer", transferred).await?;
     timed("inspect", inspect(run, &reference, &resolved)).await

@@ -28,10 +28,6 @@ pub use self::redis::RedisQueue;
 pub struct Dispatch {
     /// The job to claim.
     pub job_id: Uuid,
-    /// The reference of a pull, whose manifest can be read while the job is claimed; none for a removal. Only a hint: the
-    /// claimed job says what is done.
-    #[serde(default)]
-    pub pulls: Option<String>,
     /// How many attempts it has had, for the lines of the log.
     #[serde(default)]
     pub attempt: i32,

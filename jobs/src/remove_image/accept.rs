@@ -95,7 +95,7 @@ pub(crate) async fn removal(
         return Ok((job, false));
     }
     let (kind, reference) = (JobKind::RemoveImage, image.reference.clone());
-    let (mut job, _) = draft(tx, services, account, kind, image.host_id, reference).await?;
+    let mut job = draft(tx, services, account, kind, image.host_id, reference).await?;
     job.image_id = Set(Some(image.id));
     job.engine_image_id = Set(Some(image.engine_image_id));
     job.removal_of = Set(Some(image.id));

@@ -3,7 +3,6 @@
 //!
 //! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
 
-pub(crate) mod coming;
 mod heartbeat;
 mod inheritance;
 mod presence;
@@ -29,7 +28,6 @@ use crate::live::events::{Event, Topic};
 use crate::live::notify::{Ask, Change};
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use coming::ComingPulls;
 use presence::Presence;
 
 /// What a worker is made of.
@@ -72,7 +70,6 @@ impl Worker {
                 engine,
                 registry,
                 running: Running::default(),
-                coming: ComingPulls::default(),
                 hand_back: CancellationToken::new(),
                 engine_answers: watch::Sender::new(false),
                 info: latest,
@@ -130,12 +127,6 @@ impl Worker {
             let listening = async move { worker.listen().await };
             let task = list.task("cancellations", NeededBy::Worker);
             tasks.spawn(task.until(side.clone(), listening));
-        }
-        {
-            let worker = Arc::clone(&worker);
-            let reading = async move { coming::read_ahead(&worker.parts, worker.host_id).await };
-            let task = list.task("reading_ahead", NeededBy::None);
-            tasks.spawn(task.until(stop.clone(), reading));
         }
         {
             let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());

@@ -14,7 +14,6 @@ use crate::error::{JobFailure, ServiceError, Then};
 use crate::infra::trace;
 use crate::job::lease;
 use crate::job::transition::Outcome;
-use crate::pull_image::ahead::Ahead;
 use crate::queue::Dispatch;
 use crate::{pull_image, remove_image};
 
@@ -27,12 +26,6 @@ pub(crate) async fn run(parts: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dis
     let (job_id, attempt) = (dispatch.job_id, dispatch.attempt);
     let trace_id = trace::id_of(dispatch.traceparent.as_deref(), job_id);
     tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, "the queue gave a job");
-    // Whoever loses the claim drops what is being read.
-    let ahead = dispatch.pulls.and_then(|reference| {
-        let span = trace::ahead(job_id, attempt + 1, dispatch.traceparent.as_deref());
-        let begin = || span.in_scope(|| Ahead::begin(parts, host_id, reference));
-        parts.coming.come(job_id, begin, std::time::Instant::now())
-    });
     let (job, lease) = match lease::claim(services, host_id, &parts.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
@@ -42,7 +35,7 @@ pub(crate) async fn run(parts: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dis
         }
     };
     let span = trace::attempt(&job, &parts.host);
-    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease, ahead));
+    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease));
     let _registered = parts.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");

@@ -210,7 +210,6 @@ impl World {
             kind: wharfinger_entity::JobKind::PullImage,
             state: JobState::Queued,
             cancel_requested: false,
-            handed_out: false,
         };
         let payload = serde_json::to_vec(&change).unwrap();
         self.services.events.publish(Topic::AllJobs, payload);

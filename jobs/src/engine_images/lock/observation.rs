@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -27,27 +27,6 @@ pub(crate) async fn find(
         .await
 }
 
-/// The image that a reference meant when it was last recorded, with its row's version: a guess at what it means now. None
-/// while somebody changes the image.
-pub(crate) async fn last_meant(
-    services: &Services,
-    host_id: Uuid,
-    reference: &str,
-) -> Result<Option<(String, i64)>, DbErr> {
-    engine_image::Entity::find()
-        .select_only()
-        .columns([engine_image::Column::ImageId, engine_image::Column::Version])
-        .join_rev(JoinType::InnerJoin, engine_tag::Relation::EngineImage.def())
-        .filter(engine_tag::Column::HostId.eq(host_id))
-        .filter(engine_tag::Column::Reference.eq(reference))
-        .filter(engine_image::Column::Status.eq(EngineImageStatus::Present))
-        .filter(engine_image::Column::LockUntil.is_null())
-        .order_by_desc(engine_tag::Column::Id)
-        .into_tuple()
-        .one(services.db.write())
-        .await
-}
-
 /// What an observation found on the engine just before the first call of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
@@ -57,8 +36,6 @@ pub(crate) struct Observation {
     pub(crate) present: bool,
     /// The image id that the reference means on the engine.
     pub(crate) tag_means: Option<Digest>,
-    /// Whether the reference was recorded for the image at that version. Rows of references go only with a new version.
-    pub(crate) recorded: bool,
 }
 
 /// Records durably what the engine had, before Wharfinger asks it for anything. None when the image's row changed
@@ -112,16 +89,14 @@ pub(crate) async fn record(
         }
     };
     let was_there = seen.tag_means.as_deref() == Some(image_id);
-    if !(seen.recorded && was_there) {
-        let displaced = match seen.tag_means.as_deref() {
-            Some(_) if was_there => None,
-            // Where other pulls found it on this very image, it comes back to where it was.
-            Some(means) => Some(first_displaced(tx, host_id, reference, means).await?)
-                .filter(|first| first != image_id),
-            None => Some(String::new()),
-        };
-        record_tag(tx, &row, reference, displaced).await?;
-    }
+    let displaced = match seen.tag_means.as_deref() {
+        Some(_) if was_there => None,
+        // Where other pulls found it on this very image, it comes back to where it was.
+        Some(means) => Some(first_displaced(tx, host_id, reference, means).await?)
+            .filter(|first| first != image_id),
+        None => Some(String::new()),
+    };
+    record_tag(tx, &row, reference, displaced).await?;
     Ok(Some(row))
 }
 

@@ -37,8 +37,6 @@ pub enum Topic {
     Balance(Uuid),
     /// That a user may do less than before: a revoked token, a ban, another role.
     Access,
-    /// Pulls that are about to come to one host.
-    Coming(Uuid),
 }
 
 impl fmt::Display for Topic {
@@ -49,7 +47,6 @@ impl fmt::Display for Topic {
             Self::AllJobs => f.write_str("all-jobs"),
             Self::Balance(id) => write!(f, "balance:{id}"),
             Self::Access => f.write_str("access"),
-            Self::Coming(id) => write!(f, "coming:{id}"),
         }
     }
 }
@@ -74,7 +71,6 @@ impl FromStr for Topic {
             "job" => Ok(Self::Job(id)),
             "user-jobs" => Ok(Self::UserJobs(id)),
             "balance" => Ok(Self::Balance(id)),
-            "coming" => Ok(Self::Coming(id)),
             _ => Err(UnknownTopic),
         }
     }
