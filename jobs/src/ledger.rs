@@ -137,6 +137,13 @@ impl<'t> Account<'t> {
         Ok(())
     }
 
+    /// Releases what a job holds. The caller stores the job, which ends, in the same transaction.
+    pub(crate) fn release(&mut self, job: &mut job::Model) -> Result<(), LedgerError> {
+        self.user.held = sub(self.user.held, job.held)?;
+        job.held = Credits::ZERO;
+        Ok(())
+    }
+
     /// The live payment for an image, if there is one.
     pub(crate) async fn payment_for(
         &self,

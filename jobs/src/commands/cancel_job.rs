@@ -45,7 +45,7 @@ async fn cancel(
         if job.state.is_final() {
             Err(not_cancellable(format!(
                 "the job has ended already: it is {}",
-                transition::word(job.state)
+                transition::state_label(job.state)
             )))?;
         }
         if job.kind == JobKind::RemoveImage && job.touched_engine {
@@ -63,7 +63,7 @@ async fn cancel(
             job.cancel_requested = Set(true);
             Ok::<_, ServiceError>((job.update(&tx).await?, None))
         } else {
-            let (job, balance) = transition::end(&tx, services, job, Outcome::Cancelled).await?;
+            let (job, balance) = transition::finish(&tx, services, job, Outcome::Cancelled).await?;
             Ok((job, balance))
         }
     })?;

@@ -26,7 +26,7 @@ pub async fn discard_job(
         if job.state != JobState::Dead {
             let message = format!(
                 "only a dead letter can be discarded: this job is {}",
-                transition::word(job.state)
+                transition::state_label(job.state)
             );
             Err(UserError::new(
                 UserErrorCode::InvalidInput,

@@ -1,13 +1,9 @@
 //! `retryJob`: a new acceptance of a job that ended badly.
 
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 use uuid::Uuid;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageState, ImageVisibility, JobKind, JobState, Role, UserStatus, image,
-    job, user,
+    AuditAction, Credits, ImageState, ImageVisibility, JobKind, Role, UserStatus, image, job, user,
 };
 
 use crate::accounts::audit::{self, Actor};
@@ -18,8 +14,7 @@ use crate::holdings::publication;
 use crate::infra::db::{Transaction, in_transaction};
 use crate::infra::trace::TraceContext;
 use crate::job::draft::{Key, count_retry, within_limits};
-use crate::job::order::place;
-use crate::job::transition;
+use crate::job::transition::{self, Transition};
 use crate::ledger::{Account, Balance};
 use crate::services::Services;
 
@@ -127,13 +122,10 @@ pub(crate) async fn accept_again(
     limits: Limits,
 ) -> Result<(job::Model, Balance), ServiceError> {
     let now = account.now();
-    if !matches!(
-        job.state,
-        JobState::Failed | JobState::Dead | JobState::Cancelled
-    ) {
+    if !transition::allows(job.state, Transition::AcceptedAgain) {
         return Err(not_retryable(format!(
             "only a job that failed, is dead or was cancelled can be tried again: this one is {}",
-            transition::word(job.state)
+            transition::state_label(job.state)
         ))
         .into());
     }
@@ -168,35 +160,15 @@ pub(crate) async fn accept_again(
             again.removal_of = Set(Some(removable(tx, account.user(), &job).await?));
         }
     }
-    let turn = match job.host_id {
-        Some(host_id) => place(tx, job.user_id, host_id, now).await?,
-        None => 0,
-    };
-    again.state = Set(JobState::Queued);
-    again.live = Set(Some(1));
     again.ordinal = Set(account.next_ordinal());
-    again.turn = Set(turn);
     again.max_attempts = Set(job
         .attempt
         .saturating_add(services.settings.retry.attempts()));
-    again.sequence = Set(job.sequence.saturating_add(1));
-    again.run_after = Set(now);
-    again.accepted_at = Set(now);
-    again.finished_at = Set(None);
-    again.discarded_at = Set(None);
-    again.rate_limited_since = Set(None);
-    again.free_in_a_row = Set(0);
-    again.redrive_refused_at = Set(None);
-    again.cancel_requested = Set(false);
-    again.touched_engine = Set(false);
     if job.kind == JobKind::PullImage {
         // It may mean another image by now.
         again.engine_image_id = Set(None);
         again.progress = Set(None);
     }
-    again.error_code = Set(None);
-    again.error_message = Set(None);
-    again.error_retryable = Set(None);
     // A new acceptance by a new request: what follows is in its trace, which the span of the request links to the first.
     if let Some(place) = TraceContext::current() {
         if let Some(first) = job.traceparent.as_deref().and_then(TraceContext::parse) {
@@ -204,7 +176,7 @@ pub(crate) async fn accept_again(
         }
         again.traceparent = Set(Some(place.to_string()));
     }
-    let job = again.update(tx).await?;
+    let job = transition::accepted_again(tx, &job, again, now).await?;
     Ok((job, account.save().await?))
 }
 

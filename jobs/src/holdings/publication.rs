@@ -197,7 +197,7 @@ async fn end_removals(
     let mut ended = Vec::new();
     for job in for_update(tx, live).all(tx).await? {
         // Its worker, if it has one, has no lease any more and stops at its next step.
-        let (job, _) = transition::end(tx, services, job, Outcome::NothingToDo).await?;
+        let (job, _) = transition::finish(tx, services, job, Outcome::NothingToDo).await?;
         ended.push(job);
     }
     Ok(ended)

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-use wharfinger_entity::{Credits, JobKind, JobState, Timestamp, idempotency_key, job, job_retry};
+use wharfinger_entity::{Credits, JobKind, Timestamp, idempotency_key, job, job_retry};
 
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::Transaction;
@@ -244,7 +244,8 @@ fn first_id_at(instant: Timestamp) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// A job that waits for its first try and holds nothing yet. The caller adds what is particular to its kind.
+/// A job that holds nothing yet. The caller adds what is particular to its kind, and [`crate::job::transition::accepted`] its
+/// state.
 pub(crate) async fn draft(
     tx: &impl ConnectionTrait,
     services: &Services,
@@ -259,7 +260,6 @@ pub(crate) async fn draft(
     Ok(job::ActiveModel {
         id: Set(Uuid::now_v7()),
         kind: Set(kind),
-        state: Set(JobState::Queued),
         user_id: Set(user_id),
         host_id: Set(Some(host_id)),
         host_named: Set(true),
@@ -271,27 +271,11 @@ pub(crate) async fn draft(
         max_attempts: Set(services.settings.retry.attempts()),
         ordinal: Set(account.next_ordinal()),
         turn: Set(turn),
-        run_after: Set(now),
-        dispatched_at: Set(None),
-        rate_limited_since: Set(None),
-        free_in_a_row: Set(0),
-        redrive_refused_at: Set(None),
-        worker: Set(None),
-        lease_until: Set(None),
-        cancel_requested: Set(false),
-        touched_engine: Set(false),
-        sequence: Set(1),
         progress: Set(None),
-        error_code: Set(None),
-        error_message: Set(None),
-        error_retryable: Set(None),
         traceparent: Set(None),
         created_at: Set(now),
-        accepted_at: Set(now),
         started_at: Set(None),
-        finished_at: Set(None),
-        discarded_at: Set(None),
-        live: Set(Some(1)),
         removal_of: Set(None),
+        ..Default::default()
     })
 }

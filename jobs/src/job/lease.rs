@@ -8,10 +8,7 @@ mod renewal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    Select, TryIntoModel,
-};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, Select, TryIntoModel};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, job, user};
 
@@ -22,7 +19,6 @@ use crate::infra::db::{Transaction, Tries, for_update, in_transaction};
 use crate::job::order;
 use crate::job::transition::{self, Outcome};
 use crate::ledger::Account;
-use crate::live::progress_event::beyond;
 use crate::services::Services;
 
 /// A worker's right to run one attempt of a job.
@@ -74,35 +70,17 @@ async fn try_claim(
     else {
         return Ok(None);
     };
-    let (attempt, sequence) = (job.attempt, job.sequence);
-    let number = attempt + 1;
-    let (max_attempts, started_at) = (job.max_attempts, job.started_at);
-    let mut claimed = job.into_active_model();
-    claimed.state = Set(JobState::Running);
-    claimed.attempt = Set(number);
-    claimed.max_attempts = Set(max_attempts.max(number));
-    claimed.worker = Set(Some(worker.to_owned()));
-    claimed.lease_until = Set(Some(now.after(services.settings.worker.lease)));
-    claimed.dispatched_at = Set(None);
-    claimed.started_at = Set(started_at.or(Some(now)));
-    claimed.sequence = Set(beyond(sequence));
-    claimed.progress = Set(None);
-    claimed.error_code = Set(None);
-    claimed.error_message = Set(None);
-    claimed.error_retryable = Set(None);
-    let job = claimed.clone().try_into_model()?;
+    let claim = transition::Claim {
+        worker,
+        lease_until: now.after(services.settings.worker.lease),
+        still: waits(host_id, job_id, now),
+    };
     // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
     // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
-    let taken = job::Entity::update_many()
-        .set(claimed)
-        .filter(waits(host_id, job_id, now))
-        .filter(job::Column::Attempt.eq(attempt))
-        .filter(job::Column::Sequence.eq(sequence))
-        .exec(services.db.relaxed())
-        .await?;
-    if taken.rows_affected == 0 {
+    let claimed = transition::claimed(services.db.relaxed(), job, claim, now).await?;
+    let Some(job) = claimed else {
         return Ok(None);
-    }
+    };
     let lease = Lease {
         job_id: job.id,
         attempt: job.attempt,
@@ -199,7 +177,7 @@ pub(crate) async fn end(
         match fenced(&tx, lease).await? {
             None => Ok::<_, ServiceError>(None),
             Some(job) => Ok(Some(
-                transition::end(&tx, services, job, outcome.clone()).await?,
+                transition::finish(&tx, services, job, outcome.clone()).await?,
             )),
         }
     })?;

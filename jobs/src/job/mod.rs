@@ -5,3 +5,5 @@ pub(crate) mod draft;
 pub(crate) mod lease;
 pub(crate) mod order;
 pub(crate) mod transition;
+
+pub use transition::{EDGES, Edge, Transition};

@@ -237,7 +237,7 @@ async fn end_job(
             )),
             JobKind::RemoveImage => Outcome::NothingToDo,
         };
-        Ok(Some(transition::end(&tx, services, job, outcome).await?))
+        Ok(Some(transition::finish(&tx, services, job, outcome).await?))
     })?;
     if let Some((job, balance)) = ended {
         services.announce(&job, balance);

@@ -206,7 +206,7 @@ async fn move_one(
         account.save().await?;
         let (moved, balance) = match public {
             // What everyone may use there is there.
-            Some(_) => transition::end(&tx, services, moved, Outcome::NothingToDo).await?,
+            Some(_) => transition::finish(&tx, services, moved, Outcome::NothingToDo).await?,
             None => (moved, None),
         };
         Ok(Some((moved, to.name, balance)))

@@ -135,7 +135,7 @@ async fn take_over_one(
             None => Ok::<_, ServiceError>(None),
             Some(job) => {
                 let lost = Outcome::Failed(lost(services, &job));
-                Ok(Some(transition::end(&tx, services, job, lost).await?))
+                Ok(Some(transition::finish(&tx, services, job, lost).await?))
             }
         }
     })?;

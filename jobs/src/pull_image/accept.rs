@@ -1,11 +1,11 @@
 //! Accepting a pull: one transaction, then the answer.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr};
+use sea_orm::{ActiveValue::Set, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageState, JobKind, JobState, Role, Timestamp, image, job, user,
+    AuditAction, Credits, ImageState, JobKind, Role, Timestamp, image, job, user,
 };
 
 use crate::accounts::audit::{self, Actor, Subject};
@@ -15,6 +15,7 @@ use crate::holdings::{self, publication};
 use crate::hosts;
 use crate::infra::db::{Transaction, in_transaction};
 use crate::job::draft::{Key, draft, within_limits};
+use crate::job::transition;
 use crate::ledger::{Account, Purpose};
 use crate::services::Services;
 
@@ -70,7 +71,9 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
             let id = job.id.clone().take().unwrap_or_default();
-            match publication::of_reference(&tx, host.id, &stored).await? {
+            let public = publication::of_reference(&tx, host.id, &stored).await?;
+            let done = public.is_some() && account.user().role != Role::Admin;
+            match public {
                 Some(image) if account.user().role == Role::Admin => {
                     refresh(&tx, account.user(), id, &image, now).await?;
                 }
@@ -81,7 +84,11 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
                     account.set_hold(&mut job, Credits::ZERO, minimum)?;
                 }
             }
-            let job = job.insert(&tx).await?;
+            let job = if done {
+                transition::accepted_as_done(&tx, job, now).await?
+            } else {
+                transition::accepted(&tx, job, now).await?
+            };
             if let Some(key) = &key {
                 key.remember(&tx, request.user_id, job.id, now).await?;
             }
@@ -129,11 +136,8 @@ async fn succeed_at_once(
         let state = ImageState::Released;
         holdings::end(tx, Some(&mut *account), old, state, purpose, now).await?;
     }
-    job.state = Set(JobState::Succeeded);
     job.engine_image_id = Set(Some(image.engine_image_id));
     job.image_id = Set(Some(image.id));
-    job.finished_at = Set(Some(account.now()));
-    job.live = Set(None);
     Ok(())
 }
 

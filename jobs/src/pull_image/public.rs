@@ -1,7 +1,6 @@
 //! A pull of a reference that is public on its host: done at once, without the engine or the registry, and for nothing.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
-use wharfinger_entity::{Credits, JobState};
+use sea_orm::{ActiveValue::Set, IntoActiveModel};
 
 use crate::attempt::JobRun;
 use crate::engine_images::error::RunError;
@@ -10,7 +9,6 @@ use crate::holdings::{self, let_go_of_moved, publication};
 use crate::infra::db::in_transaction;
 use crate::job::{lease, transition};
 use crate::ledger::Account;
-use crate::live::progress_event::beyond;
 
 /// Settles a pull whose reference became public after it was accepted. False where it is not public, or is to be pulled
 /// anew because an administrator asks.
@@ -27,7 +25,7 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
         return Ok(false);
     }
     let settled = in_transaction!(services.db, |tx| {
-        let Some(job) = lease::fenced(&tx, &run.lease).await? else {
+        let Some(mut job) = lease::fenced(&tx, &run.lease).await? else {
             // Somebody else has the job: there is nothing left to do here.
             return Ok::<_, ServiceError>(Settled::NotOurs);
         };
@@ -38,23 +36,15 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
         if job.cancel_requested {
             return Ok(Settled::NotPublic);
         }
-        let mut done = job.clone().into_active_model();
-        account.set_hold(&mut done, job.held, Credits::ZERO)?;
+        account.release(&mut job)?;
         let held = holdings::of_reference(&tx, job.user_id, host_id, reference).await?;
         if let Some(old) = held {
             let_go_of_moved(&tx, &mut account, old, &job).await?;
         }
-        let now = account.now();
-        transition::finish_attempt(&tx, &job, None, now).await?;
-        done.state = Set(JobState::Succeeded);
+        let mut done = job.clone().into_active_model();
         done.image_id = Set(Some(image.id));
         done.engine_image_id = Set(Some(image.engine_image_id));
-        done.sequence = Set(beyond(job.sequence));
-        done.worker = Set(None);
-        done.lease_until = Set(None);
-        done.finished_at = Set(Some(now));
-        done.live = Set(None);
-        let job = done.update(&tx).await?;
+        let job = transition::succeeded(&tx, &job, done, account.now()).await?;
         Ok(Settled::Done(Box::new((job, account.save().await?))))
     })?;
     match settled {

@@ -5,7 +5,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, EngineImageStatus, ImageState, ImageVisibility, JobState, engine_image, image, job,
+    Credits, EngineImageStatus, ImageState, ImageVisibility, engine_image, image, job,
 };
 
 use crate::engine::EngineImage;
@@ -17,7 +17,7 @@ use crate::infra::db::{Transaction, in_transaction};
 use crate::job::lease::{self, Lease};
 use crate::job::transition;
 use crate::ledger::{Account, Balance, LedgerError, Purpose};
-use crate::live::progress_event::{ProgressEvent, beyond};
+use crate::live::progress_event::ProgressEvent;
 use crate::services::Services;
 
 /// What a worker brings to the settle.
@@ -98,7 +98,7 @@ struct Done {
 async fn settle_in(
     tx: &Transaction,
     services: &Services,
-    job: job::Model,
+    mut job: job::Model,
     row: engine_image::Model,
     arrived: &Arrived<'_>,
 ) -> Result<Done, ServiceError> {
@@ -114,8 +114,7 @@ async fn settle_in(
     to_look_at.extend(published.iter().filter_map(|new| new.replaced));
 
     let mut account = Account::lock(tx, job.user_id, now).await?;
-    let mut done = job.clone().into_active_model();
-    account.set_hold(&mut done, job.held, Credits::ZERO)?;
+    account.release(&mut job)?;
     let held = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
     let image = match (public, held) {
         (None, Some(held)) if held.engine_image_id == row.id => {
@@ -134,18 +133,13 @@ async fn settle_in(
         }
     };
 
-    transition::finish_attempt(tx, &job, None, now).await?;
-    done.state = Set(JobState::Succeeded);
+    job.sequence = job.sequence.max(arrived.frame.sequence);
+    let mut done = job.clone().into_active_model();
     done.image_id = Set(Some(image.id));
     done.engine_image_id = Set(Some(row.id));
-    done.sequence = Set(beyond(arrived.frame.sequence.max(job.sequence)));
     done.progress = Set(serde_json::to_value(arrived.frame).ok());
-    done.worker = Set(None);
-    done.lease_until = Set(None);
-    done.finished_at = Set(Some(now));
-    done.live = Set(None);
     Ok(Done {
-        job: done.update(tx).await?,
+        job: transition::succeeded(tx, &job, done, now).await?,
         balance: account.save().await?,
         to_look_at,
         published,

@@ -1,6 +1,6 @@
 //! Accepting a removal.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -12,6 +12,7 @@ use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
 use crate::job::draft::{Key, draft};
+use crate::job::transition;
 use crate::ledger::Account;
 use crate::services::Services;
 
@@ -100,7 +101,7 @@ pub(crate) async fn removal(
     job.engine_image_id = Set(Some(image.engine_image_id));
     job.removal_of = Set(Some(image.id));
     job.traceparent = Set(traceparent);
-    Ok((job.insert(tx).await?, true))
+    Ok((transition::accepted(tx, job, account.now()).await?, true))
 }
 
 /// The image, if this user may let go of it. An image of somebody else is answered as one that does not exist.

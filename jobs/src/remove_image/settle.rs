@@ -1,7 +1,7 @@
 //! Settling a removal: holding, refund and state in one transaction.
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
-use wharfinger_entity::{ImageState, JobState, image, job};
+use wharfinger_entity::{ImageState, image};
 
 use crate::engine_images::lock::{self, Custody, Fate};
 use crate::error::ServiceError;
@@ -10,7 +10,6 @@ use crate::infra::db::{for_update, in_transaction};
 use crate::job::lease::{self, Lease};
 use crate::job::transition;
 use crate::ledger::{Account, Purpose};
-use crate::live::progress_event::beyond;
 use crate::services::Services;
 
 /// Marks that the removal begins on the engine: from here on it can only be finished. False when the job was to be
@@ -91,17 +90,9 @@ pub(crate) async fn settle(
             }
         }
         lock::conclude(&tx, row, fate).await?;
-        transition::finish_attempt(&tx, &job, None, now).await?;
-        let sequence = beyond(job.sequence);
-        let mut done: job::ActiveModel = job.into_active_model();
-        done.state = Set(JobState::Succeeded);
-        done.sequence = Set(sequence);
-        done.worker = Set(None);
-        done.lease_until = Set(None);
-        done.finished_at = Set(Some(now));
-        done.live = Set(None);
-        done.removal_of = Set(None);
-        Ok(Ok((done.update(&tx).await?, balance)))
+        let fields = job.clone().into_active_model();
+        let done = transition::succeeded(&tx, &job, fields, now).await?;
+        Ok(Ok((done, balance)))
     })?;
     let (job, balance) = match settled {
         Ok(done) => done,

@@ -23,6 +23,7 @@ use wharfinger_jobs::infra::db::Db;
 
 use crate::support::Shape;
 use crate::support::database::TestDatabase;
+use crate::support::edges;
 use operation::sequences;
 
 /// Operations of a sequence at most.
@@ -156,6 +157,7 @@ impl Databases {
         let ready = TestDatabase::create(shape).await;
         let db = ready.connect().await;
         db.migrate().await.unwrap();
+        edges::enforce(&db).await;
         let shared = (shape != Shape::Embedded).then_some(db);
         Self { ready, shared }
     }

@@ -32,6 +32,7 @@ use wharfinger_jobs::testing::registry::TestRegistry;
 use wharfinger_jobs::{dispatch, maintenance};
 
 use super::database::TestDatabase;
+use super::edges;
 use super::engine::TestEngine;
 use super::images::Repository;
 use super::invariants::check_invariants;
@@ -132,6 +133,7 @@ impl Fleet {
         let database = TestDatabase::create(shape).await;
         let services = services(&database.url, &link, &settings).await;
         services.db.migrate().await.unwrap();
+        edges::enforce(&services.db).await;
         let mut fleet = Self {
             engine: TestEngine::open(1),
             registry: TestRegistry::open(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod database;
+pub(crate) mod edges;
 pub(crate) mod engine;
 pub(crate) mod engine_gate;
 mod fleet;
