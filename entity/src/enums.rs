@@ -206,7 +206,7 @@ pub enum EngineImageStatus {
 }
 
 impl JobState {
-    /// Whether the job has ended for good (until somebody retries it).
+    /// Whether the job has ended. Only a retry leaves such a state.
     pub const fn is_final(self) -> bool {
         matches!(
             self,

@@ -39,7 +39,7 @@ pub struct ImageReference {
 }
 
 impl ImageReference {
-    /// Parses whatever `docker pull` takes: `redis`, `redis:7`, `ghcr.io/a/b@sha256:…`, `localhost:5000/x`.
+    /// Parses a reference in every form that `docker pull` takes: `redis`, `redis:7`, `ghcr.io/a/b@sha256:…`, `localhost:5000/x`.
     /// With neither tag nor digest it means the tag `latest`.
     ///
     /// Two things that the grammar allows, and that no engine can pull, are refused: a host with an underscore, and

@@ -10,7 +10,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // No foreign keys: an entry outlives whatever it is about.
+        // No foreign keys: an entry outlives its object.
         let audit_entries = table(manager, "audit_entries")
             .col(id_or_null("actor_id"))
             .col(text("actor", 64))

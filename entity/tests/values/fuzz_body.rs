@@ -1,4 +1,4 @@
-//! What must hold for any text whatever. The fuzzer (`entity/fuzz`) and the property tests both run it.
+//! The properties that hold for every text. The fuzzer (`entity/fuzz`) and the property tests both run it.
 
 use wharfinger_entity::clean_text::is_hidden;
 use wharfinger_entity::{

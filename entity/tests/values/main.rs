@@ -1,4 +1,4 @@
-//! The value types against Docker's own test vectors and grammar, and against whatever else may be sent.
+//! The value types against Docker's own test vectors and grammar, and against arbitrary texts.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"
