@@ -26,11 +26,10 @@ mod scalars;
 mod subscription;
 mod types;
 
-use async_graphql::{Schema as GraphQlSchema, ValidationMode};
+use async_graphql::Schema as GraphQlSchema;
 use wharfinger_jobs::queries::progress_watch::Watches;
 use wharfinger_jobs::services::Services;
 
-use crate::http::ValidateOnce;
 pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
@@ -44,29 +43,25 @@ use subscription::Subscription;
 /// The schema with its resolvers.
 pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 
-/// The schema over these services, within their limits.
-pub(crate) fn schema(services: Services) -> Limited<Suggesting<ValidateOnce<Schema>>> {
+/// Builds the schema over these services, with their limits in front of it.
+///
+/// There are two of it, because async-graphql decides for a whole schema whether it answers introspection and suggests
+/// names: one for signed-in callers, and one that does neither.
+pub(crate) fn schema(services: Services) -> Limited<Suggesting<Schema>> {
     let limits = services.settings.limits.clone();
     let gateway = Gateway {
         services,
         watches: Watches::default(),
     };
-    // Whether a name is suggested is decided for a whole schema.
     let executor = |open: bool| {
-        let schema = |mode| {
-            let builder = builder().validation_mode(mode).data(gateway.clone());
-            if open {
-                builder.finish()
-            } else {
-                let closed = builder.disable_introspection().disable_suggestions();
-                closed.finish()
-            }
+        let builder = builder().data(gateway.clone());
+        let executor = if open {
+            builder.finish()
+        } else {
+            let closed = builder.disable_introspection().disable_suggestions();
+            closed.finish()
         };
-        let (strict, fast) = (ValidationMode::Strict, ValidationMode::Fast);
-        Suggesting {
-            executor: ValidateOnce::new(schema(strict), schema(fast)),
-            open,
-        }
+        Suggesting { executor, open }
     };
     Limited::new(executor(true), executor(false), &sdl(), limits)
 }

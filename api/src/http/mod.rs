@@ -1,11 +1,11 @@
 //! GraphQL over HTTP, server-sent events and WebSocket, for any async-graphql executor.
 //!
-//! A request to `/graphql` passes [`router`], then either `graphql_http` (POST, and GET for queries; `graphql_sse` where
-//! the client wants events) or `graphql_ws` (`graphql-transport-ws`). All ask the [`Gate`] who is calling before they
-//! execute anything; it is the only part that knows about users and tokens. `preflight` keeps other sites' forms out,
-//! `persisted` finds documents by their hash, `documents` parses what clients ask for, and keeps it. What many connections
-//! subscribe to alike runs once (`sharing`) and is encoded once (`payload`). `playground` serves `GraphiQL`, `headers`
-//! protects pages.
+//! A request to `/graphql` enters at [`router`]. `operation` answers POST, GET and streams of events, `websocket` speaks
+//! `graphql-transport-ws`. Before both execute a request they ask the [`Gate`] who is calling, the only part that knows
+//! users and tokens. On the way, `request` negotiates the response's type, keeps other sites' forms out and reads the
+//! parameters; `document` finds the document by its hash, checks its length and parses it. A subscription of many
+//! connections is executed once (`operation::sharing`). `response` encodes, bounds and compresses what goes back.
+//! `playground` serves `GraphiQL`.
 
 mod authenticator;
 pub(crate) mod cookie;
@@ -33,7 +33,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use self::authenticator::{Audience, Gate, Session, data_of, same_origin};
-pub use self::document::cache::ValidateOnce;
 pub use self::document::reject_nul::WithoutNul;
 pub(crate) use self::document::selected::{chosen, subscribed_field};
 pub use self::document::trusted::{ManifestError, TrustedDocuments};
@@ -49,10 +48,10 @@ pub use self::response::size_limit::AnswerBudget;
 use self::transport::Transport;
 pub use self::transport::TransportSettings;
 
-/// The routes of the GraphQL endpoint: `/graphql` and nothing else.
+/// Returns the routes of the GraphQL endpoint: `/graphql` and nothing else.
 ///
-/// Cancelling `shutdown` closes every WebSocket with 1001 and ends every stream of events; other HTTP requests are left
-/// to the server's own drain.
+/// Cancelling `shutdown` closes every WebSocket with 1001 and ends every stream of events. Other HTTP requests end with the
+/// server's own drain.
 pub fn router<E: Executor, G: Gate>(
     executor: E,
     gate: G,
@@ -84,8 +83,8 @@ async fn endpoint<E: Executor, G: Gate>(
     }
 }
 
-/// Whether the client wants a WebSocket. Other protocols it may offer with any request, and is answered in HTTP as if it had
-/// not (RFC 9110, 7.8): `curl --http2` and Java's client offer `h2c`.
+/// Returns whether the client wants a WebSocket. A client may offer other protocols with any request, and is answered in
+/// plain HTTP (RFC 9110, 7.8): `curl --http2` and Java's client offer `h2c`.
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let mut offered = headers.get_all(header::UPGRADE).iter();
     offered.any(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))

@@ -1,4 +1,4 @@
-//! What the transports have in common: the schema, the gate in front of it, the limits, and the sign to stop.
+//! The state that the transports have in common.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,39 +19,39 @@ use super::response::size_limit::WithinBytes;
 use super::spans::InSpan;
 use super::{document, request};
 
-/// Bytes of memory that the longer bodies of all callers that are not known yet may take together.
+/// Bytes of memory for the longer bodies of all callers that are not known yet.
 const ROOM_FOR_STRANGERS: usize = 64 << 20;
 
-/// How much one client may ask of the transport. [`Default`] holds the values of `default.toml`.
+/// Limits and deadlines of the transports. [`Default`] has the values of `default.toml`.
 #[derive(Debug, Clone)]
 pub struct TransportSettings {
     /// Longest request body and longest WebSocket message, in bytes.
     pub max_body: usize,
-    /// Most tokens of a document; 0 is any number.
+    /// Most tokens of a document; 0 is no limit.
     pub max_tokens: usize,
-    /// Longest answer in bytes; 0 is any length.
+    /// Longest response in bytes; 0 is no limit.
     pub max_answer: usize,
-    /// Frames that one WebSocket may send in a second beside the operations that it begins; 0 is any number.
+    /// Frames that one WebSocket may send in a second besides those that begin operations; 0 is no limit.
     pub frames_per_second: u32,
-    /// Operations that may run at once on one WebSocket.
+    /// Most operations that run at once on one WebSocket.
     pub max_operations: usize,
-    /// How long a fresh WebSocket may stay without its `connection_init`.
+    /// How long a new WebSocket may stay without `connection_init`.
     pub init_timeout: Duration,
-    /// Time between two pings; a peer that stays silent through two of them is gone.
+    /// Time between two pings. A peer that answers neither of two is gone.
     pub keep_alive: Duration,
     /// How long one message may wait for a client that does not read.
     pub send_timeout: Duration,
     /// Other sites whose pages may use the API.
     pub origins: AllowedOrigins,
-    /// Time between two signs of life on a stream of events that has nothing to say.
+    /// Time between two comments on a silent stream of events.
     pub sse_keep_alive: Duration,
-    /// Requests in one batch; 0 takes none.
+    /// Most requests in one batch; 0 refuses batches.
     pub max_batch: usize,
-    /// Documents that are kept for clients that name them by their hash; 0 keeps none.
+    /// Most documents that are kept for clients that name them by their hash; 0 keeps none.
     pub persisted_entries: usize,
-    /// Bytes of these documents in all.
+    /// Most bytes of these documents together.
     pub persisted_bytes: usize,
-    /// The only documents that are executed, if there is a list of them.
+    /// The only documents that are executed; `None` executes any.
     pub trusted: Option<Arc<TrustedDocuments>>,
 }
 
@@ -76,7 +76,7 @@ impl Default for TransportSettings {
     }
 }
 
-/// What every request needs: the schema, the gate in front of it, the limits, and the sign to stop.
+/// The executor, the authenticator in front of it, the limits, and the token that stops everything.
 pub(crate) struct Transport<E, G> {
     pub(crate) executor: WithinBytes<E>,
     pub(crate) gate: G,
@@ -84,9 +84,9 @@ pub(crate) struct Transport<E, G> {
     pub(crate) persisted: Persisted,
     pub(crate) settings: TransportSettings,
     pub(crate) shutdown: CancellationToken,
-    /// Room for longer bodies of callers that are not known yet.
+    /// Room for the longer bodies of callers that are not known yet.
     pub(crate) room: request::body::Room,
-    /// Subscriptions that several connections have in common.
+    /// Subscriptions that several connections share.
     pub(crate) executions: Executions,
 }
 
@@ -116,8 +116,8 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         }
     }
 
-    /// Looks at a request's document as far as that needs no caller: its tokens, its syntax, its size. What is refused here
-    /// has cost this look and nothing else. A document that was sent with its hash is kept from here on.
+    /// Parses a request's document and checks all that needs no caller: its tokens, its syntax, its cost. A refused
+    /// document costs nothing else. Keeps the document in the caches, and returns the kind of its operation.
     pub(crate) fn prepare(
         &self,
         request: &mut async_graphql::Request,
@@ -129,11 +129,11 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         self.documents.keep(&request.query, &document);
         self.persisted.keep(request, &document);
         let name = request.operation_name.as_deref();
-        Ok(operation_type(document.tree(), name))
+        Ok(operation_type(&document, name))
     }
 
-    /// The encoded responses of an operation that was let in. One that others run already is joined, whatever they came by;
-    /// the span is for one that is begun here.
+    /// Returns the encoded responses of an admitted operation. It joins an execution that others have begun, on any
+    /// transport, or begins one in `span`.
     pub(crate) fn responses(
         &self,
         mut request: async_graphql::Request,
@@ -152,7 +152,7 @@ impl<E: Executor, G: Gate> Transport<E, G> {
             responses.map(move |response| Event::of(response, id.as_ref(), most))
         };
         match audience {
-            // Without the session: it ends with its connection, and the execution may last longer.
+            // Without the session, because it ends with its connection and the execution may last longer.
             Some(audience) => self
                 .executions
                 .join(&audience, request, |request| {

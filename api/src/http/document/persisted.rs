@@ -1,21 +1,21 @@
 //! Documents that are named by their SHA-256: automatic persisted queries, and the list of trusted documents.
 //!
-//! The protocol is Apollo's (<https://www.apollographql.com/docs/apollo-server/performance/apq>): a client sends
-//! `extensions.persistedQuery` with the hash alone; where this process does not know it, the client sends the hash with
-//! the document, which is kept for the next time once it was found to be GraphQL, within the limits, short, and without a
-//! mutation, whose text may have a password in it. What is kept is bounded in number and bytes; the least recently used goes
-//! first.
+//! The protocol is Apollo's (<https://www.apollographql.com/docs/apollo-server/performance/apq>). A client sends only the
+//! hash, in `extensions.persistedQuery`. Where this process does not know it, the client sends the hash with the document,
+//! which is kept for the next time if it is GraphQL, within the limits, short, and without a mutation, whose text can
+//! contain a password. The number and bytes of kept documents are bounded, and the least recently used goes first.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{ErrorExtensionValues, Request, ServerError, Value};
 use lru::LruCache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::cache::Document;
+use super::cache::may_be_kept;
 use super::trusted::TrustedDocuments;
 use crate::http::request::json_object::Object;
 use crate::http::request::parameters::Parameters;
@@ -24,17 +24,17 @@ use crate::http::response::error::ErrorCode;
 /// SHA-256 of a document's text.
 pub(crate) type Hash = [u8; 32];
 
-/// Where documents come from that are named by their hash.
+/// The source of documents that are named by their hash.
 pub(crate) enum Persisted {
-    /// Only these are executed.
+    /// Only these documents are executed.
     Trusted(Arc<TrustedDocuments>),
-    /// Any is executed, and those are kept that clients name.
+    /// Any document is executed, and those that clients name are kept.
     Any(Mutex<Kept>),
-    /// Any is executed, and none is kept.
+    /// Any document is executed, and none is kept.
     Unnamed,
 }
 
-/// Why there is no document to execute. The texts that Apollo's clients look for are theirs.
+/// Why there is no document to execute. Apollo's clients look for three of these texts.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoDocument {
     #[error("the request has no \"query\": send a string with a GraphQL document")]
@@ -52,7 +52,7 @@ pub(crate) enum NoDocument {
 }
 
 impl NoDocument {
-    /// The GraphQL error.
+    /// Returns the GraphQL error.
     pub(crate) fn into_error(self) -> ServerError {
         let code = match self {
             Self::NotFound => "PERSISTED_QUERY_NOT_FOUND",
@@ -78,7 +78,8 @@ struct PersistedQuery {
 }
 
 impl Persisted {
-    /// Trusted documents where there are any; else room for `entries` documents of `bytes` in all, none where either is 0.
+    /// Trusted documents, where they are given; else room for `entries` documents of `bytes` together, or none where either
+    /// is 0.
     pub(crate) fn new(
         trusted: Option<Arc<TrustedDocuments>>,
         entries: usize,
@@ -91,7 +92,7 @@ impl Persisted {
         }
     }
 
-    /// The request with its document.
+    /// Returns the request with its document. Fails where the document is missing, unknown or not trusted.
     pub(crate) fn find(&self, mut parameters: Parameters) -> Result<Request, NoDocument> {
         let query = parameters.query.take();
         let named = named(parameters.extensions.as_ref())?;
@@ -125,17 +126,17 @@ impl Persisted {
 }
 
 impl Persisted {
-    /// Keeps the document of a request from [`Self::find`] that sent its hash along, if it may be kept. Only for one that was
-    /// parsed and is within the limits: whoever sends anything else could fill the room with it.
-    pub(crate) fn keep(&self, request: &Request, document: &Document) {
+    /// Keeps the document of a request from [`Self::find`] that came with its hash, if it may be kept. Call it only for a
+    /// document within the limits: others would let a client fill the cache.
+    pub(crate) fn keep(&self, request: &Request, document: &ExecutableDocument) {
         let Self::Any(kept) = self else {
             return;
         };
-        // The hash was compared with the text when the request came.
+        // [`Self::find`] compared the hash with the text.
         let Ok(Some(hash)) = named(Some(&request.extensions.0)) else {
             return;
         };
-        if document.may_be_kept(&request.query) {
+        if may_be_kept(&request.query, document) {
             lock(kept).put_new(hash, &request.query);
         }
     }
@@ -145,7 +146,7 @@ fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The hash in the extension, if there is the extension.
+/// Returns the hash in the extension; `None` without the extension.
 fn named(extensions: Option<&HashMap<String, Value>>) -> Result<Option<Hash>, NoDocument> {
     let Some(value) = extensions.and_then(|extensions| extensions.get("persistedQuery")) else {
         return Ok(None);
@@ -159,14 +160,14 @@ fn named(extensions: Option<&HashMap<String, Value>>) -> Result<Option<Hash>, No
     hash.map(Some).ok_or(NoDocument::Malformed)
 }
 
-/// A hash as it is written: 64 hexadecimal digits.
+/// Parses a hash: 64 hexadecimal digits.
 pub(crate) fn parse_hash(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
     hex::decode_to_slice(text, &mut hash).ok()?;
     Some(hash)
 }
 
-/// The hash of a document.
+/// Returns the hash of a document.
 pub(crate) fn hash_of(document: &str) -> Hash {
     Sha256::digest(document.as_bytes()).into()
 }
@@ -196,7 +197,7 @@ impl Kept {
         self.documents.get(hash).cloned()
     }
 
-    /// Keeps a document, unless it is there already.
+    /// Keeps a document that is not kept yet.
     fn put_new(&mut self, hash: Hash, document: &str) {
         if self.get(&hash).is_none() {
             self.put(hash, document.into());
@@ -208,7 +209,7 @@ impl Kept {
             return;
         }
         self.bytes += document.len();
-        // What makes room: the same document from before, or the least recently used one.
+        // An entry makes room: the same document, or the least recently used one.
         if let Some((_, gone)) = self.documents.push(hash, document) {
             self.bytes -= gone.len();
         }
@@ -240,7 +241,7 @@ mod tests {
         }
         assert_eq!((kept.documents.len(), kept.bytes), (3, 3));
         kept.put([99; 32], "12345678901".into());
-        assert_eq!(kept.documents.len(), 3, "too long for anybody's room");
+        assert_eq!(kept.documents.len(), 3, "too long to be kept");
     }
 
     #[test]
