@@ -11,7 +11,7 @@ use serde::Serialize;
 use wharfinger_entity::Credits;
 
 use crate::client::{self, ClientCommand};
-use crate::commands::{serve, user_create};
+use crate::commands::{serve, user_create, worker};
 use crate::config::Config;
 use crate::graphql;
 use crate::observability::telemetry::{self, Role};
@@ -27,10 +27,10 @@ struct Program {
     command: Option<Command>,
 }
 
-/// Where settings come from besides the environment.
+/// The settings file, and settings as flags.
 #[derive(Debug, Args)]
 struct Settings {
-    /// A file in the form of api/default.toml
+    /// A settings file, in the form of api/default.toml
     #[arg(long, global = true, env = "WHARFINGER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ enum Command {
     Migrate,
     /// Print the GraphQL schema
     Schema,
-    /// Make users straight in the database
+    /// Create users directly in the database
     #[command(subcommand)]
     User(UserCommand),
     #[command(flatten)]
@@ -100,10 +100,10 @@ struct ServeArgs {
         help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
     )]
     host_name: Option<String>,
-    /// Run no worker: the Docker hosts have their own
+    /// Run no worker, because the Docker hosts run their own
     #[arg(long)]
     no_worker: bool,
-    /// Leave the database as it is: `wharfinger migrate` brings it up to date
+    /// Do not migrate the database (run `wharfinger migrate` for that)
     #[arg(long)]
     no_migrate: bool,
 }
@@ -116,39 +116,39 @@ struct WorkerArgs {
         help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
     )]
     host_name: Option<String>,
-    /// Leave the database as it is: `wharfinger migrate` brings it up to date
+    /// Do not migrate the database (run `wharfinger migrate` for that)
     #[arg(long)]
     no_migrate: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Make a user; prints an API token alone on standard output
+    /// Create a user, and print an API token alone on standard output
     Create {
-        /// Unique, whatever the case
+        /// Unique, regardless of case
         name: String,
-        /// An administrator
+        /// Make the user an administrator
         #[arg(long)]
         admin: bool,
-        /// First balance; `credits.initial` if left out
+        /// First balance (default: `credits.initial`)
         #[arg(long, value_name = "N")]
         credits: Option<Credits>,
-        /// Read a password from standard input, for signing in with it
+        /// Read a password from standard input, so that the user can sign in
         #[arg(long)]
         password_stdin: bool,
     },
 }
 
-/// How long threads that block may go on after the end of the program.
+/// How long blocking threads may run after the end of the program.
 const LAST_THREADS: Duration = Duration::from_secs(2);
 
-/// Runs the program to its end. The runtime is started here rather than in `main.rs`, because a future is compiled where it is
-/// polled: there the whole program would be compiled a second time.
+/// Runs the program, and returns its exit code. The runtime is started here rather than in `main.rs`, because a future is
+/// compiled where it is polled: there the whole program would be compiled a second time.
 pub fn run() -> ExitCode {
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let code = runtime.block_on(Box::pin(program()));
-            // A thread that waits for a silent disk does not keep the process.
+            // A thread that waits for a disk that does not answer must not keep the process.
             runtime.shutdown_timeout(LAST_THREADS);
             code
         }
@@ -162,7 +162,7 @@ pub fn run() -> ExitCode {
 async fn program() -> ExitCode {
     let program = Program::parse();
     match program.command {
-        // A client of the API has settings of its own, and exit codes.
+        // The client has settings and exit codes of its own.
         Some(Command::Client(command)) => client::run(command).await,
         command => match administer(program.settings, command).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -196,23 +196,23 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
     let loose = data_dir::make_private(&config)?;
     match command {
         Command::Serve(args) => {
-            let parts = serve::Parts {
+            let options = serve::ServeOptions {
                 worker: !args.no_worker,
                 migrate: !args.no_migrate,
             };
             let role = Role::Gateway {
-                worker: parts.worker,
+                worker: options.worker,
             };
             let telemetry = telemetry::start(config.telemetry(), role)?;
             warn_of(&loose);
-            let served = serve::serve(config, parts).await;
+            let served = serve::serve(config, options).await;
             telemetry.stop().await;
             served
         }
         Command::Worker(args) => {
             let telemetry = telemetry::start(config.telemetry(), Role::Worker)?;
             warn_of(&loose);
-            let worked = serve::work(config, !args.no_migrate).await;
+            let worked = worker::run(config, !args.no_migrate).await;
             telemetry.stop().await;
             worked
         }
@@ -237,7 +237,7 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
     }
 }
 
-/// Logs warnings from before there was a log.
+/// Logs warnings that arose before the log was set up.
 fn warn_of(warnings: &[String]) {
     for warning in warnings {
         tracing::warn!("{warning}");

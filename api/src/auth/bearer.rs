@@ -1,11 +1,12 @@
-//! Where a request has its token: a header, the console's cookie, or the payload that opens a WebSocket.
+//! Finds the token of a request: in a header, in the console's cookie, or in the payload that opens a WebSocket.
 
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
 use crate::http::{ErrorCode, Refusal, cookie, same_origin};
 
-/// The token that a WebSocket is opened with: in the payload of its `connection_init`, else in its request's headers.
+/// Returns the token that a WebSocket is opened with: of its `connection_init` payload, else of its request's headers. Fails
+/// with `UNAUTHENTICATED` where there is none, or it is not of the form `Bearer …`.
 pub(crate) fn offered<'a>(
     payload: &'a Map<String, Value>,
     headers: &'a HeaderMap,
@@ -19,7 +20,7 @@ pub(crate) fn offered<'a>(
     if let Some(token) = bearer_of(headers)? {
         return Ok(token);
     }
-    // Browsers open sockets for other sites' pages, cookies and all, without asking first.
+    // Browsers open sockets for other sites' pages, with cookies and without a preflight.
     let session = cookie::session(headers).filter(|_| same_origin(headers));
     session.ok_or_else(|| {
         Refusal::new(
@@ -29,7 +30,8 @@ pub(crate) fn offered<'a>(
     })
 }
 
-/// The bearer token of a request, if it has the header; another kind of authorization is refused.
+/// Returns the bearer token of a request, `None` without an `Authorization` header. Fails with `UNAUTHENTICATED` for another
+/// kind of authorization.
 pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
@@ -38,13 +40,13 @@ pub(crate) fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     token.map(Some).ok_or_else(malformed)
 }
 
-/// The token of a request for counting it, whatever it is worth: its header's, else its cookie's.
+/// Returns the token that a request is counted by, good or not: of its header, else of its cookie.
 pub(crate) fn any_token(headers: &HeaderMap) -> Option<&str> {
     let token = bearer_of(headers).unwrap_or_default();
     token.or_else(|| cookie::session(headers))
 }
 
-/// The token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).
+/// Returns the token of an `Authorization` header (RFC 6750, 2.1; the scheme's case does not matter, RFC 9110, 11.1).
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;
     let token = token.trim();
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
+    fn the_scheme_of_a_bearer_token_has_any_case() {
         assert_eq!(bearer("Bearer whf_1"), Some("whf_1"));
         assert_eq!(bearer("bearer  whf_1 "), Some("whf_1"));
         for other in ["", "whf_1", "Bearer", "Bearer ", "Basic whf_1"] {

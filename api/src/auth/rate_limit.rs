@@ -1,10 +1,13 @@
-//! How many requests may come in a second: of one user, or of one address that is not signed in.
+//! Limits of requests per second, for each user and for each address.
 //!
-//! Both are token buckets of twice what there may be in a second, so that a page that loads, or a script that begins, need
-//! not pace itself. A request is counted before its token is looked up: what is over the limit costs no statement. Whose a
-//! token is is known from the last time that it was good. One that this process has not seen costs its address nothing if it
-//! is good, so that a class behind one address is back at once after a restart, and one request if it is not. Opening a socket
-//! costs its address one request, which it gets back when the socket says whose it is.
+//! Each has a token bucket that holds twice the rate, so that a page that loads, or a script that begins, need not pace
+//! itself. A request is counted before its token is looked up, so that a request over the limit costs no statement:
+//!
+//! - A token that was good within the last minute counts for its user.
+//! - A request without a token counts for its address.
+//! - A token that this process does not know makes a [`PendingCharge`]: it counts for its user once it was found to be good,
+//!   and for its address if it is not. A class behind one address is therefore back at once after a restart (ADR 0029).
+//! - A WebSocket counts for its address when it is opened, which gets the request back when the socket has authenticated.
 
 mod buckets;
 mod unidentified;
@@ -25,21 +28,21 @@ pub(crate) use self::unidentified::Unidentified;
 use crate::http::{ErrorCode, Quota, Refusal};
 use crate::server::client_address::ClientAddress;
 
-/// Tokens of which it is remembered whose they are.
+/// Most tokens whose users are remembered.
 const KNOWN_TOKENS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// How long. Whoever has a token that was revoked since could fill its user's bucket with it meanwhile, by requests that are
-/// refused before it is looked up again.
+/// How long a token's user is remembered. The holder of a token that was revoked meanwhile can use up its user's requests
+/// for that long.
 const KNOWN_FOR: Duration = Duration::from_mins(1);
 
-/// Requests of one address that may be waiting for their tokens to be looked up: a large hall that comes back at once. If
-/// none of their tokens is good, the address owes for them, for a few seconds at most.
-const UNRESOLVED: usize = 1000;
+/// Most requests of one address whose tokens are not looked up yet: a large hall that reconnects at once. If none of the
+/// tokens is good, the address owes for them, for a few seconds at most.
+const MOST_PENDING: usize = 1000;
 
-/// When to come back where there are more.
-const LATER: Duration = Duration::from_secs(1);
+/// `Retry-After` for requests beyond [`MOST_PENDING`], and for unidentified sockets beyond their limit.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The limits of one gateway. Clones share what they count.
+/// The limits of one gateway. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct RateLimits {
     known: Arc<Known>,
@@ -48,8 +51,8 @@ pub(crate) struct RateLimits {
 }
 
 struct Known {
-    /// Users by a hash of their tokens, with when they were found. Its key is random and of this process; two tokens that
-    /// share a hash would share a bucket, and nothing else.
+    /// Users by a hash of their token, with the time of the look-up. The hash has a random key of this process. Two tokens
+    /// with the same hash would share a bucket, and nothing else.
     users: Mutex<LruCache<u64, (Uuid, Instant)>>,
     hasher: RandomState,
 }
@@ -57,39 +60,40 @@ struct Known {
 struct Counts {
     users: Buckets<Uuid>,
     addresses: Buckets<IpAddr>,
-    /// How many there are from each address.
-    unresolved: Mutex<HashMap<IpAddr, usize>>,
+    /// Number of pending charges by address.
+    pending: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A request that was counted.
 #[derive(Default)]
 pub(crate) struct Counted {
-    /// What is left; none where nothing is counted, or it is not known yet for whom.
+    /// The rest of the bucket; `None` where nothing is counted, or the charge is pending.
     pub(crate) quota: Option<Quota>,
-    /// There if it is not known yet whose request it is.
-    pub(crate) unresolved: Option<Unresolved>,
+    /// Present where the caller is not known yet.
+    pub(crate) pending: Option<PendingCharge>,
 }
 
-/// A request whose caller is not known yet. Dropped before it is resolved, it is charged to its address.
-pub(crate) struct Unresolved {
+/// A request whose caller is not known yet. Its first method decides who is charged; the others do nothing after that. If it
+/// is dropped first, its address is charged.
+pub(crate) struct PendingCharge {
     counts: Arc<Counts>,
     address: Mutex<Option<IpAddr>>,
 }
 
-/// A socket that was counted for its address when it was opened.
+/// A WebSocket that was charged to its address when it was opened.
 pub(crate) struct OpenedSocket {
     counts: Arc<Counts>,
     address: Mutex<Option<IpAddr>>,
 }
 
 impl RateLimits {
-    /// So many requests in a second; 0 is any number.
+    /// Limits of `per_second` requests in a second; 0 is no limit.
     pub(crate) fn new(per_second: u32) -> Self {
         let counts = NonZeroU32::new(per_second).map(|rate| {
             Arc::new(Counts {
                 users: Buckets::new("user", rate),
                 addresses: Buckets::new("address", rate),
-                unresolved: Mutex::default(),
+                pending: Mutex::default(),
             })
         });
         let known = Arc::new(Known {
@@ -99,7 +103,8 @@ impl RateLimits {
         Self { known, counts }
     }
 
-    /// Counts a request with this token from this address; a refusal where there were too many.
+    /// Counts a request with this token from this address. Fails with `RATE_LIMITED` where the bucket is empty, or too many
+    /// charges of the address are pending.
     pub(crate) fn count(
         &self,
         token: Option<&str>,
@@ -107,16 +112,16 @@ impl RateLimits {
     ) -> Result<Counted, Refusal> {
         let quota = match (token, token.and_then(|token| self.known(token))) {
             (_, Some(user)) => self.count_user(user)?,
-            (Some(_), None) => return self.count_unresolved(address),
+            (Some(_), None) => return self.count_pending(address),
             (None, None) => self.count_address(address)?,
         };
         Ok(Counted {
             quota,
-            unresolved: None,
+            pending: None,
         })
     }
 
-    /// Counts a request of a user; a refusal where there were too many.
+    /// Counts a request of a user. Fails with `RATE_LIMITED` where the bucket is empty.
     pub(crate) fn count_user(&self, user: Uuid) -> Result<Option<Quota>, Refusal> {
         let Some(counts) = &self.counts else {
             return Ok(None);
@@ -124,7 +129,7 @@ impl RateLimits {
         counts.users.take(user, Instant::now()).map(Some)
     }
 
-    /// Counts a request of nobody's. One without an address does not come over the network.
+    /// Counts an anonymous request. One without an address did not come over the network, and is not counted.
     fn count_address(&self, address: Option<ClientAddress>) -> Result<Option<Quota>, Refusal> {
         let (Some(counts), Some(address)) = (&self.counts, address) else {
             return Ok(None);
@@ -133,35 +138,33 @@ impl RateLimits {
         counts.addresses.take(address, Instant::now()).map(Some)
     }
 
-    /// Lets a request in from an address that has one left, and of which it will be known later whose it is.
-    pub(crate) fn count_unresolved(
-        &self,
-        address: Option<ClientAddress>,
-    ) -> Result<Counted, Refusal> {
+    /// Admits a request whose caller will be known later. Fails with `RATE_LIMITED` where the address has no request left, or
+    /// too many charges pending.
+    pub(crate) fn count_pending(&self, address: Option<ClientAddress>) -> Result<Counted, Refusal> {
         let (Some(counts), Some(address)) = (&self.counts, address) else {
             return Ok(Counted::default());
         };
         let address = network(address.0);
-        counts.addresses.look(address, Instant::now())?;
-        let mut unresolved = lock(&counts.unresolved);
-        let waiting = unresolved.entry(address).or_default();
-        if *waiting >= UNRESOLVED {
+        counts.addresses.check(address, Instant::now())?;
+        let mut pending = lock(&counts.pending);
+        let waiting = pending.entry(address).or_default();
+        if *waiting >= MOST_PENDING {
             let message = format!(
-                "of {UNRESOLVED} requests from your address it is not known yet whose they are: try again after a second"
+                "the tokens of {MOST_PENDING} requests from your address are still being checked: try again after a second"
             );
-            return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(LATER));
+            return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(RETRY_AFTER));
         }
         *waiting += 1;
         Ok(Counted {
             quota: None,
-            unresolved: Some(Unresolved {
+            pending: Some(PendingCharge {
                 counts: Arc::clone(counts),
                 address: Mutex::new(Some(address)),
             }),
         })
     }
 
-    /// Counts the opening of a socket for its address; a refusal where there were too many.
+    /// Charges the opening of a WebSocket to its address. Fails with `RATE_LIMITED` where the bucket is empty.
     pub(crate) fn count_opening(
         &self,
         address: Option<ClientAddress>,
@@ -176,7 +179,7 @@ impl RateLimits {
         }))
     }
 
-    /// Whose a token was when it was looked up lately.
+    /// Returns the user of a token that was found to be good within the last minute.
     pub(crate) fn known(&self, token: &str) -> Option<Uuid> {
         self.known_at(token, Instant::now())
     }
@@ -188,7 +191,7 @@ impl RateLimits {
         (now.duration_since(*since) < KNOWN_FOR).then_some(*user)
     }
 
-    /// Notes whose a token was found to be; nobody's where it is no good any more.
+    /// Remembers the user of a token that was looked up; forgets the token where it was not good.
     pub(crate) fn note(&self, token: &str, user: Option<Uuid>) {
         let hash = self.known.hasher.hash_one(token);
         let mut known = lock(&self.known.users);
@@ -200,39 +203,39 @@ impl RateLimits {
 }
 
 impl OpenedSocket {
-    /// The socket is counted elsewhere, or cannot help what came of it: its address gets back what it cost. Does nothing the
-    /// second time.
-    pub(crate) fn give_back(&self) {
+    /// Gives the address its request back, because the socket was counted for a user or failed through no fault of the
+    /// client. Does nothing the second time.
+    pub(crate) fn refund(&self) {
         if let Some(address) = lock(&self.address).take() {
-            self.counts.addresses.give_back(address, Instant::now());
+            self.counts.addresses.refund(address, Instant::now());
         }
     }
 }
 
-impl Unresolved {
-    /// It is this user's, and counts for them; a refusal where there were too many. Does nothing the second time.
-    pub(crate) fn belongs_to(&self, user: Uuid) -> Result<Option<Quota>, Refusal> {
+impl PendingCharge {
+    /// Charges this user. Fails with `RATE_LIMITED` where their bucket is empty.
+    pub(crate) fn charge_user(&self, user: Uuid) -> Result<Option<Quota>, Refusal> {
         self.resolve()
             .map(|_| self.counts.users.take(user, Instant::now()))
             .transpose()
     }
 
-    /// It is nobody's: a cookie that is no good, beside which its browser may do what anybody may. It counts for its address; a
-    /// refusal where there were too many.
-    pub(crate) fn belongs_to_nobody(&self) -> Result<Option<Quota>, Refusal> {
+    /// Charges the address of a request with an invalid cookie, which is treated as anonymous. Fails with `RATE_LIMITED`
+    /// where its bucket is empty.
+    pub(crate) fn charge_address(&self) -> Result<Option<Quota>, Refusal> {
         self.resolve()
             .map(|address| self.counts.addresses.take(address, Instant::now()))
             .transpose()
     }
 
-    /// It is no matter of its address: it is counted elsewhere, or cannot help what came of it.
-    pub(crate) fn let_go(&self) {
+    /// Charges no bucket: the request was counted elsewhere, or failed through no fault of the client.
+    pub(crate) fn cancel(&self) {
         self.resolve();
     }
 
     fn resolve(&self) -> Option<IpAddr> {
         let address = lock(&self.address).take()?;
-        if let Entry::Occupied(mut waiting) = lock(&self.counts.unresolved).entry(address) {
+        if let Entry::Occupied(mut waiting) = lock(&self.counts.pending).entry(address) {
             *waiting.get_mut() -= 1;
             if *waiting.get() == 0 {
                 waiting.remove();
@@ -242,7 +245,7 @@ impl Unresolved {
     }
 }
 
-impl Drop for Unresolved {
+impl Drop for PendingCharge {
     fn drop(&mut self) {
         if let Some(address) = self.resolve() {
             self.counts.addresses.charge(address, Instant::now());
@@ -254,7 +257,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts as one address: of IPv6 the first half, because whoever has one address has all of that.
+/// Returns what counts as one address: of IPv6 the first 64 bits, because one client usually has all addresses below them.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

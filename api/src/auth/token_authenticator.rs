@@ -1,147 +1,92 @@
-//! Who is calling: tokens, in a header or in the console's cookie, checked in the database.
+//! The stages of a request, a stream and a WebSocket: they are counted, their documents measured, and their tokens looked up.
 
 use std::sync::Arc;
 
 use async_graphql::{Data, Request, ServerError};
-use axum::http::{HeaderMap, request::Parts};
+use axum::http::request::Parts;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use wharfinger_jobs::accounts::{Authenticated, OpenSession, Sessions, TokenLookups, note_use};
+use wharfinger_jobs::accounts::{Authenticated, OpenSession};
 use wharfinger_jobs::infra::trace::TraceContext;
 use wharfinger_jobs::services::Services;
 
 use crate::auth::bearer::{self, bearer_of, offered};
-use crate::auth::rate_limit::{OpenedSocket, RateLimits, Unidentified, Unresolved};
+use crate::auth::rate_limit::{OpenedSocket, PendingCharge, RateLimits, Unidentified};
+use crate::auth::token_check::{Credential, TokenCheck};
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{
     Audience, ErrorCode, Gate, QuotaLeft, Refusal, Session, cookie, data_of, same_origin, spans,
 };
-use crate::server::client_address::client_address;
+use crate::server::client_address::{ClientAddress, client_address};
 use crate::server::over_tls::over_tls;
 
-/// Lets requests in by their token. A request without one gets in as nobody, who may do nothing but sign in.
+/// Authenticates callers by their tokens. A request without a token is anonymous, and may do no more than sign in.
 #[derive(Clone)]
-pub(crate) struct TokenGate {
+pub(crate) struct TokenAuthenticator {
     services: Services,
-    sessions: Sessions,
-    lookups: TokenLookups,
-    /// For tokens that this process has not found good within the last minute. If thousands of them are no good, nobody who
-    /// is known waits behind them.
-    lookups_of_strangers: TokenLookups,
+    tokens: TokenCheck,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
     unidentified: Unidentified,
     rules: Arc<Rules>,
 }
 
-/// The token that a WebSocket was opened with: looked up again for each operation, so that a revoked one stops working.
+/// The token that a WebSocket was opened with. It is looked up for each operation, so that a revoked one stops working.
 struct Token {
     text: String,
-    /// Whose it was then: no token becomes another user's.
+    /// Its user when the socket was opened. A token never changes its user.
     user: Uuid,
 }
 
-/// A request to open a socket, counted for this user already.
+/// Marks a request to open a socket that was counted for this user.
 #[derive(Clone, Copy)]
 struct CountedFor(Uuid);
 
-impl TokenGate {
-    /// A gate over these services, which lets documents in by these rules. Call it inside a Tokio runtime.
+impl TokenAuthenticator {
+    /// An authenticator that measures documents by `rules`. Must be called inside a Tokio runtime.
     pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>, rules: Arc<Rules>) -> Self {
+        let limits = &services.settings.limits;
+        let rates = RateLimits::new(limits.requests_per_second);
         Self {
-            rules,
-            sessions: Sessions::start(&services),
-            rates: RateLimits::new(services.settings.limits.requests_per_second),
-            unidentified: Unidentified::new(
-                services.settings.limits.unidentified_sockets_per_address,
-            ),
-            lookups: TokenLookups::start(&services),
-            lookups_of_strangers: TokenLookups::start(&services),
-            services,
+            unidentified: Unidentified::new(limits.unidentified_sockets_per_address),
+            tokens: TokenCheck::new(services.clone(), rates.clone()),
             trusted_proxies: trusted_proxies.into(),
+            services,
+            rates,
+            rules,
         }
     }
 
-    /// The connections that were let in, for whatever else lets some in.
-    pub(crate) fn sessions(&self) -> Sessions {
-        self.sessions.clone()
+    /// The token look-ups, for other listeners that authenticate callers.
+    pub(crate) fn tokens(&self) -> TokenCheck {
+        self.tokens.clone()
     }
 
-    /// Where tokens are looked up that may be no good, for whatever else lets some in.
-    pub(crate) fn lookups_of_strangers(&self) -> TokenLookups {
-        self.lookups_of_strangers.clone()
+    fn address(&self, parts: &Parts) -> Option<ClientAddress> {
+        client_address(&parts.extensions, &parts.headers, &self.trusted_proxies)
     }
 
-    /// Who sent a request with these headers; none for nobody. A bearer token that is not good is refused. A cookie that
-    /// is not good is nobody's: it must not keep its browser from signing in again.
-    ///
-    /// A browser sends the cookie with other sites' requests too, as far as `SameSite=Lax` lets it: whoever does anything
-    /// for such a request has to ask [`same_origin`] first.
-    pub(crate) async fn authenticated(
+    /// Adds the caller to the data of a request, with loaders for what they may see.
+    fn add_caller(
         &self,
-        headers: &HeaderMap,
-    ) -> Result<Option<Caller>, Refusal> {
-        let (found, by_cookie) = if let Some(token) = bearer_of(headers)? {
-            (Some(self.good(token).await?), false)
-        } else if let Some(token) = cookie::session(headers) {
-            (self.look_up(token).await?, true)
-        } else {
-            (None, false)
-        };
-        Ok(found.map(|found| Caller {
+        data: &mut Data,
+        found: Authenticated,
+        by_cookie: bool,
+        traceparent: Option<String>,
+    ) {
+        let caller = Caller {
             user: found.user,
             token: found.token,
             by_cookie,
-            traceparent: Some(place(spans::caller(headers))),
-        }))
-    }
-
-    /// Whose token it is, or a refusal.
-    async fn good(&self, token: &str) -> Result<Authenticated, Refusal> {
-        self.look_up(token).await?.ok_or_else(not_good)
-    }
-
-    /// Whose token it is, if it is good, looked up in one statement with what others ask at this moment.
-    async fn look_up(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
-        let lookups = match self.rates.known(token) {
-            Some(_) => &self.lookups,
-            None => &self.lookups_of_strangers,
+            traceparent,
         };
-        let found = lookups.find(token).await.map_err(|_logged| unavailable())?;
-        let user = found.as_ref().map(|found| found.user.id);
-        self.rates.note(token, user);
-        if let Some(found) = &found {
-            note_use(&self.services, &found.token);
-        }
-        Ok(found)
-    }
-
-    /// Notes an open socket, and looks at its token again: it may have been revoked before the socket was noted. Whoever
-    /// the token is found to be then, in the role that was noted, comes with it.
-    async fn open(&self, token: &str) -> Result<(OpenSession, Authenticated), Refusal> {
-        let at_most = self.services.settings.limits.sockets_per_user;
-        let too_many = || {
-            let message = format!("you have {at_most} sockets open, and that is the limit");
-            Refusal::new(ErrorCode::LimitExceeded, message)
-        };
-        let known = self.rates.known(token);
-        if known.is_some_and(|user| !self.sessions.has_room(user, at_most)) {
-            return Err(too_many());
-        }
-        let mut found = self.good(token).await?;
-        loop {
-            let session = self.sessions.open_within(&found, at_most);
-            let session = session.ok_or_else(too_many)?;
-            found = self.good(token).await?;
-            if found.user.role == session.role() {
-                return Ok((session, found));
-            }
-        }
+        data.insert(Loaders::new(&self.services, &caller));
+        data.insert(caller);
     }
 }
 
-impl Gate for TokenGate {
+impl Gate for TokenAuthenticator {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
         let mut data = Data::default();
         let headers = &parts.headers;
@@ -151,14 +96,14 @@ impl Gate for TokenGate {
             over_tls: over_tls(&parts.extensions, headers, &self.trusted_proxies)
                 || cookie::page_over_tls(headers),
         });
-        let address = client_address(&parts.extensions, headers, &self.trusted_proxies);
+        let address = self.address(parts);
         if let Some(address) = address {
             data.insert(address);
         }
         let counted = self.rates.count(bearer::any_token(headers), address)?;
         data.insert(QuotaLeft::from(counted.quota));
-        if let Some(unresolved) = counted.unresolved {
-            data.insert(unresolved);
+        if let Some(pending) = counted.pending {
+            data.insert(pending);
         }
         Ok(data)
     }
@@ -175,54 +120,49 @@ impl Gate for TokenGate {
     async fn caller(&self, parts: &Parts, mut data: Data) -> Result<Data, Refusal> {
         let headers = &parts.headers;
         let own_page = same_origin(headers);
-        let unresolved = data_of::<Unresolved>(&data);
-        let caller = self.authenticated(headers).await;
-        let caller = caller.inspect_err(|refusal| forgive(unresolved, refusal))?;
-        let quota = match (&caller, unresolved) {
-            (Some(caller), Some(unresolved)) => unresolved.belongs_to(caller.user.id)?,
-            (None, Some(unresolved)) => unresolved.belongs_to_nobody()?,
+        let pending = data_of::<PendingCharge>(&data);
+        let found = self.tokens.headers(headers).await;
+        let found = found.inspect_err(|refusal| cancel_charge(pending, refusal))?;
+        let quota = match (&found, pending) {
+            (Some((found, _)), Some(pending)) => pending.charge_user(found.user.id)?,
+            (None, Some(pending)) => pending.charge_address()?,
             (_, None) => None,
         };
         if let (Some(quota), Some(left)) = (quota, data_of::<QuotaLeft>(&data)) {
             left.note(quota);
         }
-        // Another site's page cannot send JSON without asking first, and is not let in if it could. A query by GET it can
-        // have sent, and could not read the answer, but measure it: it gets the answer that nobody gets.
-        if let Some(caller) = caller.filter(|caller| !caller.by_cookie || own_page) {
-            data.insert(Loaders::new(&self.services, &caller));
-            data.insert(caller);
+        // Another site's page can send a query by GET with the cookie, and could not read the answer, but measure it: it is
+        // answered as an anonymous one. JSON it cannot send without a preflight.
+        if let Some((found, credential)) = found
+            && (credential == Credential::Bearer || own_page)
+        {
+            let place = Some(place(spans::caller(headers)));
+            self.add_caller(&mut data, found, credential == Credential::Cookie, place);
         }
         Ok(data)
     }
 
     async fn stream(&self, parts: &Parts, mut data: Data) -> Result<(Session, Data), Refusal> {
-        let let_in =
-            data_of::<Caller>(&data).map(|caller| (caller.by_cookie, caller.traceparent.clone()));
+        let caller = data_of::<Caller>(&data);
+        let caller = caller.map(|caller| (caller.by_cookie, caller.traceparent.clone()));
         let headers = &parts.headers;
         let token = match bearer_of(headers)? {
             Some(token) => Some(token),
             None => cookie::session(headers),
         };
-        // Nobody's stream ends by itself: there is nothing that nobody may watch.
-        let (Some(token), Some((by_cookie, traceparent))) = (token, let_in) else {
+        // An anonymous stream has no session: there is nothing that it may watch.
+        let (Some(token), Some((by_cookie, traceparent))) = (token, caller) else {
             return Ok((Session::default(), data));
         };
-        let (open, found) = self.open(token).await?;
+        let (open, found) = self.tokens.open(token).await?;
         let mut session = Session {
             ended: open.revoked().clone(),
             outdated: open.demoted().clone(),
             ..Session::default()
         };
         session.data.insert(open);
-        // As whom the session was noted: what it ends with is what the stream may do.
-        let caller = Caller {
-            user: found.user,
-            token: found.token,
-            by_cookie,
-            traceparent,
-        };
-        data.insert(Loaders::new(&self.services, &caller));
-        data.insert(caller);
+        // The user as of the opening: the session ends when they lose the role that they have here.
+        self.add_caller(&mut data, found, by_cookie, traceparent);
         Ok((session, data))
     }
 
@@ -234,7 +174,7 @@ impl Gate for TokenGate {
             parts.extensions.insert(CountedFor(user));
             return Ok(());
         }
-        let address = client_address(&parts.extensions, headers, &self.trusted_proxies);
+        let address = self.address(parts);
         let place = self.unidentified.enter(address)?;
         if let Some(opened) = self.rates.count_opening(address)? {
             parts.extensions.insert(Arc::new(opened));
@@ -250,37 +190,36 @@ impl Gate for TokenGate {
         upgrade: &Parts,
         payload: &Map<String, Value>,
     ) -> Result<Session, Refusal> {
-        let address = client_address(&upgrade.extensions, &upgrade.headers, &self.trusted_proxies);
-        let headers = &upgrade.headers;
-        let token = offered(payload, headers)?;
+        let address = self.address(upgrade);
+        let token = offered(payload, &upgrade.headers)?;
         let counted_for = upgrade.extensions.get().map(|CountedFor(user)| *user);
         let opened = upgrade.extensions.get::<Arc<OpenedSocket>>();
-        let give_back = || opened.inspect(|opened| opened.give_back());
+        let refund = || opened.inspect(|opened| opened.refund());
         let known = self.rates.known(token);
-        let mut unresolved = None;
+        let mut pending = None;
         match known {
             Some(user) => {
-                give_back();
+                refund();
                 if counted_for != known {
                     self.rates.count_user(user)?;
                 }
             }
             // Its address has paid for the look-up.
             None if opened.is_some() => {}
-            None => unresolved = self.rates.count_unresolved(address)?.unresolved,
+            None => pending = self.rates.count_pending(address)?.pending,
         }
-        let session = self.open(token).await;
+        let session = self.tokens.open(token).await;
         let (session, found) = session.inspect_err(|refusal| {
-            forgive(unresolved.as_ref(), refusal);
+            cancel_charge(pending.as_ref(), refusal);
             if refusal.code != ErrorCode::Unauthenticated {
-                give_back();
+                refund();
             }
         })?;
-        if known.is_none() && give_back().is_some() {
+        if known.is_none() && refund().is_some() {
             self.rates.count_user(found.user.id)?;
         }
-        if let Some(unresolved) = unresolved {
-            unresolved.belongs_to(found.user.id)?;
+        if let Some(pending) = pending {
+            pending.charge_user(found.user.id)?;
         }
         let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
         let mut data = Data::default();
@@ -306,30 +245,27 @@ impl Gate for TokenGate {
         Ok(())
     }
 
-    async fn operation(&self, session: &Arc<Data>, request: Request) -> Result<Request, Refusal> {
+    async fn operation(
+        &self,
+        session: &Arc<Data>,
+        mut request: Request,
+    ) -> Result<Request, Refusal> {
         let Some(token) = data_of::<Token>(session) else {
             return Ok(request);
         };
-        let found = self.good(&token.text).await?;
-        let noted = data_of::<OpenSession>(session);
-        // What this socket ends with is the role that it was opened in: in another it would not end when that is taken away.
-        if let Some(noted) = noted.filter(|noted| noted.role() != found.user.role) {
-            noted.demoted().cancel();
+        let found = self.tokens.good(&token.text).await?;
+        // The socket ends when its user loses the role that it was opened in. In another role it would not.
+        let opened = data_of::<OpenSession>(session);
+        if let Some(opened) = opened.filter(|opened| opened.role() != found.user.role) {
+            opened.demoted().cancel();
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 "your role has changed since this socket was opened: connect again",
             ));
         }
-        let sent = data_of::<TraceContext>(&request.data);
-        let caller = Caller {
-            user: found.user,
-            token: found.token,
-            by_cookie: false,
-            traceparent: Some(place(sent.cloned())),
-        };
-        Ok(request
-            .data(Loaders::new(&self.services, &caller))
-            .data(caller))
+        let sent = data_of::<TraceContext>(&request.data).cloned();
+        self.add_caller(&mut request.data, found, false, Some(place(sent)));
+        Ok(request)
     }
 
     fn audience(&self, request: &mut Request) -> Option<Audience> {
@@ -337,31 +273,17 @@ impl Gate for TokenGate {
     }
 }
 
-/// Whoever was refused for another reason than their token owes nothing: the database may be away.
-fn forgive(unresolved: Option<&Unresolved>, refusal: &Refusal) {
-    if let Some(unresolved) = unresolved
+/// Cancels the charge of a request that failed for another reason than its token, such as a database that does not answer.
+fn cancel_charge(pending: Option<&PendingCharge>, refusal: &Refusal) {
+    if let Some(pending) = pending
         && refusal.code != ErrorCode::Unauthenticated
     {
-        unresolved.let_go();
+        pending.cancel();
     }
 }
 
-fn not_good() -> Refusal {
-    Refusal::new(
-        ErrorCode::Unauthenticated,
-        "this token is not known, has expired or was revoked: sign in again",
-    )
-}
-
-fn unavailable() -> Refusal {
-    Refusal::new(
-        ErrorCode::Unavailable,
-        "the database does not answer: try again later",
-    )
-}
-
-/// Where in a trace what the caller asks for is: at the request's span; where nobody records traces, where the caller said
-/// (`sent`), or in a trace of its own.
+/// Returns the place in a trace of what the caller asks for: the current span; where no traces are recorded, the context that
+/// the caller sent; else a trace of its own.
 fn place(sent: Option<TraceContext>) -> String {
     TraceContext::current()
         .or(sent)

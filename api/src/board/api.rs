@@ -1,5 +1,5 @@
-//! apalis-board's own routes, made for each request: hosts come and go, and it knows only queues that it was told of when
-//! it was built. Whatever a host is called, its queue goes by one name inside.
+//! apalis-board's own routes, built for each request: apalis-board knows only the queues that it was built with, and hosts
+//! come and go. Inside, every host's queue has the same name, because a host's own name may not fit into a path.
 
 use apalis_board_api::framework::{ApiBuilder, RegisterRoute};
 use axum::Router;
@@ -14,10 +14,10 @@ use wharfinger_jobs::services::Services;
 
 use super::backend::Backend;
 
-/// The name of the queue that is asked for, inside.
+/// The name that the requested queue has inside.
 const ASKED_FOR: &str = "asked-for";
 
-/// What is asked of every queue.
+/// Answers requests about all queues.
 pub(super) async fn of_all(
     State(services): State<Services>,
     Path(path): Path<String>,
@@ -26,7 +26,7 @@ pub(super) async fn of_all(
     answer(services, None, &format!("/{path}"), request).await
 }
 
-/// What is asked of one.
+/// Answers requests about one queue.
 pub(super) async fn of_queue(
     State(services): State<Services>,
     Path((queue, rest)): Path<(String, String)>,
@@ -51,11 +51,11 @@ async fn answer(
     path: &str,
     request: Request,
 ) -> Response {
-    let query = meant(request.uri().query().unwrap_or_default());
+    let query = without_empty(request.uri().query().unwrap_or_default());
     let Ok(uri) = Uri::try_from(format!("{path}?{query}")) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Without what the outer routes found in its path: the inner ones would take it for theirs.
+    // Without the extensions: the inner routes would take the outer ones' path parameters for theirs.
     let (outer, body) = request.into_parts();
     let mut request = Request::new(body);
     *request.method_mut() = outer.method;
@@ -73,8 +73,8 @@ async fn answer(
     answer
 }
 
-/// The query as the page means it: without what it leaves empty, which apalis-board's API would refuse.
-fn meant(query: &str) -> String {
+/// Returns the query without empty parameters, which the page sends and apalis-board's API would refuse.
+fn without_empty(query: &str) -> String {
     query
         .split('&')
         .filter(|pair| !pair.is_empty() && !pair.ends_with('='))
@@ -85,8 +85,8 @@ fn meant(query: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_is_left_empty_is_left_out() {
+    fn empty_parameters_are_left_out() {
         let query = "&page=1&page_size=15&queue=&status=";
-        assert_eq!(super::meant(query), "page=1&page_size=15");
+        assert_eq!(super::without_empty(query), "page=1&page_size=15");
     }
 }

@@ -1,7 +1,7 @@
-//! Who may see the board: administrators, by the session of the console or by a token.
+//! Authentication of the board: administrators only, by the console's session or an API token.
 //!
-//! The board's page knows no signing in, so a browser without a session is asked by its own prompt (HTTP Basic): any name,
-//! and an API token as the password. Nothing on the board changes anything, so it asks for no more than who is looking.
+//! The board's page cannot sign in, so a browser without a session is asked by its own prompt (HTTP Basic): any name, and
+//! an API token as the password. The board changes nothing, so reading is the only right that is checked.
 
 use std::sync::Arc;
 
@@ -13,47 +13,44 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ipnet::IpNet;
 use wharfinger_entity::Role;
-use wharfinger_jobs::accounts::{Authenticated, Sessions, TokenLookups, note_use};
+use wharfinger_jobs::accounts::Authenticated;
 use wharfinger_jobs::services::Services;
 
+use crate::auth::token_check::TokenCheck;
 use crate::http::cookie;
 
-/// How a browser is asked.
-const ASK: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;
+/// The challenge of a response that asks for a token.
+const CHALLENGE: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;
 
-/// Whom the board knows, and what of it stays open.
+/// Authenticates the board's callers.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct BoardAuth {
     pub(crate) services: Services,
-    /// The gateway's own: what ends a socket ends a stream of the board.
-    pub(crate) sessions: Sessions,
-    /// The gateway's own, for tokens that it does not know.
-    pub(crate) lookups: TokenLookups,
-    /// Whose word counts for whether a browser came over TLS.
+    /// The gateway's own: what ends its sockets ends the board's streams.
+    pub(crate) tokens: TokenCheck,
+    /// The proxies whose `X-Forwarded-Proto` is believed.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
 }
 
-impl Door {
-    /// The administrator who sent these headers, or what to answer.
+impl BoardAuth {
+    /// Returns the administrator who sent these headers. Fails with the response for any other caller: 401, 403, or 503
+    /// where the database does not answer.
     pub(super) async fn administrator(
         &self,
         headers: &HeaderMap,
     ) -> Result<Authenticated, Response> {
         let Some(token) = token(headers) else {
-            return Err(asked(
+            return Err(challenge(
                 "sign in as an administrator: any name, and an API token as the password\n",
             ));
         };
-        match self.lookups.find(&token).await {
-            Ok(Some(found)) => {
-                note_use(&self.services, &found.token);
-                if found.user.role == Role::Admin {
-                    return Ok(found);
-                }
+        match self.tokens.find(&token).await {
+            Ok(Some(found)) if found.user.role == Role::Admin => Ok(found),
+            Ok(Some(_)) => {
                 let message = "only an administrator may see the board\n";
                 Err((StatusCode::FORBIDDEN, message).into_response())
             }
-            Ok(None) => Err(asked(
+            Ok(None) => Err(challenge(
                 "this token is not known, has expired or was revoked\n",
             )),
             Err(_logged) => {
@@ -64,14 +61,18 @@ impl Door {
     }
 }
 
-/// Lets administrators look, and nobody do anything.
-pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let admin = match door.administrator(request.headers()).await {
+/// Passes on requests of administrators that only read, with the administrator in their extensions.
+pub(super) async fn guard(
+    State(auth): State<BoardAuth>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let admin = match auth.administrator(request.headers()).await {
         Ok(admin) => admin,
         Err(refusal) => return refusal,
     };
     request.extensions_mut().insert(Arc::new(admin));
-    // The board's API can push raw payloads, which no worker would know what to do with.
+    // apalis-board's API can push raw payloads, which no worker could run.
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let message = "the board only shows: `/graphql` is the way to change something\n";
         let allow = [(header::ALLOW, "GET, HEAD")];
@@ -80,13 +81,13 @@ pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: 
     next.run(request).await
 }
 
-fn asked(message: &'static str) -> Response {
-    let ask = [(header::WWW_AUTHENTICATE, ASK)];
-    (StatusCode::UNAUTHORIZED, ask, message).into_response()
+fn challenge(message: &'static str) -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
+    (StatusCode::UNAUTHORIZED, challenge, message).into_response()
 }
 
-/// The token of a request: what it says itself goes before the console's session. Cookies do not tell ports apart, so that
-/// reaches the board too.
+/// Returns the token of a request: of its `Authorization`, else of the console's session, whose cookie reaches the board too
+/// because cookies do not depend on the port.
 pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
@@ -101,7 +102,7 @@ pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
     cookie::session(headers).map(str::to_owned)
 }
 
-/// The password of HTTP Basic (RFC 7617): after the first colon.
+/// Returns the password of HTTP Basic credentials (RFC 7617): the text after the first colon.
 fn password(credentials: &str) -> Option<String> {
     let decoded = BASE64_STANDARD.decode(credentials).ok()?;
     let text = String::from_utf8(decoded).ok()?;

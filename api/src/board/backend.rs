@@ -1,54 +1,52 @@
-//! The jobs table as apalis-board reads any backend. It only reads: nothing is polled from it and nothing pushed to it.
+//! The jobs table as a backend of apalis-board, which only reads: polling it returns nothing, and pushing to it fails.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use apalis_core::backend::codec::Codec;
-use apalis_core::backend::queue::Queue;
 use apalis_core::backend::{
     BackendConfig, FetchById, Filter, ListAllTasks, ListQueues, ListTasks, ListWorkers, Metrics,
-    QueueInfo, RunningWorker, StatType, Statistic, WireFormatBackend,
+    QueueInfo, RunningWorker, Statistic, WireFormatBackend,
 };
 use apalis_core::layers::Identity;
 use apalis_core::task::Task;
-use apalis_core::task::builder::TaskBuilder;
-use apalis_core::task::status::Status;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use wharfinger_entity::{Timestamp, host, job};
+use wharfinger_entity::{host, job};
 use wharfinger_jobs::infra::db::DbErr;
-use wharfinger_jobs::queries::board::{self, Counts, Standing};
+use wharfinger_jobs::queries::board::{self, Counts};
 use wharfinger_jobs::queries::{Viewer, jobs, users};
 use wharfinger_jobs::services::Services;
 
+use super::tasks::{standing, statistics, task, worker};
 use crate::graphql::Kind;
 
-/// Who looks: administrators, as the door knows.
-const EVERYONE: Viewer = Viewer {
+/// The viewer of all queries: an administrator, because [`super::auth`] admits no other caller.
+const ADMINISTRATOR: Viewer = Viewer {
     user_id: Uuid::nil(),
     admin: true,
 };
 
-/// Tasks of a page at most.
+/// Most tasks of a page.
 const MOST: u64 = 100;
 
-/// What the database knows, seen from one queue.
+/// The jobs of one queue, or of all queues.
 pub(super) struct Backend {
     services: Services,
-    /// The host whose queue is asked for; none where every queue is.
+    /// The host of the queue; `None` for all queues.
     host: Option<host::Model>,
 }
 
-/// Arguments are shown as they are.
-pub(super) struct AsTheyAre;
+/// Encodes arguments as the JSON that they are.
+pub(super) struct JsonCodec;
 
-/// How tasks get in: not this way.
+/// The kind of sink: none, because jobs are accepted by GraphQL alone.
 pub(super) struct ReadOnly;
 
-/// Why a question was not answered, or something not done.
+/// Why a request of the board failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BoardError {
     #[error("the database failed")]
@@ -86,14 +84,14 @@ impl Backend {
         let db = &self.services.db;
         let host_id = host.map(|host| host.id);
         let jobs = board::tasks(db, host_id, standing, offset, limit).await?;
-        self.shown(jobs).await
+        self.to_tasks(jobs).await
     }
 
-    /// The jobs as tasks, with the names of what they refer to.
-    async fn shown(&self, jobs: Vec<job::Model>) -> Result<Vec<Task<Value>>, BoardError> {
+    /// Returns the jobs as tasks, with the names of their users and hosts.
+    async fn to_tasks(&self, jobs: Vec<job::Model>) -> Result<Vec<Task<Value>>, BoardError> {
         let db = &self.services.db;
         let ids: Vec<Uuid> = jobs.iter().map(|job| job.user_id).collect();
-        let users = users::by_ids(db, EVERYONE, &ids).await?;
+        let users = users::by_ids(db, ADMINISTRATOR, &ids).await?;
         let users: HashMap<Uuid, String> =
             users.into_iter().map(|user| (user.id, user.name)).collect();
         let hosts = self.hosts().await?;
@@ -112,95 +110,6 @@ impl Backend {
         let hosts = self.hosts().await?;
         Ok(hosts.into_iter().map(|host| worker(&host)).collect())
     }
-}
-
-/// Where apalis' words for states are. Nobody waits between a queue and a worker here: `Queued` is nobody's.
-fn standing(status: &Status) -> Option<Standing> {
-    match status {
-        Status::Pending => Some(Standing::Waiting),
-        Status::Running => Some(Standing::Running),
-        Status::Done => Some(Standing::Done),
-        Status::Failed => Some(Standing::Ended),
-        Status::Killed => Some(Standing::Dead),
-        _ => None,
-    }
-}
-
-fn status(standing: Standing) -> Status {
-    match standing {
-        Standing::Waiting => Status::Pending,
-        Standing::Running => Status::Running,
-        Standing::Done => Status::Done,
-        Standing::Ended => Status::Failed,
-        Standing::Dead => Status::Killed,
-    }
-}
-
-fn seconds(at: Timestamp) -> u64 {
-    u64::try_from(at.micros() / 1_000_000).unwrap_or(0)
-}
-
-fn task(job: &job::Model, user: Option<&String>, host: Option<&String>) -> Task<Value> {
-    let error = job.error_code.map(|code| {
-        json!({ "code": code, "message": job.error_message, "retryable": job.error_retryable })
-    });
-    let args = json!({
-        "kind": job.kind,
-        "state": job.state,
-        "reference": job.reference,
-        "user": user,
-        "host": host,
-        "held": job.held.to_string(),
-        "error": error,
-        "discarded": job.discarded_at.is_some(),
-    });
-    let number = |number: i32| usize::try_from(number).unwrap_or(0);
-    let mut task = TaskBuilder::new(args)
-        .task_id(TaskId::from_string(Kind::Job.id(job.id).to_string()))
-        .attempt(number(job.attempt))
-        .max_attempts(number(job.max_attempts))
-        .status(status(Standing::of(job)))
-        .run_at_timestamp(seconds(job.run_after))
-        .lock_by(job.worker.clone())
-        .lock_at(job.started_at.map(seconds))
-        .done_at(job.finished_at.map(seconds));
-    if let Some(host) = host {
-        task = task.queue(Queue::from(host.as_str()));
-    }
-    task.build()
-}
-
-fn worker(host: &host::Model) -> RunningWorker {
-    RunningWorker {
-        id: host.name.clone(),
-        queue: host.name.clone(),
-        backend: "Wharfinger".into(),
-        started_at: seconds(host.created_at),
-        last_heartbeat: host.last_seen_at.map_or(0, seconds),
-        layers: format!("{} at a time", host.concurrency),
-    }
-}
-
-/// As the page knows them by name: the order is that in which it shows them.
-fn statistics(counts: &Counts) -> Vec<Statistic> {
-    let of = |standing| counts.of(standing);
-    let numbers = [
-        ("TOTAL_JOBS", counts.total()),
-        ("PENDING_JOBS", of(Standing::Waiting)),
-        ("RUNNING_JOBS", of(Standing::Running)),
-        ("DONE_JOBS", of(Standing::Done)),
-        ("FAILED_JOBS", of(Standing::Ended)),
-        ("KILLED_JOBS", of(Standing::Dead)),
-    ];
-    (1..)
-        .zip(numbers)
-        .map(|(priority, (title, number))| Statistic {
-            title: title.into(),
-            stat_type: StatType::Number,
-            value: number.to_string(),
-            priority: Some(priority),
-        })
-        .collect()
 }
 
 impl apalis_core::backend::Backend for Backend {
@@ -249,15 +158,15 @@ impl BackendConfig for Backend {
 }
 
 impl WireFormatBackend for Backend {
-    type Codec = AsTheyAre;
+    type Codec = JsonCodec;
     type Compact = Value;
 
-    fn codec(&self) -> &AsTheyAre {
-        &AsTheyAre
+    fn codec(&self) -> &JsonCodec {
+        &JsonCodec
     }
 }
 
-impl Codec<Value> for AsTheyAre {
+impl Codec<Value> for JsonCodec {
     type Error = Infallible;
     type Compact = Value;
 
@@ -335,7 +244,7 @@ impl FetchById for Backend {
         let Some(job) = board::task(db, host.id, id).await? else {
             return Ok(None);
         };
-        let attempts = jobs::attempts(db, EVERYONE, &[job.id]).await?;
+        let attempts = jobs::attempts(db, ADMINISTRATOR, &[job.id]).await?;
         let attempts: Vec<Value> = attempts
             .into_iter()
             .map(|attempt| {
@@ -347,7 +256,7 @@ impl FetchById for Backend {
                 })
             })
             .collect();
-        let shown = self.shown(vec![job]).await?.pop();
+        let shown = self.to_tasks(vec![job]).await?.pop();
         Ok(shown.map(|task| {
             task.map_args(|mut args| {
                 args["attempts"] = Value::Array(attempts);

@@ -1,4 +1,4 @@
-//! What happens to jobs, as the board's page understands it: lines of a log, each about a job.
+//! The stream of events that the board's page reads: log lines, each about a job's change of state.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use wharfinger_jobs::accounts::Authenticated;
 use wharfinger_jobs::live::events::{Event, Topic};
 use wharfinger_jobs::live::notify::Change;
 
-use super::auth::Door;
+use super::auth::BoardAuth;
 use crate::graphql::Kind;
 
-/// Every change of state of a job from now on. One that is missed is missed: the page reads everything else again. It ends
-/// when who looks on is no administrator any more, or their token is good for nothing.
+/// Streams every change of state of a job from now on. Lost events are not made up for, because the page reads the rest
+/// again. The stream ends when its caller is no longer an administrator, or their token is no longer good.
 pub(super) async fn stream(
-    door: Door,
+    auth: BoardAuth,
     admin: Arc<Authenticated>,
     headers: HeaderMap,
     stop: CancellationToken,
 ) -> Response {
-    let session = door.sessions.open(&admin);
-    // What was taken away before it was noted concerned nobody yet.
-    if let Err(refusal) = door.administrator(&headers).await {
+    let session = auth.tokens.sessions().open(&admin);
+    // The right may have been taken away before the session was open, and the session not ended by that.
+    if let Err(refusal) = auth.administrator(&headers).await {
         return refusal;
     }
     let over = async move {
@@ -38,8 +38,8 @@ pub(super) async fn stream(
             () = session.demoted().cancelled() => {}
         }
     };
-    let clock = door.services.clock.clone();
-    let lines = door
+    let clock = auth.services.clock.clone();
+    let lines = auth
         .services
         .events
         .subscribe(Topic::AllJobs)

@@ -1,8 +1,8 @@
-//! apalis-board, for administrators: the page of the queues on a listener of its own.
+//! apalis-board, the page of the queues, for administrators, on a listener of its own.
 //!
-//! A request passes [`door`] (administrators only, and only to look), then either the page that apalis-board brings along
-//! or [`api`], apalis-board's own routes over [`backend`]: what it shows is read from the jobs table, in both shapes and
-//! whatever the queue has at the moment. [`events`] is the stream of what happens.
+//! A request passes [`auth`] (administrators only, and only to read), then either the page that apalis-board brings along,
+//! or [`api`], apalis-board's own routes over [`backend`], which reads the jobs table and not the queue. [`events`] streams
+//! the jobs' changes of state.
 
 mod api;
 pub(crate) mod auth;
@@ -10,6 +10,7 @@ mod backend;
 mod events;
 mod page;
 mod push;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -22,15 +23,15 @@ use tokio_util::sync::CancellationToken;
 use crate::http::SecurityHeaders;
 use crate::server::over_tls::strict_transport;
 
-pub(crate) use self::auth::Door;
+pub(crate) use self::auth::BoardAuth;
 
-/// The board's routes. `stop` ends its streams.
-pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
+/// Returns the board's routes. Cancelling `stop` ends its streams.
+pub(crate) fn router(auth: BoardAuth, stop: CancellationToken) -> Router {
     let events = {
-        let door = door.clone();
-        move |Extension(admin), headers| events::stream(door, admin, headers, stop)
+        let auth = auth.clone();
+        move |Extension(admin), headers| events::stream(auth, admin, headers, stop)
     };
-    let trusted = Arc::clone(&door.trusted_proxies);
+    let trusted = Arc::clone(&auth.trusted_proxies);
     let policy = page::content_security_policy();
     let with_policy = move |mut response: Response| {
         let policy = policy.clone();
@@ -44,10 +45,10 @@ pub(crate) fn router(door: Door, stop: CancellationToken) -> Router {
         .route("/api/v1/events", get(events))
         .route("/api/v1/queues/{queue}/{*rest}", any(api::of_queue))
         .route("/api/v1/{*path}", any(api::of_all))
-        .with_state(door.services.clone())
+        .with_state(auth.services.clone())
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))
-        .layer(middleware::from_fn_with_state(door, auth::guard))
+        .layer(middleware::from_fn_with_state(auth, auth::guard))
         .layer(SecurityHeaders::ANSWERS)
         .layer(middleware::from_fn_with_state(trusted, strict_transport))
 }

@@ -1,4 +1,4 @@
-//! What apalis-board's page may do in a browser: nothing with any other host.
+//! The content security policy of apalis-board's page: nothing from any other host.
 
 use apalis_board_api::ui::ServeUI;
 use axum::http::HeaderValue;
@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
-/// Everything from this listener only. Its WebAssembly may run, and of inline scripts the one that starts it. It sets
-/// styles as it draws, and its `<base>` is its own.
+/// Returns the policy: everything from this listener only. The page's WebAssembly may run, and the inline script that starts
+/// it, by its hash. The page sets inline styles and a `<base>`.
 pub(super) fn content_security_policy() -> HeaderValue {
     let page = ServeUI::get_file("index.html").and_then(|file| file.contents_utf8());
     let hashes =
@@ -25,7 +25,7 @@ pub(super) fn content_security_policy() -> HeaderValue {
     HeaderValue::try_from(policy).expect("a policy of plain letters is a header's value")
 }
 
-/// The texts of the scripts that are in the page itself.
+/// Returns the texts of the inline scripts of a page.
 fn inline_scripts(page: &str) -> impl Iterator<Item = &str> {
     page.split("<script").skip(1).filter_map(|part| {
         let (attributes, rest) = part.split_once('>')?;

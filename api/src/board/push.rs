@@ -1,4 +1,4 @@
-//! apalis-board can push raw payloads into any backend: not into this one, whoever gets past the door.
+//! Refuses to push: apalis-board could otherwise put raw payloads into the queue.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! `wharfinger user create`: a user straight in the database.
+//! `wharfinger user create`: creates a user directly in the database.
 
 use std::io::Read as _;
 
@@ -13,14 +13,14 @@ use wharfinger_jobs::infra::password_hashing::Passwords;
 use crate::config::Config;
 use crate::startup::parts;
 
-/// Longest password that is read: more is a mistake, and hashing it a burden.
+/// Longest password that is read, in bytes: a longer one is a mistake, and costly to hash.
 const MAX_PASSWORD: usize = 1024;
 
 /// Name of the token that the command prints.
 const TOKEN_NAME: &str = "made with the user";
 
-/// Makes the user and prints an API token, alone, on standard output. Whoever may write the database may choose a weak
-/// password, and is told that it is one.
+/// Creates the user, and prints an API token alone on standard output. A weak password is accepted with a warning, because
+/// the caller may write the database.
 pub(crate) async fn run(
     config: &Config,
     name: String,

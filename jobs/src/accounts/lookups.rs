@@ -1,10 +1,9 @@
-//! Looking tokens up for all requests and connections: what is asked while the database is asked already goes into its
-//! next statement.
+//! Looks up tokens for all requests and connections of a process, many in one statement.
 //!
-//! Nothing is kept: every answer is of a statement that began after the question came, so that what was revoked before it
-//! is never found good. A question that comes while a statement is under way waits for its end, and for its own: many at
-//! once share one, and thousands of clients that come back after a restart cost some dozens and leave the pool to everybody
-//! else.
+//! Nothing is cached: every answer comes from a statement that began after the question arrived, so a token that was revoked
+//! before the question is never found good. Questions that arrive while a statement runs wait for it to end and share the
+//! next one. Thousands of clients that reconnect after a restart therefore cost some dozens of statements, and leave the
+//! connection pool to other work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,27 +17,26 @@ use super::tokens::{Authenticated, authenticate_all};
 use crate::infra::tasks::{NeededBy, Task};
 use crate::services::Services;
 
-/// Tokens in one statement.
+/// Most tokens in one statement.
 const AT_ONCE: usize = 256;
 
-/// Questions that may wait in line; more wait to get in.
+/// Questions that the queue holds. Callers beyond that wait to enter it.
 const WAITING: usize = 1024;
 
-/// How long a statement, with the connection that it waits for, may keep those who came after it. Others begin beside it
-/// then: a connection that hangs must not keep everybody out.
+/// How long one statement, with its wait for a connection, keeps later questions waiting. After that the next statement
+/// begins beside it, so that one connection that hangs does not stop all look-ups.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Statements at once, if they are slow: there are two lines of them, which leave half of the connections to MariaDB to
-/// everything else, and a third of those to PostgreSQL that they share with pages of images.
+/// Most statements that run at once when they are slow. The rest of the pool's connections stays free for other work.
 const SIDE_BY_SIDE: usize = 4;
 
-/// How long one may take at all. Its connection is free again when the server has ended it too.
+/// Deadline of one statement. Its connection is free again when the server has ended the statement too.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a round of the line may take: each of its statements has a deadline.
+/// Longest pass of the loop before `/readyz` reports it as stuck. Each of its statements has a deadline.
 const STILL: Duration = Duration::from_mins(1);
 
-/// The database did not answer; the log says why.
+/// The database did not answer. The log has the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the database does not answer")]
 pub struct LookupError;
@@ -50,7 +48,7 @@ struct Question {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Looks tokens up. Cheap to clone; it ends with the last clone.
+/// Looks up tokens. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
 pub struct TokenLookups {
     asks: mpsc::Sender<Question>,
@@ -58,7 +56,7 @@ pub struct TokenLookups {
 }
 
 impl TokenLookups {
-    /// Looks up in the database of these services. Call it inside a Tokio runtime.
+    /// Starts a task that looks up tokens in the database of these services. Must be called inside a Tokio runtime.
     pub fn start(services: &Services) -> Self {
         let (asks, questions) = mpsc::channel(WAITING);
         let stop = CancellationToken::new();
@@ -73,7 +71,8 @@ impl TokenLookups {
         }
     }
 
-    /// The user whose token this is; none for a token that is unknown, revoked or expired, or whose user is banned.
+    /// Returns the token's row and user; `None` for a token that is unknown, revoked or expired, or whose user is banned.
+    /// Fails where the database does not answer within ten seconds.
     pub async fn find(&self, secret: &str) -> Answer {
         let (answer, answered) = oneshot::channel();
         let question = Question {
@@ -87,7 +86,7 @@ impl TokenLookups {
                 .map_err(|_ended| LookupError)?;
             answered.await.unwrap_or(Err(LookupError))
         };
-        // Its place in line, and its statement.
+        // Its wait in the queue, and its statement.
         let asked = timeout(2 * DEADLINE, asked).await;
         asked.unwrap_or(Err(LookupError))
     }
@@ -97,14 +96,14 @@ async fn answer(services: Services, mut questions: mpsc::Receiver<Question>, tas
     let mut statements = JoinSet::new();
     let mut asked = Vec::new();
     while task.waiting(questions.recv_many(&mut asked, AT_ONCE)).await > 0 {
-        // Whoever has gone needs no answer.
+        // A caller that has left needs no answer.
         asked.retain(|question: &Question| !question.answer.is_closed());
         let newest = answer_all(services.clone(), std::mem::take(&mut asked));
         let newest = statements.spawn(newest).id();
-        // Who asks meanwhile waits for it, and shares the next one.
+        // Questions that arrive meanwhile wait for this statement, and share the next one.
         let ended = async {
             while let Some(ended) = statements.join_next_with_id().await {
-                if note(ended) == newest {
+                if ended_statement(ended) == newest {
                     break;
                 }
             }
@@ -113,15 +112,16 @@ async fn answer(services: Services, mut questions: mpsc::Receiver<Question>, tas
         while statements.len() >= SIDE_BY_SIDE
             && let Some(ended) = statements.join_next_with_id().await
         {
-            note(ended);
+            ended_statement(ended);
         }
     }
-    // The last one who could ask is gone, and tells the task to end.
+    // Every clone is gone, which ends the task.
     std::future::pending::<()>().await;
 }
 
-/// Which statement has ended. Those whose questions went with one that panicked are told that the database does not answer.
-fn note(ended: Result<(Id, ()), JoinError>) -> Id {
+/// Returns the id of a statement that has ended. The questions of one that panicked are answered with [`LookupError`],
+/// because their senders are dropped.
+fn ended_statement(ended: Result<(Id, ()), JoinError>) -> Id {
     match ended {
         Ok((id, ())) => id,
         Err(error) => {

@@ -1,8 +1,8 @@
-//! Token buckets by key, with a bound on how many are kept.
+//! Token buckets by key, with a bound on the number of keys.
 //!
-//! Of a bucket only the time is kept at which it will be full again (the generic cell rate algorithm). That can lie further
-//! ahead than an empty bucket takes to fill: what is charged afterwards is owed, for a bounded time, which the rate limiters on
-//! crates.io have no word for.
+//! A bucket is stored as the time at which it will be full again (the generic cell rate algorithm). That time may lie
+//! further ahead than an empty bucket takes to fill: a charge after the fact is owed, for a bounded time. Rate limiters on
+//! crates.io cannot owe (ADR 0047).
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -14,29 +14,29 @@ use lru::LruCache;
 use super::lock;
 use crate::http::{ErrorCode, Quota, Refusal};
 
-/// A bucket holds what there may be in this time.
+/// A bucket holds the requests of this time.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// What is charged beyond what a bucket holds is owed for so long at most.
+/// Longest time for which a key owes charges beyond an empty bucket.
 const DEBT: Duration = Duration::from_secs(3);
 
-/// How many are looked at for one that can be forgotten.
+/// How many of the least recently used buckets are examined for a full one, which can be dropped.
 const LOOKS: usize = 8;
 
-/// Buckets that are kept at most.
+/// Most buckets that are kept.
 const MOST: usize = 100_000;
 
 /// One bucket for each key.
 pub(crate) struct Buckets<K: Hash + Eq + Clone> {
     policy: &'static str,
     rate: NonZeroU32,
-    /// When each is full again. `None` is the bucket that all new keys share while there are too many.
+    /// When each bucket is full again. `None` is the bucket that all new keys share while there are too many.
     full_at: Mutex<LruCache<Option<K>, Instant>>,
     most: usize,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    /// Buckets that take so many in a second.
+    /// Buckets that fill at `rate` requests a second. `policy` names them in `RateLimit` headers.
     pub(crate) fn new(policy: &'static str, rate: NonZeroU32) -> Self {
         Self::with_bound(policy, rate, MOST)
     }
@@ -50,23 +50,23 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         }
     }
 
-    /// Takes one from the key's bucket, or refuses.
+    /// Takes a request from the key's bucket, and returns the rest. Fails with `RATE_LIMITED` where it is empty.
     pub(crate) fn take(&self, key: K, now: Instant) -> Result<Quota, Refusal> {
         let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
-        let then = self.let_in(full, now)?;
+        let then = self.admit(full, now)?;
         full_at.put(key, then);
         Ok(self.quota(then, now))
     }
 
-    /// Whether one could be taken; takes none.
-    pub(crate) fn look(&self, key: K, now: Instant) -> Result<(), Refusal> {
+    /// Fails like [`Self::take`], but takes nothing.
+    pub(crate) fn check(&self, key: K, now: Instant) -> Result<(), Refusal> {
         let (_, full) = self.bucket(&mut lock(&self.full_at), key, now);
-        self.let_in(full, now).map(drop)
+        self.admit(full, now).map(drop)
     }
 
-    /// Takes one, even if it is not there yet: there is none for anyone before it is made up for, which takes [`DEBT`] at
-    /// most. What many keys share owes nothing.
+    /// Takes a request, even from an empty bucket: the key then owes it, and is refused until the bucket has made up for it,
+    /// for [`DEBT`] at most. The shared bucket owes nothing.
     pub(crate) fn charge(&self, key: K, now: Instant) {
         let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
@@ -77,16 +77,16 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         full_at.put(key, (full + self.interval()).min(now + most));
     }
 
-    /// Puts one back that was taken.
-    pub(crate) fn give_back(&self, key: K, now: Instant) {
+    /// Puts a request back.
+    pub(crate) fn refund(&self, key: K, now: Instant) {
         let mut full_at = lock(&self.full_at);
         let (key, full) = self.bucket(&mut full_at, key, now);
         let then = full.checked_sub(self.interval()).unwrap_or(now);
         full_at.put(key, then.max(now));
     }
 
-    /// Which bucket a key has, and when it is full again. A bucket that is full is as one that never was: of the least lately
-    /// used ones, one that is makes room.
+    /// Returns the bucket of a key, and when it is full again. A full bucket need not be stored, so that a full one among the
+    /// least recently used makes room for a new key.
     fn bucket(
         &self,
         full_at: &mut LruCache<Option<K>, Instant>,
@@ -101,8 +101,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         (key, full.map_or(now, |full| full.max(now)))
     }
 
-    /// When a bucket is full again after one more was taken, or a refusal.
-    fn let_in(&self, full: Instant, now: Instant) -> Result<Instant, Refusal> {
+    /// Returns when a bucket is full again after one more request. Fails with `RATE_LIMITED` where it is empty.
+    fn admit(&self, full: Instant, now: Instant) -> Result<Instant, Refusal> {
         let then = full + self.interval();
         let wait = then.duration_since(now).saturating_sub(WINDOW);
         if wait.is_zero() {
@@ -141,8 +141,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 }
 
-/// Forgets a bucket that is full, if there is one among the least lately used. Those that are not are not looked at again
-/// soon.
+/// Drops a full bucket, if there is one among the least recently used, and returns whether there was. The others become the
+/// most recently used, so that the next call examines different ones.
 fn make_room<K: Hash + Eq + Clone>(
     full_at: &mut LruCache<Option<K>, Instant>,
     now: Instant,
@@ -201,23 +201,23 @@ mod tests {
     }
 
     #[test]
-    fn looking_takes_nothing() {
+    fn checking_takes_nothing() {
         let (buckets, now) = buckets(1, 10);
         for _ in 0..10 {
-            buckets.look(1, now).unwrap();
+            buckets.check(1, now).unwrap();
         }
         buckets.charge(1, now);
         buckets.charge(1, now);
-        assert_eq!(buckets.look(1, now).unwrap_err().retry_after, Some(SECOND));
+        assert_eq!(buckets.check(1, now).unwrap_err().retry_after, Some(SECOND));
     }
 
     #[test]
-    fn what_is_charged_beyond_what_there_is_is_owed() {
+    fn charges_beyond_an_empty_bucket_are_owed() {
         let (buckets, now) = buckets(50, 10);
         for _ in 0..1000 {
             buckets.charge(1, now);
         }
-        let refusal = buckets.look(1, now).unwrap_err();
+        let refusal = buckets.check(1, now).unwrap_err();
         assert_eq!(refusal.retry_after, Some(Duration::from_millis(3020)));
         assert!(buckets.take(1, now + 3 * SECOND).is_err());
         assert!(buckets.take(1, now + 4 * SECOND).is_ok());
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
+    fn a_refund_can_be_taken_again() {
         let (buckets, now) = buckets(1, 10);
         buckets.take(1, now).unwrap();
         buckets.take(1, now).unwrap();
-        buckets.give_back(1, now);
+        buckets.refund(1, now);
         assert_eq!(buckets.take(1, now).unwrap().remaining, 0);
         for _ in 0..5 {
-            buckets.give_back(1, now);
+            buckets.refund(1, now);
         }
         assert_eq!(
             buckets.take(1, now).unwrap().remaining,

@@ -1,4 +1,4 @@
-//! What counts for whom.
+//! Whose bucket a request counts for.
 
 use super::*;
 
@@ -6,7 +6,8 @@ fn address(text: &str) -> ClientAddress {
     ClientAddress(text.parse().unwrap())
 }
 
-/// Counts until there is a refusal, which comes within this many. None of them is resolved.
+/// Counts requests until one of the first thousand is refused, and returns how many were admitted. Pending charges are
+/// dropped.
 fn let_in(limits: &RateLimits, token: Option<&str>, from: &str) -> usize {
     (0..1000)
         .find(|_| limits.count(token, Some(address(from))).is_err())
@@ -14,7 +15,7 @@ fn let_in(limits: &RateLimits, token: Option<&str>, from: &str) -> usize {
 }
 
 #[test]
-fn a_user_counts_by_themselves_wherever_they_are() {
+fn a_user_has_one_bucket_for_all_addresses() {
     let limits = RateLimits::new(1);
     let user = Uuid::from_u128(1);
     limits.note("first", Some(user));
@@ -27,7 +28,7 @@ fn a_user_counts_by_themselves_wherever_they_are() {
 }
 
 #[test]
-fn a_token_that_is_no_good_counts_for_its_address_and_for_no_user() {
+fn an_invalid_token_counts_for_its_address_and_for_no_user() {
     let limits = RateLimits::new(1);
     let user = Uuid::from_u128(1);
     limits.note("revoked", Some(user));
@@ -39,19 +40,19 @@ fn a_token_that_is_no_good_counts_for_its_address_and_for_no_user() {
 }
 
 #[test]
-fn tokens_that_are_good_cost_their_address_nothing() {
+fn good_tokens_cost_their_address_nothing() {
     let limits = RateLimits::new(1);
     let from = Some(address("192.0.2.1"));
-    let waiting: Vec<_> = (0..UNRESOLVED)
+    let waiting: Vec<_> = (0..MOST_PENDING)
         .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
         .collect();
     let refusal = limits.count(Some("one more"), from).err().unwrap();
     assert_eq!(refusal.code, ErrorCode::RateLimited);
     for (number, counted) in (0..).zip(waiting) {
         let user = Uuid::from_u128(number);
-        let unresolved = counted.unresolved.unwrap();
-        unresolved.belongs_to(user).unwrap();
-        unresolved.belongs_to(user).unwrap();
+        let pending = counted.pending.unwrap();
+        pending.charge_user(user).unwrap();
+        pending.charge_user(user).unwrap();
         limits.note(&number.to_string(), Some(user));
     }
     assert_eq!(
@@ -76,19 +77,19 @@ fn many_bad_tokens_at_once_are_owed_by_their_address() {
         let few = Duration::from_secs(3)..=Duration::from_secs(4);
         assert!(few.contains(&wait), "{wait:?}");
     }
-    assert!(lock(&limits.counts.as_ref().unwrap().unresolved).is_empty());
+    assert!(lock(&limits.counts.as_ref().unwrap().pending).is_empty());
 }
 
 #[test]
-fn a_socket_costs_its_address_one_request_until_it_says_whose_it_is() {
+fn a_socket_costs_its_address_one_request_until_it_authenticates() {
     let limits = RateLimits::new(1);
     let from = Some(address("192.0.2.1"));
     let first = limits.count_opening(from).unwrap().unwrap();
     let second = limits.count_opening(from).unwrap().unwrap();
     let refusal = limits.count_opening(from).err().unwrap();
     assert_eq!(refusal.code, ErrorCode::RateLimited);
-    first.give_back();
-    first.give_back();
+    first.refund();
+    first.refund();
     drop(limits.count_opening(from).unwrap().unwrap());
     assert!(limits.count_opening(from).is_err(), "one was given back");
     drop(second);
@@ -98,12 +99,12 @@ fn a_socket_costs_its_address_one_request_until_it_says_whose_it_is() {
 }
 
 #[test]
-fn a_new_token_counts_for_its_user_once_it_is_known_whose_it_is() {
+fn a_new_token_counts_for_its_user_once_it_was_looked_up() {
     let limits = RateLimits::new(1);
     let user = Uuid::from_u128(1);
     let found = |token: &str| {
         let counted = limits.count(Some(token), Some(address("192.0.2.1")));
-        counted.unwrap().unresolved.unwrap().belongs_to(user)
+        counted.unwrap().pending.unwrap().charge_user(user)
     };
     assert!(found("first").is_ok());
     assert!(found("second").is_ok());
@@ -124,30 +125,30 @@ fn half_an_address_of_ipv6_is_one_client() {
 fn without_a_limit_nothing_is_counted() {
     let limits = RateLimits::new(0);
     for token in [None, Some("token")] {
-        for _ in 0..=UNRESOLVED {
+        for _ in 0..=MOST_PENDING {
             let counted = limits.count(token, Some(address("192.0.2.1")));
             let counted = counted.unwrap();
-            assert!(counted.quota.is_none() && counted.unresolved.is_none());
+            assert!(counted.quota.is_none() && counted.pending.is_none());
         }
     }
 }
 
 #[test]
-fn a_cookie_that_is_no_good_gets_what_nobody_gets() {
+fn an_invalid_cookie_counts_as_an_anonymous_request() {
     let limits = RateLimits::new(1);
     let from = Some(address("192.0.2.1"));
     let waiting: Vec<_> = (0..10)
         .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
         .collect();
     let let_in = waiting.into_iter().filter(|counted| {
-        let unresolved = counted.unresolved.as_ref().unwrap();
-        unresolved.belongs_to_nobody().is_ok()
+        let pending = counted.pending.as_ref().unwrap();
+        pending.charge_address().is_ok()
     });
     assert_eq!(let_in.count(), 2);
 }
 
 #[test]
-fn whose_a_token_is_is_believed_for_a_minute() {
+fn the_user_of_a_token_is_remembered_for_a_minute() {
     let limits = RateLimits::new(1);
     let user = Uuid::from_u128(1);
     limits.note("token", Some(user));

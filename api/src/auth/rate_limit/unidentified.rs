@@ -1,15 +1,15 @@
-//! How many sockets of one address may be open of which it is not known whose they are.
+//! A limit of WebSockets of one address that have not authenticated.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use super::{LATER, lock, network};
+use super::{RETRY_AFTER, lock, network};
 use crate::http::{ErrorCode, Refusal};
 use crate::server::client_address::ClientAddress;
 
-/// The unidentified sockets of one gateway. Clones share what they count.
+/// Counts the sockets of one gateway that have not authenticated, by address. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct Unidentified {
     most: usize,
@@ -18,14 +18,14 @@ pub(crate) struct Unidentified {
 
 type Sockets = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
-/// A socket among the unidentified ones of its address, until it is dropped.
+/// Counts a socket until it is dropped.
 pub(crate) struct Place {
     sockets: Sockets,
     address: IpAddr,
 }
 
 impl Unidentified {
-    /// So many of each address; 0 is any number.
+    /// Allows `most` sockets of each address; 0 is no limit.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
@@ -33,8 +33,8 @@ impl Unidentified {
         }
     }
 
-    /// A place for one more socket; a refusal where there is none. A socket without an address does not come over the
-    /// network.
+    /// Counts one more socket. Fails with `RATE_LIMITED` where its address has too many. A socket without an address did not
+    /// come over the network, and is not counted.
     pub(crate) fn enter(&self, address: Option<ClientAddress>) -> Result<Option<Place>, Refusal> {
         let (most, Some(address)) = (self.most, address) else {
             return Ok(None);
@@ -47,9 +47,9 @@ impl Unidentified {
         let open = sockets.entry(address).or_default();
         if *open >= most {
             let message = format!(
-                "{open} sockets from your address have not said whose they are, and that is the limit (limits.unidentified_sockets_per_address): try again after a second"
+                "{open} sockets from your address have not authenticated, and that is the limit (limits.unidentified_sockets_per_address): try again after a second"
             );
-            return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(LATER));
+            return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(RETRY_AFTER));
         }
         *open += 1;
         Ok(Some(Place {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
+    fn a_dropped_socket_makes_room_for_another_of_its_address() {
         let unidentified = Unidentified::new(2);
         let enter = |from| unidentified.enter(Some(address(from)));
         let first = enter("2001:db8::1").unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_there_is_room_for_any_number() {
+    fn without_a_limit_any_number_is_admitted() {
         let unidentified = Unidentified::new(0);
         for _ in 0..1000 {
             assert!(
