@@ -1,5 +1,5 @@
-//! No names for who may not ask for the schema. async-graphql 7.2.1 suggests those of a directive's arguments even where its
-//! suggestions are off (`known_argument_names`).
+//! Removes suggested names for callers who may not introspect. async-graphql 7.2.1 suggests the arguments of directives
+//! even where its suggestions are off (`known_argument_names`).
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use futures::stream::{BoxStream, StreamExt as _};
 use wharfinger_entity::CleanText;
 use wharfinger_entity::clean_text::MESSAGE_LENGTH;
 
-/// How async-graphql begins a suggestion, which is the end of its message.
+/// The beginning of a suggestion, which ends async-graphql's message.
 const SUGGESTION: &str = " Did you mean ";
 
-/// An executor that suggests names only where it is open.
+/// An executor that bounds its messages, and suggests names only where it is open.
 #[derive(Clone)]
 pub(crate) struct Suggesting<E> {
     pub(crate) executor: E,
@@ -43,7 +43,7 @@ impl<E: Executor> Executor for Suggesting<E> {
     }
 }
 
-/// The response with messages of bounded length: async-graphql repeats whole values and lines of the document.
+/// Bounds the length of messages: async-graphql repeats whole values and lines of the document.
 fn bounded(mut response: Response) -> Response {
     for error in &mut response.errors {
         if error.message.chars().nth(MESSAGE_LENGTH).is_some() {
@@ -53,10 +53,10 @@ fn bounded(mut response: Response) -> Response {
     response
 }
 
-/// The response without suggestions.
+/// Removes suggestions.
 fn closed(mut response: Response) -> Response {
     for error in &mut response.errors {
-        // What was validated has no path yet; messages of our own resolvers stay as they are.
+        // Errors of validation have no path. Messages of our own resolvers have one, and stay as they are.
         if error.path.is_empty()
             && let Some(at) = error.message.find(SUGGESTION)
         {

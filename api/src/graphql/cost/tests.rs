@@ -9,8 +9,13 @@ use async_graphql::parser::parse_query;
 use figment::{providers::Serialized, value::Dict};
 use serde_json::{Value, json};
 
+use super::rules::{Measured, no_introspection};
+use super::sizes::Sizes;
+use super::walk::{Unmeasurable, Walk};
+use super::weights::Weights;
 use super::*;
 use crate::config::Config;
+use crate::http::{ErrorCode, data_of};
 
 /// The largest document that every GraphQL server is sent: graphql-js' `getIntrospectionQuery` with all options.
 const INTROSPECTION: &str = include_str!("introspection.graphql");
@@ -26,7 +31,7 @@ fn defaults() -> LimitSettings {
     Config::from_sources(None, [home], &flags).unwrap().limits
 }
 
-/// What a document comes to, and how many selections were looked at for it.
+/// Returns the counts of a document, and the number of selections that were visited.
 fn measure(text: &str, variables: Value) -> (Result<Sizes, Unmeasurable>, u64) {
     let document = parse_query(text).unwrap();
     let (weights, variables) = (weights(), Variables::from_json(variables));
@@ -364,7 +369,7 @@ async fn a_mutation_that_ran_out_of_time_is_answered_with_data_and_the_path_of_i
 }
 
 #[tokio::test]
-async fn what_the_gate_has_measured_is_not_measured_again_and_the_rest_is() {
+async fn a_document_that_was_measured_before_is_not_measured_again() {
     let limited = Limited::new(
         Counting::default(),
         Counting::default(),
@@ -383,10 +388,7 @@ async fn what_the_gate_has_measured_is_not_measured_again_and_the_rest_is() {
 
 /// Admits a document by the defaults: the refusal's code, or none.
 fn refusal(text: &str) -> Option<String> {
-    let rules = Rules {
-        weights: weights(),
-        limits: defaults(),
-    };
+    let rules = Rules::new(&crate::graphql::sdl(), defaults());
     let response = rules.admit(&mut Request::new(text)).err()?;
     let error = &response.errors[0];
     let code = error.extensions.as_ref().unwrap().get("code").unwrap();
@@ -402,7 +404,7 @@ fn introspection_costs_what_its_lists_multiply_to_and_that_of_every_tool_passes(
         schema("types { fields { args { name } } }"),
         1 + 1 + 5 * (1 + 5 * (1 + 5))
     );
-    // Nobody who is not signed in may ask: that it comes so far says that it is within the limits.
+    // Anonymous callers may not introspect. That it is refused for this reason shows that it is within the limits.
     let within = Some("UNAUTHENTICATED".to_owned());
     assert_eq!(refusal(INTROSPECTION), within);
     let (cost, most) = (complexity(INTROSPECTION, json!({})), defaults().complexity);
@@ -529,12 +531,9 @@ fn the_documents_of_our_own_client_and_our_examples_are_far_within_the_limits() 
 }
 
 #[tokio::test]
-async fn introspection_is_for_who_is_signed_in() {
+async fn introspection_is_for_signed_in_callers() {
     let limits = defaults();
-    let rules = Rules {
-        weights: weights(),
-        limits: limits.clone(),
-    };
+    let rules = Rules::new(&crate::graphql::sdl(), limits.clone());
     let sizes = measure(INTROSPECTION, json!({})).0.unwrap();
     assert!(rules.check(&sizes).is_ok(), "{:?}", rules.check(&sizes));
     assert_eq!(no_introspection(true).code, ErrorCode::Forbidden);

@@ -1,4 +1,4 @@
-//! How long an operation may take.
+//! Time limits of operations.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use crate::http::{ErrorCode, Refusal};
 
-/// Answers a query, or says that it took too long and lets go of it. Its statement ends on the database's side too: see
+/// Answers a query, or refuses with `LIMIT_EXCEEDED` after `limit` and drops it. The database ends its statement too: see
 /// `wharfinger_jobs::infra::db`.
 pub(crate) async fn give_up(limit: Duration, query: impl Future<Output = Response>) -> Response {
     timeout(limit, query)
@@ -18,9 +18,10 @@ pub(crate) async fn give_up(limit: Duration, query: impl Future<Output = Respons
         .unwrap_or_else(|_elapsed| refusal(limit, "ask for less at once").into_response())
 }
 
-/// Answers a mutation. One that takes too long is not cut off, because nobody could say then whether it had been committed:
-/// it goes on to its end without us, and the answer says that its outcome is not known. It does so without a limit too
-/// (zero): a client that leaves must not end it between two of its transactions. `field` is what it answers first.
+/// Answers a mutation, or says after `limit` that its outcome is not known. The mutation is not cut off, because it could
+/// not be told then whether it had committed: it continues in a task of its own. So it does without a limit (zero) too,
+/// because a client that leaves must not end it between two of its transactions. `field` is the response key of its first
+/// field.
 pub(crate) async fn finish(
     limit: Duration,
     field: String,
@@ -42,8 +43,8 @@ pub(crate) async fn finish(
     }
 }
 
-/// An error of a field, beside `data: null`: without a path it would be of a request that never began (GraphQL
-/// specification, 7.1.2 "Request errors"), and this one may have been done.
+/// Returns the error of a field, beside `data: null`. Without a path it would be the error of a request that was never
+/// executed (GraphQL specification, 7.1.2 "Request errors"), and this one may have been.
 fn unknown(limit: Duration, field: String) -> Response {
     let refusal = refusal(
         limit,

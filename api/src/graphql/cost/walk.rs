@@ -1,86 +1,43 @@
-//! One walk over a document, which counts what is in it before it is validated.
+//! Counts the parts of a document in one walk, before it is validated.
 //!
-//! A fragment counts wherever it is spread, and is walked once: what it comes to is kept. So the walk takes as long as the
-//! document is, and a document of forty lines that spread each other twice is found to have a billion fields in forty steps.
+//! A fragment counts wherever it is spread, but is walked once, and its counts are kept. So the walk is linear in the length
+//! of the document: forty fragments that spread each other twice are found to have a billion fields in forty steps.
 
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType, Selection,
-    SelectionSet,
+    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Variables};
 use async_graphql_value::{ConstValue, Value};
 use wharfinger_jobs::queries::page::DEFAULT_SIZE;
 
+use super::sizes::Sizes;
 use super::weights::{Times, Weights};
 
-/// Selections inside selections, spreads of fragments included, at most. It protects the stack, and is no setting;
-/// async-graphql's own bound is the same.
+/// Most levels of selections inside selections, fragments included. It protects the stack, and is no setting. async-graphql has
+/// the same bound.
 pub(crate) const MOST_LEVELS: u32 = 32;
 
-/// Items that a list without pages is taken to have.
+/// Assumed items of a list without pages.
 const LIST_ITEMS: u64 = 10;
 
-/// Items that a list of the schema is taken to have. Types and fields have more, arguments and values fewer; with seven the
-/// introspection that every tool sends would be over the default of `limits.complexity`.
+/// Assumed items of a list of introspection. Types and fields have more, arguments and values fewer. With seven, the
+/// introspection query that tools send would exceed the default of `limits.complexity`.
 const SCHEMA_ITEMS: u64 = 5;
-
-/// What a document comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Selections: fields, and spreads of fragments.
-    pub(crate) fields: u64,
-    pub(crate) aliases: u64,
-    pub(crate) directives: u64,
-    /// Fields inside fields.
-    pub(crate) depth: u64,
-    pub(crate) complexity: u64,
-    /// The part of the complexity that there is for each item of the connection around it.
-    each_item: u64,
-    /// Selections inside selections.
-    levels: u32,
-    /// Whether it asks for the schema.
-    pub(crate) introspects: bool,
-    /// Lists of the schema inside each other.
-    pub(crate) schema_lists: u64,
-    /// How often it asks for the whole schema (`__schema`).
-    pub(crate) schemas: u64,
-    /// How many types it asks for by name (`__type`).
-    pub(crate) types: u64,
-}
-
-impl Sizes {
-    /// Both, side by side.
-    fn and(self, other: Self) -> Self {
-        Self {
-            fields: self.fields.saturating_add(other.fields),
-            aliases: self.aliases.saturating_add(other.aliases),
-            directives: self.directives.saturating_add(other.directives),
-            depth: self.depth.max(other.depth),
-            complexity: self.complexity.saturating_add(other.complexity),
-            each_item: self.each_item.saturating_add(other.each_item),
-            levels: self.levels.max(other.levels),
-            introspects: self.introspects || other.introspects,
-            schema_lists: self.schema_lists.max(other.schema_lists),
-            schemas: self.schemas.saturating_add(other.schemas),
-            types: self.types.saturating_add(other.types),
-        }
-    }
-}
 
 /// Why a document cannot be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unmeasurable {
-    /// This fragment spreads itself.
+    /// This fragment spreads itself, directly or through others.
     Cycle(Name),
-    /// More than [`MOST_LEVELS`].
+    /// It has more than [`MOST_LEVELS`].
     TooManyLevels,
 }
 
-/// What is known of a fragment.
-enum Known {
-    /// It is being walked.
+/// The state of a fragment during the walk.
+enum FragmentState {
+    /// Being walked: a spread of it inside is a cycle.
     Open,
     Walked(Sizes),
 }
@@ -90,10 +47,10 @@ pub(crate) struct Walk<'a> {
     document: &'a ExecutableDocument,
     weights: &'a Weights,
     variables: &'a Variables,
-    /// What variables are where they are not given, in any of the operations.
+    /// Default values of variables, of all operations.
     defaults: HashMap<&'a str, &'a ConstValue>,
-    known: HashMap<&'a str, Known>,
-    /// Selections that were looked at: the length of the walk.
+    fragments: HashMap<&'a str, FragmentState>,
+    /// Number of selections that were visited.
     pub(crate) visited: u64,
 }
 
@@ -109,7 +66,7 @@ impl<'a> Walk<'a> {
                 let Some(value) = &variable.node.default_value else {
                     continue;
                 };
-                // Where operations differ, the larger.
+                // Where operations differ, the larger one counts.
                 let kept = defaults
                     .entry(&variable.node.name.node)
                     .or_insert(&value.node);
@@ -123,13 +80,13 @@ impl<'a> Walk<'a> {
             weights,
             variables,
             defaults,
-            known: HashMap::new(),
+            fragments: HashMap::new(),
             visited: 0,
         }
     }
 
-    /// What the document comes to: counts over all of its operations, because all are validated, and depth and complexity
-    /// of the one that is asked for; of the worst where none is found.
+    /// Returns the counts of the document. Depth and complexity are those of the named operation, or the greatest of all
+    /// where there is none of this name. The rest is counted over all operations, because all of them are validated.
     pub(crate) fn measure(&mut self, operation_name: Option<&str>) -> Result<Sizes, Unmeasurable> {
         let mut all = Sizes::default();
         let mut chosen = None;
@@ -145,53 +102,6 @@ impl<'a> Walk<'a> {
         }
         (all.depth, all.complexity) = chosen.unwrap_or(worst);
         Ok(all)
-    }
-
-    /// What the answer has first, by its name there. Only for a document that was measured: its fragments have an end.
-    pub(crate) fn first_field(&self, selections: &'a SelectionSet) -> Option<&'a Name> {
-        match &selections.items.first()?.node {
-            Selection::Field(field) => Some(&field.node.response_key().node),
-            Selection::InlineFragment(fragment) => {
-                self.first_field(&fragment.node.selection_set.node)
-            }
-            Selection::FragmentSpread(spread) => {
-                let fragment = self
-                    .document
-                    .fragments
-                    .get(&spread.node.fragment_name.node)?;
-                self.first_field(&fragment.node.selection_set.node)
-            }
-        }
-    }
-
-    /// Whether every subscription has exactly one field at its root, and none of introspection (GraphQL specification,
-    /// 5.2.3.1 "Single Root Field"). Only for a document that was measured: its fragments have an end.
-    pub(crate) fn subscribes_to_one_each(&self) -> bool {
-        let mut operations = self.document.operations.iter();
-        operations.all(|(_, operation)| {
-            let operation = &operation.node;
-            operation.ty != OperationType::Subscription
-                || self.only_field(&operation.selection_set.node)
-        })
-    }
-
-    /// Whether there is one field, in however many fragments. Of two, each would be executed, alike or not. A selection
-    /// of anything else than one item is refused at once, so that no fragment is looked into twice.
-    fn only_field(&self, selections: &SelectionSet) -> bool {
-        let [selection] = selections.items.as_slice() else {
-            return false;
-        };
-        match &selection.node {
-            Selection::Field(field) => !field.node.name.node.starts_with("__"),
-            Selection::InlineFragment(fragment) => {
-                self.only_field(&fragment.node.selection_set.node)
-            }
-            Selection::FragmentSpread(spread) => {
-                let fragment = self.document.fragments.get(&spread.node.fragment_name.node);
-                // Validation says which fragment there is not.
-                fragment.is_none_or(|fragment| self.only_field(&fragment.node.selection_set.node))
-            }
-        }
     }
 
     fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Sizes, Unmeasurable> {
@@ -226,7 +136,7 @@ impl<'a> Walk<'a> {
                         None => on,
                     };
                     let inner = &fragment.node.selection_set.node;
-                    inside(self.selections(inner, on, level + 1)?)
+                    self.selections(inner, on, level + 1)?.inside()
                 }
                 Selection::FragmentSpread(spread) => {
                     self.spread(&spread.node.fragment_name.node, level)?
@@ -241,11 +151,11 @@ impl<'a> Walk<'a> {
     }
 
     fn spread(&mut self, name: &'a Name, level: u32) -> Result<Sizes, Unmeasurable> {
-        let sizes = match self.known.get(name.as_str()) {
-            Some(Known::Open) => return Err(Unmeasurable::Cycle(name.clone())),
-            Some(Known::Walked(sizes)) => *sizes,
+        let sizes = match self.fragments.get(name.as_str()) {
+            Some(FragmentState::Open) => return Err(Unmeasurable::Cycle(name.clone())),
+            Some(FragmentState::Walked(sizes)) => *sizes,
             None => match self.document.fragments.get(name) {
-                // Validation says which fragment there is not.
+                // Validation reports the missing fragment.
                 None => Sizes::default(),
                 Some(fragment) => self.fragment(name, &fragment.node, level)?,
             },
@@ -253,7 +163,7 @@ impl<'a> Walk<'a> {
         if level + 1 + sizes.levels > MOST_LEVELS {
             return Err(Unmeasurable::TooManyLevels);
         }
-        Ok(inside(sizes))
+        Ok(sizes.inside())
     }
 
     fn fragment(
@@ -262,14 +172,14 @@ impl<'a> Walk<'a> {
         fragment: &'a FragmentDefinition,
         level: u32,
     ) -> Result<Sizes, Unmeasurable> {
-        self.known.insert(name, Known::Open);
+        self.fragments.insert(name, FragmentState::Open);
         let on = self
             .weights
             .type_named(&fragment.type_condition.node.on.node);
         let mut sizes = self.selections(&fragment.selection_set.node, on, level + 1)?;
         let directives = fragment.directives.len() as u64;
         sizes.directives = sizes.directives.saturating_add(directives);
-        self.known.insert(name, Known::Walked(sizes));
+        self.fragments.insert(name, FragmentState::Walked(sizes));
         Ok(sizes)
     }
 
@@ -284,7 +194,8 @@ impl<'a> Walk<'a> {
             Sizes::default()
         } else {
             let on = weight.and_then(|weight| weight.target);
-            inside(self.selections(&field.selection_set.node, on, level + 1)?)
+            self.selections(&field.selection_set.node, on, level + 1)?
+                .inside()
         };
         sizes.depth += 1;
         sizes.aliases = sizes
@@ -329,7 +240,7 @@ impl<'a> Walk<'a> {
         Ok(sizes)
     }
 
-    /// The size of the page that a connection is asked for.
+    /// Returns the size of the page that a connection is asked for.
     fn page(&self, field: &Field) -> u64 {
         let given = |name| {
             let value = &field.get_argument(name)?.node;
@@ -346,7 +257,7 @@ impl<'a> Walk<'a> {
         given.unwrap_or(DEFAULT_SIZE.unsigned_abs().into())
     }
 
-    /// How many items an argument that is a list has.
+    /// Returns the number of items of an argument that is a list.
     fn items(&self, value: &Value) -> u64 {
         match value {
             Value::List(list) => list.len() as u64,
@@ -361,7 +272,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether a field of introspection is a list.
+/// Returns whether a field of introspection is a list.
 fn lists_schema(name: &str) -> bool {
     matches!(
         name,
@@ -376,13 +287,7 @@ fn lists_schema(name: &str) -> bool {
     )
 }
 
-/// The same one level further out.
-fn inside(mut sizes: Sizes) -> Sizes {
-    sizes.levels += 1;
-    sizes
-}
-
-/// How many items a value stands for: those of a list, or a page of this size.
+/// Returns the number of items that a value stands for: those of a list, or of a page of this size.
 fn items(value: &ConstValue) -> u64 {
     match value {
         ConstValue::List(list) => list.len() as u64,

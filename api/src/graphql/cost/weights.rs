@@ -1,4 +1,4 @@
-//! What each field of the schema costs, read from the schema itself.
+//! The cost of each field of the schema, read from its SDL.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use async_graphql::parser::types::{
     BaseType, FieldDefinition, OperationType, Type, TypeKind, TypeSystemDefinition,
 };
 
-/// What a page or a count of a whole list costs beside its items: a statement of its own.
+/// Cost of a page, or of a count of a whole list, besides its items: a statement.
 const STATEMENT: u64 = 10;
 
-/// What a list of texts costs: its items are counted like those of any list without pages.
+/// Cost of a list of texts. Its items are counted like those of any list without pages.
 const TEXTS: u64 = 10;
 
-/// How many times over a field is answered.
+/// How many times the selections of a field count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
     /// Once.
@@ -26,17 +26,17 @@ pub(crate) enum Times {
     List,
     /// A list of introspection.
     SchemaList,
-    /// A list that has as many items as the argument `ids`.
+    /// As many times as the argument `ids` has items.
     Ids,
 }
 
-/// A field's part in the complexity of a document.
+/// The part of a field in the complexity of a document.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weight {
-    /// The type that its selections are on, if it has any.
+    /// The type that its selections are on; `None` for a leaf.
     pub(crate) target: Option<usize>,
     pub(crate) times: Times,
-    /// Of the field alone.
+    /// Cost of the field alone.
     pub(crate) own: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads the schema in GraphQL's own language, whose root types have their usual names.
+    /// Reads the weights from an SDL whose root types have their usual names.
     pub(crate) fn of(sdl: &str) -> Self {
         let document = parse_schema(sdl).expect("the schema's own SDL is GraphQL");
         let mut composite: Vec<(String, Vec<FieldDefinition>)> = Vec::new();
@@ -112,12 +112,12 @@ impl Weights {
         Weight { target, times, own }
     }
 
-    /// The type of this name.
+    /// Returns the type of this name.
     pub(crate) fn type_named(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
 
-    /// The type that an operation's selections are on.
+    /// Returns the type that an operation's selections are on.
     pub(crate) fn root(&self, operation: OperationType) -> Option<usize> {
         self.type_named(match operation {
             OperationType::Query => "Query",
@@ -126,13 +126,13 @@ impl Weights {
         })
     }
 
-    /// The weight of a field of a type; none for what the schema does not have, and for introspection.
+    /// Returns the weight of a field of a type; `None` for a field that the schema does not have, and for introspection.
     pub(crate) fn field(&self, of: Option<usize>, name: &str) -> Option<Weight> {
         self.types[of?].get(name).copied()
     }
 }
 
-/// The name at the bottom of a type, and whether a list is above it.
+/// Returns the name at the bottom of a type, and whether it is in a list.
 fn base(ty: &Type) -> (&str, bool) {
     match &ty.base {
         BaseType::Named(name) => (name.as_str(), false),

@@ -1,0 +1,50 @@
+//! The counts that the limits apply to.
+
+/// The counts of a document, or of a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Fields and fragment spreads.
+    pub(crate) fields: u64,
+    pub(crate) aliases: u64,
+    pub(crate) directives: u64,
+    /// Levels of fields inside fields.
+    pub(crate) depth: u64,
+    pub(crate) complexity: u64,
+    /// Complexity that counts once for each item of the connection around it.
+    pub(super) each_item: u64,
+    /// Levels of selections inside selections, fragments included.
+    pub(super) levels: u32,
+    /// Whether it has a field of introspection.
+    pub(crate) introspects: bool,
+    /// Levels of the schema's lists inside each other.
+    pub(crate) schema_lists: u64,
+    /// Number of `__schema` fields.
+    pub(crate) schemas: u64,
+    /// Number of `__type` fields.
+    pub(crate) types: u64,
+}
+
+impl Sizes {
+    /// Returns the counts of both, side by side.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            fields: self.fields.saturating_add(other.fields),
+            aliases: self.aliases.saturating_add(other.aliases),
+            directives: self.directives.saturating_add(other.directives),
+            depth: self.depth.max(other.depth),
+            complexity: self.complexity.saturating_add(other.complexity),
+            each_item: self.each_item.saturating_add(other.each_item),
+            levels: self.levels.max(other.levels),
+            introspects: self.introspects || other.introspects,
+            schema_lists: self.schema_lists.max(other.schema_lists),
+            schemas: self.schemas.saturating_add(other.schemas),
+            types: self.types.saturating_add(other.types),
+        }
+    }
+
+    /// Returns the counts as seen from one level further out.
+    pub(super) fn inside(mut self) -> Self {
+        self.levels += 1;
+        self
+    }
+}
