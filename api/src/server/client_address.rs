@@ -1,4 +1,4 @@
-//! From where a request came: wrong passwords are counted by it.
+//! Finds the address of the client behind a request, by which anonymous requests and wrong passwords are counted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,12 +6,12 @@ use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-/// The address of the client that a request is from.
+/// The address of the client that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-/// The client's address: the peer's, unless that is a trusted proxy. Then it is what the proxy says, and what a client
-/// put into the header itself is believed no further than the first address that is no proxy's.
+/// Returns the client's address: the peer's, unless the peer is a trusted proxy. Then it is the last address in
+/// `X-Forwarded-For` that is not a trusted proxy's, because a client can put anything in front of it.
 pub(crate) fn client_address(
     extensions: &Extensions,
     headers: &HeaderMap,
@@ -35,12 +35,12 @@ pub(crate) fn client_address(
     Some(ClientAddress(address))
 }
 
-/// Whether a trusted proxy sent the request.
+/// Returns whether a trusted proxy sent the request.
 pub(crate) fn from_proxy(extensions: &Extensions, trusted: &[IpNet]) -> bool {
     peer(extensions).is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)))
 }
 
-/// The other end of the connection.
+/// Returns the address of the other end of the connection.
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.ip().to_canonical())

@@ -1,4 +1,4 @@
-//! Whether a request came over TLS, which ends here or at a reverse proxy.
+//! Whether a request came over TLS, which may end here or at a reverse proxy.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use ipnet::IpNet;
 
 use crate::server::client_address::from_proxy;
 
-/// For a year, this host alone: what else its domain has is not ours to decide about.
+/// One year, for this host alone: other hosts of its domain are not ours to decide about.
 const STRICT: &str = "max-age=31536000";
 
 /// Marks the requests of a listener that speaks TLS itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encrypted;
 
-/// Whether the client's connection is encrypted: it is our own, or a trusted proxy says so in `X-Forwarded-Proto`. Of
-/// several values the last is the proxy's that we know; what anybody else says counts for nothing.
+/// Returns whether the client's connection is encrypted: it is our own TLS, or a trusted proxy says so in
+/// `X-Forwarded-Proto`. Of several values the last one is the trusted proxy's.
 pub(crate) fn over_tls(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
     if extensions.get::<Encrypted>().is_some() {
         return true;
@@ -29,7 +29,7 @@ pub(crate) fn over_tls(extensions: &Extensions, headers: &HeaderMap, trusted: &[
     https && from_proxy(extensions, trusted)
 }
 
-/// Tells browsers that came over TLS never to come without it (HSTS; RFC 6797, 7.2 forbids it anywhere else).
+/// Adds `Strict-Transport-Security` to responses over TLS, and to no others (HSTS; RFC 6797, 7.2).
 pub(crate) async fn strict_transport(
     State(trusted): State<Arc<[IpNet]>>,
     request: Request,
@@ -70,14 +70,14 @@ mod tests {
         assert!(seen("[::ffff:10.0.0.1]:1", &["HTTPS"]));
         assert!(!seen("192.0.2.1:1", &["https"]));
         assert!(!seen("10.0.0.1:1", &[]));
-        // What a client put in front of the proxy's own word.
+        // The first value came from the client.
         assert!(!seen("10.0.0.1:1", &["https, http"]));
         assert!(!seen("10.0.0.1:1", &["https", "http"]));
         assert!(seen("10.0.0.1:1", &["http", "https"]));
     }
 
     #[test]
-    fn our_own_tls_needs_no_word_of_anybody() {
+    fn our_own_tls_needs_no_header() {
         let mut extensions = Extensions::new();
         assert!(!over_tls(&extensions, &HeaderMap::new(), &[]));
         extensions.insert(Encrypted);

@@ -1,7 +1,7 @@
 //! TLS on the gateway's own listeners, by rustls, where a certificate is set.
 //!
-//! HTTP/1.1 alone is offered: it carries everything that the gateway serves, sockets included. The files are read once, at
-//! the start; a new certificate takes a restart, which drains.
+//! Only HTTP/1.1 is offered: it carries everything that the gateway serves, WebSockets included. The files are read once,
+//! at the start, so a new certificate takes a restart, which drains.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -19,15 +19,16 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::TlsSettings;
 
-/// How long a client may take to agree on a key.
+/// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What listeners encrypt with.
+/// The certificate and key of a listener.
 #[derive(Clone)]
 pub(crate) struct Tls(TlsAcceptor);
 
 impl Tls {
-    /// Reads the certificate and its key; none where none is set.
+    /// Reads the certificate and its key; `None` where neither is set. Fails where a file cannot be read, or the two do not
+    /// belong together.
     pub(crate) fn load(settings: &TlsSettings) -> anyhow::Result<Option<Self>> {
         let (Some(certificate), Some(key)) = (&settings.cert_file, &settings.key_file) else {
             return Ok(None);
@@ -48,7 +49,7 @@ impl Tls {
         Ok(Some(Self(TlsAcceptor::from(Arc::new(config)))))
     }
 
-    /// Encrypts a connection. An error is of a client that agrees on no key in time.
+    /// Encrypts a connection. Fails where the handshake fails or takes longer than ten seconds.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let handshake = timeout(HANDSHAKE, self.0.accept(stream));
         handshake
@@ -57,7 +58,7 @@ impl Tls {
     }
 }
 
-/// The certificate, and those that lead from it to one that clients know.
+/// Reads the certificate, and those that lead from it to one that clients trust.
 fn chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let read = || {
         let file = file.display();

@@ -1,9 +1,9 @@
-//! How long a connection may take until its next request is there.
+//! Deadlines for the next request of a connection.
 //!
-//! hyper has one deadline for the time between two requests and the time that a request's head takes. Here these are two: a
-//! connection may rest for [`IDLE`] between requests, and a head that has begun, or is the connection's first, has to be
-//! whole within [`HEAD`]. hyper asks a [`Timer`] for a [`Sleep`] when it begins to wait for a head; that ends by whichever
-//! of the two counts.
+//! hyper has one deadline for the time between two requests and for the time that a request's head takes. Here these are
+//! two: a connection may rest for [`IDLE`] between requests, and a head that has begun, or is the connection's first, has
+//! to be whole within [`HEAD`]. hyper asks a [`Timer`] for a [`Sleep`] when it begins to wait for a head; that sleep ends
+//! at whichever of the two deadlines counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,11 +21,11 @@ use super::waiting::{self, Waiting};
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long a connection may have nothing to ask between two requests. Longer than the 60 seconds after which usual reverse
-/// proxies close theirs: whoever closes first must not be the one that is about to be asked.
+/// How long a connection may rest between two requests. Longer than the 60 seconds after which common reverse proxies close
+/// theirs, so that they do not send a request as we close.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// The patience with one connection.
+/// The deadlines of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Patience {
     head: Duration,
@@ -36,8 +36,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// How long the head of a request may take, and how long a connection may rest between two. While the connection waits
-    /// for a head it is among `waiting`.
+    /// `head` is how long the head of a request may take, `idle` how long the connection may rest between two. While the
+    /// connection waits for a head it is listed in `waiting`.
     pub(crate) fn new(head: Duration, idle: Duration, waiting: Waiting) -> Self {
         Self {
             head,
@@ -48,21 +48,21 @@ impl Patience {
         }
     }
 
-    /// The usual times.
+    /// The deadlines of a listener's connections.
     pub(crate) fn usual(waiting: Waiting) -> Self {
         Self::new(HEAD, IDLE, waiting)
     }
 
-    /// Completes when the connection has to make room for another one, and waits for a head.
+    /// Completes when the connection has lost its place to another one while it waits for a head.
     pub(crate) async fn ended(&self) {
         self.end.notified().await;
-        // A head that came in the same moment is answered.
+        // A head that arrived in the same moment is answered.
         while !self.seen.waits.load(Ordering::Relaxed) {
             self.end.notified().await;
         }
     }
 
-    /// How long hyper is to wait for the next head.
+    /// How long hyper waits for the next head.
     pub(crate) fn most(&self) -> Duration {
         self.idle.max(self.head)
     }
@@ -70,7 +70,7 @@ impl Patience {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Whether anything was read since the last head was there.
+    /// Whether anything was read since the last head was complete.
     begun: AtomicBool,
     /// Whether a head was waited for before.
     known: AtomicBool,
@@ -79,7 +79,7 @@ struct Seen {
 }
 
 impl Timer for Patience {
-    /// Ends at `deadline`, or earlier: see the top.
+    /// Ends at `deadline`, or earlier, as the module says.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         self.sleep_until(Instant::now() + duration)
     }
@@ -103,7 +103,7 @@ struct Wait {
     head: Duration,
     seen: Arc<Seen>,
     sleep: Pin<Box<tokio::time::Sleep>>,
-    /// Whether it ends with the time for a head.
+    /// Whether it ends with the deadline for a head.
     for_head: bool,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Wait {
 impl Future for Wait {
     type Output = ();
 
-    /// hyper polls it whenever it has read something and the head is not whole.
+    /// hyper polls it whenever it has read something and the head is not complete.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.for_head && self.seen.begun.load(Ordering::Relaxed) {
             self.for_head = true;
@@ -131,7 +131,7 @@ impl Future for Wait {
     }
 }
 
-/// A connection that notes when something of it was read, and has a place among others for as long as it is open.
+/// A connection that notes when it was read from, and keeps its place among the listener's connections while it is open.
 pub(crate) struct Watched<S> {
     stream: S,
     seen: Arc<Seen>,

@@ -1,22 +1,23 @@
-//! The connections of a listener that wait for a request, longest first: what ends when a new connection needs a place.
+//! The connections of a listener that wait for a request, of which the one that has waited longest ends when a new
+//! connection needs a place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Connections that wait for the head of a request, or for the end of a TLS handshake.
+/// Lists connections that wait for the head of a request, or for the end of a TLS handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting(Arc<Mutex<List>>);
 
 #[derive(Debug, Default)]
 struct List {
-    /// By the order in which they began to wait.
+    /// In the order in which they began to wait.
     connections: BTreeMap<u64, Arc<Notify>>,
     begun: u64,
 }
 
-/// One connection that waits, for as long as this lives.
+/// An entry of the list, removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Wait {
     list: Waiting,
@@ -24,7 +25,7 @@ pub(crate) struct Wait {
 }
 
 impl Waiting {
-    /// Notes that a connection waits. `end` is notified when it has to make room.
+    /// Lists a connection. `end` is notified when it has to make room.
     pub(crate) fn enter(&self, end: Arc<Notify>) -> Wait {
         let mut list = self.list();
         list.begun += 1;
@@ -37,7 +38,7 @@ impl Waiting {
         }
     }
 
-    /// Ends the connection that has waited longest, if any waits.
+    /// Ends the connection that has waited longest, if there is one.
     pub(crate) fn end_longest(&self) {
         if let Some((_, end)) = self.list().connections.pop_first() {
             end.notify_one();
