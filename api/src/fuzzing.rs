@@ -1,5 +1,5 @@
-//! What must hold for whatever a client sends: no panic, one spelling for each thing, and no more trust than there is.
-//! The fuzzer (`api/fuzz`) and the property tests below run the same functions.
+//! Properties of everything that clients send: no input panics, every accepted text has one spelling, and no header is
+//! trusted without a proxy. The fuzzer (`api/fuzz`) and the property tests below run the same functions.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,14 +16,14 @@ use crate::http::{Refusal, cookie};
 use crate::server::client_address::client_address;
 use crate::server::over_tls::over_tls;
 
-/// A text as a global id.
+/// Checks a text as a global id.
 pub fn global_id(text: &str) {
     if let Some((kind, id)) = ids::parse(&ID(text.to_owned())) {
         assert_eq!(kind.id(id).as_str(), text);
     }
 }
 
-/// A text as a cursor.
+/// Checks a text as a cursor.
 pub fn cursor(text: &str) {
     let read = Position::parse(text);
     if let Some(position) = &read {
@@ -39,7 +39,7 @@ pub fn cursor(text: &str) {
     }
 }
 
-/// Bytes as each header that says who calls, or from where.
+/// Checks bytes as each header that authenticates a caller or says where it came from.
 pub fn headers(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;
@@ -50,7 +50,7 @@ pub fn headers(bytes: &[u8]) {
         Ok(token) => check_token(token.expect("the header is there"), bytes),
         Err(refusal) => check_refusal(&refusal),
     }
-    // Basic hides it in base64.
+    // HTTP Basic has the token in base64.
     let _ = auth::token(&authorization);
     let cookies = with(header::COOKIE);
     if let Some(token) = cookie::session(&cookies) {
@@ -73,7 +73,7 @@ pub fn headers(bytes: &[u8]) {
     let _ = over_tls(&extensions, &proto, &proxies);
 }
 
-/// A text as the first message on a WebSocket.
+/// Checks a text as the first message on a WebSocket.
 pub fn connection_init(text: &str) {
     match probe::connection_init(text) {
         Ok(Some(payload)) => match bearer::offered(&payload, &HeaderMap::new()) {
@@ -100,7 +100,7 @@ fn check_token(token: &str, bytes: &[u8]) {
     assert!(found, "{token:?}");
 }
 
-/// Refusals go to clients and into logs: nothing of what was sent is in them.
+/// Refusals go to clients and into logs, so they must not repeat the input.
 fn check_refusal(refusal: &Refusal) {
     let known = [
         "the authorization is not of the form `Bearer …`",
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Texts that begin as the real ones do, and any others.
+    /// Texts that begin as real ones do, and others.
     fn near(starts: &'static [&'static str]) -> impl Strategy<Value = String> {
         let start = prop::sample::select(starts);
         prop_oneof![

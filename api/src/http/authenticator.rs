@@ -1,4 +1,4 @@
-//! Who is calling: the transport's only question to the rest of the program.
+//! The interface through which the transports authenticate callers. The transports know nothing else of users and tokens.
 
 use std::{
     any::{Any, TypeId},
@@ -15,25 +15,27 @@ use url::Url;
 
 use super::response::error::Refusal;
 
-/// Lets requests and connections in, and says what their resolvers find in the context.
+/// Admits requests and connections, and provides the data that their resolvers find in the context.
+///
+/// Each method is one stage. A refusal ends the request, the connection or the operation.
 pub trait Gate: Clone + Send + Sync + 'static {
-    /// One HTTP request, seen before its body is read: the place for limits. What it returns becomes the request's data.
+    /// Admits an HTTP request before its body is read: the stage for rate limits. Returns the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 
-    /// Whether it is known whose the request is, before its body is read and without asking the database. Long bodies of
-    /// others share a bounded room.
+    /// Returns whether the caller is known without asking the database, before the body is read. Long bodies of other
+    /// callers share a bounded room.
     fn knows(&self, _parts: &Parts) -> bool {
         true
     }
 
-    /// A document that was parsed, on every transport, before it is known who sent it: the place for limits that need no
-    /// caller. What is noted in the request's data is there when it is executed.
+    /// Checks a parsed document before its caller is known, on every transport: the stage for limits of documents. What it
+    /// adds to the request's data is there at the execution.
     fn document(&self, _request: &mut Request) -> Result<(), ServerError> {
         Ok(())
     }
 
-    /// The same request when its body is there, with what [`Self::request`] returned: the place to say who is calling. A
-    /// client may take its time with a body, and what it was allowed to do when it began counts for nothing then.
+    /// Identifies the caller of an HTTP request whose body was read, given the data from [`Self::request`]. This comes
+    /// after the body because a slow client may have lost its rights meanwhile.
     fn caller(
         &self,
         _parts: &Parts,
@@ -42,8 +44,8 @@ pub trait Gate: Clone + Send + Sync + 'static {
         async move { Ok(data) }
     }
 
-    /// A stream of events that was let in as a request, with what [`Self::caller`] returned: the place to say what ends
-    /// it (by default nothing), and what its execution finds, which may outlast the stream where others share it.
+    /// Opens a session for a stream of events, given the data from [`Self::caller`]. Returns the session, whose tokens end
+    /// the stream, and the data for its execution, which may outlast the stream where others share it.
     fn stream(
         &self,
         _parts: &Parts,
@@ -52,29 +54,28 @@ pub trait Gate: Clone + Send + Sync + 'static {
         async move { Ok((Session::default(), data)) }
     }
 
-    /// A request to open a WebSocket: the place for limits. What it adds to the extensions is there at
-    /// [`Self::connection`], and is dropped when the socket has been let in, or at its end if it never is.
+    /// Admits a request to open a WebSocket: the stage for rate limits. Extensions that it adds are there at
+    /// [`Self::connection`]. They are dropped after that, or at the end of a socket that never got there.
     fn upgrade(&self, _parts: &mut Parts) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// A WebSocket's `connection_init`, with the request that opened the socket (cookies, origin) and the payload
-    /// (empty when there was none). A refusal closes the socket with 4403, with 1013 when it is about load, or with 4429
-    /// when it is about the number of the caller's sockets.
+    /// Authenticates a WebSocket at its `connection_init`, given the request that opened it (cookies, origin) and the
+    /// payload, empty where there was none. A refusal closes the socket: with 1013 for load, 4429 for too many sockets of
+    /// the caller, else 4403.
     fn connection(
         &self,
         upgrade: &Parts,
         payload: &Map<String, Value>,
     ) -> impl Future<Output = Result<Session, Refusal>> + Send;
 
-    /// One operation on a WebSocket, before its document is looked at: the place for limits that count operations. A refusal
-    /// ends this operation alone.
+    /// Counts an operation on a WebSocket before its document is parsed: the stage for rate limits.
     fn count(&self, _session: &Data) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// The same operation, before it is executed: the place for what must be fresh for each operation (who is calling, data
-    /// loaders). A refusal ends this operation alone.
+    /// Identifies the caller of an operation on a WebSocket before it is executed, and adds the data that each operation
+    /// has of its own, such as loaders.
     fn operation(
         &self,
         _session: &Arc<Data>,
@@ -83,48 +84,49 @@ pub trait Gate: Clone + Send + Sync + 'static {
         async { Ok(request) }
     }
 
-    /// Who may share the execution of a subscription that was let in, data and all; nobody, unless the gate knows better.
+    /// Returns the callers who may share the execution of an admitted subscription; `None`, the default, where it is not
+    /// shared.
     fn audience(&self, _request: &mut Request) -> Option<Audience> {
         None
     }
 }
 
-/// A WebSocket connection, or a stream of events, that was let in.
+/// An admitted WebSocket connection or stream of events.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// What lasts as long as it does. The resolvers of its own operations find it in the context, those that it shares with
-    /// others do not.
+    /// Data that lasts as long as the session. Resolvers of its operations find it in the context, except in executions
+    /// that are shared with others.
     pub data: Data,
-    /// Cancelled when the session is over (token revoked, user banned): the socket closes with 4401, the stream ends with
+    /// Cancelled when the session has ended (token revoked, user banned): the socket closes with 4401, the stream ends with
     /// an error.
     pub ended: CancellationToken,
-    /// Cancelled when the session may do less than when it was opened (another role): the socket closes with 4403, the
-    /// stream breaks, and its client may open another.
+    /// Cancelled when the session has lost a right (another role): the socket closes with 4403, the stream breaks, and the
+    /// client may open another.
     pub outdated: CancellationToken,
 }
 
-/// Who may be told what another subscriber of the same text and variables is told. A gate names an audience only for
-/// subscriptions to a state, where the newest response makes the ones before it worthless.
+/// The callers who may receive the same responses to the same text and variables. Only for subscriptions to a state, where
+/// the newest response makes those before it worthless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience {
-    /// Everything that the responses depend on besides the request: callers with the same rights.
+    /// Everything that the responses depend on besides the request. Callers with equal `members` have the same rights.
     pub members: String,
-    /// How long the newest response is what a newcomer would be told; none where it is until the next one.
+    /// How long the newest response is current for a new subscriber; `None` where it is until the next one.
     pub fresh: Option<Duration>,
 }
 
-/// What a request's data or a session's has of this type.
+/// Returns the value of this type in the data of a request or session.
 pub fn data_of<T: Any>(data: &Data) -> Option<&T> {
     data.get(&TypeId::of::<T>())?.downcast_ref()
 }
 
-/// Whether a browser sent this from a page of this very server, or by itself (an address that was typed), or it was no
+/// Returns whether a request came from a page of this server, from the browser itself (a typed address), or from no
 /// browser.
 ///
-/// A gate that takes cookies has to ask: browsers open sockets across origins without a preflight, and send queries by
-/// GET for any page that links to them. What such a page cannot read it can still measure. `Sec-Fetch-Site` is what the
-/// browser itself says about the page; it is there for every server over TLS or on the browser's own machine. Without
-/// it there is `Origin`, which browsers leave out of a plain GET.
+/// Check it before accepting a cookie: browsers open sockets across origins without a preflight, and send GET queries for
+/// any page that links to them, which can measure the response even if it cannot read it. `Sec-Fetch-Site` is the browser's
+/// own statement about the page; browsers send it to every server over TLS and on their own machine. Without it there is
+/// `Origin`, which browsers leave out of a plain GET.
 pub fn same_origin(headers: &HeaderMap) -> bool {
     let from_elsewhere = headers
         .get("sec-fetch-site")
@@ -142,7 +144,7 @@ pub fn same_origin(headers: &HeaderMap) -> bool {
     let (Some(host), Some(origin)) = (host, origin) else {
         return false;
     };
-    // The scheme of this server is not known behind a proxy; the origin's own decides which port is meant.
+    // Behind a proxy the scheme of this server is not known. The origin's own scheme decides which port is the default.
     Url::parse(&format!("{}://{host}", origin.scheme()))
         .is_ok_and(|own| own.origin() == origin.origin())
 }

@@ -1,14 +1,14 @@
-//! The console's session: a token in a cookie that no script can read.
+//! The console's session: a token in a cookie that scripts cannot read.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use url::Url;
 
-/// Its name.
+/// The cookie's name.
 const NAME: &str = "whf_session";
 
-/// The token in the cookie, if there is one.
+/// Returns the token in the cookie.
 pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(header::COOKIE)
@@ -20,12 +20,12 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, token)| token)
 }
 
-/// The `Set-Cookie` that keeps a token. `secure`: browsers send it over TLS alone.
+/// Returns the `Set-Cookie` value that stores a token. With `secure`, browsers send it over TLS only.
 pub(crate) fn keep(token: &str, lifetime: Duration, secure: bool) -> String {
     format!("{}; Max-Age={}", with(token, secure), lifetime.as_secs())
 }
 
-/// The `Set-Cookie` that takes it away.
+/// Returns the `Set-Cookie` value that removes the token.
 pub(crate) fn forget(secure: bool) -> String {
     format!("{}; Max-Age=0", with("", secure))
 }
@@ -35,8 +35,8 @@ fn with(token: &str, secure: bool) -> String {
     format!("{NAME}={token}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// Whether the browser says that its page was loaded over TLS, which may end at a proxy that this server knows nothing of.
-/// Good for the cookie of that very browser, and for nothing else.
+/// Returns whether the browser says that its page was loaded over TLS, which may end at a proxy that this server does not
+/// know. Use it only for the cookie of that browser.
 pub(crate) fn page_over_tls(headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN);
     let origin = origin.and_then(|origin| Url::parse(origin.to_str().ok()?).ok());

@@ -1,4 +1,4 @@
-//! `GraphiQL` at `/playground`, from the binary: no request leaves for another host.
+//! `GraphiQL` at `/playground`, served from the binary: nothing is loaded from another host.
 
 use axum::{
     Router,
@@ -57,7 +57,8 @@ const ASSETS: [Asset; 7] = [
     asset!("graphiql.min.css", "text/css; charset=utf-8", gzip),
 ];
 
-/// The routes of the playground: `/playground` and its assets below. It speaks to `/graphql` of the same host.
+/// Returns the routes of the playground: `/playground` and its assets below. The page sends its requests to `/graphql` of
+/// the same host.
 pub fn playground() -> Router {
     Router::new()
         .route(
@@ -75,7 +76,7 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     }
 }
 
-/// Cached by browsers, asked for again each time, answered with 304 unless the binary changed.
+/// Returns an asset, or 304 where the browser has it. Browsers cache it, and ask each time whether it changed.
 fn serve(asset: &Asset, request: &HeaderMap) -> Response {
     let digest = hex(&Sha256::digest(asset.content)[..16]);
     let tag = format!("\"{digest}\"");
@@ -100,8 +101,8 @@ fn serve(asset: &Asset, request: &HeaderMap) -> Response {
     if !known {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media));
         if asset.gzipped {
-            // Sent to everyone: a client that asks for nothing takes any coding (RFC 9110, 12.5.3), and all browsers
-            // know this one.
+            // Sent compressed to every client: one without `Accept-Encoding` accepts any coding (RFC 9110, 12.5.3), and all
+            // browsers know this one.
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
     }

@@ -13,7 +13,7 @@ use crate::http::request::negotiation::MediaType;
 use crate::http::request::parameters::BadParameters;
 use crate::http::response::encode::{encode_errors, respond};
 
-/// What the endpoint understands, for `Allow`.
+/// The methods of the endpoint, for `Allow`.
 const METHODS: &str = "GET, HEAD, POST";
 
 /// Why a request was answered without being executed.
@@ -76,8 +76,8 @@ impl Rejection {
         }
     }
 
-    /// Whether the request is well-formed, and what is wrong is its document. Apollo's clients expect the answer of such a
-    /// one where a name is not known, too.
+    /// Returns whether the request is well-formed and its document is at fault. Apollo's clients expect the same response
+    /// for an unknown hash.
     pub(crate) fn is_of_document(&self) -> bool {
         matches!(
             self,
@@ -104,7 +104,7 @@ impl Rejection {
         headers
     }
 
-    /// The GraphQL errors.
+    /// Returns the GraphQL errors.
     pub(crate) fn into_errors(self) -> Vec<ServerError> {
         let code = self.code();
         match self {
@@ -115,7 +115,7 @@ impl Rejection {
     }
 }
 
-/// The answer.
+/// Returns the response to a rejected request.
 pub(crate) fn rejected(media: MediaType, rejection: Rejection) -> Response {
     let status = rejection.status(media);
     let headers = rejection.headers();

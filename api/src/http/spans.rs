@@ -1,4 +1,4 @@
-//! Spans of requests and operations: where a trace begins, or goes on from the caller's.
+//! Spans of requests and operations, which begin a trace or continue the caller's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,10 +13,10 @@ use wharfinger_jobs::infra::trace::TraceContext;
 
 use super::document::selected::operation_type;
 
-/// Longest name of an operation that is told: clients write it.
+/// Longest operation name in a span, in characters: clients choose it.
 const MAX_NAME: usize = 100;
 
-/// The caller's place in a trace, if they sent one. Two are none (W3C Trace Context, 3.2).
+/// Returns the caller's trace context. Several headers count as none (W3C Trace Context, 3.2).
 pub(crate) fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -25,7 +25,7 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(value.to_str().ok()?)
 }
 
-/// The span of an HTTP request to the endpoint, after OpenTelemetry's conventions for HTTP servers.
+/// Returns the span of an HTTP request to the endpoint, by OpenTelemetry's conventions for HTTP servers.
 pub(super) fn request(method: &Method, headers: &HeaderMap) -> Span {
     let (name, method) = match method.as_str() {
         "GET" => ("GET /graphql", "GET"),
@@ -50,7 +50,7 @@ pub(super) fn request(method: &Method, headers: &HeaderMap) -> Span {
     span
 }
 
-/// Notes the answer's status on the span of its request.
+/// Notes the response's status on the span of its request.
 pub(super) fn answered(span: &Span, status: axum::http::StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
@@ -58,7 +58,7 @@ pub(super) fn answered(span: &Span, status: axum::http::StatusCode) {
     }
 }
 
-/// The span of an operation in the current request. What it asks for is left out: inputs may be secrets.
+/// Returns the span of an operation of the current request. It has no inputs, which may be secrets.
 pub(super) fn operation(request: &mut Request) -> Span {
     let span = debug_span!(
         "operation",
@@ -70,8 +70,8 @@ pub(super) fn operation(request: &mut Request) -> Span {
     span
 }
 
-/// The span of an operation on a WebSocket, which lasts as long as it does. `parent` is the place of the request that
-/// opened the socket; a client may send another one with each operation, as `extensions.traceparent`.
+/// Returns the span of an operation on a WebSocket, which lasts as long as the operation. `parent` is the trace context of
+/// the request that opened the socket; a client may send another one with each operation, as `extensions.traceparent`.
 pub(super) fn socket_operation(request: &mut Request, parent: Option<&TraceContext>) -> Span {
     let span = debug_span!(
         parent: None,
@@ -104,7 +104,7 @@ fn describe(span: &Span, request: &mut Request) {
     }
     let mut name = request.operation_name.clone();
     let mut kind = None;
-    // What cannot be parsed is answered by the executor.
+    // The executor reports a document that cannot be parsed.
     if let Ok(document) = request.parsed_query() {
         kind = operation_type(document, name.as_deref()).map(|kind| kind.to_string());
         if name.is_none() && kind.is_some() {
@@ -121,14 +121,14 @@ fn describe(span: &Span, request: &mut Request) {
     }
 }
 
-/// A stream whose every step is taken in a span.
+/// A stream that is polled inside a span.
 pub(super) struct InSpan<T> {
     stream: BoxStream<'static, T>,
     span: Span,
 }
 
 impl<T: 'static> InSpan<T> {
-    /// The stream as it is where the span is disabled.
+    /// Returns the stream unchanged where the span is disabled.
     pub(super) fn over(stream: BoxStream<'static, T>, span: Span) -> BoxStream<'static, T> {
         if span.is_disabled() {
             stream

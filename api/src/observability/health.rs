@@ -22,37 +22,37 @@ use crate::observability::metrics::Gauges;
 /// How long a part may take to answer before it is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long an answer of `/readyz` is given to whoever asks next: nobody's questions are to keep the parts busy.
+/// How long an answer of `/readyz` is reused, so that frequent requests do not load the parts.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What `/readyz` answers.
+/// The answer of `/readyz`.
 type Readiness = (StatusCode, Map<String, Value>);
 
-/// What a process reports on.
+/// The parts of a process that are reported on.
 #[derive(Clone)]
 pub(crate) struct Health {
     pub(crate) services: Services,
-    /// Whether the local engine answers, where there is a worker.
+    /// Whether the local engine answers; `None` without a worker.
     pub(crate) engine: Option<watch::Receiver<bool>>,
-    /// Whether a silent engine makes the process unready: it does a worker, not a gateway, which can still accept.
+    /// Whether a silent engine makes the process unready: that of a worker does, but a gateway can still accept jobs.
     pub(crate) engine_required: bool,
     pub(crate) metrics: PrometheusHandle,
     /// Whether the database takes writes.
     pub(crate) writes: WriteProbe,
-    /// Cancelled when the process is to stop: then it is not ready.
+    /// Cancelled when the process is told to stop. It is not ready from then on.
     pub(crate) told_to_stop: CancellationToken,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) readiness: Arc<Mutex<Option<(Instant, Readiness)>>>,
 }
 
-/// `/healthz` and `/readyz`.
+/// Returns the routes `/healthz` and `/readyz`.
 pub(crate) fn router(health: Health) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(move || readyz(health.clone())))
 }
 
-/// `/metrics`.
+/// Returns the route `/metrics`.
 pub(crate) fn metrics(health: Health) -> Router {
     Router::new().route("/metrics", get(move || scrape(health.clone())))
 }
@@ -67,7 +67,7 @@ async fn scrape(health: Health) -> impl IntoResponse {
 }
 
 async fn readyz(health: Health) -> Response {
-    // Held while the parts are asked: whoever comes meanwhile waits for the same answer.
+    // Held while the parts are asked, so that concurrent requests share one answer.
     let mut last = health.readiness.lock().await;
     let (status, body) = match &*last {
         Some((at, readiness)) if at.elapsed() < FRESH && is_current(&health, readiness) => {
@@ -83,12 +83,12 @@ async fn readyz(health: Health) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// An answer that was given before the process was told to stop is none any more.
+/// Returns whether an answer may be reused. One from before the process was told to stop may not.
 fn is_current(health: &Health, (_, body): &Readiness) -> bool {
     !health.told_to_stop.is_cancelled() || body.contains_key(SHUTDOWN)
 }
 
-/// Asks the parts. `known` is what was said of them the last time.
+/// Asks the parts. `known` is the last answer: a trouble that it has is not logged again.
 async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness {
     let mut report = Report {
         known,
@@ -146,11 +146,11 @@ const OK: &str = "ok";
 const SILENT: &str = "does not answer";
 const SHUTDOWN: &str = "shutdown";
 
-/// What is wrong with a part.
+/// The trouble of a part.
 struct Trouble {
-    /// For whoever asks.
+    /// For the answer of `/readyz`.
     said: String,
-    /// For the log alone: it can name addresses and accounts.
+    /// For the log alone, because it may name addresses and accounts.
     why: Option<String>,
 }
 
@@ -170,7 +170,7 @@ fn silent(error: impl Display) -> Trouble {
     }
 }
 
-/// What is said of the parts.
+/// The answer of `/readyz`, as far as the parts were asked.
 struct Report<'a> {
     known: Option<&'a Map<String, Value>>,
     body: Map<String, Value>,
@@ -178,7 +178,7 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Says how a part is; that it is in trouble is logged once. `needed`: the process is not ready without it.
+    /// Adds a part to the answer, and logs a new trouble. With `needed`, a trouble makes the process unready.
     fn tell(&mut self, part: &str, answer: Result<(), Trouble>, needed: bool) {
         let said = match answer {
             Ok(()) => OK.to_owned(),

@@ -1,4 +1,4 @@
-//! The settings of metrics, log files and traces, as they stand in `default.toml`.
+//! The settings of metrics, log files and traces, as in `default.toml`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,28 +6,28 @@ use std::path::Path;
 use serde::Deserialize;
 use wharfinger_jobs::settings::{Secret, optional};
 
-/// `metrics`: where they are, and labels of requests that tell users and images apart.
+/// `metrics`: their listener, and labels that distinguish users and images.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricSettings {
-    /// The listener of `/metrics` alone; `None` serves it with everything else.
+    /// The listener of `/metrics` alone; `None` serves it on the process' main listener.
     #[serde(deserialize_with = "optional")]
     pub listen: Option<SocketAddr>,
     /// Whether requests are counted by user.
     pub per_user: bool,
     /// Whether requests are counted by image.
     pub per_image: bool,
-    /// Values of either label before the rest counts as `other`.
+    /// Most values of either label. Further ones count as `other`.
     pub most_values: usize,
 }
 
-/// `log_files`: the rolling files beside standard error.
+/// `log_files`: the rolling files of a worker, beside standard error.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogFileSettings {
     /// When a new file begins.
     pub rotation: Rotation,
-    /// Files that are kept.
+    /// Most files that are kept.
     pub keep: usize,
 }
 
@@ -35,37 +35,37 @@ pub struct LogFileSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rotation {
-    /// There are no files.
+    /// Never, and there are no files.
     Never,
     /// At midnight, UTC.
     Daily,
-    /// With each hour.
+    /// Every hour.
     Hourly,
 }
 
-/// `traces`: the OpenTelemetry pipeline, which is built only where it has an endpoint.
+/// `traces`: the OpenTelemetry pipeline, which is built only with an endpoint.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceSettings {
-    /// The collector's base URL; `None` sends no traces. Hidden, because it may have a password in it.
+    /// The collector's base URL; `None` sends no traces. Secret, because it may contain a password.
     #[serde(deserialize_with = "optional")]
     pub endpoint: Option<Secret>,
-    /// `service.name` of what is sent; `None` names it after the command.
+    /// `service.name` of the traces; `None` uses the command's name.
     #[serde(deserialize_with = "optional")]
     pub service_name: Option<String>,
 }
 
-/// What logs and traces need to know of the process.
+/// The settings of logs and traces.
 #[derive(Clone, Copy, Debug)]
 pub struct TelemetrySettings<'a> {
     /// Directives of `tracing-subscriber`.
     pub log: &'a str,
-    /// Where log files go.
+    /// The directory of log files is below it.
     pub data_dir: &'a Path,
     /// The name of this host, an attribute of its traces.
     pub host_name: &'a str,
     /// The rolling files.
     pub log_files: LogFileSettings,
-    /// Where traces go.
+    /// The trace pipeline.
     pub traces: &'a TraceSettings,
 }

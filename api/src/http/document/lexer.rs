@@ -1,15 +1,16 @@
-//! How long a document is, before anything parses it: tokens, and brackets inside brackets.
+//! Limits of a document's length before it is parsed: tokens, and brackets inside brackets.
 //!
 //! The parser takes a stack frame for every bracket and an allocation for most tokens. One pass over the text, which stops
-//! where a limit is passed, refuses what is not worth that.
+//! at a limit, refuses documents that would be too expensive.
 
 use crate::http::response::error::{ErrorCode, Refusal};
 
-/// Brackets inside brackets at most. It protects the stack and is no setting: what people write has a quarter of it.
+/// Most brackets inside brackets. It protects the stack and is no setting. Documents that people write have a quarter of
+/// it.
 const MOST_NESTED: usize = 64;
 
-/// Refuses a text with more than so many tokens (0: with any number), or with brackets too deep inside each other. What
-/// is no GraphQL at all is the parser's to refuse.
+/// Fails for a text with more than `most` tokens (0: no limit), or with brackets too deep inside each other. The parser
+/// refuses a text that is not GraphQL.
 pub(crate) fn check(text: &str, most: usize) -> Result<(), Refusal> {
     let (mut count, mut nested) = (0_usize, 0_usize);
     for token in Tokens::of(text) {
@@ -39,7 +40,7 @@ pub(crate) fn check(text: &str, most: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The first byte of each token (GraphQL specification, 2.1 "Source Text").
+/// An iterator over the first byte of each token (GraphQL specification, 2.1 "Source Text").
 struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
@@ -53,15 +54,15 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Moves on while `wanted` holds.
+    /// Advances while `wanted` holds.
     fn skip(&mut self, wanted: impl Fn(u8) -> bool) {
         let rest = &self.text[self.at..];
         let length = rest.iter().position(|&byte| !wanted(byte));
         self.at += length.unwrap_or(rest.len());
     }
 
-    /// Moves behind the end of a string. A block without an end is an empty string to the parser, and what follows is
-    /// read anew; counted as one to the end of the text, it would hide any number of tokens.
+    /// Advances behind the end of a string. To the parser, a block string without an end is an empty string, and it reads
+    /// on behind it. Counted as one token to the end of the text, it would hide any number of tokens.
     fn skip_string(&mut self) {
         let start = self.at;
         let block = self.text[self.at..].starts_with(b"\"\"\"");
@@ -89,8 +90,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Moves behind the end of a number, as the parser has them: an integer ends where another may begin, with nothing
-    /// in between. So `[000]` is three, and `[1-1]` two.
+    /// Advances behind the end of a number as the parser reads it: an integer ends where another may begin, with nothing in
+    /// between. So `[000]` has three numbers, and `[1-1]` two.
     fn skip_number(&mut self) {
         if self.text[self.at] == b'-' {
             self.at += 1;
@@ -109,7 +110,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Moves over so many bytes and the digits behind them, if there are digits.
+    /// Advances over `prefix` bytes and the digits behind them, if there are digits.
     fn skip_digits(&mut self, prefix: usize) {
         let digits = self.at + prefix;
         if self.text.get(digits).is_some_and(u8::is_ascii_digit) {
@@ -200,7 +201,7 @@ mod tests {
         }
     }
 
-    /// However few bytes are between them: what the parser takes for a value is a token.
+    /// Every value that the parser reads is counted as a token, even without white space in between.
     #[test]
     fn no_more_values_are_parsed_than_tokens_are_counted() {
         use async_graphql::parser::{parse_query, types::Selection};
@@ -224,7 +225,7 @@ mod tests {
             let Some(Value::List(list)) = argument else {
                 panic!("{text}");
             };
-            // Beside them `{ a ( b : [ ] ) }`.
+            // The other tokens are `{ a ( b : [ ] ) }`.
             assert_eq!(count(&text), list.len() + 9, "{text}");
         }
     }

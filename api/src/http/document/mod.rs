@@ -1,4 +1,7 @@
-//! From the text of a request to a document: its length, its hash, and whether it may be executed.
+//! From the text of a request to a document that may be executed.
+//!
+//! [`persisted`] finds a document by its hash, or admits only trusted ones, [`lexer`] bounds its length, [`cache`] parses
+//! it once, and [`selected`] chooses its operation. [`reject_nul`] refuses texts that no database can store.
 
 pub(crate) mod cache;
 pub(crate) mod lexer;

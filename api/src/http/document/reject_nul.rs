@@ -1,4 +1,4 @@
-//! Refuses the one character that PostgreSQL has no place for, before anything is executed and on every database alike.
+//! Refuses the character NUL, which PostgreSQL cannot store, on every database alike.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 
 use crate::http::response::error::{ErrorCode, Refusal};
 
-/// An executor that no text with a NUL (U+0000) reaches, wherever in a request it stands.
+/// An executor that refuses requests with a NUL (U+0000) in their document or variables.
 #[derive(Clone)]
 pub struct WithoutNul<E>(pub E);
 
@@ -35,7 +35,8 @@ impl<E: Executor> Executor for WithoutNul<E> {
     }
 }
 
-/// In a document it is written as an escape; who writes these six letters and means just them has no use for it here.
+/// In a document NUL is written as an escape. These six letters mean something else only where the backslash is escaped,
+/// and are refused all the same.
 fn has_nul(request: &Request) -> bool {
     let document = &request.query;
     let variables = &*request.variables;
@@ -52,7 +53,7 @@ fn is_nul(value: &Value) -> bool {
 }
 
 fn refusal() -> Response {
-    let message = "a text has the character NUL (U+0000) in it, which none here can have";
+    let message = "a text contains the character NUL (U+0000), which cannot be stored";
     Refusal::new(ErrorCode::BadRequest, message).into_response()
 }
 

@@ -1,10 +1,10 @@
-//! Which operation of a document would run.
+//! Chooses the operation of a document.
 
 use async_graphql::parser::types::{
     ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
 };
 
-/// The kind of the operation that would run; `None` where the executor will say that there is no such one.
+/// Returns the kind of the chosen operation; `None` where the executor will report that there is no such operation.
 pub(crate) fn operation_type(
     document: &ExecutableDocument,
     name: Option<&str>,
@@ -12,8 +12,8 @@ pub(crate) fn operation_type(
     chosen(document, name).map(|operation| operation.ty)
 }
 
-/// The operation that would run. Of several, none without a name: the parser keeps them in no order, and which one is meant
-/// is the client's to say (GraphQL specification, 6.1 "Executing Requests").
+/// Returns the operation that runs: the one of this name, or the only one. `None` for several without a name, because the
+/// client has to choose (GraphQL specification, 6.1 "Executing Requests").
 pub(crate) fn chosen<'d>(
     document: &'d ExecutableDocument,
     name: Option<&str>,
@@ -28,7 +28,7 @@ pub(crate) fn chosen<'d>(
     found.map(|(_, operation)| &operation.node)
 }
 
-/// The field of a subscription that has one at its root and names it plainly: all its events are of it.
+/// Returns the only field of a subscription, if it stands at the root and not in a fragment: all events are of it.
 pub(crate) fn subscribed_field<'d>(
     document: &'d ExecutableDocument,
     name: Option<&str>,

@@ -1,4 +1,4 @@
-//! The list of trusted documents, as the tools of clients write it.
+//! The list of trusted documents, in the formats that clients' tools write.
 
 use std::collections::HashMap;
 
@@ -13,22 +13,22 @@ pub struct TrustedDocuments(HashMap<Hash, String>);
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is of neither form.
+    /// It has neither format.
     #[error(
         "it is neither a JSON map of SHA-256 to document nor a manifest of the format apollo-persisted-query-manifest: {0}"
     )]
     Form(#[from] serde_json::Error),
-    /// A key is not what it should be.
+    /// A key is not the SHA-256 of its document.
     #[error(
         "{0:?} is not the SHA-256 of its document: a client and this server would mean different ones"
     )]
     Hash(String),
-    /// It lets nothing in.
+    /// It has no documents.
     #[error("it has no document")]
     Empty,
 }
 
-/// The forms of a manifest.
+/// The formats of a manifest.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Manifest {
@@ -45,7 +45,7 @@ struct Operation {
 }
 
 impl TrustedDocuments {
-    /// Reads a manifest. Every key has to be the SHA-256 of its document.
+    /// Parses a manifest. Fails where a key is not the SHA-256 of its document, or there is no document.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let pairs: Vec<(String, String)> = match serde_json::from_str(text)? {
             Manifest::Map(map) => map.into_iter().collect(),
@@ -67,12 +67,12 @@ impl TrustedDocuments {
         Ok(Self(documents))
     }
 
-    /// How many there are.
+    /// The number of documents.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none: never, once read.
+    /// Whether there are none: false for a parsed manifest.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Reading a request's parameters from its body.
+//! Reads a request's parameters from its body.
 
 use axum::{
     body::Body as HttpBody,
@@ -15,30 +15,30 @@ use crate::http::rejection::Rejection;
 use crate::http::response::error::{ErrorCode, Refusal};
 use crate::http::transport::TransportSettings;
 
-/// How long a body may take: nobody holds memory for ever by sending all but the last byte.
+/// How long a body may take, so that a client cannot hold memory by sending all but the last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A body of an unknown caller that is no longer than this, in bytes, needs no room: signing in does not.
+/// Longest body of an unknown caller that needs no room, in bytes. Signing in needs less.
 const SMALL: usize = 16 << 10;
 
-/// When an unknown caller may send a longer body again that there was no room for.
+/// `Retry-After` for a longer body of an unknown caller that found no room.
 const LATER: Duration = Duration::from_secs(5);
 
-/// The memory that longer bodies of all unknown callers may take together.
+/// The memory that the longer bodies of all unknown callers may take together.
 #[derive(Clone)]
 pub(crate) struct Room(Arc<Semaphore>);
 
-/// What one body has of it, until it is dropped.
+/// The part of a [`Room`] that one body has, until it is dropped.
 #[derive(Default)]
 pub(crate) struct Share(Option<OwnedSemaphorePermit>);
 
 impl Room {
-    /// So many bytes.
+    /// A room of so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
-    /// Takes so many bytes more for a body; a refusal where there are none left.
+    /// Takes more bytes for a body. Fails with 503 and `Retry-After` where the room has too few.
     fn take(&self, share: &mut Share, bytes: usize) -> Result<(), Rejection> {
         let no_room = || {
             let message = format!(
@@ -57,8 +57,8 @@ impl Room {
     }
 }
 
-/// Reads a body that is written so. One of a caller that is not known takes its memory of the `room` there is for such
-/// ones; its share is to be kept until it is known who is calling.
+/// Reads a body in this encoding. The body of an unknown caller takes memory of `room`; keep its share until the caller is
+/// known. Fails where the body is too long, too slow, or does not fit into the room.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: HttpBody,
@@ -118,7 +118,7 @@ async fn bytes(
 mod tests {
     use super::*;
 
-    /// Reads a body of so many bytes, of a caller that is not known.
+    /// Reads a body of so many bytes of an unknown caller.
     async fn read_unknown(room: &Room, bytes: usize) -> Result<Share, Rejection> {
         let mut share = Share::default();
         let body = HttpBody::from(vec![b' '; bytes]);
@@ -136,7 +136,7 @@ mod tests {
         };
         assert_eq!(refusal.code, ErrorCode::Unavailable);
         assert_eq!(refusal.retry_after, Some(LATER));
-        // Signing in goes on.
+        // Signing in still works.
         read_unknown(&room, SMALL).await.unwrap();
         drop(first);
         read_unknown(&room, 2 * SMALL).await.unwrap();

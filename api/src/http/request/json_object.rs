@@ -1,4 +1,4 @@
-//! What has to be an object in JSON.
+//! Values that have to be JSON objects.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A `T` that was read from an object. For a struct alone, serde takes an array of its fields' values as well.
+/// A `T` that was read from an object. For a plain struct, serde also accepts an array of its fields' values.
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 

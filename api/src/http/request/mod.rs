@@ -1,4 +1,4 @@
-//! What a request says, before anything is executed.
+//! Reads a request before anything is executed: the wanted media types, and the parameters of the body or query string.
 
 pub(crate) mod body;
 pub(crate) mod json_object;

@@ -1,39 +1,39 @@
-//! Content negotiation of GraphQL over HTTP: two media types for one result, and a stream of events, chosen by `Accept`.
+//! Content negotiation of GraphQL over HTTP by `Accept`: two media types of a single result, and a stream of events.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The media types that a single response can have.
+/// The media types of a single response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MediaType {
-    /// `application/graphql-response+json`: the status tells whether the request was executed.
+    /// `application/graphql-response+json`: the status says whether the request was executed.
     GraphqlResponse,
-    /// `application/json`: any well-formed request is answered with 200, for clients that know no better.
+    /// `application/json`: the status is 200 for any well-formed request, for clients of the older convention.
     Json,
 }
 
-/// What is answered as a stream of events (`text/event-stream`).
+/// Which operations are answered as a stream of events (`text/event-stream`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Events {
-    /// Nothing.
+    /// No operation.
     Never,
-    /// What has more than one result: the client takes JSON too, and likes it no less.
+    /// Operations with more than one result: the client accepts JSON too, with at least the same quality.
     Subscriptions,
-    /// Everything.
+    /// Every operation.
     Always,
 }
 
-/// What the client wants.
+/// The response types that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// The type of a single response that it likes best, `None` if it takes neither.
+    /// The preferred type of a single response; `None` where it accepts neither.
     pub(crate) media: Option<MediaType>,
-    /// What it wants as events.
+    /// The operations that it wants as a stream of events.
     pub(crate) events: Events,
 }
 
 impl Accepted {
-    /// Reads `Accept`. `application/json` where the client does not say (GraphQL over HTTP, "Legacy watershed"); of two
-    /// that it likes the same, the newer. Events are for those who name them: a wildcard is no wish for a stream.
+    /// Reads `Accept`. The default is `application/json` (GraphQL over HTTP, "Legacy watershed"); of two types with the
+    /// same quality, the newer one wins. Streams of events are for clients that name them: a wildcard does not match them.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let says_nothing = |value: &HeaderValue| value.as_bytes().trim_ascii().is_empty();
         if headers.get_all(header::ACCEPT).iter().all(says_nothing) {
@@ -72,7 +72,7 @@ impl Accepted {
 }
 
 impl MediaType {
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
@@ -86,7 +86,7 @@ const EVENT_STREAM: &str = "event-stream";
 /// One media range of `Accept` that can match `application/…`, or `text/event-stream`.
 struct Range {
     subtype: String,
-    /// 2 for an exact type, 1 for `application/*`, 0 for `*/*`: the more specific range decides (RFC 9110, 12.5.1).
+    /// 2 for an exact type, 1 for `application/*`, 0 for `*/*`: the more specific range wins (RFC 9110, 12.5.1).
     precision: u8,
     /// In thousandths, as the header's three decimals allow.
     quality: u16,
@@ -118,7 +118,7 @@ impl Range {
     }
 }
 
-/// `0.25` as 250; `None` for what is no quality value.
+/// Parses a quality value: `0.25` is 250. `None` where it is none.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let well_formed = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());

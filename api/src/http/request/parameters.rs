@@ -8,33 +8,33 @@ use url::form_urlencoded;
 
 use super::json_object::Object;
 
-/// Why no request could be read. The text goes to the client.
+/// Why a request could not be read. The text goes to the client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadParameters {
-    /// An array of requests where none is taken.
+    /// An array of requests, where batches are off.
     #[error("batches are not supported: send one request object at a time")]
     Batch,
-    /// An array without a request.
+    /// An array without requests.
     #[error("the batch is empty")]
     EmptyBatch,
-    /// Nothing, or nothing but white space.
+    /// Nothing but white space.
     #[error("the request body is empty: send a JSON object with a \"query\"")]
     Empty,
     /// Not JSON, or JSON of another shape.
     #[error("the request is not a JSON object with a string \"query\": {0}")]
     Json(#[source] serde_json::Error),
-    /// A parameter of a query string or form whose value is not the JSON object that it must be.
+    /// A parameter of a query string or form that is not the JSON object that it has to be.
     #[error("the parameter {name:?} is not a JSON object: {source}")]
     Parameter {
         /// `variables` or `extensions`.
         name: &'static str,
-        /// What the JSON parser said.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
 }
 
-/// GraphQL over HTTP, "Request parameters"; all of them may be null or absent, `query` where a document is named by its
-/// hash (see `persisted`).
+/// GraphQL over HTTP, "Request parameters". All of them may be null or absent, `query` only where the document is named by
+/// its hash.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Parameters {
@@ -44,7 +44,7 @@ pub(crate) struct Parameters {
     pub(crate) extensions: Option<HashMap<String, Value>>,
 }
 
-/// What a JSON body holds.
+/// The requests of a JSON body.
 #[derive(Debug)]
 pub(crate) enum Body {
     One(Parameters),
@@ -52,7 +52,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Reads a JSON body. A batch is told apart first, so that what is wrong with it is said of it.
+    /// Reads a JSON body. Detects a batch first, so that its errors are about the batch.
     pub(crate) fn from_json(body: &[u8], batches: bool) -> Result<Self, BadParameters> {
         match body.trim_ascii_start().first() {
             None => Err(BadParameters::Empty),
@@ -68,7 +68,8 @@ impl Body {
 }
 
 impl Parameters {
-    /// Reads the query string of a GET, or a form. An empty parameter counts as absent, as HTML forms and tools send it.
+    /// Reads the query string of a GET, or a form. An empty parameter counts as absent, because HTML forms and tools send
+    /// it so.
     pub(crate) fn from_form(text: &[u8]) -> Result<Self, BadParameters> {
         let mut given: HashMap<_, _> = form_urlencoded::parse(text)
             .filter(|(_, value)| !value.is_empty())
@@ -81,7 +82,7 @@ impl Parameters {
         })
     }
 
-    /// The request for this document.
+    /// Returns the request for this document.
     pub(crate) fn into_request(self, document: String) -> Request {
         let mut request = Request::new(document);
         request.operation_name = self.operation_name;
@@ -95,7 +96,7 @@ fn object<T: for<'de> Deserialize<'de>>(
     name: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, BadParameters> {
-    // Null is nothing, as in a body.
+    // Null counts as absent, as in a body.
     serde_json::from_str(text.unwrap_or("null"))
         .map_err(|source| BadParameters::Parameter { name, source })
 }

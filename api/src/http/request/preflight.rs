@@ -1,29 +1,29 @@
-//! What keeps other sites' pages from sending requests in their visitors' names.
+//! Protection against cross-site request forgery.
 //!
-//! A page may send a `POST` anywhere, cookies and all, as long as a form could have sent it. Everything else makes the
-//! browser ask first (the CORS preflight), and this server then says no. So a body is read only where its type, or a
-//! header beside it, cannot come from a form.
+//! A page may send a `POST` to any site, with cookies, if a form could have sent it. For everything else the browser first
+//! sends a CORS preflight, which this server refuses. So a body is read only where its type, or a header beside it, cannot
+//! come from a form.
 
 use axum::http::{HeaderMap, header};
 
-/// Headers that make the browser ask first, by the names that clients use (GraphQL over HTTP, "Exercise caution"; the
-/// other two are what Apollo's clients send by themselves).
+/// Headers that force a preflight, by the names that clients use (GraphQL over HTTP, "Exercise caution"; the other two are
+/// those of Apollo's clients).
 const FORCING: [&str; 3] = [
     "graphql-require-preflight",
     "apollo-require-preflight",
     "x-apollo-operation-name",
 ];
 
-/// How the parameters are written in a body.
+/// The encoding of the parameters in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// One JSON object.
     Json,
-    /// As in the query string of a GET.
+    /// Like the query string of a GET.
     Form,
 }
 
-/// Whether no page of another site can have sent this without asking first.
+/// Returns whether a browser would have sent a preflight before this request from another site's page.
 pub(crate) fn is_forced(headers: &HeaderMap) -> bool {
     FORCING.iter().any(|name| {
         headers
@@ -32,7 +32,7 @@ pub(crate) fn is_forced(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How to read the body; `None` for one that is not read.
+/// Returns the encoding of the body; `None` for one that is not read.
 pub(crate) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (value, None) = (values.next(), values.next()) else {
@@ -54,7 +54,7 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     }
 }
 
-/// Whether a parameter of the type says nothing against UTF-8.
+/// Returns whether a parameter of the media type is compatible with UTF-8.
 fn is_utf8(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, charset)) if name.eq_ignore_ascii_case("charset") => {

@@ -1,4 +1,4 @@
-//! Compression of answers: `br`, `zstd` or `gzip`, as the client likes best.
+//! Compression of responses: `br`, `zstd` or `gzip`, by the client's preference.
 
 use axum::Router;
 use tower_http::compression::{
@@ -6,8 +6,8 @@ use tower_http::compression::{
     predicate::{NotForContentType, Predicate as _, SizeAbove},
 };
 
-/// Compresses the answers of these routes that are at least `min_size` bytes long, for clients that say what they can
-/// read; 0 compresses nothing. Streams of events stay as they are: an event has to leave at once, and is short.
+/// Compresses responses of these routes of at least `min_size` bytes, for clients that accept it; 0 compresses none.
+/// Streams of events are not compressed, because an event is short and has to leave at once.
 pub fn compress(routes: Router, min_size: u64) -> Router {
     if min_size == 0 {
         return routes;

@@ -1,4 +1,4 @@
-//! Which other sites' pages may use the API, by their origins (RFC 6454).
+//! Other sites whose pages may use the API, by their origins (RFC 6454).
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use url::Url;
 
 use crate::http::authenticator::same_origin;
 
-/// How long a browser may keep the answer to a preflight: as long as a change of the setting takes to reach everybody.
+/// How long a browser may cache the response to a preflight, and so the longest time until it notices a change of the
+/// setting.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// What pages may read beside the body.
+/// Headers that pages may read.
 const EXPOSED: [HeaderName; 4] = [
     header::ETAG,
     header::RETRY_AFTER,
@@ -19,25 +20,27 @@ const EXPOSED: [HeaderName; 4] = [
     HeaderName::from_static("ratelimit-policy"),
 ];
 
-/// The origins whose pages may send requests with a token and read the answers, and open sockets. None by default.
+/// The origins whose pages may send requests with a token, read the responses, and open sockets. None by default.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedOrigins(Vec<HeaderValue>);
 
 impl AllowedOrigins {
-    /// Reads exact origins, such as `https://console.example`; `Err` is the first text that is none. There are no wildcards.
+    /// Parses exact origins, such as `https://console.example`. There are no wildcards. Fails with the first text that is
+    /// not an origin.
     pub fn parse(texts: &[String]) -> Result<Self, String> {
         let origins = texts.iter().map(|text| origin(text).ok_or(text.clone()));
         origins.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether the request is from a page of this server or of an allowed origin, or from no browser at all (no `Origin`).
+    /// Returns whether a request is from a page of this server or of an allowed origin, or has no `Origin`, as without a
+    /// browser.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(header::ORIGIN);
         same_origin(headers) || origin.is_some_and(|origin| self.0.contains(origin))
     }
 
-    /// What answers preflights and lets allowed pages read; none where none is allowed. Never with credentials: pages of
-    /// other origins bring a token of their own, and the console's cookie stays the console's.
+    /// Returns the layer that answers preflights and lets allowed pages read; `None` where no origin is allowed. It never
+    /// allows credentials: other sites' pages bring a token of their own, and the console's cookie is the console's alone.
     pub(crate) fn layer(&self) -> Option<CorsLayer> {
         if self.0.is_empty() {
             return None;
@@ -52,7 +55,7 @@ impl AllowedOrigins {
     }
 }
 
-/// An origin as browsers write it: lower case, without a default port.
+/// Parses an origin as browsers write it: in lower case, without a default port.
 fn origin(text: &str) -> Option<HeaderValue> {
     let url = Url::parse(text).ok()?;
     let bare = matches!(url.scheme(), "http" | "https")

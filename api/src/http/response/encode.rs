@@ -1,4 +1,4 @@
-//! Responses as JSON, and what every answer carries.
+//! Encodes responses as JSON, and adds the headers that every response has.
 
 use async_graphql::{Response as GraphqlResponse, ServerError};
 use axum::{
@@ -11,7 +11,7 @@ use super::error::{ErrorCode, give_codes, is_request_error};
 use super::size_limit;
 use crate::http::request::negotiation::MediaType;
 
-/// The answer to an operation that was executed.
+/// Returns the HTTP response of an executed operation, with at most `most` bytes (0: no limit).
 pub(crate) fn executed(media: MediaType, mut response: GraphqlResponse, most: usize) -> Response {
     give_codes(&mut response.errors);
     let headers = std::mem::take(&mut response.http_headers);
@@ -29,8 +29,7 @@ pub(crate) fn executed(media: MediaType, mut response: GraphqlResponse, most: us
     answer
 }
 
-/// A response as JSON of so many bytes as are `left` of the `most` that there may be (0: any number). Of one that is longer,
-/// the error in its place.
+/// Encodes a response in at most `left` of `most` bytes (0: no limit). A longer one becomes an error.
 pub(crate) fn encode(mut response: GraphqlResponse, left: usize, most: usize) -> Vec<u8> {
     give_codes(&mut response.errors);
     if is_request_error(&response) {
@@ -40,14 +39,14 @@ pub(crate) fn encode(mut response: GraphqlResponse, left: usize, most: usize) ->
         .unwrap_or_else(|| encode(size_limit::refuse(response, most), 0, most))
 }
 
-/// The response to a request that did not execute, as JSON: it must not have a `data` entry.
+/// Encodes the errors of a request that was not executed. Its JSON must not have a `data` entry.
 pub(crate) fn encode_errors(mut errors: Vec<ServerError>) -> Vec<u8> {
     give_codes(&mut errors);
     serde_json::to_vec(&serde_json::json!({ "errors": errors }))
         .expect("GraphQL errors are always JSON")
 }
 
-/// An answer with a body that is for nobody but the caller.
+/// Returns an HTTP response that is for the caller alone.
 pub(crate) fn respond(media: MediaType, status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(HttpBody::from(body));
     *response.status_mut() = status;
@@ -57,7 +56,7 @@ pub(crate) fn respond(media: MediaType, status: StatusCode, body: Vec<u8>) -> Re
     response
 }
 
-/// What every answer carries: what one user sees must not reach another from a cache on the way.
+/// Adds the headers of every response: one user's data must not reach another from a cache on the way.
 pub(crate) fn private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));

@@ -1,4 +1,4 @@
-//! The codes of request errors, and what each means as a status.
+//! The codes of request errors, and their statuses.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use axum::http::StatusCode;
 
 use super::quota::Quota;
 
-/// `extensions.code` of a GraphQL error: what went wrong with the request itself.
+/// `extensions.code` of a GraphQL error about the request itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// Nobody is signed in, or the token is not valid.
+    /// The caller is not signed in, or the token is not good.
     Unauthenticated,
     /// The caller is known and may not do this.
     Forbidden,
     /// The request cannot be understood; sending it again will not help.
     BadRequest,
-    /// Too many requests; later ones will be let in.
+    /// Too many requests. Later ones are admitted.
     RateLimited,
-    /// The request is larger than a limit allows.
+    /// The request exceeds a limit.
     LimitExceeded,
-    /// A part that the request needs does not answer now.
+    /// A part that the request needs does not answer.
     Unavailable,
     /// A fault of the server.
     Internal,
 }
 
 impl ErrorCode {
-    /// The code as clients see it.
+    /// Returns the code as clients see it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unauthenticated => "UNAUTHENTICATED",
@@ -40,7 +40,7 @@ impl ErrorCode {
         }
     }
 
-    /// The HTTP status of a request that was refused as a whole for this reason.
+    /// Returns the HTTP status of a request that was refused as a whole.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -52,7 +52,7 @@ impl ErrorCode {
         }
     }
 
-    /// The code that an error carries, if it is one of these.
+    /// Returns the code of an error; `None` where it has none of these.
     pub fn of(error: &ServerError) -> Option<Self> {
         let Some(Value::String(code)) = error.extensions.as_ref()?.get("code") else {
             return None;
@@ -71,22 +71,22 @@ impl ErrorCode {
     }
 }
 
-/// A request, connection or operation that is not let in.
+/// The refusal of a request, connection or operation.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Why, for programs.
+    /// The reason, for programs.
     pub code: ErrorCode,
-    /// Why, for people. It goes to the client.
+    /// The reason, for people. It goes to the client.
     pub message: String,
-    /// When trying again makes sense (`Retry-After`).
+    /// When to try again (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// What is left of the caller's quota, where it is about that.
+    /// The rest of the caller's quota, for `RATE_LIMITED`.
     pub quota: Option<Quota>,
 }
 
 impl Refusal {
-    /// A refusal without a time to come back.
+    /// A refusal without a time to try again.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -96,26 +96,26 @@ impl Refusal {
         }
     }
 
-    /// Says when trying again makes sense.
+    /// Sets the time after which to try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Says what is left of the caller's quota.
+    /// Sets the rest of the caller's quota.
     #[must_use]
     pub fn with_quota(mut self, quota: Quota) -> Self {
         self.quota = Some(quota);
         self
     }
 
-    /// The refusal as a GraphQL response without data.
+    /// Returns the refusal as a GraphQL response without data.
     pub(crate) fn into_response(self) -> Response {
         Response::from_errors(vec![self.into_error()])
     }
 
-    /// The refusal as a GraphQL error.
+    /// Returns the refusal as a GraphQL error.
     pub(crate) fn into_error(self) -> ServerError {
         let mut error = ServerError::new(self.message, None);
         error
@@ -126,16 +126,16 @@ impl Refusal {
     }
 }
 
-/// Whether the response is of a request that never began to execute (GraphQL specification, 7.1.2 "Request
-/// errors"): it has no data, and no error points at a field. Such a response carries no `data` entry.
+/// Returns whether a response is of a request that was never executed (GraphQL specification, 7.1.2 "Request errors"): it
+/// has no data, and no error has a path. Such a response has no `data` entry.
 pub(crate) fn is_request_error(response: &Response) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Marks the errors that parsing, validation and the reading of arguments made with `BAD_REQUEST`: async-graphql gives
-/// them no code, and finds an `Int` out of range only when its field is resolved.
+/// Adds `BAD_REQUEST` to errors of parsing, validation and arguments, to which async-graphql gives no code. It finds an
+/// `Int` out of range only when it resolves the field.
 pub(crate) fn give_codes(errors: &mut [ServerError]) {
     for error in errors {
         let extensions = error.extensions.get_or_insert_default();

@@ -1,4 +1,4 @@
-//! A text that changes with the program alone: sent with a strong entity tag, and not again to who has it.
+//! Texts that change only with the program, with a strong entity tag.
 
 use axum::{
     Router,
@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::compress::compress;
 
-/// A route that answers `GET` with this text, compressed as [`compress`] says.
+/// Returns a route that answers `GET` with this text, compressed as [`compress`] says, or with 304.
 ///
-/// A strong tag names bytes, and a compressed text is other bytes (RFC 9110, 8.8.3.3): its tag ends with the coding.
+/// A strong tag identifies bytes, and a compressed text has other bytes (RFC 9110, 8.8.3.3), so its tag ends with the
+/// coding.
 pub fn tagged(path: &str, media: &'static str, text: String, min_size: u64) -> Router {
     let tag = hex::encode(Sha256::digest(text.as_bytes()));
     let answer = move |request: HeaderMap| {
@@ -39,14 +40,14 @@ fn answer(request: &HeaderMap, tag: &str, media: &'static str, text: &str) -> Re
         None => Response::new(Body::from(text.to_owned())),
     };
     let tag = match known {
-        // The one that the client has, coding and all.
+        // The tag that the client has, with its coding.
         Some(known) if known != "*" => known,
         _ => own.as_str(),
     };
     let tag = HeaderValue::from_str(tag).expect("it was a header, or is hexadecimal digits");
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
-    // Kept by clients, and asked for each time whether it is still the same.
+    // Clients keep the text, and ask each time whether it changed.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if known.is_some() {
@@ -57,7 +58,7 @@ fn answer(request: &HeaderMap, tag: &str, media: &'static str, text: &str) -> Re
     response
 }
 
-/// A tag as it is without compression.
+/// Returns the tag of the text without compression.
 fn without_coding(tag: &str) -> String {
     for coding in ["br", "zstd", "gzip"] {
         if let Some(start) = tag.strip_suffix(&format!("-{coding}\"")) {

@@ -1,4 +1,4 @@
-//! Headers that keep a browser from doing with our answers what they are not for.
+//! Security headers of responses.
 
 use std::task::{Context, Poll};
 
@@ -9,16 +9,17 @@ use axum::{
 use futures::future::{MapOk, TryFutureExt as _};
 use tower::{Layer, Service};
 
-/// Everything from this host only. Styles may be inline: the editor of the playground sets them as it draws.
+/// The policy of pages: everything from this host only. Inline styles are allowed because the editor of the playground sets
+/// them.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// What is no page shows nothing, runs nothing and is in no frame, should a browser ever take it for one.
+/// The policy of other responses, should a browser take one for a page: it shows nothing, runs nothing and is in no frame.
 const NO_PAGE: &str =
     "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A layer for every answer. A header that is there already stays: a page inside has a policy of its own.
+/// A layer that adds security headers. A header that is already there stays: a page has a policy of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct SecurityHeaders {
     protect: fn(Response) -> Response,
@@ -77,7 +78,7 @@ fn protect(mut response: Response, policy: &'static str) -> Response {
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
         ),
-        // Not even as an image or a script of another site's page; what CORS allows is not meant by it.
+        // Other sites' pages may not embed it, not even as an image or script. CORS is not affected.
         (
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",

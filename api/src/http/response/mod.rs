@@ -1,4 +1,4 @@
-//! How a result or a refusal becomes an answer.
+//! Turns results and refusals into responses: encoding, statuses, size limits, compression, and headers.
 
 pub(crate) mod compress;
 pub(crate) mod cors;

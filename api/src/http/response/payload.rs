@@ -1,4 +1,4 @@
-//! A response as clients get it: encoded once, whoever it is for.
+//! A response as clients get it, encoded once for all who share it.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,24 @@ use axum::extract::ws::Utf8Bytes;
 use super::error::{give_codes, is_request_error};
 use super::size_limit::{encode, refuse};
 
-/// An encoded response. A copy of it is a pointer.
+/// An encoded response. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {
-    /// A result: `{"data": …}`, with errors where there are some.
+    /// A result: `{"data": …}`, with errors where there are any.
     Result(Utf8Bytes),
-    /// The errors of a request that never began to execute: `[…]`.
+    /// The errors of a request that was never executed: `[…]`.
     Errors(Utf8Bytes),
 }
 
 impl Payload {
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Result(text) | Self::Errors(text) => text.len(),
         }
     }
 
-    /// The whole response as JSON.
+    /// Returns the whole response as JSON.
     pub(crate) fn response_text(&self) -> Cow<'_, str> {
         match self {
             Self::Result(text) => Cow::Borrowed(text),
@@ -35,7 +35,7 @@ impl Payload {
 }
 
 impl Payload {
-    /// A response in so many bytes (0: any number). Of one that is longer, the error in its place.
+    /// Encodes a response in at most `most` bytes (0: no limit). Fails with the error that replaces a longer one.
     pub(crate) fn within(mut response: Response, most: usize) -> Result<Self, Self> {
         give_codes(&mut response.errors);
         let is_request_error = is_request_error(&response);

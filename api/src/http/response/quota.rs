@@ -1,4 +1,4 @@
-//! What is left of the requests that one client may send, as headers.
+//! The rest of a caller's requests, as headers.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -7,18 +7,18 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What is left of a quota: goes out as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+/// A caller's quota, sent as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// The policy's name.
     pub policy: &'static str,
     /// Requests in a window.
     pub limit: u32,
-    /// The window.
+    /// The length of the window.
     pub window: Duration,
-    /// Requests that are let in now.
+    /// Requests that are admitted now.
     pub remaining: u32,
-    /// Until all of them are again.
+    /// Time until all of them are again.
     pub reset: Duration,
 }
 
@@ -48,18 +48,17 @@ impl Quota {
     }
 }
 
-/// Where a gate says what is left to a client, in the data of its request: when that begins, or as soon as it is known whose
-/// request it is.
+/// The quota of a request, in the request's data. It is set when the request begins, or once its caller is known.
 #[derive(Debug, Clone, Default)]
 pub struct QuotaLeft(Arc<OnceLock<Quota>>);
 
 impl QuotaLeft {
-    /// Says it. The first word counts.
+    /// Sets the quota. Only the first call counts.
     pub fn note(&self, quota: Quota) {
         let _ = self.0.set(quota);
     }
 
-    /// What was said.
+    /// Returns the quota, once it is set.
     pub(crate) fn get(&self) -> Option<Quota> {
         self.0.get().copied()
     }
@@ -75,7 +74,7 @@ impl From<Option<Quota>> for QuotaLeft {
     }
 }
 
-/// Whole seconds, rounded up: a client that comes back a moment early would be refused again.
+/// Whole seconds, rounded up, so that a client that waits for them is admitted.
 pub(crate) fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
-//! How long an answer may be.
+//! The limit of a response's length.
 //!
-//! Two places look at it. Resolvers charge the [`AnswerBudget`] of their request for what they make, so that an answer that
-//! will be too long stops growing in memory; and what is encoded stops at the limit, whatever was charged. Either way the
-//! caller gets one error in place of the answer.
+//! It is applied twice. Resolvers charge the [`AnswerBudget`] of their request for what they make, so that a response that
+//! is too long stops growing in memory. The encoder stops at the limit, whatever was charged. Either way the caller gets
+//! one error in place of the response.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::error::{ErrorCode, Refusal};
 
-/// The bytes that the answer to one request, or one event of a subscription, may still have. Clones share it.
+/// The bytes that one response, or one event of a subscription, may still have. Clones share it.
 #[derive(Clone, Debug)]
 pub struct AnswerBudget {
     most: usize,
@@ -22,7 +22,7 @@ pub struct AnswerBudget {
 }
 
 impl AnswerBudget {
-    /// So many bytes; 0 is any number.
+    /// A budget of so many bytes; 0 is no limit.
     fn new(most: usize) -> Self {
         Self {
             most,
@@ -30,7 +30,7 @@ impl AnswerBudget {
         }
     }
 
-    /// Charges for a part of the answer, about as many bytes as it will have; an error where the answer gets too long.
+    /// Charges about as many bytes as a part of the response will have. Fails where the response gets too long.
     pub fn charge(&self, bytes: usize) -> Result<(), Refusal> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         if self.most > 0 && before.saturating_add(bytes) > self.most {
@@ -39,12 +39,12 @@ impl AnswerBudget {
         Ok(())
     }
 
-    /// Whether the answer is too long already: what else is made of it is for nothing.
+    /// Returns whether the response is too long already, so that its other parts need not be made.
     pub fn is_spent(&self) -> bool {
         self.most > 0 && self.used.load(Ordering::Relaxed) > self.most
     }
 
-    /// The response, or the one error in its place. The next event has the whole budget again.
+    /// Returns the response, or the error in its place, and resets the budget for the next event.
     fn settle(&self, response: Response) -> Response {
         let spent = self.is_spent();
         self.used.store(0, Ordering::Relaxed);
@@ -56,11 +56,11 @@ impl AnswerBudget {
     }
 }
 
-/// An executor whose answers have a limit in bytes.
+/// An executor with a limit of the response's bytes.
 #[derive(Clone)]
 pub(crate) struct WithinBytes<E> {
     pub(crate) executor: E,
-    /// 0 is any number.
+    /// 0 is no limit.
     pub(crate) most: usize,
 }
 
@@ -85,7 +85,7 @@ impl<E: Executor> Executor for WithinBytes<E> {
     }
 }
 
-/// JSON of a value that may have so many bytes (0: any number); none where it would have more.
+/// Encodes a value as JSON of at most `most` bytes (0: no limit); `None` where it would be longer.
 pub(crate) fn encode(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
     let mut text = Bounded {
         bytes: Vec::with_capacity(128),
@@ -98,8 +98,8 @@ pub(crate) fn encode(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
     }
 }
 
-/// The error in place of a response that is too long. It is of a field, beside `data: null`: without a path it would be of a
-/// request that never began (GraphQL specification, 7.1.2 "Request errors"), and this one was executed.
+/// Returns the error in place of a response that is too long. It is an error of a field, beside `data: null`: without a
+/// path it would be of a request that was never executed (GraphQL specification, 7.1.2 "Request errors"), and this one was.
 pub(crate) fn refuse(response: Response, most: usize) -> Response {
     let mut error = too_long(most).into_error();
     let of_data = match &response.data {
@@ -123,7 +123,7 @@ fn too_long(most: usize) -> Refusal {
     )
 }
 
-/// Text up to a length.
+/// A buffer with a bound.
 struct Bounded {
     bytes: Vec<u8>,
     most: usize,

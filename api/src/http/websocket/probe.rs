@@ -1,11 +1,12 @@
-//! What a WebSocket makes of a text, for the fuzzer.
+//! Reads the first message of a WebSocket, for the fuzzer.
 
 use axum::extract::ws::CloseFrame;
 use serde_json::{Map, Value};
 
 use super::protocol::{ClientMessage, Close};
 
-/// The payload of a `connection_init`, empty where it has none; nothing for another message; or how the socket is closed.
+/// Returns the payload of a `connection_init`, empty where it has none; `None` for another message. Fails with the frame
+/// that closes the socket.
 pub(crate) fn connection_init(text: &str) -> Result<Option<Map<String, Value>>, CloseFrame> {
     match serde_json::from_str(text) {
         Ok(ClientMessage::ConnectionInit { payload }) => Ok(Some(payload.unwrap_or_default())),

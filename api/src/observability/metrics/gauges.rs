@@ -1,5 +1,5 @@
-//! What has a state of its own, looked at when a scrape asks: queues, pools, Redis, the engine, watchers. However often that
-//! is, the database and Redis are asked every few seconds at most.
+//! Gauges that are read when a scrape asks for them: queues, pools, Redis, the engine, watchers. The database and Redis are
+//! asked every few seconds at most, however frequent scrapes are.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use wharfinger_jobs::services::Services;
 
 use crate::observability::telemetry;
 
-/// How long what was read counts as new.
+/// How long values from the database and Redis are reused.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long a scrape waits for the database and for Redis: a slow one leaves the last values standing.
+/// How long a scrape waits for the database and for Redis. Values that do not come in time stay as they were.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Says what each name means.
+/// Describes each gauge in `/metrics`.
 pub(crate) fn describe() {
     describe_gauge!(
         "wharfinger_queue_jobs",
@@ -34,7 +34,7 @@ pub(crate) fn describe() {
     describe_gauge!(
         "wharfinger_dead_letters",
         Unit::Count,
-        "Dead jobs that nobody took off the list, by host; the same from every process"
+        "Dead jobs that were not discarded, by host; the same from every process"
     );
     describe_gauge!(
         "wharfinger_live_subscribers",
@@ -99,17 +99,17 @@ pub(crate) fn describe() {
     gauge!("wharfinger_shared_executions").set(0.0);
 }
 
-/// When what has to be asked for was last asked for.
+/// The time at which the database and Redis were last asked.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     asked: Mutex<Option<Instant>>,
 }
 
 impl Gauges {
-    /// Brings the gauges up to date. What cannot be read now keeps its last value.
+    /// Updates the gauges. Those that cannot be read now keep their values.
     pub(crate) async fn look(&self, services: &Services, engine: Option<&watch::Receiver<bool>>) {
         at_hand(services, engine);
-        // Scrapes at the same time wait for the first one.
+        // Concurrent scrapes wait for the first one.
         let mut asked = self.asked.lock().await;
         if asked.is_some_and(|asked| asked.elapsed() < FRESH) {
             return;
@@ -181,12 +181,12 @@ fn up(is: bool) -> f64 {
     if is { 1.0 } else { 0.0 }
 }
 
-/// Counts something that is open in a gauge, until it is dropped.
+/// Counts an open thing in a gauge, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Open(&'static str);
 
 impl Open {
-    /// One more.
+    /// Adds one to the gauge.
     pub(crate) fn new(gauge: &'static str) -> Self {
         gauge!(gauge).increment(1.0);
         Self(gauge)

@@ -1,4 +1,4 @@
-//! Labels with values that users choose: only where a setting allows, and only so many.
+//! Labels whose values users choose: only where a setting allows them, and only a bounded number of values.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,13 +7,13 @@ use metrics::Label;
 
 use crate::observability::settings::MetricSettings;
 
-/// What stands for everything beyond the limit.
+/// The value of everything beyond the limit.
 const OTHER: &str = "other";
 
-/// What stands where there is no such value: nobody knows which image a refused request would have been about.
+/// The value of requests without one: a refused request may not name an image.
 const NONE: &str = "none";
 
-/// The labels that are allowed, with the values that they have had so far.
+/// The allowed labels, with the values that they have had so far.
 pub(crate) struct Labels {
     user: Option<Values>,
     image: Option<Values>,
@@ -28,12 +28,12 @@ impl Labels {
         }
     }
 
-    /// Whether there are any.
+    /// Returns whether any label is allowed.
     pub(crate) fn any(&self) -> bool {
         self.user.is_some() || self.image.is_some()
     }
 
-    /// Adds the allowed ones.
+    /// Adds the allowed labels of a request.
     pub(crate) fn add(&self, labels: &mut Vec<Label>, user: Option<&str>, image: Option<&str>) {
         if let Some(users) = &self.user {
             labels.push(Label::new("user", users.within(user)));
@@ -44,7 +44,7 @@ impl Labels {
     }
 }
 
-/// Values of one label: the first ones keep their names.
+/// The values of one label. The first ones keep their names.
 struct Values {
     most: usize,
     known: Mutex<HashSet<String>>,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_named_unless_a_setting_allows() {
+    fn users_are_named_only_where_a_setting_allows() {
         let settings = MetricSettings {
             listen: None,
             per_user: false,

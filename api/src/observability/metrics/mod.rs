@@ -1,7 +1,7 @@
-//! What is counted, and how it is called in `/metrics`.
+//! Request metrics, and how all metrics are described in `/metrics`.
 //!
-//! Requests are counted here, jobs in `wharfinger_jobs::infra::metrics`; `gauges` looks at what has a state of its own when a
-//! scrape asks for it.
+//! Requests are counted here, jobs in `wharfinger_jobs::infra::metrics`. `gauges` reads current values when a scrape asks
+//! for them.
 
 mod gauges;
 mod labels;
@@ -24,24 +24,24 @@ use labels::Labels;
 
 use crate::observability::settings::MetricSettings;
 
-/// Upper bounds of the buckets of answers, in seconds.
+/// Upper bounds of the buckets of response times, in seconds.
 const ANSWER_BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// How often what histograms were given is sorted into their buckets: it would be kept for ever where nobody scrapes.
+/// How often the samples of histograms are sorted into their buckets. Without scrapes they would be kept for ever.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Whom and what requests are counted by, besides operation and status.
+/// The labels of requests besides operation and status.
 static LABELS: OnceLock<Labels> = OnceLock::new();
 
-/// What comes of a request.
+/// The statuses of a request.
 const STATUSES: [&str; 3] = ["accepted", "rejected", "failed"];
 
-/// Requests about images.
+/// The operations on images.
 const OPERATIONS: [&str; 4] = ["pull_image", "remove_image", "cancel_job", "retry_job"];
 
-/// Starts counting. To be called once, in the runtime.
+/// Installs the recorder. Must be called once, inside the runtime. Fails where there is one already.
 pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(
@@ -59,7 +59,7 @@ pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle
     let handle = builder
         .and_then(PrometheusBuilder::install_recorder)
         .context("cannot record metrics")?;
-    // There is one recorder in a process, or the line above failed.
+    // The only recorder of the process, or the line above had failed.
     let _ = LABELS.set(Labels::new(settings));
     describe();
     wharfinger_jobs::infra::metrics::describe();
@@ -67,7 +67,7 @@ pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle
     Ok(handle)
 }
 
-/// Keeps what was counted small, for as long as the process runs.
+/// Sorts the samples of histograms into their buckets, for as long as the process runs.
 pub(crate) fn keep_up(metrics: PrometheusHandle, tasks: &Tasks) {
     let task = tasks.task("metrics", NeededBy::None);
     tokio::spawn(task.until(CancellationToken::new(), async move {
@@ -99,7 +99,7 @@ fn describe() {
         "1, with the version of the program"
     );
     gauge!("wharfinger_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    // Begun at nothing, so that the first error is an increase. With labels for users nobody knows which there will be.
+    // Set to zero, so that the first error is an increase. With labels of users the possible values are not known.
     if LABELS.get().is_some_and(|labels| !labels.any()) {
         for operation in OPERATIONS {
             for status in STATUSES {
@@ -109,7 +109,7 @@ fn describe() {
     }
 }
 
-/// Counts one request of a user about images, and times its answer. `image` finds out which one it was about.
+/// Counts a user's request about an image, and measures the time to its answer. `image` returns the image's reference.
 pub(crate) async fn request<T>(
     operation: &'static str,
     user: &str,
@@ -129,12 +129,12 @@ pub(crate) async fn request<T>(
     answer
 }
 
-/// The image that a job is about.
+/// Returns the reference of a job's image.
 pub(crate) fn reference(job: &job::Model) -> &str {
     &job.reference
 }
 
-/// Counts requests. Returns the labels that they were counted under.
+/// Counts a request. Returns its labels.
 fn count(
     operation: &'static str,
     status: &'static str,

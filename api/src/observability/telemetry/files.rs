@@ -1,5 +1,5 @@
-//! The log files of a worker: JSON lines in `data_dir/logs`, a bounded number of files, written by a thread of their own so
-//! that a slow disk slows no job.
+//! Log files of a worker: JSON lines in `data_dir/logs`, in a bounded number of files. A thread of their own writes them,
+//! so that a slow disk does not slow jobs.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -13,22 +13,22 @@ use tracing_appender::rolling::{RollingFileAppender, Rotation as Every};
 use super::whole_lines::{WholeLines, lost_lines};
 use crate::observability::settings::{LogFileSettings, Rotation};
 
-/// Lines that may wait for the disk; those beyond are dropped, and counted.
+/// Most lines that wait for the disk. Further ones are dropped and counted.
 const WAITING: usize = 4096;
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Open log files; dropping it writes what is left.
+/// The open log files. Dropping it writes the waiting lines.
 pub(crate) struct Files(#[expect(dead_code, reason = "kept until the end")] WorkerGuard);
 
-/// Opens today's file.
+/// Opens the current file. Fails where the directory cannot be made or written.
 pub(crate) fn open(
     data_dir: &Path,
     settings: LogFileSettings,
 ) -> anyhow::Result<(Files, NonBlocking)> {
     let folder = data_dir.join("logs");
     let failed = || format!("cannot write log files in {} (log_files)", folder.display());
-    // References of images and names of users are nobody else's business.
+    // The lines have references of images and names of users, which are for the owner alone.
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -51,12 +51,12 @@ pub(crate) fn open(
         .buffered_lines_limit(WAITING)
         .thread_name("log-files")
         .finish(WholeLines::new(appender));
-    // There is one logger in a process.
+    // The only logger of the process.
     let _ = DROPPED.set(writer.error_counter());
     Ok((Files(guard), writer))
 }
 
-/// The number of lines that did not get into a file because the disk was too slow or full; none where there are no files.
+/// Returns the number of lines that were dropped because the disk was too slow or full; `None` without files.
 pub(crate) fn dropped_lines() -> Option<usize> {
     let dropped = DROPPED.get().map(ErrorCounter::dropped_lines)?;
     Some(dropped.saturating_add(lost_lines()))

@@ -1,7 +1,7 @@
-//! What a process says of itself while it runs: logs on standard error and in files, and traces.
+//! Logs on standard error and in files, and traces.
 //!
-//! Text on a terminal, JSON otherwise and in files. Traces only where a collector is configured: without one nothing of
-//! OpenTelemetry runs, and spans cost what a disabled log line costs.
+//! Logs are text on a terminal, and JSON otherwise and in files. Traces are sent only where a collector is configured:
+//! without one nothing of OpenTelemetry runs, and a span costs what a disabled log line costs.
 
 mod files;
 mod traces;
@@ -19,25 +19,26 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::observability::settings::{Rotation, TelemetrySettings};
 pub(crate) use files::dropped_lines;
 
-/// What the process does.
+/// The kind of process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It serves, and runs jobs or not.
+    /// A gateway, with a worker or without.
     Gateway { worker: bool },
-    /// It runs jobs.
+    /// A worker.
     Worker,
 }
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What has to be brought to its end with the process.
+/// The running log files and trace pipeline.
 #[must_use = "what was said last is lost unless it is stopped"]
 pub(crate) struct Telemetry {
     traces: Option<traces::Traces>,
     files: Option<files::Files>,
 }
 
-/// Starts logging and, where it is configured, tracing. To be called once, in the runtime.
+/// Starts logging and, where it is configured, tracing. Must be called once, inside the runtime. Fails for bad directives,
+/// or where log files cannot be written.
 pub(crate) fn start(settings: TelemetrySettings<'_>, role: Role) -> anyhow::Result<Telemetry> {
     let mut layers: Vec<BoxedLayer> = vec![standard_error(settings.log)?];
     let works = matches!(role, Role::Worker | Role::Gateway { worker: true });
@@ -64,8 +65,8 @@ pub(crate) fn start(settings: TelemetrySettings<'_>, role: Role) -> anyhow::Resu
     Ok(Telemetry { traces, files })
 }
 
-/// Prints Wharfinger's own warnings on standard error, for a command that ends by itself: its standard output is for scripts,
-/// and it keeps no log. To be called once.
+/// Prints Wharfinger's own warnings on standard error, for a command that ends by itself: its standard output is for
+/// scripts, and it keeps no log. Must be called once.
 pub(crate) fn start_warnings() {
     let layer = fmt::layer()
         .without_time()
@@ -100,8 +101,8 @@ fn standard_error(directives: &str) -> anyhow::Result<BoxedLayer> {
     })
 }
 
-/// What the setting asks for, less what other people's libraries say at trace level: they print whole messages there,
-/// such as the one that a WebSocket's client sends its token in.
+/// Returns the filter of the setting, without the trace level of other libraries, which print whole messages there, such as
+/// a WebSocket message with a token.
 fn chosen(directives: &str) -> anyhow::Result<impl Filter<Registry> + Send + Sync + use<>> {
     let asked = EnvFilter::try_new(directives)
         .with_context(|| format!("log: {directives:?} is not understood"))?;

@@ -1,7 +1,7 @@
-//! Traces, sent by OTLP over HTTP: see `api/docs/adr/0015-traces.md`.
+//! Traces, sent by OTLP over HTTP (`api/docs/adr/0015-traces.md`).
 //!
-//! Spans wait in a bounded queue for a thread of the SDK's; what does not fit is dropped. The requests themselves run in the
-//! program's own runtime, so that neither a second HTTP client nor gRPC comes with it.
+//! Spans wait in a bounded queue for a thread of the SDK; those that do not fit are dropped. The HTTP requests run in the
+//! program's own runtime, so that no second HTTP client or gRPC is needed.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,17 +24,17 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use super::{BoxedLayer, Role, is_ours};
 use crate::observability::settings::TelemetrySettings;
 
-/// How long a collector may take to answer.
+/// Deadline of a request to the collector.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the last spans may take to be sent when the process stops.
+/// How long sending the last spans may take when the process stops.
 const FLUSH: Duration = Duration::from_secs(3);
 
 /// The running pipeline.
 pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Builds the pipeline and the layer that feeds it; nothing where no collector is configured.
+    /// Builds the pipeline, and the layer that feeds it; `None` where no collector is configured.
     pub(crate) fn start(
         settings: TelemetrySettings<'_>,
         role: Role,
@@ -50,7 +50,7 @@ impl Traces {
             .with_endpoint(url)
             .with_timeout(PATIENCE)
             .build()
-            // Its words could repeat the URL.
+            // The error could contain the URL.
             .map_err(|_| anyhow::anyhow!("cannot send traces to traces.endpoint"))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource(settings, role))
@@ -76,7 +76,7 @@ impl Traces {
         Ok(Some((Self(provider), layer.boxed())))
     }
 
-    /// Sends what is left, and gives up after [`FLUSH`].
+    /// Sends the last spans, within [`FLUSH`].
     pub(crate) async fn stop(self) {
         let stopping = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH));
         let stopped = tokio::time::timeout(FLUSH + Duration::from_secs(1), stopping).await;
@@ -105,7 +105,7 @@ fn resource(settings: TelemetrySettings<'_>, role: Role) -> Resource {
         .build()
 }
 
-/// An HTTP client whose requests run in the program's runtime, whichever thread asks for them.
+/// An HTTP client whose requests run in the program's runtime, on whichever thread they are made.
 #[derive(Debug)]
 struct InRuntime {
     runtime: Handle,
@@ -114,7 +114,7 @@ struct InRuntime {
 
 impl InRuntime {
     fn new() -> reqwest::Result<Self> {
-        // The other clients of this process may have been faster, which is as good.
+        // Fails where another client of this process has installed it, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             runtime: Handle::current(),
@@ -136,7 +136,7 @@ impl HttpClient for InRuntime {
     }
 }
 
-/// An exporter that says once that it cannot export, and once that it can again. The SDK would say it with every batch.
+/// An exporter that logs once that it cannot export, and once that it can again. The SDK would log it for every batch.
 #[derive(Debug)]
 struct SayingOnce<E> {
     exporter: E,
@@ -181,7 +181,7 @@ impl<E: SpanExporter> SpanExporter for SayingOnce<E> {
     }
 }
 
-/// The words of an error, less the URL that reqwest puts into them: it may have a password in it.
+/// Returns the texts of an error without URLs, which reqwest adds and which may contain a password.
 fn without_urls(error: &dyn StdError) -> String {
     let text = error.to_string();
     let words = text.split(' ').map(|word| {

@@ -1,22 +1,23 @@
-//! Log files on a disk that may be full: the log says it once, loses lines, and goes on with a whole line.
+//! A writer of log files on a disk that may be full: it logs the failure once, loses lines, and continues with a whole
+//! line.
 
 use std::io::{Error, ErrorKind, Result, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lines that could not be written, since the process began.
+/// Lines that could not be written since the process began.
 static LOST: AtomicUsize = AtomicUsize::new(0);
 
-/// The number of lines that could not be written.
+/// Returns the number of lines that could not be written.
 pub(crate) fn lost_lines() -> usize {
     LOST.load(Ordering::Relaxed)
 }
 
-/// A file that is given one line at a time. It never fails: its writer would drop an error without a word.
+/// A file that is given one line at a time. It never fails, because the code that calls it would drop an error silently.
 pub(crate) struct WholeLines<W> {
     file: W,
-    /// Whether the file ends inside of a line.
+    /// Whether the file ends inside a line.
     cut: bool,
-    /// Lines that were lost since it last worked.
+    /// Lines that were lost since the last successful write.
     lost: usize,
 }
 
@@ -67,7 +68,7 @@ impl<W: Write> WholeLines<W> {
     }
 }
 
-/// On standard error. This line waits for the file, too, and never for long: the queue of lines drops what is too much.
+/// Logs on standard error. The line also waits for the file, but never for long: the queue drops lines that do not fit.
 fn say_failing(error: &Error) {
     tracing::warn!(%error, "log files cannot be written: lines are lost until they can be");
 }
