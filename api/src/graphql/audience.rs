@@ -1,7 +1,7 @@
-//! Which subscriptions run once for several subscribers, and for whom.
+//! Decides which subscriptions are executed once for several subscribers, and for whom.
 //!
-//! `pullProgress` and `balanceChanged` tell a state: the newest event makes those before it worthless. `jobUpdated` tells
-//! of changes, each of which counts, and runs for everybody alone.
+//! `pullProgress` and `balanceChanged` report a state, where the newest event makes those before it worthless. `jobUpdated`
+//! reports changes, each of which counts, so it is not shared.
 
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use wharfinger_entity::Role;
 use super::context::Caller;
 use crate::http::{Audience, data_of, subscribed_field};
 
-/// How old a response may be for a newcomer to get it where it shows more than the last event, or events may be lost.
+/// Greatest age of a response that a new subscriber gets where it shows more than the last event, or where events may be
+/// lost.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Who may share this operation, if anybody may. Callers of one audience have the same rights, so that whoever could
-/// begin the execution may also join it.
+/// Returns the callers who may share this subscription; `None` where it is not shared. Callers of one audience have the
+/// same rights, so that each of them could have begun the execution.
 pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     let caller = data_of::<Caller>(&request.data)?;
     let (user, watchers) = match caller.user.role {
-        // A job has one owner, and every administrator may see it: what they are told of it is the same.
+        // A job has one owner, and every administrator may see it, so administrators get the same responses.
         Role::Admin => (format!("{} admin", caller.user.id), "admin".to_owned()),
         Role::User => {
             let user = format!("{} user", caller.user.id);
@@ -29,11 +30,11 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     };
     let token = caller.token.id;
     let name = request.operation_name.clone();
-    // What cannot be parsed is answered by the executor.
+    // The executor reports a document that cannot be parsed.
     let document = request.parsed_query().ok()?;
     let field = subscribed_field(document, name.as_deref())?;
     match field.name.node.as_str() {
-        // Whoever comes is told the credits of now, also where an event of their last change was lost.
+        // A new subscriber gets the current credits, even if an event of their last change was lost.
         "balanceChanged" => Some(Audience {
             members: user,
             fresh: Some(FRESH),
@@ -42,7 +43,7 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
             members: watchers,
             fresh: None,
         }),
-        // Through the job everything can be reached, such as which of the user's tokens is the caller's.
+        // The job leads to everything, such as which of the user's tokens is the caller's.
         "pullProgress" => Some(Audience {
             members: format!("{user} {token}"),
             fresh: Some(FRESH),
@@ -51,7 +52,7 @@ pub(crate) fn audience(request: &mut Request) -> Option<Audience> {
     }
 }
 
-/// Whether a field of this name is selected anywhere in the document.
+/// Returns whether a field of this name is selected anywhere in the document.
 fn names_field(document: &ExecutableDocument, name: &str) -> bool {
     fn inside(set: &SelectionSet, name: &str) -> bool {
         set.items.iter().any(|selection| match &selection.node {
@@ -59,7 +60,7 @@ fn names_field(document: &ExecutableDocument, name: &str) -> bool {
                 field.node.name.node == name || inside(&field.node.selection_set.node, name)
             }
             Selection::InlineFragment(fragment) => inside(&fragment.node.selection_set.node, name),
-            // It is looked at where it is defined.
+            // The fragment is checked where it is defined.
             Selection::FragmentSpread(_) => false,
         })
     }

@@ -1,4 +1,4 @@
-//! What resolvers find in their context: the services, who is calling, and the loaders of the request.
+//! The data of the context that resolvers use: the services, the caller, and the loaders of the request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,45 +22,45 @@ use wharfinger_jobs::services::Services;
 use super::loaders::Loader;
 use crate::http::ErrorCode;
 
-/// What the whole schema works with.
+/// The services of the schema.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     pub(crate) services: Services,
     pub(crate) watches: Watches,
 }
 
-/// Who is calling: put into the request's data by the gate.
+/// The caller of a request, put into its data by the authenticator.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The user as the token was checked.
+    /// The user, as of the check of the token.
     pub(crate) user: user::Model,
-    /// The token that they called with.
+    /// The token of the request.
     pub(crate) token: api_token::Model,
-    /// Whether it was in the console's cookie.
+    /// Whether the token came in the console's cookie.
     pub(crate) by_cookie: bool,
-    /// W3C trace context that came with the request.
+    /// W3C trace context of the request.
     pub(crate) traceparent: Option<String>,
 }
 
-/// What is known of the browser that a request over HTTP may be from. A WebSocket has none: it cannot set a cookie.
+/// The browser that an HTTP request may be from. A WebSocket has none, because it cannot set a cookie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Browser {
-    /// No other site's page sent it.
+    /// Whether no other site's page sent the request.
     pub(crate) own_page: bool,
-    /// The page was loaded over TLS.
+    /// Whether the page was loaded over TLS.
     pub(crate) over_tls: bool,
 }
 
-/// How long no resolver may have asked for anything before what was asked for is read.
+/// How long resolvers must have asked for nothing more before the loaders read what they asked for.
 const QUIET: Duration = Duration::from_millis(1);
 
-/// Loaders for one request, which answer only what its caller may see. Made when the first is asked for: a page of a list
-/// brings most of what is asked for with it.
+/// Loaders of one request, which return only what its caller may see. They are made when a resolver first asks, because a
+/// page of a list brings most related rows with it.
 pub(crate) struct Loaders {
     db: Db,
     viewer: Viewer,
     loader: OnceLock<DataLoader<Loader>>,
-    /// Grows with everything that resolvers ask for.
+    /// Number of keys that resolvers have asked for.
     asked: Arc<AtomicUsize>,
 }
 
@@ -81,8 +81,8 @@ impl Loaders {
 
     fn make(&self) -> DataLoader<Loader> {
         let count = Arc::clone(&self.asked);
-        // A fixed delay would read a long list in as many statements as resolving it takes delays: wait until the
-        // resolvers of a level have all asked.
+        // A fixed delay would split a long list into as many statements as resolving it takes delays. So this waits until
+        // the resolvers of a level have all asked.
         let spawn = move |read: BoxFuture<'static, ()>| {
             let count = Arc::clone(&count);
             tokio::spawn(async move {
@@ -103,34 +103,36 @@ impl Loaders {
     }
 }
 
-/// The services.
+/// Returns the services.
 pub(crate) fn services<'c>(ctx: &Context<'c>) -> &'c Services {
     &ctx.data_unchecked::<Gateway>().services
 }
 
-/// The loaders of this request; nobody has any without being signed in. To be called for each thing that is loaded.
+/// Returns the loaders of this request. Call it for each thing that is loaded. Fails with `UNAUTHENTICATED` for an
+/// anonymous caller.
 pub(crate) fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c DataLoader<Loader>, Error> {
     let loaders: &Loaders = ctx.data_opt().ok_or_else(unauthenticated)?;
     loaders.asked.fetch_add(1, Ordering::Relaxed);
     Ok(loaders.loader())
 }
 
-/// Who is calling; an error if nobody is signed in.
+/// Returns the caller. Fails with `UNAUTHENTICATED` for an anonymous one.
 pub(crate) fn caller<'c>(ctx: &Context<'c>) -> Result<&'c Caller, Error> {
     ctx.data_opt().ok_or_else(unauthenticated)
 }
 
-/// The same as a viewer.
+/// Returns the caller as a viewer. Fails like [`caller`].
 pub(crate) fn viewer(ctx: &Context<'_>) -> Result<Viewer, Error> {
     Ok(Viewer::from(&caller(ctx)?.user))
 }
 
-/// The limit on owners that the caller is under: none for an administrator.
+/// Returns the only owner whose things the caller may see; `None` for an administrator, who sees all. Fails like
+/// [`caller`].
 pub(crate) fn owner(ctx: &Context<'_>) -> Result<Option<Uuid>, Error> {
     Ok(viewer(ctx)?.owner())
 }
 
-/// An error unless an administrator is calling.
+/// Fails with `FORBIDDEN` unless the caller is an administrator.
 pub(crate) fn administrator(ctx: &Context<'_>) -> Result<(), Error> {
     match caller(ctx)?.user.role {
         Role::Admin => Ok(()),
@@ -141,7 +143,7 @@ pub(crate) fn administrator(ctx: &Context<'_>) -> Result<(), Error> {
     }
 }
 
-/// The administrator who is calling, as the audit log names them; an error unless one is.
+/// Returns the calling administrator as the audit log names them. Fails like [`administrator`].
 pub(crate) fn actor(ctx: &Context<'_>) -> Result<Actor, Error> {
     administrator(ctx)?;
     Ok(Actor::from(&caller(ctx)?.user))
@@ -154,12 +156,13 @@ fn unauthenticated() -> Error {
     )
 }
 
-/// An error about the request, with its code.
+/// Returns an error about the request, with its code.
 pub(crate) fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code.as_str()))
 }
 
-/// A fault of ours: the caller gets an id, and the log has the rest under it. What took too long is none.
+/// Returns the error of a fault of the program: the caller gets an id, under which the log has the cause. A statement that
+/// took too long is `LIMIT_EXCEEDED` instead.
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
     if error.downcast_ref().is_some_and(timed_out) {
         return coded(
@@ -183,12 +186,12 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
     .extend_with(|_, extensions| extensions.set("id", id.as_str()))
 }
 
-/// An error of the database.
+/// Returns the error of a failed statement.
 pub(crate) fn database(error: &DbErr) -> Error {
     internal(error)
 }
 
-/// An error of a list.
+/// Returns the error of a list.
 pub(crate) fn list(error: ListError) -> Error {
     match error {
         ListError::Page(error) => coded(ErrorCode::BadRequest, error.to_string()),
@@ -196,7 +199,7 @@ pub(crate) fn list(error: ListError) -> Error {
     }
 }
 
-/// Separates what the caller can mend from what they cannot.
+/// Separates problems that the caller can fix from all other errors.
 pub(crate) fn mendable<T>(result: Result<T, ServiceError>) -> Result<Result<T, UserError>, Error> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -205,7 +208,7 @@ pub(crate) fn mendable<T>(result: Result<T, ServiceError>) -> Result<Result<T, U
     }
 }
 
-/// What is wrong with a request that no other input would mend.
+/// Returns the error of a request that no other input would fix.
 fn request_error(error: &ServiceError) -> Error {
     match error {
         ServiceError::NotAllowed(_) => coded(ErrorCode::Forbidden, error.to_string()),
@@ -214,7 +217,7 @@ fn request_error(error: &ServiceError) -> Error {
         ServiceError::Password(PasswordError::Busy) => {
             coded(ErrorCode::Unavailable, error.to_string())
         }
-        // Some mutations are several transactions, and a commit may have been what took too long.
+        // Some mutations have several transactions, and a commit may be what took too long.
         ServiceError::Database(error) if timed_out(error) => coded(
             ErrorCode::LimitExceeded,
             "the database needed longer for this than limits.request_time: it is not known whether it was done. Look before you send it again; with the same idempotencyKey it happens once",

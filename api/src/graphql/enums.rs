@@ -1,8 +1,8 @@
-//! The contract's enums, each the mirror of the type that the rest of the program uses.
+//! The contract's enums, each a mirror of the program's own type.
 
 use async_graphql::Enum;
 
-/// What a user may do.
+/// The role of a user.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::Role")]
 pub(crate) enum Role {
@@ -12,7 +12,7 @@ pub(crate) enum Role {
     Admin,
 }
 
-/// Whether a user may do anything at all.
+/// Whether a user may use Wharfinger.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::UserStatus")]
 pub(crate) enum UserStatus {
@@ -42,7 +42,7 @@ pub(crate) enum LedgerEntryKind {
 pub(crate) enum ImageVisibility {
     /// Its holder.
     Private,
-    /// Everyone, at no cost.
+    /// Everyone, free of charge.
     Public,
 }
 
@@ -52,13 +52,13 @@ pub(crate) enum ImageVisibility {
 pub(crate) enum ImageState {
     /// Held, and on the engine.
     Held,
-    /// Let go: history.
+    /// No longer held: history.
     Released,
     /// Vanished from the engine, and refunded.
     Lost,
 }
 
-/// In which order images are listed.
+/// The order of a list of images.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_jobs::queries::images::ImageOrder")]
 pub(crate) enum ImageOrder {
@@ -74,7 +74,7 @@ pub(crate) enum ImageOrder {
     ReferenceAsc,
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::JobKind")]
 pub(crate) enum JobKind {
@@ -90,11 +90,11 @@ pub(crate) enum JobKind {
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::JobState")]
 pub(crate) enum JobState {
-    /// Waits for its first try.
+    /// Waits for its first attempt.
     Queued,
     /// A worker has it.
     Running,
-    /// Waits for another try.
+    /// Waits for another attempt.
     Retrying,
     /// Done.
     Succeeded,
@@ -112,8 +112,8 @@ pub(crate) enum JobState {
 pub(crate) enum JobErrorCode {
     /// The registry has no such image, or not all of it.
     ImageNotFound,
-    /// It exists, and no engine like this one can have it: a signature, a chart, no platform for this host, too many layers, a
-    /// configuration that cannot be read.
+    /// The image exists, but no engine like this one can have it: a signature, a chart, no platform for this host, too many
+    /// layers, or a configuration that cannot be read.
     ImageUnsupported,
     /// The registry refuses access.
     RegistryDenied,
@@ -139,15 +139,15 @@ pub(crate) enum JobErrorCode {
     ImageInUse,
     /// The host has been gone for too long.
     HostUnavailable,
-    /// A fault of Wharfinger's own; the log has more.
+    /// A fault of Wharfinger itself; the log has the cause.
     Internal,
 }
 
-/// What a pull is busy with.
+/// The current step of a pull.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_jobs::progress::PullPhase")]
 pub(crate) enum PullPhase {
-    /// For a worker, or for another try.
+    /// Waits for a worker, or for another attempt.
     Waiting,
     /// Reading the manifest.
     Resolving,
@@ -157,11 +157,11 @@ pub(crate) enum PullPhase {
     Extracting,
     /// Recording the image and its charge.
     Settling,
-    /// Nothing: the job has ended.
+    /// The job has ended.
     Done,
 }
 
-/// Where a layer is.
+/// The state of a layer.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_jobs::progress::LayerState")]
 pub(crate) enum LayerState {
@@ -179,7 +179,7 @@ pub(crate) enum LayerState {
     Reused,
 }
 
-/// The kinds of problems that a caller can mend.
+/// The kinds of problems that a caller can fix.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_jobs::error::UserErrorCode")]
 pub(crate) enum UserErrorCode {
@@ -189,7 +189,7 @@ pub(crate) enum UserErrorCode {
     RegistryNotAllowed,
     /// Less is available than it needs.
     InsufficientCredits,
-    /// Over one of the user's limits; the message says when to come back.
+    /// Over one of the user's limits; the message says when to try again.
     TooManyJobs,
     /// No such host.
     HostNotFound,
@@ -197,13 +197,13 @@ pub(crate) enum UserErrorCode {
     HostUnavailable,
     /// The caller has no such image.
     ImageNotFound,
-    /// This image cannot be let go of, or not by the caller.
+    /// This image cannot be removed, or not by the caller.
     NotRemovable,
     /// The caller has no such job.
     JobNotFound,
-    /// The job has ended, or cannot be stopped any more.
+    /// The job has ended, or can no longer be stopped.
     JobNotCancellable,
-    /// The job did not end in a way that can be tried again.
+    /// The job did not end in a state that can be retried.
     JobNotRetryable,
     /// The idempotency key was used with another input.
     IdempotencyConflict,
@@ -219,7 +219,7 @@ pub(crate) enum UserErrorCode {
     UserNotFound,
     /// No such thing.
     NotFound,
-    /// Something else about the input.
+    /// Another problem of the input.
     InvalidInput,
 }
 
@@ -227,7 +227,7 @@ pub(crate) enum UserErrorCode {
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "wharfinger_entity::AuditAction")]
 pub(crate) enum AuditAction {
-    /// A user was made.
+    /// A user was created.
     CreateUser,
     /// A user's role, status or password was changed.
     UpdateUser,
@@ -235,11 +235,11 @@ pub(crate) enum AuditAction {
     GrantCredits,
     /// An image was published.
     SetImageVisibility,
-    /// A public image was to be pulled anew.
+    /// A public image was pulled again.
     RefreshPublicImage,
-    /// A public image was to be removed.
+    /// The removal of a public image was requested.
     RemovePublicImage,
-    /// New jobs were kept from a host, or let onto it again.
+    /// A host was drained, or takes new jobs again.
     SetHostSchedulable,
     /// A queue was paused or resumed.
     SetQueuePaused,
@@ -251,7 +251,7 @@ pub(crate) enum AuditAction {
     DiscardJob,
     /// Another user's job was stopped.
     CancelJob,
-    /// Private images not in use were to be removed.
+    /// The removal of private images that are not in use was requested.
     SweepImages,
     /// Another user's token was revoked.
     RevokeApiToken,

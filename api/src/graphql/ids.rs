@@ -1,9 +1,9 @@
-//! Global ids: what kind of thing, and which one.
+//! Global ids: a kind of thing, and one thing of it.
 
 use async_graphql::ID;
 use uuid::Uuid;
 
-/// The kinds of things that have an id of their own.
+/// The kinds of things with an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     User,
@@ -41,12 +41,12 @@ impl Kind {
         }
     }
 
-    /// The id of a thing of this kind, as clients see it: `job_0198…`.
+    /// Returns the id of a thing of this kind, as clients see it: `job_0198…`.
     pub(crate) fn id(self, id: Uuid) -> ID {
         ID(format!("{}_{}", self.prefix(), id.simple()))
     }
 
-    /// The thing of this kind that an id names; none for any other text, which is answered as an unknown id.
+    /// Returns the thing of this kind that an id names; `None` for any other text, which is answered like an unknown id.
     pub(crate) fn parse(self, id: &ID) -> Option<Uuid> {
         parse(id)
             .filter(|(kind, _)| *kind == self)
@@ -54,11 +54,11 @@ impl Kind {
     }
 }
 
-/// What an id names.
+/// Returns the kind and the thing that an id names.
 pub(crate) fn parse(id: &ID) -> Option<(Kind, Uuid)> {
     let (prefix, hex) = id.split_once('_')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
-    // One spelling for each id: 32 lower-case digits.
+    // Every id has one spelling: 32 lower-case digits.
     let plain = hex.len() == 32
         && hex
             .bytes()

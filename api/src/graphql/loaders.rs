@@ -1,4 +1,5 @@
-//! Batched reads: a list of a hundred jobs with host, image and user costs one statement for each of these, not a hundred.
+//! Batched reads: a list of a hundred jobs with hosts, images and users costs one statement for each of these, not a
+//! hundred.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use wharfinger_jobs::infra::db::{Db, DbErr};
 use wharfinger_jobs::queries::images::ImageView;
 use wharfinger_jobs::queries::{self, Viewer};
 
-/// Reads for one viewer, and never more than that viewer may see.
+/// Reads what one viewer may see.
 pub(crate) struct Loader {
     db: Db,
     viewer: Viewer,
@@ -135,12 +136,12 @@ impl Load<AttemptsOf> for Loader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LoadOf(pub(crate) Uuid);
 
-/// How busy a host is.
+/// The live jobs of a host, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostLoad {
-    /// Jobs that a worker has.
+    /// Jobs that a worker runs.
     pub(crate) running: i64,
-    /// Jobs that wait, for their first try or another.
+    /// Jobs that wait, for their first attempt or another.
     pub(crate) queued: i64,
 }
 

@@ -59,7 +59,7 @@ impl ScalarType for ByteSize {
 }
 
 impl From<i64> for ByteSize {
-    /// From a database's whole number, which a check keeps from being negative.
+    /// Converts a number of the database, where a check keeps it from being negative.
     fn from(bytes: i64) -> Self {
         Self(u64::try_from(bytes).unwrap_or(0))
     }

@@ -1,4 +1,4 @@
-//! Hosts: drained, and let back in.
+//! Mutations of hosts: draining them, and letting new jobs onto them again.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_jobs::accounts::audit::Actor;
@@ -8,7 +8,7 @@ use crate::graphql::context::{administrator, caller, mendable, services};
 use crate::graphql::ids::Kind;
 use crate::graphql::types::{Host, UserError};
 
-/// Hosts: drained, and let back in.
+/// Mutations of hosts.
 #[derive(Default)]
 pub(super) struct HostMutation;
 
@@ -21,12 +21,12 @@ pub(crate) struct SetHostSchedulableInput {
     schedulable: bool,
 }
 
-/// What came of `setHostSchedulable`.
+/// The result of `setHostSchedulable`.
 #[derive(SimpleObject)]
 pub(crate) struct SetHostSchedulablePayload {
-    /// The host as it is now; null if there is none.
+    /// The host as it is now; null if there is no such host.
     host: Option<Host>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 

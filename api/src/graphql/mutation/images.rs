@@ -1,4 +1,4 @@
-//! Images: published.
+//! Publishing images.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::image;
@@ -12,25 +12,25 @@ use crate::graphql::ids::Kind;
 use crate::graphql::loaders::ImageId;
 use crate::graphql::types::{Image, UserError};
 
-/// Images: published.
+/// Publishing images.
 #[derive(Default)]
 pub(super) struct ImageMutation;
 
-/// Who is to see an image.
+/// The visibility of an image.
 #[derive(InputObject)]
 pub(crate) struct SetImageVisibilityInput {
-    /// The image: as anybody holds it on the host where it is to be public.
+    /// The image, as any of its holders has it on the host where it is to be public.
     image_id: ID,
     /// PUBLIC publishes it; PRIVATE is refused for an image that is public.
     visibility: ImageVisibility,
 }
 
-/// What came of `setImageVisibility`.
+/// The result of `setImageVisibility`.
 #[derive(SimpleObject)]
 pub(crate) struct SetImageVisibilityPayload {
     /// The image as everyone sees it now, with an id of its own; null if it was not published.
     image: Option<Image>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -55,7 +55,9 @@ impl SetImageVisibilityPayload {
 
 #[Object]
 impl ImageMutation {
-    /// Administrators only: publish an image. Everyone may use it from then on and nobody pays for it: each holder of the same image id on that host is refunded once, their private holdings of it end, and their queued removals succeed. Making one private again is refused (NOT_REMOVABLE).
+    /// Administrators only: publish an image. Everyone may use it from then on, free of charge: each holder of the same
+    /// image id on that host is refunded once, their private holdings of it end, and their queued removals succeed. Making
+    /// a public image private again is refused (NOT_REMOVABLE).
     async fn set_image_visibility(
         &self,
         ctx: &Context<'_>,

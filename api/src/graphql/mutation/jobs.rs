@@ -1,4 +1,4 @@
-//! Jobs: asked for, stopped, run again.
+//! Mutations of jobs: requested, cancelled, retried.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::job;
@@ -13,22 +13,22 @@ use crate::graphql::ids::Kind;
 use crate::graphql::types::{Job, UserError};
 use crate::observability::metrics;
 
-/// Jobs: asked for, stopped, run again.
+/// Mutations of jobs.
 #[derive(Default)]
 pub(super) struct JobMutation;
 
-/// An image to be pulled.
+/// A request to pull an image.
 #[derive(InputObject)]
 pub(crate) struct PullImageInput {
     /// Anything `docker pull` takes: redis, redis:7, ghcr.io/a/b@sha256:…, localhost:5000/x. No tag or digest means latest.
     reference: String,
-    /// Where to put it. Left out, the gateway chooses a host.
+    /// The host to pull it onto. Left out, the gateway chooses one.
     host_id: Option<ID>,
     /// The same key with the same input returns the first call's job; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
     idempotency_key: Option<String>,
 }
 
-/// An image to be let go of.
+/// A request to remove an image.
 #[derive(InputObject)]
 pub(crate) struct RemoveImageInput {
     /// The image.
@@ -37,14 +37,14 @@ pub(crate) struct RemoveImageInput {
     idempotency_key: Option<String>,
 }
 
-/// A job to be stopped.
+/// A request to cancel a job.
 #[derive(InputObject)]
 pub(crate) struct CancelJobInput {
     /// The job.
     job_id: ID,
 }
 
-/// A job to be run again.
+/// A request to run a job again.
 #[derive(InputObject)]
 pub(crate) struct RetryJobInput {
     /// The job.
@@ -53,7 +53,7 @@ pub(crate) struct RetryJobInput {
     idempotency_key: Option<String>,
 }
 
-/// Makes the payload of a mutation that answers with a job.
+/// Makes the payload of a mutation that returns a job.
 macro_rules! job_payload {
     ($payload:ident, $doc:literal, $job:literal) => {
         #[doc = $doc]
@@ -61,7 +61,7 @@ macro_rules! job_payload {
         pub(crate) struct $payload {
             #[doc = $job]
             job: Option<Job>,
-            /// What the caller can mend; empty when it was done.
+            /// Problems that the caller can fix; empty on success.
             user_errors: Vec<UserError>,
         }
 
@@ -84,28 +84,28 @@ macro_rules! job_payload {
 
 job_payload!(
     PullImagePayload,
-    "What came of `pullImage`.",
+    "The result of `pullImage`.",
     "The job that pulls; null if it was not accepted."
 );
 job_payload!(
     RemoveImagePayload,
-    "What came of `removeImage`.",
+    "The result of `removeImage`.",
     "The job that removes; null if it was not accepted."
 );
 job_payload!(
     CancelJobPayload,
-    "What came of `cancelJob`.",
+    "The result of `cancelJob`.",
     "The job: CANCELLED, or RUNNING until its worker has stopped it; null if it cannot be stopped."
 );
 job_payload!(
     RetryJobPayload,
-    "What came of `retryJob`.",
+    "The result of `retryJob`.",
     "The job, QUEUED again; null if it cannot be."
 );
 
 #[Object]
 impl JobMutation {
-    /// Ask for an image on a host. Returns as soon as the request is durably recorded and its credits are held.
+    /// Pull an image onto a host. Returns as soon as the request is durably recorded and its credits are held.
     async fn pull_image(
         &self,
         ctx: &Context<'_>,
@@ -137,7 +137,8 @@ impl JobMutation {
         )
     }
 
-    /// Let go of a private image; an administrator also removes public ones. The charge comes back with the viewer's last tag of it.
+    /// Remove a private image; an administrator also removes public ones. The charge is refunded with the viewer's last tag
+    /// of it.
     async fn remove_image(
         &self,
         ctx: &Context<'_>,
@@ -161,7 +162,7 @@ impl JobMutation {
         )
     }
 
-    /// Stop a queued, retrying or running job and release what it held.
+    /// Cancel a queued, retrying or running job and release its hold.
     async fn cancel_job(
         &self,
         ctx: &Context<'_>,
@@ -180,7 +181,7 @@ impl JobMutation {
         )
     }
 
-    /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
+    /// Run a FAILED, DEAD or CANCELLED job again, with a new hold. Its owner or an administrator.
     async fn retry_job(
         &self,
         ctx: &Context<'_>,

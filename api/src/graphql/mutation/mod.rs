@@ -1,4 +1,5 @@
-//! What can be done. The services do it; here is only who may, and what is answered. One file for each subject.
+//! Mutations, in a file for each subject. A resolver authorises, and maps the input and the result; a service of the jobs
+//! crate does the rest.
 
 mod hosts;
 mod images;
@@ -20,7 +21,7 @@ use sign_in::SignInMutation;
 use tokens::TokenMutation;
 use users::UserMutation;
 
-/// What can be done.
+/// Everything that can be changed.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     JobMutation,

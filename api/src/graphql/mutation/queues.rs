@@ -17,79 +17,80 @@ use crate::graphql::types::{Job, Queue, UserError};
 #[derive(Default)]
 pub(super) struct QueueMutation;
 
-/// A queue to be paused or resumed.
+/// A queue to pause or resume.
 #[derive(InputObject)]
 pub(crate) struct SetQueuePausedInput {
     /// The queue's name: that of its host.
     queue: String,
-    /// Whether its jobs are kept from starting.
+    /// True pauses the queue, false resumes it.
     paused: bool,
 }
 
-/// What came of `setQueuePaused`.
+/// The result of `setQueuePaused`.
 #[derive(SimpleObject)]
 pub(crate) struct SetQueuePausedPayload {
     /// The queue as it is now; null if there is no such queue.
     queue: Option<Queue>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Which dead letters to run again.
+/// The dead letters to run again.
 #[derive(InputObject)]
 pub(crate) struct RetryDeadJobsInput {
     /// Only those of this queue. Left out, those of every queue.
     queue: Option<String>,
-    /// Only those that died of this. Left out, whatever they died of.
+    /// Only those with this error. Left out, those with any.
     error_code: Option<JobErrorCode>,
-    /// How many at most, 1 to 1000.
+    /// Most dead letters to run, 1 to 1000.
     #[graphql(default = 100)]
     limit: i32,
 }
 
-/// What came of `retryDeadJobs`.
+/// The result of `retryDeadJobs`.
 #[derive(SimpleObject)]
 pub(crate) struct RetryDeadJobsPayload {
     /// The jobs, QUEUED again, oldest first.
     jobs: Vec<Job>,
-    /// One for each job that could not be run again, beginning with its id: such jobs stay DEAD. At most a hundred are named, and
-    /// a last one says how many more there are, and whether to ask again for what is left.
+    /// One for each job that could not be run again, beginning with its id: such jobs stay DEAD. At most a hundred are
+    /// named, and a last one says how many more there are, and whether to repeat the mutation for the rest.
     user_errors: Vec<UserError>,
 }
 
-/// A dead letter to be taken off the list.
+/// A dead letter to discard.
 #[derive(InputObject)]
 pub(crate) struct DiscardJobInput {
-    /// The job: DEAD.
+    /// The job, which must be DEAD.
     job_id: ID,
 }
 
-/// What came of `discardJob`.
+/// The result of `discardJob`.
 #[derive(SimpleObject)]
 pub(crate) struct DiscardJobPayload {
-    /// The job, still DEAD and off the list; null if it is no dead letter.
+    /// The job, still DEAD and off the list; null if it is not a dead letter.
     job: Option<Job>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Hosts to be cleaned up.
+/// The hosts to clean up.
 #[derive(InputObject)]
 pub(crate) struct SweepImagesInput {
     /// The hosts. Left out, every host; an empty list sweeps none.
     host_ids: Option<Vec<ID>>,
 }
 
-/// What came of `sweepImages`.
+/// The result of `sweepImages`.
 #[derive(SimpleObject)]
 pub(crate) struct SweepImagesPayload {
-    /// The first hundred removals, one for each holding, of the holders: new ones, and those under way already. The others follow, and `jobs` shows them.
+    /// The first hundred removals, one for each holding, of the holders: new ones, and those under way already. The others
+    /// follow, and `jobs` shows them.
     jobs: Vec<Job>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What a redrive has to say beside the jobs.
+/// Returns the problems of a redrive.
 fn refusals(redriven: &Redriven) -> Vec<UserError> {
     let mut errors: Vec<UserError> = redriven
         .refused
@@ -138,8 +139,8 @@ impl QueueMutation {
     }
 
     /// Administrators only: redrive dead letters, oldest first. Each is accepted anew and holds its credits anew; one that
-    /// its user cannot afford is named in userErrors, and the others go on. Repeated, it does what is left, and looks last at
-    /// those that it had to refuse before. Discarded jobs are passed by.
+    /// its user cannot afford is named in userErrors, and the others are still run. Repeated, it runs the rest, and those
+    /// last that it refused before. Discarded jobs are skipped.
     async fn retry_dead_jobs(
         &self,
         ctx: &Context<'_>,
@@ -184,7 +185,8 @@ impl QueueMutation {
         })
     }
 
-    /// Administrators only: remove every private image not in use on the chosen hosts and refund their holders, as the nightly clean-up does.
+    /// Administrators only: remove every private image that is not in use on the chosen hosts and refund their holders, as
+    /// the scheduled clean-up does.
     async fn sweep_images(
         &self,
         ctx: &Context<'_>,

@@ -14,7 +14,7 @@ use crate::graphql::types::{RegistryCredential, UserError};
 #[derive(Default)]
 pub(super) struct RegistryCredentialMutation;
 
-/// A login to be kept.
+/// A login to store.
 #[derive(InputObject)]
 pub(crate) struct SaveRegistryCredentialInput {
     /// The registry's host as in references, with its port if it has one: ghcr.io, registry.example:5000; docker.io for Docker Hub.
@@ -26,34 +26,34 @@ pub(crate) struct SaveRegistryCredentialInput {
     secret: String,
 }
 
-/// What came of `saveRegistryCredential`.
+/// The result of `saveRegistryCredential`.
 #[derive(SimpleObject)]
 pub(crate) struct SaveRegistryCredentialPayload {
     /// The login, without its secret; null if it was not saved.
     registry_credential: Option<RegistryCredential>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// A login to be deleted.
+/// A login to delete.
 #[derive(InputObject)]
 pub(crate) struct DeleteRegistryCredentialInput {
     /// The login.
     registry_credential_id: ID,
 }
 
-/// What came of `deleteRegistryCredential`.
+/// The result of `deleteRegistryCredential`.
 #[derive(SimpleObject)]
 pub(crate) struct DeleteRegistryCredentialPayload {
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
 #[Object]
 impl RegistryCredentialMutation {
-    /// Store a login for a private registry, encrypted. The secret is never readable again. It takes the place of the
-    /// viewer's earlier login there, and is shown to that registry only, for the viewer's own pulls of what it does not
-    /// give to everybody. UNAVAILABLE where the operator has set no key to encrypt with.
+    /// Store a login for a private registry, encrypted. The secret is never readable again. It replaces the viewer's
+    /// earlier login there. It is shown to that registry only, for the viewer's own pulls of images that the registry does
+    /// not give without a login. UNAVAILABLE where no encryption key is set.
     async fn save_registry_credential(
         &self,
         ctx: &Context<'_>,
@@ -78,7 +78,7 @@ impl RegistryCredentialMutation {
         })
     }
 
-    /// Delete a login of the viewer's. Attempts that begin from now on do without it.
+    /// Delete a login of the viewer. Attempts that begin from now on do not use it.
     async fn delete_registry_credential(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! Signing in and out, and the password for it.
+//! Signing in and out, and changing the password.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use crate::graphql::types::{User, UserError};
 use crate::http::cookie;
 use crate::server::client_address::ClientAddress;
 
-/// Signing in and out, and the password for it.
+/// Signing in and out, and changing the password.
 #[derive(Default)]
 pub(super) struct SignInMutation;
 
-/// Who signs in.
+/// A name and password to sign in with.
 #[derive(InputObject)]
 pub(crate) struct SignInInput {
-    /// The user's name, whatever the case.
+    /// The user's name, regardless of case.
     name: String,
     /// The user's password.
     password: String,
@@ -27,47 +27,47 @@ pub(crate) struct SignInInput {
     cookie: bool,
 }
 
-/// What came of `signIn`.
+/// The result of `signIn`.
 #[derive(SimpleObject)]
 pub(crate) struct SignInPayload {
-    /// What to send as `Authorization: Bearer …` from now on; null if the name or password is wrong, and for a cookie.
-    /// It stops working after `sessions.lifetime`, at `signOut`, and with another password.
+    /// The token to send as `Authorization: Bearer …`; null if the name or password is wrong, and with `cookie`. It stops
+    /// working after `sessions.lifetime`, at `signOut`, and when the password changes.
     token: Option<String>,
-    /// Who signed in; null if nobody did.
+    /// The user; null if the name or password is wrong.
     user: Option<User>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What came of `signOut`.
+/// The result of `signOut`.
 #[derive(SimpleObject)]
 pub(crate) struct SignOutPayload {
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Another password.
+/// A change of the password.
 #[derive(InputObject)]
 pub(crate) struct ChangePasswordInput {
-    /// The password until now.
+    /// The current password.
     current: String,
-    /// The password from now on: 8 characters or more, and hard to guess.
+    /// The new password: 8 characters or more, and hard to guess.
     new: String,
 }
 
-/// What came of `changePassword`.
+/// The result of `changePassword`.
 #[derive(SimpleObject)]
 pub(crate) struct ChangePasswordPayload {
-    /// The user; null if the password is as it was.
+    /// The user; null if the password was not changed.
     user: Option<User>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
 #[Object]
 impl SignInMutation {
-    /// Exchange a name and password for a token. After a few wrong passwords for one name, or from one address, each try
-    /// has to wait, longer every time: RATE_LIMITED, with the seconds in `extensions.retryAfter`.
+    /// Exchange a name and password for a token. After a few wrong passwords for one name, or from one address, the next
+    /// try has to wait, longer every time: RATE_LIMITED, with the seconds in `extensions.retryAfter`.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
@@ -108,8 +108,8 @@ impl SignInMutation {
         Ok(SignOutPayload { user_errors })
     }
 
-    /// Change the caller's password. Every other token that signing in made is revoked; this one, and those with a name,
-    /// stay. Wrong passwords make it wait as `signIn` does.
+    /// Change the caller's password. Every other token from signing in is revoked; this one, and those with a name, stay.
+    /// Wrong passwords make the next try wait, as with `signIn`.
     async fn change_password(
         &self,
         ctx: &Context<'_>,
@@ -165,7 +165,7 @@ fn over_tls(browser: Option<Browser>) -> bool {
     browser.is_some_and(|browser| browser.over_tls)
 }
 
-/// `Retry-After`, where the caller has to wait.
+/// Sets `Retry-After` where the caller has to wait.
 fn say_when<T>(ctx: &Context<'_>, result: &Result<T, ServiceError>) {
     if let Err(ServiceError::Throttled(wait)) = result {
         ctx.insert_http_header("retry-after", error::seconds(*wait).to_string());

@@ -1,4 +1,4 @@
-//! Tokens for scripts.
+//! API tokens, for scripts.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_jobs::accounts;
@@ -8,47 +8,48 @@ use crate::graphql::ids::Kind;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::types::{ApiToken, UserError};
 
-/// Tokens for scripts.
+/// API tokens, for scripts.
 #[derive(Default)]
 pub(super) struct TokenMutation;
 
-/// A token to be made.
+/// A token to create.
 #[derive(InputObject)]
 pub(crate) struct CreateApiTokenInput {
-    /// What it is for: 1 to 100 characters.
+    /// The purpose of the token: 1 to 100 characters.
     name: String,
-    /// When it stops working; left out, never.
+    /// When it stops working. Left out, it has no end.
     expires_at: Option<DateTime>,
 }
 
-/// What came of `createApiToken`.
+/// The result of `createApiToken`.
 #[derive(SimpleObject)]
 pub(crate) struct CreateApiTokenPayload {
-    /// The token; null if none was made.
+    /// The token; null if none was created.
     api_token: Option<ApiToken>,
-    /// What to send as `Authorization: Bearer …`. Shown this once, and kept nowhere; null if none was made.
+    /// The secret to send as `Authorization: Bearer …`. It is shown only now, and stored nowhere; null if no token was
+    /// created.
     secret: Option<String>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// A token to be revoked.
+/// A token to revoke.
 #[derive(InputObject)]
 pub(crate) struct RevokeApiTokenInput {
-    /// The token: one's own, or, for an administrator, anybody's.
+    /// The token: one of the caller's own, or, for an administrator, any.
     api_token_id: ID,
 }
 
-/// What came of `revokeApiToken`.
+/// The result of `revokeApiToken`.
 #[derive(SimpleObject)]
 pub(crate) struct RevokeApiTokenPayload {
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
 #[Object]
 impl TokenMutation {
-    /// A named token for scripts. Its secret is shown once.
+    /// Create a named token for scripts. Its secret is shown once.
     async fn create_api_token(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! Users and their credits, by administrators.
+//! Mutations of users and their credits, for administrators.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use wharfinger_entity::user;
@@ -12,52 +12,52 @@ use crate::graphql::ids::Kind;
 use crate::graphql::scalars::Credits;
 use crate::graphql::types::{LedgerEntry, User, UserError};
 
-/// Users and their credits, by administrators.
+/// Mutations of users and their credits, for administrators.
 #[derive(Default)]
 pub(super) struct UserMutation;
 
-/// A user to be made.
+/// A user to create.
 #[derive(InputObject)]
 pub(crate) struct CreateUserInput {
-    /// Unique, whatever the case: letters, digits and . _ - @ +, at most 64.
+    /// Unique regardless of case: letters, digits and . _ - @ +, at most 64.
     name: String,
-    /// 8 characters or more, and hard to guess. Left out, they cannot sign in until `updateUser` gives them one.
+    /// 8 characters or more, and hard to guess. Left out, the user cannot sign in until `updateUser` sets one.
     password: Option<String>,
-    /// What they may do.
+    /// The user's role.
     #[graphql(default_with = "Role::User")]
     role: Role,
-    /// Their first balance. Left out: the configured first balance.
+    /// The first balance. Left out, `credits.initial`.
     credits: Option<Credits>,
 }
 
-/// What is to be changed of a user; what is left out stays.
+/// A change of a user. Fields that are left out stay as they are.
 #[derive(InputObject)]
 pub(crate) struct UpdateUserInput {
     /// The user.
     user_id: ID,
-    /// What they may do. The last active administrator stays one.
+    /// The new role. The last active administrator keeps theirs.
     role: Option<Role>,
-    /// BANNED: they may do nothing, their tokens stop working and their sockets close; their jobs go on to their end.
-    /// ACTIVE: the tokens that they made by name work again.
+    /// BANNED: the user may do nothing, their tokens stop working and their sockets close; their jobs go on to their end.
+    /// ACTIVE: their named tokens work again.
     status: Option<UserStatus>,
-    /// 8 characters or more, and hard to guess. Every token that signing in made is revoked.
+    /// 8 characters or more, and hard to guess. Every token from signing in is revoked.
     password: Option<String>,
 }
 
-/// Credits to be given or taken back.
+/// Credits to give or take back.
 #[derive(InputObject)]
 pub(crate) struct GrantCreditsInput {
-    /// To whom.
+    /// The user.
     user_id: ID,
-    /// Negative takes back, never more than is available: an ADJUSTMENT in the ledger, and otherwise a GRANT.
+    /// Negative amounts take back, never more than is available: an ADJUSTMENT in the ledger, and otherwise a GRANT.
     amount: Credits,
-    /// Why, for the user to read: 1 to 255 characters.
+    /// The reason, which the user can read: 1 to 255 characters.
     reason: String,
     /// The same key with the same input returns the first call's entry; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
     idempotency_key: Option<String>,
 }
 
-/// Makes the payload of a mutation that answers with a user.
+/// Makes the payload of a mutation that returns a user.
 macro_rules! user_payload {
     ($payload:ident, $doc:literal, $user:literal) => {
         #[doc = $doc]
@@ -65,7 +65,7 @@ macro_rules! user_payload {
         pub(crate) struct $payload {
             #[doc = $user]
             user: Option<User>,
-            /// What the caller can mend; empty when it was done.
+            /// Problems that the caller can fix; empty on success.
             user_errors: Vec<UserError>,
         }
 
@@ -86,29 +86,29 @@ macro_rules! user_payload {
 
 user_payload!(
     CreateUserPayload,
-    "What came of `createUser`.",
+    "The result of `createUser`.",
     "The new user; null if none was made."
 );
 user_payload!(
     UpdateUserPayload,
-    "What came of `updateUser`.",
+    "The result of `updateUser`.",
     "The user as changed; null if nothing was."
 );
 
-/// What came of `grantCredits`.
+/// The result of `grantCredits`.
 #[derive(SimpleObject)]
 pub(crate) struct GrantCreditsPayload {
-    /// The user with their balance; null if nothing was moved.
+    /// The user with their balance; null if no credits were moved.
     user: Option<User>,
-    /// The movement; null if nothing was moved.
+    /// The entry; null if no credits were moved.
     ledger_entry: Option<LedgerEntry>,
-    /// What the caller can mend; empty when it was done.
+    /// Problems that the caller can fix; empty on success.
     user_errors: Vec<UserError>,
 }
 
 #[Object]
 impl UserMutation {
-    /// Administrators only: make a user, with a first balance.
+    /// Administrators only: create a user, with a first balance.
     async fn create_user(
         &self,
         ctx: &Context<'_>,
@@ -125,8 +125,8 @@ impl UserMutation {
         CreateUserPayload::of(accounts::create_user_by(services(ctx), &actor, &request).await)
     }
 
-    /// Administrators only: give a user another role, ban them or let them in again, or set their password. It takes
-    /// effect at once and on every gateway.
+    /// Administrators only: change a user's role, ban or unban them, or set their password. It takes effect at once and on
+    /// every gateway.
     async fn update_user(
         &self,
         ctx: &Context<'_>,

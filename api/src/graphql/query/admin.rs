@@ -1,4 +1,4 @@
-//! What administrators ask.
+//! Queries of administrators.
 
 use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
@@ -7,7 +7,7 @@ use wharfinger_jobs::queries::page::PageArgs;
 use crate::graphql::context::{administrator, database, list, services, viewer};
 use crate::graphql::types::{AuditEntryConnection, AuditFilter, Queue};
 
-/// What administrators ask.
+/// Queries of administrators.
 #[derive(Default)]
 pub(super) struct AdminQuery;
 
@@ -23,7 +23,7 @@ impl AdminQuery {
         Ok(depths.into_iter().map(Queue::from).collect())
     }
 
-    /// Administrators only: who did what administrative act, when, on whom; newest first.
+    /// Administrators only: administrative acts, with their actor, time and subject; newest first.
     async fn audit_log(
         &self,
         ctx: &Context<'_>,

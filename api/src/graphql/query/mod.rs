@@ -1,4 +1,4 @@
-//! What can be asked. One file for each kind of asker.
+//! Queries, in a file for each kind of caller.
 
 mod admin;
 mod reads;
@@ -10,6 +10,6 @@ use admin::AdminQuery;
 use reads::UserQuery;
 use users::UsersQuery;
 
-/// What can be asked.
+/// Everything that can be read.
 #[derive(MergedObject, Default)]
 pub struct Query(UserQuery, AdminQuery, UsersQuery);

@@ -1,4 +1,4 @@
-//! What every user asks: about themselves, their images and jobs, and the hosts.
+//! Queries of every user: about themselves, their images and jobs, and the hosts.
 
 use async_graphql::{Context, ID, Object, Result};
 use wharfinger_jobs::queries;
@@ -18,10 +18,10 @@ use crate::graphql::types::{
 };
 use crate::http::ErrorCode;
 
-/// Ids that `nodes` takes at most.
+/// Most ids that `nodes` takes.
 const MAX_NODES: usize = 100;
 
-/// What every user asks.
+/// Queries of every user.
 #[derive(Default)]
 pub(super) struct UserQuery;
 
@@ -156,7 +156,7 @@ impl UserQuery {
         }))
     }
 
-    /// Anything that has an id and that the viewer may see; null for anything else.
+    /// Anything with an id that the viewer may see; null for any other id.
     async fn node(
         &self,
         ctx: &Context<'_>,
@@ -165,7 +165,7 @@ impl UserQuery {
         node(ctx, &id).await
     }
 
-    /// At most 100 ids; null in place of each that the viewer may not see.
+    /// At most 100 things by id; null in place of each that the viewer may not see.
     async fn nodes(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! Users, for administrators.
+//! Queries about users, for administrators.
 
 use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
@@ -7,7 +7,7 @@ use wharfinger_jobs::queries::page::PageArgs;
 use crate::graphql::context::{administrator, list, services, viewer};
 use crate::graphql::types::{UserConnection, UserFilter};
 
-/// Users, for administrators.
+/// Queries about users, for administrators.
 #[derive(Default)]
 pub(super) struct UsersQuery;
 

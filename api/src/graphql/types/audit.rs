@@ -9,7 +9,7 @@ use crate::graphql::enums::AuditAction;
 use crate::graphql::ids::{self, Kind};
 use crate::graphql::scalars::DateTime;
 
-/// An administrative act. Append-only; it outlives what it is about, so what is gone is named and not linked.
+/// An administrative act. Append-only. It outlives its subject, which it therefore names and does not link.
 #[derive(Clone)]
 pub(crate) struct AuditEntry(pub(crate) audit_entry::Model);
 
@@ -23,7 +23,7 @@ impl Row for AuditEntry {
     const WAITING: &'static [&'static str] = &[];
 }
 
-/// An administrative act. Append-only; it outlives what it is about, so what is gone is named and not linked.
+/// An administrative act. Append-only. It outlives its subject, which it therefore names and does not link.
 #[Object]
 impl AuditEntry {
     /// Its id.
@@ -31,47 +31,47 @@ impl AuditEntry {
         Kind::AuditEntry.id(self.0.id)
     }
 
-    /// Who did it, by the name of the time: a user, or the part of Wharfinger that acts by itself (command line, schedule).
+    /// The name that the actor had then: a user, or the part of Wharfinger that acts by itself (command line, schedule).
     async fn actor(&self) -> &str {
         &self.0.actor
     }
 
-    /// What was done.
+    /// The kind of act.
     async fn action(&self) -> AuditAction {
         self.0.action.into()
     }
 
-    /// What it was done to, by the name, reference or id of the time.
+    /// The name, reference or id that the subject had then.
     async fn subject(&self) -> &str {
         &self.0.subject
     }
 
-    /// What was asked for, as a JSON object, without secrets.
+    /// The input, as a JSON object, without secrets.
     async fn details(&self) -> String {
         self.0.details.to_string()
     }
 
-    /// When.
+    /// When it happened.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 }
 
-/// Which entries of the audit log to list.
+/// A filter of the audit log.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
-    /// Only what this user did.
+    /// Only acts of this user.
     actor_id: Option<ID>,
-    /// Only what was done to this user, image, host or job.
+    /// Only acts on this user, image, host or job.
     subject_id: Option<ID>,
-    /// Only these acts.
+    /// Only acts of these kinds.
     actions: Option<Vec<AuditAction>>,
 }
 
 impl From<AuditFilter> for audit::AuditFilter {
     fn from(filter: AuditFilter) -> Self {
         Self {
-            // The id of something else is the id of no user and of no subject: nothing is there.
+            // The id of another kind of thing matches nothing.
             actor_id: filter
                 .actor_id
                 .map(|id| Kind::User.parse(&id).unwrap_or_default()),

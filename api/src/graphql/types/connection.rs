@@ -1,4 +1,4 @@
-//! Relay connections: a page of a list with cursors. The total is counted only when it is asked for.
+//! Relay connections: a page of a list with cursors. The total is counted only where it is selected.
 
 use async_graphql::{Context, Object, SimpleObject};
 use futures::future::BoxFuture;
@@ -9,12 +9,12 @@ use super::rows::{Items, One, Row};
 use super::{AuditEntry, Host, Image, Job, LedgerEntry, User};
 use crate::graphql::context::database;
 
-/// Where a page lies in its list.
+/// The position of a page in its list.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct PageInfo {
-    /// Whether there is more after this page.
+    /// Whether there are items after this page.
     has_next_page: bool,
-    /// Whether there is more before this page.
+    /// Whether there are items before this page.
     has_previous_page: bool,
     /// Cursor of the page's first item; null if the page is empty.
     start_cursor: Option<String>,
@@ -47,7 +47,7 @@ macro_rules! connection {
         #[doc = concat!($item, " in a list, with its place there.")]
         #[Object]
         impl $edge {
-            /// Its place in the list, for `after` and `before`.
+            /// Its cursor, for `after` and `before`.
             async fn cursor(&self) -> &str {
                 &self.cursor
             }
@@ -99,12 +99,12 @@ macro_rules! connection {
                 Items(self.edges.iter().map(|edge| &edge.node).collect())
             }
 
-            /// Where the page lies in the list.
+            /// The position of the page in the list.
             async fn page_info(&self) -> &PageInfo {
                 &self.page_info
             }
 
-            /// How many there are in the whole list; counted only when asked for.
+            /// Number of items in the whole list, which is counted only where this is selected.
             async fn total_count(&self, _ctx: &Context<'_>) -> async_graphql::Result<i32> {
                 let count = (self.count)().await.map_err(|error| database(&error))?;
                 Ok(i32::try_from(count).unwrap_or(i32::MAX))

@@ -32,9 +32,9 @@ impl From<Arc<host::Model>> for Host {
 /// A label of a host.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct HostLabel {
-    /// What it is about.
+    /// The name of the label.
     name: String,
-    /// What it says.
+    /// The value of the label.
     value: String,
 }
 
@@ -65,17 +65,17 @@ impl Host {
         self.0.schedulable
     }
 
-    /// Version of its Docker engine; null until it was seen.
+    /// Version of its Docker engine; null until it was reported.
     async fn engine_version(&self) -> Option<&str> {
         self.0.engine_version.as_deref()
     }
 
-    /// Operating system and architecture of its engine: linux/amd64. Null until it was seen.
+    /// Operating system and architecture of its engine: linux/amd64. Null until it was reported.
     async fn platform(&self) -> Option<&str> {
         self.0.platform.as_deref()
     }
 
-    /// What its operator says of it, by name.
+    /// The labels that its operator set, by name.
     async fn labels(&self) -> List<HostLabel> {
         let Some(labels) = self.0.labels.as_object() else {
             return List(Vec::new());
@@ -92,7 +92,7 @@ impl Host {
                 value: text(value),
             })
             .collect();
-        // Databases keep the members of an object in orders of their own.
+        // Databases store the members of an object in any order.
         labels.sort_by(|a, b| a.name.cmp(&b.name));
         List(labels)
     }
@@ -112,12 +112,12 @@ impl Host {
         self.0.storage_total.map(ByteSize::from)
     }
 
-    /// Jobs that its workers have at this moment, whoever's.
+    /// Jobs of all users that its workers run now.
     async fn running_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
         Ok(i32::try_from(self.load(ctx).await?.running).unwrap_or(i32::MAX))
     }
 
-    /// Jobs that wait there, for their first try or another, whoever's.
+    /// Jobs of all users that wait there, for their first attempt or another.
     async fn queued_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
         Ok(i32::try_from(self.load(ctx).await?.queued).unwrap_or(i32::MAX))
     }

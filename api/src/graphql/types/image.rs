@@ -1,4 +1,4 @@
-//! An image as somebody holds it.
+//! An image, as one user or everyone holds it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,12 +27,13 @@ impl From<ImageView> for Image {
 }
 
 impl Image {
-    /// The reference in its parts. It was parsed before it was stored.
+    /// Returns the reference in its parts. It was parsed before it was stored.
     fn parts(&self) -> Result<ImageReference> {
         ImageReference::parse(&self.0.image.reference).map_err(|error| internal(&error))
     }
 
-    /// What the engine says of it: read with the list where the list knew that it would be asked for ([`Self::asked_for`]).
+    /// Returns the engine's data of the image: read with the list, where the list knew that it would be needed
+    /// ([`Self::asked_for`]), else by a loader.
     async fn on_engine(&self, ctx: &Context<'_>) -> Result<Cow<'_, OnEngine>> {
         if let Some(engine) = &self.0.engine {
             return Ok(Cow::Borrowed(engine));
@@ -47,7 +48,7 @@ impl Image {
             .ok_or_else(|| internal(&Missing("image")))
     }
 
-    /// What a query asks for of the images of the list that is being resolved, to be read in the list's own statement.
+    /// Returns the related rows that a query needs of the images in a list, so that the list's own statement reads them.
     pub(super) fn asked_for(ctx: &Context<'_>) -> With {
         let list = ctx.look_ahead();
         let places = [list.field("nodes"), list.field("edges").field("node")];
@@ -78,7 +79,7 @@ impl Image {
         &self.0.image.reference
     }
 
-    /// As people write it: redis:7
+    /// The short form: redis:7
     async fn familiar_name(&self) -> Result<String> {
         Ok(self.parts()?.familiar())
     }
@@ -93,7 +94,7 @@ impl Image {
         Ok(self.parts()?.repository().to_owned())
     }
 
-    /// The tag; null for an image that was asked for by digest alone.
+    /// The tag; null for an image that was pulled by digest alone.
     async fn tag(&self) -> Result<Option<String>> {
         Ok(self.parts()?.tag().map(str::to_owned))
     }
@@ -108,7 +109,7 @@ impl Image {
         Ok(self.on_engine(ctx).await?.image_id.clone())
     }
 
-    /// The engine's unpacked size.
+    /// The engine's unpacked size, in bytes.
     async fn size(&self) -> ByteSize {
         self.0.image.size.into()
     }
@@ -122,7 +123,7 @@ impl Image {
         (self.0.image.size as f64 / 100_000.0).round() / 10.0
     }
 
-    /// As the image declares them: 6379/tcp. Lowest port first, at most 1,000.
+    /// The ports that the image declares: 6379/tcp. Lowest port first, at most 1,000.
     async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<List<String>> {
         Ok(List(self.on_engine(ctx).await?.exposed_ports.to_strings()))
     }
@@ -137,17 +138,17 @@ impl Image {
         self.0.image.visibility.into()
     }
 
-    /// RELEASED images are history: let go, by whom and when is in the ledger. LOST ones vanished from the engine and were refunded.
+    /// RELEASED images are history, and the ledger says when and why. LOST ones vanished from the engine and were refunded.
     async fn state(&self) -> ImageState {
         self.0.image.state.into()
     }
 
-    /// When it was let go or lost; null while it is held.
+    /// When it was released or lost; null while it is held.
     async fn released_at(&self) -> Option<DateTime> {
         self.0.image.released_at.map(DateTime::from)
     }
 
-    /// What the holder was charged for it; zero for a public image, and for a further tag of an image already charged.
+    /// The charge of its holder; zero for a public image, and for a further tag of an image already charged.
     async fn charge(&self) -> Credits {
         let public = self.0.image.user_id.is_none();
         if public {
@@ -157,7 +158,7 @@ impl Image {
         }
     }
 
-    /// Where it is.
+    /// The host that has it.
     async fn host(&self, ctx: &Context<'_>) -> Result<One<Host>> {
         match &self.0.host {
             Some(host) => Ok(One(Arc::clone(host).into())),
@@ -172,7 +173,7 @@ impl Image {
 }
 
 impl Host {
-    /// The host that a row refers to.
+    /// Loads the host that a row refers to. Fails where it is missing.
     pub(super) async fn load_one(ctx: &Context<'_>, id: uuid::Uuid) -> Result<Self> {
         let host = loaders(ctx)?
             .load_one(HostId(id))
@@ -183,15 +184,15 @@ impl Host {
     }
 }
 
-/// A row that another one refers to by a foreign key is not there.
+/// A row is missing that another one refers to by a foreign key.
 #[derive(Debug, thiserror::Error)]
 #[error("the {0} that a row refers to is missing")]
 pub(super) struct Missing(pub(super) &'static str);
 
-/// Which images to list.
+/// A filter of images.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct ImageFilter {
-    /// In one of these states; HELD if nothing is given.
+    /// In one of these states; HELD if left out.
     states: Option<Vec<ImageState>>,
     /// Only private or only public ones.
     visibility: Option<ImageVisibility>,
@@ -208,7 +209,7 @@ impl From<ImageFilter> for images::ImageFilter {
                 .states
                 .map(|states| states.into_iter().map(Into::into).collect()),
             visibility: filter.visibility.map(Into::into),
-            // The id of something else is the id of no host: nothing is there.
+            // The id of another kind of thing matches nothing.
             host_id: filter
                 .host_id
                 .map(|id| Kind::Host.parse(&id).unwrap_or_default()),

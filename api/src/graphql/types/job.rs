@@ -25,7 +25,7 @@ impl From<job::Model> for Job {
     }
 }
 
-/// One try of a job.
+/// One attempt of a job.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct JobAttempt {
     /// 1 for the first.
@@ -59,11 +59,11 @@ impl From<job_attempt::Model> for JobAttempt {
 /// Why an attempt failed.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct JobError {
-    /// What kind, for programs.
+    /// The kind of error, for programs.
     code: JobErrorCode,
-    /// In words: the engine's or the registry's own where there are any.
+    /// A message for people, in the words of the engine or the registry where there are any.
     message: String,
-    /// Whether another try may help.
+    /// Whether another attempt may succeed.
     retryable: bool,
 }
 
@@ -93,22 +93,22 @@ impl Job {
         Kind::Job.id(self.0.id)
     }
 
-    /// What it does.
+    /// The kind of job.
     async fn kind(&self) -> JobKind {
         self.0.kind.into()
     }
 
-    /// Where it is in its life.
+    /// The state of the job.
     async fn state(&self) -> JobState {
         self.0.state.into()
     }
 
-    /// The image's reference, fully qualified; null for a kind of job that is about none.
+    /// The image's reference, fully qualified; null for a kind of job without an image.
     async fn reference(&self) -> Option<&str> {
         Some(&self.0.reference)
     }
 
-    /// Where it runs. Null until it is placed.
+    /// The host that runs it. Null until it is placed.
     async fn host(&self, ctx: &Context<'_>) -> Result<Option<Host>> {
         match self.0.host_id {
             Some(id) => Host::load_one(ctx, id).await.map(Some),
@@ -116,7 +116,7 @@ impl Job {
         }
     }
 
-    /// Who asked for it.
+    /// The user who requested it.
     async fn requested_by(&self, ctx: &Context<'_>) -> Result<User> {
         let user = loaders(ctx)?
             .load_one(UserId(self.0.user_id))
@@ -125,7 +125,7 @@ impl Job {
         user.map(User).ok_or_else(|| internal(&Missing("user")))
     }
 
-    /// The image that it made, or was asked to remove; null for a pull that has made none.
+    /// The image that it pulled, or is to remove; null for a pull that has not succeeded.
     async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
         let Some(id) = self.0.image_id else {
             return Ok(None);
@@ -137,18 +137,18 @@ impl Job {
         Ok(image.map(Image::from))
     }
 
-    /// Tries started so far.
+    /// Attempts begun so far.
     async fn attempt(&self) -> i32 {
         self.0.attempt
     }
 
-    /// Tries at most.
+    /// Most attempts.
     async fn max_attempts(&self) -> i32 {
         self.0.max_attempts
     }
 
-    /// The tries so far, the first one first. Tries that count for nothing (a registry's limit that is waited out, an engine that
-    /// fell silent) have no bound: beyond the first ten and the newest forty they are forgotten. Numbers go on.
+    /// The attempts so far, the first one first. Attempts that do not count (a registry's limit that is waited out, an
+    /// engine that fell silent) have no bound, so only the first ten and the newest forty are kept, with their numbers.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<List<JobAttempt>> {
         let attempts = loaders(ctx)?
             .load_one(AttemptsOf(self.0.id))
@@ -161,7 +161,7 @@ impl Job {
             .collect())
     }
 
-    /// Why it ended or is waiting to try again; null where nothing went wrong.
+    /// Why it failed or waits for another attempt; null where nothing went wrong.
     async fn error(&self) -> Option<JobError> {
         JobError::new(
             self.0.error_code,
@@ -186,28 +186,28 @@ impl Job {
         self.0.created_at.into()
     }
 
-    /// When its first try began; null before.
+    /// When its first attempt began; null before.
     async fn started_at(&self) -> Option<DateTime> {
         self.0.started_at.map(DateTime::from)
     }
 
-    /// When it ended; null while it has not.
+    /// When it ended; null before.
     async fn finished_at(&self) -> Option<DateTime> {
         self.0.finished_at.map(DateTime::from)
     }
 
-    /// When it is tried again, at the earliest; null unless it waits for that.
+    /// Earliest time of its next attempt; null unless it waits for one.
     async fn next_attempt_at(&self) -> Option<DateTime> {
         (self.0.state == wharfinger_entity::JobState::Retrying).then(|| self.0.run_after.into())
     }
 
-    /// When an administrator took this dead letter off the list; null for every other job.
+    /// When an administrator discarded this dead letter; null for every other job.
     async fn discarded_at(&self) -> Option<DateTime> {
         self.0.discarded_at.map(DateTime::from)
     }
 }
 
-/// Which jobs to list.
+/// A filter of jobs.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct JobFilter {
     /// In one of these states.
@@ -229,7 +229,7 @@ impl From<JobFilter> for jobs::JobFilter {
             kinds: filter
                 .kinds
                 .map(|kinds| kinds.into_iter().map(Into::into).collect()),
-            // The id of something else is the id of no host and no user: nothing is there.
+            // The id of another kind of thing matches nothing.
             host_id: filter
                 .host_id
                 .map(|id| Kind::Host.parse(&id).unwrap_or_default()),

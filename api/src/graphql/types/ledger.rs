@@ -33,7 +33,7 @@ impl LedgerEntry {
         Kind::LedgerEntry.id(self.0.id)
     }
 
-    /// Why credits moved.
+    /// The kind of movement.
     async fn kind(&self) -> LedgerEntryKind {
         self.0.kind.into()
     }
@@ -48,7 +48,7 @@ impl LedgerEntry {
         self.0.total_after.into()
     }
 
-    /// The job that moved them; null for a grant, and for a refund that no job asked for.
+    /// The job behind the movement; null for a grant, and for a refund that no job caused.
     async fn job(&self, ctx: &Context<'_>) -> Result<Option<Job>> {
         let Some(id) = self.0.job_id else {
             return Ok(None);
@@ -60,17 +60,17 @@ impl LedgerEntry {
         Ok(job.map(Job))
     }
 
-    /// The image reference that it was for, kept when the image is gone; null for a movement that no image was for.
+    /// The reference of its image, kept when the image is gone; null for a movement without an image.
     async fn reference(&self) -> Option<&str> {
         self.0.reference.as_deref()
     }
 
-    /// In words, of whoever moved them; null where the kind says it all.
+    /// The reason that the administrator gave; null where the kind says enough.
     async fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
 
-    /// When.
+    /// When it happened.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }

@@ -1,4 +1,4 @@
-//! The contract's object types: thin faces of what the jobs crate reads. A field that needs another row asks a loader.
+//! The contract's object types, over rows that the jobs crate reads. A field that needs another row asks a loader.
 
 mod audit;
 mod balance;
@@ -36,7 +36,7 @@ use wharfinger_jobs::error;
 
 use super::enums::UserErrorCode;
 
-/// Anything with an id of its own.
+/// Anything with an id.
 #[derive(Interface)]
 #[graphql(field(
     name = "id",
@@ -62,14 +62,14 @@ pub(crate) enum Node {
     ApiToken(ApiToken),
 }
 
-/// A problem that the caller can mend. Nothing changed for the item at fault.
+/// A problem that the caller can fix. Nothing changed for the item at fault.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct UserError {
-    /// What kind, for programs.
+    /// The kind of problem, for programs.
     code: UserErrorCode,
-    /// For people; says what was wrong and what would be right.
+    /// A message for people, which says what is wrong and what would be right.
     message: String,
-    /// Path of the input field at fault: ["input", "reference"]. Null where no single one is.
+    /// Path of the input field at fault: ["input", "reference"]. Null where it is not a single one.
     field: Option<Vec<String>>,
 }
 

@@ -15,29 +15,29 @@ use crate::graphql::enums::{JobState, LayerState, PullPhase};
 use crate::graphql::loaders::JobId;
 use crate::graphql::scalars::{ByteSize, DateTime};
 
-/// How far a pull is.
+/// The progress of a pull.
 pub(crate) struct PullProgress {
     job_id: Uuid,
     frame: Arc<ProgressEvent>,
 }
 
 impl PullProgress {
-    /// The state of a job's pull at one instant.
+    /// The progress of a job at one instant.
     pub(crate) fn new(job_id: Uuid, frame: Arc<ProgressEvent>) -> Self {
         Self { job_id, frame }
     }
 }
 
-/// How far a layer is.
+/// The progress of a layer.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct LayerProgress {
     /// The layer's digest, or the engine's short id of it.
     id: String,
-    /// Where it is.
+    /// The state of the layer.
     state: LayerState,
-    /// Bytes fetched, as they come over the network.
+    /// Compressed bytes fetched.
     downloaded: ByteSize,
-    /// Bytes in all, as they come over the network; null until known.
+    /// Compressed bytes in total; null until known.
     total: Option<ByteSize>,
 }
 
@@ -52,10 +52,10 @@ impl From<&progress::LayerProgress> for LayerProgress {
     }
 }
 
-/// How far a pull is. Bytes are compressed ones, as they come over the network.
+/// The progress of a pull. Bytes are compressed ones, as they come over the network.
 #[Object]
 impl PullProgress {
-    /// The pull.
+    /// The job of the pull.
     async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
         let job = loaders(ctx)?
             .load_one(JobId(self.job_id))
@@ -64,7 +64,7 @@ impl PullProgress {
         job.map(Job).ok_or_else(|| internal(&Missing("job")))
     }
 
-    /// Grows by at least one with every event of a job; an event never repeats or goes back.
+    /// Grows by at least one with every event of a job, and never goes back.
     async fn sequence(&self) -> i32 {
         self.frame.sequence
     }
@@ -74,22 +74,22 @@ impl PullProgress {
         self.frame.state.into()
     }
 
-    /// What the pull is busy with.
+    /// The current step of the pull.
     async fn phase(&self) -> PullPhase {
         self.frame.snapshot.phase.into()
     }
 
-    /// Which try.
+    /// The number of the attempt.
     async fn attempt(&self) -> i32 {
         self.frame.attempt
     }
 
-    /// Bytes fetched by this try.
+    /// Bytes fetched by this attempt.
     async fn downloaded(&self) -> ByteSize {
         ByteSize(self.frame.snapshot.downloaded)
     }
 
-    /// Bytes in all. Null until the manifest is known.
+    /// Bytes in total. Null until the manifest is known.
     async fn total(&self) -> Option<ByteSize> {
         self.frame.snapshot.total.map(ByteSize)
     }
@@ -99,12 +99,12 @@ impl PullProgress {
         ByteSize(self.frame.snapshot.reused)
     }
 
-    /// Rate of the last seconds; null unless it is downloading.
+    /// Bytes fetched a second, over the last seconds; null unless it is downloading.
     async fn bytes_per_second(&self) -> Option<ByteSize> {
         self.frame.snapshot.bytes_per_second.map(ByteSize)
     }
 
-    /// Seconds until everything is downloaded at that rate; null where that cannot be said.
+    /// Seconds until everything is downloaded at that rate; null where it cannot be estimated.
     async fn remaining_seconds(&self) -> Option<i32> {
         self.frame
             .snapshot
@@ -122,7 +122,7 @@ impl PullProgress {
             .collect()
     }
 
-    /// When this was the state.
+    /// The time of this state.
     async fn updated_at(&self) -> DateTime {
         self.frame.updated_at().into()
     }

@@ -17,7 +17,7 @@ impl From<QueueDepth> for Queue {
     }
 }
 
-/// GraphQL's `Int` has 32 bits.
+/// Converts to GraphQL's `Int`, which has 32 bits; larger counts are cut.
 fn int(count: i64) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
@@ -25,12 +25,12 @@ fn int(count: i64) -> i32 {
 /// The jobs of a host, as administrators see them.
 #[Object]
 impl Queue {
-    /// Its name: that of its host.
+    /// The name of its host.
     async fn name(&self) -> &str {
         &self.0.host
     }
 
-    /// The host whose jobs they are; null if there is none of that name any more.
+    /// The host whose jobs they are; null if it is gone.
     async fn host(&self, ctx: &Context<'_>) -> Result<Option<Host>> {
         let host = loaders(ctx)?
             .load_one(HostId(self.0.host_id))
@@ -39,32 +39,32 @@ impl Queue {
         Ok(host.map(Host::from))
     }
 
-    /// Whether its jobs are kept from starting. What runs goes on, and new jobs are accepted and wait.
+    /// Whether its jobs are kept from starting. Running jobs continue, and new jobs are accepted and wait.
     async fn paused(&self) -> bool {
         self.0.paused
     }
 
-    /// Jobs that wait for their first try.
+    /// Jobs that wait for their first attempt.
     async fn queued(&self) -> i32 {
         int(self.0.queued)
     }
 
-    /// Jobs that a worker has.
+    /// Jobs that a worker runs.
     async fn running(&self) -> i32 {
         int(self.0.running)
     }
 
-    /// Jobs that wait for another try.
+    /// Jobs that wait for another attempt.
     async fn retrying(&self) -> i32 {
         int(self.0.retrying)
     }
 
-    /// Dead letters that nobody took off the list.
+    /// Dead letters that no administrator has discarded.
     async fn dead(&self) -> i32 {
         int(self.0.dead)
     }
 
-    /// Seconds since the oldest job that waits for its first try was accepted; null when none waits.
+    /// Seconds since the oldest job that waits for its first attempt was accepted; null when none waits.
     async fn oldest_queued_seconds(&self) -> Option<f64> {
         self.0.oldest_queued.map(|age| age.as_secs_f64())
     }

@@ -1,11 +1,10 @@
-//! Rows whose fields are at hand, resolved one after the other.
+//! Rows whose fields are resolved one after the other.
 //!
-//! async-graphql resolves the fields of an object all at once: each is a task of its own, in case it waits. Most fields
-//! of a row only copy a value, and making their tasks took longer than a page of a list took to read. So [`One`] and
-//! [`Items`] ask for one field after the other, without tasks, unless a field is asked for that waits ([`Row::WAITING`])
-//! or the selection is an unusual one; then they leave it to async-graphql. An extension of the schema would not see
-//! these fields; there is none. What is resolved here is charged to the answer (`size`), and nothing more is when that is
-//! too long.
+//! async-graphql makes a task of each field of an object, in case it waits. Most fields of a row only copy a value, and
+//! making their tasks took longer than reading a page of a list. So [`One`] and [`Items`] resolve one field after the
+//! other, without tasks. Where a selected field waits ([`Row::WAITING`]), or the selection has a directive or uses a name
+//! twice, they leave it to async-graphql. Extensions of the schema do not see these fields; there are none. What is
+//! resolved here is charged to the response ([`super::size`]), and ends where that gets too long.
 
 use std::borrow::Cow;
 
@@ -19,7 +18,7 @@ use super::size::charge;
 
 /// An object that is a row of the database.
 pub(crate) trait Row: ObjectType {
-    /// Fields that ask the database. Left out, they would be asked for one after the other.
+    /// Fields that ask the database. They are resolved concurrently, so that their reads share a statement.
     const WAITING: &'static [&'static str];
 }
 
@@ -87,7 +86,7 @@ impl<T: Row> OutputType for Items<'_, T> {
                 charge(&ctx, &value).map(|()| value)
             }
         });
-        // Together: what one of them waits for after all, the others wait for in the same batch.
+        // Concurrently, so that rows that wait after all share a statement.
         let items = futures::future::try_join_all(items).await?;
         Ok(Value::List(items))
     }
@@ -95,13 +94,13 @@ impl<T: Row> OutputType for Items<'_, T> {
 
 type Fields<'a> = Vec<&'a Positioned<Field>>;
 
-/// The fields that are asked for, if they can be resolved in turn.
+/// Returns the selected fields, if they can be resolved one after the other.
 fn fields_at_hand<'a, T: Row>(ctx: &ContextSelectionSet<'a>) -> Option<Fields<'a>> {
     let mut fields = Fields::new();
     collect::<T>(ctx, &ctx.item.node, &mut fields).then_some(fields)
 }
 
-/// Collects fields, also from fragments; false for what is not usual: a directive, or a name that is used twice.
+/// Collects fields, also from fragments. Returns false for a directive, a name that is used twice, or a field that waits.
 fn collect<'a, T: Row>(
     ctx: &ContextSelectionSet<'a>,
     set: &'a SelectionSet,
@@ -132,7 +131,7 @@ fn collect<'a, T: Row>(
                 (condition, &fragment.node.selection_set.node)
             }
         };
-        // A fragment on an interface is left to async-graphql, which knows who implements it.
+        // async-graphql resolves a fragment on an interface, because it knows which types implement it.
         condition.is_none_or(|condition| T::type_name() == condition.node.on.node.as_str())
             && collect::<T>(ctx, set, fields)
     })
@@ -158,7 +157,7 @@ async fn resolve_in_turn<T: Row>(
             Err(error) => ctx.add_error(error),
         }
     }
-    // As async-graphql answers for an object all of whose fields failed.
+    // Like async-graphql, for an object all of whose fields failed.
     if object.is_empty() {
         Value::Null
     } else {
@@ -228,7 +227,7 @@ mod tests {
         Ok(Some(number))
     }
 
-    /// The same list twice: as it is resolved here, and as async-graphql does it.
+    /// One list twice: as it is resolved here, and as async-graphql resolves it.
     struct Query(Vec<Toy>);
 
     #[Object]

@@ -1,4 +1,4 @@
-//! What parts of an answer are charged for: about as many bytes as their JSON has.
+//! Charges for the parts of a response: about as many bytes as their JSON has.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,11 @@ use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, V
 
 use crate::http::AnswerBudget;
 
-/// What a number, a boolean or null has.
+/// Bytes of a number, a boolean or null.
 const PLAIN: usize = 4;
 
-/// Charges the answer for an object or a list of objects. Objects inside of it are charged where they are resolved.
+/// Charges the response for an object or a list of objects. Objects inside of them are charged where they are resolved. Fails
+/// where the response gets too long.
 pub(super) fn charge(ctx: &ContextSelectionSet<'_>, value: &Value) -> ServerResult<()> {
     charge_bytes(ctx, own(value))
 }
@@ -26,21 +27,31 @@ fn charge_bytes(ctx: &ContextSelectionSet<'_>, bytes: usize) -> ServerResult<()>
     })
 }
 
-/// The bytes of a value's own fields.
+/// Returns the bytes of a value's own fields, without objects and lists inside of it.
 fn own(value: &Value) -> usize {
+    bytes(value, leaf)
+}
+
+/// Returns the bytes of a value with everything inside of it.
+fn whole(value: &Value) -> usize {
+    bytes(value, whole)
+}
+
+/// Returns the bytes of a value, given how to count the values of an object's fields.
+fn bytes(value: &Value, of_field: fn(&Value) -> usize) -> usize {
     match value {
-        Value::List(items) => items.iter().map(own).sum(),
+        Value::List(items) => items.iter().map(|item| bytes(item, of_field) + 1).sum(),
         Value::Object(fields) => {
             let fields = fields.iter();
             fields
-                .map(|(name, value)| name.len() + 4 + leaf(value))
+                .map(|(name, value)| name.len() + 4 + of_field(value))
                 .sum()
         }
         other => leaf(other),
     }
 }
 
-/// The bytes of a leaf; of a list those are its resolver's to charge.
+/// Returns the bytes of a scalar. Objects and lists count as null: their own resolvers charge them.
 fn leaf(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,
@@ -49,22 +60,8 @@ fn leaf(value: &Value) -> usize {
     }
 }
 
-/// The bytes of a value with all that is in it.
-fn whole(value: &Value) -> usize {
-    match value {
-        Value::List(items) => items.iter().map(|item| whole(item) + 1).sum(),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            fields
-                .map(|(name, value)| name.len() + 4 + whole(value))
-                .sum()
-        }
-        other => leaf(other),
-    }
-}
-
-/// A list without pages, of things whose fields are at hand. It is resolved item by item and charged to the answer, and ends
-/// when that is too long.
+/// A list without pages, of things whose fields need no statement. It is resolved and charged item by item, and ends where the
+/// response gets too long.
 #[derive(Clone, Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
 
@@ -109,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_charged_is_about_what_the_json_has() {
+    fn the_charge_is_about_the_length_of_the_json() {
         let value = value!({
             "id": "image_01a20ab2ec8b759ca14648d72396e7e5",
             "ports": ["80/tcp", "443/tcp", "8080/udp"],

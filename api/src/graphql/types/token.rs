@@ -1,4 +1,4 @@
-//! A token that a user calls with.
+//! A token that authenticates a user.
 
 use async_graphql::{Context, ID, Object, Result};
 use wharfinger_entity::api_token;
@@ -7,11 +7,11 @@ use crate::graphql::context::caller;
 use crate::graphql::ids::Kind;
 use crate::graphql::scalars::DateTime;
 
-/// A token that a user calls with. Its secret was shown once, and is kept nowhere.
+/// A token that authenticates a user. Its secret was shown once, and is stored nowhere.
 #[derive(Clone)]
 pub(crate) struct ApiToken(pub(crate) api_token::Model);
 
-/// A token that a user calls with. Its secret was shown once, and is kept nowhere.
+/// A token that authenticates a user. Its secret was shown once, and is stored nowhere.
 #[Object]
 impl ApiToken {
     /// Its id.
@@ -19,17 +19,17 @@ impl ApiToken {
         Kind::ApiToken.id(self.0.id)
     }
 
-    /// What it is for, in the words of its user; of one that signing in made, from where.
+    /// The purpose that its user gave; for a token from signing in, where it was made.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Whether signing in made it. Such a token ends with another password or a ban; one with a name does not.
+    /// Whether signing in made it. A change of the password or a ban ends such a token; one with a name stays.
     async fn sign_in(&self) -> bool {
         self.0.sign_in
     }
 
-    /// Whether it is the one of this very request.
+    /// Whether this request was sent with it.
     async fn current(&self, ctx: &Context<'_>) -> Result<bool> {
         Ok(caller(ctx)?.token.id == self.0.id)
     }

@@ -21,7 +21,7 @@ use crate::graphql::ids::Kind;
 use crate::graphql::loaders::TokensOf;
 use crate::graphql::scalars::DateTime;
 
-/// A user, as they see themselves or an administrator sees them.
+/// A user, as they themselves or an administrator see them.
 #[derive(Clone)]
 pub(crate) struct User(pub(crate) user::Model);
 
@@ -35,7 +35,7 @@ impl Row for User {
     ];
 }
 
-/// A user, as they see themselves or an administrator sees them.
+/// A user, as they themselves or an administrator see them.
 #[Object]
 impl User {
     /// Their id.
@@ -43,17 +43,17 @@ impl User {
         Kind::User.id(self.0.id)
     }
 
-    /// Their name, unique whatever the case.
+    /// The name, unique regardless of case.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What they may do.
+    /// The role.
     async fn role(&self) -> Role {
         self.0.role.into()
     }
 
-    /// Whether they may do anything at all.
+    /// Whether the user may use Wharfinger.
     async fn status(&self) -> UserStatus {
         self.0.status.into()
     }
@@ -139,7 +139,7 @@ impl User {
         }))
     }
 
-    /// Their logins at private registries, by registry. No secret of any is ever shown.
+    /// The user's logins at private registries, by registry. Their secrets are never shown.
     async fn registry_credentials(&self, ctx: &Context<'_>) -> Result<List<RegistryCredential>> {
         let db = &services(ctx).db;
         let logins = queries::registry_credentials::of_user(db, viewer(ctx)?, self.0.id).await;
@@ -147,8 +147,7 @@ impl User {
         Ok(logins.into_iter().map(RegistryCredential).collect())
     }
 
-    /// What they are signed in with: the tokens that they made by name, and those of signing in that have not expired;
-    /// newest first.
+    /// The user's tokens: those with a name, and those of signing in that have not expired; newest first.
     async fn api_tokens(&self, ctx: &Context<'_>) -> Result<List<ApiToken>> {
         let tokens = loaders(ctx)?
             .load_one(TokensOf(self.0.id))
@@ -161,13 +160,13 @@ impl User {
             .collect())
     }
 
-    /// When they were made.
+    /// When the user was created.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 }
 
-/// A page of a user's private images and every public one.
+/// Returns a page of a user's private images and every public one.
 pub(crate) async fn images(
     ctx: &Context<'_>,
     user_id: Uuid,
@@ -193,12 +192,12 @@ impl From<user::Model> for User {
     }
 }
 
-/// Which users to list.
+/// A filter of users.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct UserFilter {
-    /// Only those who may do this.
+    /// Only users with this role.
     role: Option<Role>,
-    /// Only those who may act, or only those who may not.
+    /// Only users with this status.
     status: Option<UserStatus>,
     /// Part of the name, case-insensitive.
     search: Option<String>,
@@ -214,7 +213,7 @@ impl From<UserFilter> for queries::users::UserFilter {
     }
 }
 
-/// A page of jobs.
+/// Returns a page of jobs.
 pub(crate) async fn jobs(
     ctx: &Context<'_>,
     viewer: Viewer,
