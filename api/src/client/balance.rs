@@ -15,7 +15,7 @@ pub struct BalanceArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }

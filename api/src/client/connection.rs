@@ -1,4 +1,4 @@
-//! Which gateway to talk to, and with which token.
+//! Flags that choose the gateway and the token.
 
 use super::context::{Context, Environment};
 use super::credentials::{Credentials, CredentialsError, parse_token};
@@ -25,7 +25,8 @@ pub struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// The gateway, with the token from the first place that has one.
+    /// Returns the gateway, with the token from the first source that has one. Fails where the file with tokens cannot be
+    /// read.
     pub(crate) fn gateway(&self, context: &Context) -> Result<Gateway, ClientError> {
         Gateway::new(
             self.url.clone(),
@@ -53,7 +54,7 @@ impl ConnectionArgs {
     }
 }
 
-/// An http(s) URL; one without a path gets the gateway's own, `/graphql`.
+/// Parses an http(s) URL. One without a path gets the gateway's own, `/graphql`.
 fn endpoint(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text)
         .map_err(|error| format!("{error}; it looks like http://127.0.0.1:8080/graphql"))?;

@@ -1,4 +1,4 @@
-//! What a command takes from the process around it, so that tests can give it something else.
+//! The surroundings of a command, which tests can replace.
 
 use super::terminal::Terminal;
 use futures::FutureExt as _;
@@ -7,22 +7,22 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything around a command.
+/// The surroundings of a command.
 pub struct Context {
-    /// Where it writes.
+    /// The command's output.
     pub terminal: Terminal,
-    /// What it reads from the person.
+    /// The person's input.
     pub input: Box<dyn Input + Send>,
-    /// What it takes from environment variables.
+    /// Values of environment variables.
     pub environment: Environment,
-    /// How long it waits between tries.
+    /// Waits and deadlines.
     pub pace: Pace,
-    /// Ends when the person presses Ctrl-C.
+    /// Completes when the person presses Ctrl-C.
     pub interrupt: BoxFuture<'static, ()>,
 }
 
 impl Context {
-    /// The process's own surroundings.
+    /// The surroundings of this process.
     pub fn of_process() -> Self {
         Self {
             terminal: Terminal::of_process(),
@@ -34,27 +34,27 @@ impl Context {
     }
 }
 
-/// Without a handler for it, Ctrl-C cannot be waited for; the process then ends the default way.
+/// Completes at Ctrl-C. Where no handler can be set, it never does, and Ctrl-C ends the process.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// The environment variables that are not also flags.
+/// Environment variables that are not also flags.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// `WHARFINGER_TOKEN`. Not a flag, for a process's arguments are everyone's to read.
+    /// `WHARFINGER_TOKEN`. It is not a flag, because every user of a machine can read the arguments of its processes.
     pub token: Option<String>,
     /// `$XDG_CONFIG_HOME`, or `$HOME/.config`.
     pub config_home: Option<PathBuf>,
 }
 
 impl Environment {
-    /// The process's own.
+    /// The variables of this process.
     pub fn of_process() -> Self {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        // The XDG base directory specification has relative paths ignored.
+        // The XDG base directory specification ignores relative paths.
         let config_home = var("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute());
@@ -66,20 +66,20 @@ impl Environment {
     }
 }
 
-/// How patient the client is.
+/// Waits and deadlines of the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How often a request that may be repeated is tried.
+    /// Most tries of a request that may be repeated.
     pub attempts: u32,
-    /// The wait before the second try; it doubles from there.
+    /// The wait before the second try. Each further wait is twice as long.
     pub base_delay: Duration,
     /// The longest wait between tries.
     pub max_delay: Duration,
-    /// How long a followed job may go without a sign of the gateway.
+    /// How long the gateway may be unreachable while a job is followed.
     pub out_of_contact: Duration,
-    /// Between looks at a job where no WebSocket is to be had.
+    /// Time between two polls of a job where no WebSocket is possible.
     pub poll: Duration,
-    /// A WebSocket that is silent this long is asked for a sign of life, and given up after as long again.
+    /// Silence after which a WebSocket is pinged. It is given up after as long again.
     pub silence: Duration,
 }
 
@@ -97,7 +97,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The wait before try number `failures + 1`: doubling, with jitter so that many clients do not come back at once.
+    /// Returns the wait before try number `failures + 1`: doubling, with jitter so that many clients do not return at once.
     pub(crate) fn delay(&self, failures: u32) -> Duration {
         let full = self
             .base_delay
@@ -107,15 +107,15 @@ impl Pace {
     }
 }
 
-/// What the person types.
+/// The person's input.
 pub trait Input {
-    /// Whether somebody can be asked.
+    /// Returns whether a person can be asked.
     fn is_interactive(&self) -> bool;
     /// Shows `prompt` and reads a line.
     fn line(&mut self, prompt: &str) -> io::Result<String>;
     /// Shows `prompt` and reads a line without showing it.
     fn secret(&mut self, prompt: &str) -> io::Result<String>;
-    /// Everything on stdin.
+    /// Reads everything on stdin.
     fn all(&mut self) -> io::Result<String>;
 }
 
@@ -139,7 +139,7 @@ impl Input for Console {
     }
 
     fn all(&mut self) -> io::Result<String> {
-        /// Longer than any token; a pipe that never ends must not fill the memory.
+        /// Longer than any token, so that a pipe without an end does not fill the memory.
         const LIMIT: u64 = 64 * 1024;
         let mut text = String::new();
         io::stdin().lock().take(LIMIT).read_to_string(&mut text)?;

@@ -1,4 +1,5 @@
-//! The file in which `wharfinger login` keeps tokens: `$XDG_CONFIG_HOME/wharfinger/credentials.toml`, one token per gateway.
+//! The file in which `wharfinger login` stores tokens, one for each gateway:
+//! `$XDG_CONFIG_HOME/wharfinger/credentials.toml`.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ pub enum CredentialsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file cannot be written.
@@ -27,16 +28,16 @@ pub enum CredentialsError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The file is not what `wharfinger login` writes. Its content is a secret, so it is not quoted.
+    /// The file is not as `wharfinger login` writes it. Its content is secret, so the message does not quote it.
     #[error("{} is damaged: remove it and run `wharfinger login` again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// A token that no header can carry.
+    /// The token cannot be sent in a header.
     #[error("a token is one line of visible ASCII characters; this one is not")]
     BadToken,
 }
@@ -51,12 +52,12 @@ struct File {
 pub(crate) struct Entry {
     pub(crate) user: String,
     pub(crate) token: String,
-    /// Whether signing in made the token, and not its user for some script.
+    /// Whether the token is from signing in. Another one was created by its user, for a script.
     #[serde(default)]
     pub(crate) signed_in: bool,
 }
 
-/// The file, by its path; each call reads or writes it whole.
+/// The file, by its path. Each call reads or writes it as a whole.
 pub(crate) struct Credentials {
     path: PathBuf,
 }
@@ -73,24 +74,24 @@ impl Credentials {
         &self.path
     }
 
-    /// The token for a gateway.
+    /// Returns the token of a gateway.
     pub(crate) fn token(&self, url: &Url) -> Result<Option<String>, CredentialsError> {
         Ok(self.entry(url)?.map(|entry| entry.token))
     }
 
-    /// What is kept for a gateway.
+    /// Returns the entry of a gateway.
     pub(crate) fn entry(&self, url: &Url) -> Result<Option<Entry>, CredentialsError> {
         Ok(self.read()?.gateways.remove(url.as_str()))
     }
 
-    /// Remembers the token for a gateway in place of an earlier one.
+    /// Stores the token of a gateway in place of an earlier one.
     pub(crate) fn save(&self, url: &Url, entry: Entry) -> Result<(), CredentialsError> {
         let mut file = self.read()?;
         file.gateways.insert(url.to_string(), entry);
         self.replace(&file)
     }
 
-    /// Forgets the token for a gateway.
+    /// Removes the token of a gateway.
     pub(crate) fn remove(&self, url: &Url) -> Result<(), CredentialsError> {
         let mut file = self.read()?;
         file.gateways.remove(url.as_str());
@@ -117,7 +118,7 @@ impl Credentials {
         }
     }
 
-    /// Writes a file beside it (mode 0600 from the start) and renames it, so that a reader sees the old one or the new one.
+    /// Writes another file (mode 0600 from the start) and renames it, so that a reader sees the old file or the new one.
     fn write(&self, file: &File) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory)?;
@@ -130,7 +131,7 @@ impl Credentials {
     }
 }
 
-/// A token as it goes into a header: trimmed, one line of visible ASCII.
+/// Trims a token. Fails where it is not one line of visible ASCII, as a header needs.
 pub(crate) fn parse_token(text: &str) -> Result<String, CredentialsError> {
     let token = text.trim();
     if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {

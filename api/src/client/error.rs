@@ -1,4 +1,4 @@
-//! What can go wrong for a client command, what it says to do about it, and the exit code.
+//! Errors of client commands, with hints and exit codes.
 
 use super::credentials::CredentialsError;
 use super::model::UserError;
@@ -6,26 +6,26 @@ use super::text::{Text, printable};
 use std::io;
 use url::Url;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No answer from the gateway, after retries.
+    /// The gateway did not answer, after retries.
     #[error("cannot reach the gateway at {url}: {reason}")]
     Unreachable {
-        /// Where it was looked for.
+        /// The gateway's URL.
         url: Url,
         /// The innermost cause.
         reason: String,
     },
-    /// Something answered, and it was not a Wharfinger gateway.
+    /// The URL is not a Wharfinger gateway's.
     #[error("{url} does not answer like a Wharfinger gateway: {reason}")]
     NotAGateway {
-        /// Who answered.
+        /// The URL.
         url: Url,
-        /// What was wrong with the answer.
+        /// The fault of its response.
         reason: String,
     },
-    /// No token, or one that the gateway does not take.
+    /// There is no token, or the gateway does not accept it.
     #[error("{}", if *.had_token { format!("the gateway at {url} does not accept the token (it may have expired or been revoked)") } else { format!("you are not signed in to {url}") })]
     Unauthenticated {
         /// The gateway.
@@ -33,53 +33,53 @@ pub enum ClientError {
         /// Whether a token was sent.
         had_token: bool,
     },
-    /// The gateway refused the request as such (`errors` of the response).
+    /// The gateway refused the request (`errors` of the response).
     #[error("{message} ({code})")]
     Request {
         /// `extensions.code`; `UNKNOWN` where there is none.
         code: Text,
-        /// The gateway's words.
+        /// The gateway's message.
         message: Text,
     },
     /// A mutation returned `userErrors`.
     #[error("{}", refusal(.0))]
     Refused(Vec<UserError>),
-    /// The job that was followed ended without success.
+    /// The followed job ended without success.
     #[error("{0}")]
     JobFailed(String),
-    /// What was named does not exist, or not for this user.
+    /// The thing does not exist, or this user may not see it.
     #[error("{0}")]
     NotFound(String),
-    /// What was named is more than one thing.
+    /// The name matches more than one thing.
     #[error("{0}")]
     Ambiguous(String),
-    /// Arguments that clap alone cannot judge.
+    /// Arguments are wrong in a way that clap cannot detect.
     #[error("{0}")]
     Usage(String),
-    /// Several things were asked for and some failed; each was reported when it did.
+    /// Some of several requests failed. Each was reported when it did.
     #[error("{failed} of {asked} failed")]
     Partly {
-        /// How many failed.
+        /// The number that failed.
         failed: usize,
-        /// How many were asked for.
+        /// The number that were requested.
         asked: usize,
     },
-    /// The file with the tokens.
+    /// The file with tokens cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// Ctrl-C.
+    /// The person pressed Ctrl-C.
     #[error("{0}")]
     Interrupted(String),
     /// Reading the terminal or writing to it failed.
     #[error("cannot use the terminal: {0}")]
     Terminal(#[from] io::Error),
-    /// TLS or the HTTP client could not be set up.
+    /// TLS or the HTTP client cannot be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),
 }
 
 impl ClientError {
-    /// The process's exit code: see [`EXIT_CODES`](super::EXIT_CODES).
+    /// Returns the exit code of the process: see [`EXIT_CODES`](super::EXIT_CODES).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -91,7 +91,7 @@ impl ClientError {
         }
     }
 
-    /// What the person can do about it.
+    /// Returns a hint of what to do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } => Some(
@@ -115,7 +115,7 @@ impl ClientError {
         }
     }
 
-    /// Whether asking again in a moment may help.
+    /// Returns whether the same request may succeed in a moment.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -133,7 +133,7 @@ fn refusal(errors: &[UserError]) -> String {
     lines.join("; ")
 }
 
-/// The innermost cause of an error: the outer ones of HTTP clients repeat what is known.
+/// Returns the innermost cause of an error. The outer ones of HTTP clients repeat it.
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

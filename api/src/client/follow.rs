@@ -1,4 +1,4 @@
-//! Following a job until it ends, whatever happens to the connection meanwhile.
+//! Follows a job until it ends, over lost connections.
 
 use super::error::ClientError;
 use super::gateway::Gateway;
@@ -8,11 +8,11 @@ use super::progress::ProgressView;
 use super::socket::{SocketError, Subscription};
 use std::time::Instant;
 
-/// Sockets in a row that brought nothing before the job is only polled.
+/// Sockets in a row without an event after which the job is only polled.
 const FRUITLESS_SOCKETS: u32 = 3;
 
-/// Follows a job to its end and returns it. A pull's progress comes by subscription; where no WebSocket is to be had, and
-/// for other jobs, the job is polled. Gives up when the gateway was out of reach for [`Pace::out_of_contact`](super::Pace).
+/// Follows a job to its end and returns it. Progress of a pull comes by subscription; without a WebSocket, and for other
+/// jobs, the job is polled. Fails where the gateway was unreachable for [`Pace::out_of_contact`](super::Pace).
 pub(crate) async fn follow(
     gateway: &Gateway,
     job: &Job,
@@ -83,12 +83,12 @@ struct Follower<'a> {
     id: &'a str,
     view: &'a mut dyn ProgressView,
     last_sequence: Option<i64>,
-    /// The failed attempt that was last explained.
+    /// The failed attempt that was explained last.
     explained: Option<u32>,
 }
 
 impl Follower<'_> {
-    /// Shows what one subscription brings.
+    /// Shows the events of one subscription.
     async fn stream(&mut self) -> Result<(), SocketError> {
         let variables = JobIdVariables {
             job_id: self.id.to_owned(),
@@ -108,7 +108,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Says once why an attempt failed. Progress does not tell, so the job is asked; without an answer it goes on unexplained.
+    /// Prints once why an attempt failed. Progress does not say why, so the job is read; without an answer nothing is
+    /// printed.
     async fn explain(&mut self, progress: &PullProgress) -> Result<(), ClientError> {
         if progress.state != JobState::Retrying || self.explained == Some(progress.attempt) {
             return Ok(());
@@ -125,7 +126,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// A new subscription begins with the current state, and so does a poll: what was seen is not shown again.
+    /// Shows a state that is newer than the last one. A new subscription, and each poll, begins with the current state.
     fn show(&mut self, progress: &PullProgress) -> Result<(), ClientError> {
         if self
             .last_sequence

@@ -1,4 +1,4 @@
-//! GraphQL over HTTP: one request, its retries, and what an answer means.
+//! GraphQL over HTTP: requests, their retries, and the meaning of responses.
 
 use super::context::Pace;
 use super::error::{ClientError, root_cause};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use url::{Host, Url};
 
-/// A gateway and who is asking.
+/// A gateway, with the token.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     http: reqwest::Client,
@@ -19,7 +19,7 @@ pub(crate) struct Gateway {
     pace: Pace,
 }
 
-/// A GraphQL response, in both of its usual media types.
+/// A GraphQL response, in either media type.
 #[derive(Deserialize)]
 struct Response<T> {
     data: Option<T>,
@@ -61,13 +61,13 @@ impl<'a, V> Request<'a, V> {
 
 impl Gateway {
     pub(crate) fn new(url: Url, token: Option<String>, pace: Pace) -> Result<Self, ClientError> {
-        // Already installed is fine: the provider is the same for the whole program.
+        // Fails where it is installed already, which is fine: the whole program uses this provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(30))
-            // A redirected POST would become a GET; the message says where to instead.
+            // A redirected POST would become a GET. The error says where the gateway redirects to.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(&url) {
             builder = builder.no_proxy();
@@ -99,14 +99,14 @@ impl Gateway {
         &self.pace
     }
 
-    /// `Bearer …`, as a header and in `connection_init`.
+    /// Returns `Bearer …`, for the header and for `connection_init`.
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization
             .as_ref()
             .and_then(|header| header.to_str().ok())
     }
 
-    /// Sends an operation. One that may be repeated is tried again while the gateway cannot be reached or says that this may pass.
+    /// Sends an operation. One that may be repeated is tried again while the gateway cannot be reached or is overloaded.
     pub(crate) async fn execute<O: Operation>(
         &self,
         variables: &O::Variables,
@@ -179,7 +179,7 @@ impl Gateway {
             .map_err(|error| self.not_a_gateway(printable(&error.to_string())))
     }
 
-    /// The error for one of a response's `errors`.
+    /// Returns the error for one of a response's `errors`.
     pub(crate) fn request_error(&self, error: &RequestError) -> ClientError {
         let code = error
             .extensions
@@ -221,7 +221,7 @@ impl Gateway {
     }
 }
 
-/// Whether a URL stays on this machine, where no proxy leads and nobody listens in.
+/// Returns whether a URL is on this machine, where no proxy is needed and no one else can listen.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -25,7 +25,7 @@ pub struct ImagesArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }

@@ -22,10 +22,10 @@ use std::time::Instant;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
-    /// What to do with a job; otherwise jobs are shown.
+    /// An action on a job. Without one, jobs are shown.
     #[command(subcommand)]
     pub action: Option<JobsAction>,
-    /// Which jobs to show.
+    /// The jobs to show.
     #[command(flatten)]
     pub show: ShowArgs,
 }
@@ -48,12 +48,12 @@ pub struct ShowArgs {
     /// Print JSON; with --watch a line for each change
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// What can be done with a job.
+/// Actions on a job.
 #[derive(Clone, Debug, Subcommand)]
 pub enum JobsAction {
     /// Stop a job that has not ended and release the credits that it holds
@@ -72,7 +72,7 @@ pub struct JobArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
@@ -142,7 +142,7 @@ async fn show(args: &ShowArgs, context: &mut Context) -> Result<(), ClientError>
     }
 }
 
-/// Lists the jobs, then prints each change. After a lost connection what changed meanwhile is found by listing again.
+/// Lists the jobs, then prints each change. After a lost connection it lists them again to find the changes.
 async fn watch(
     gateway: &Gateway,
     terminal: &mut Terminal,
@@ -152,7 +152,7 @@ async fn watch(
     let mut seen: HashMap<_, (JobState, u32)> = HashMap::new();
     let (mut first, mut failures, mut contact) = (true, 0, Instant::now());
     loop {
-        // Subscribed before listing: nothing falls between the two.
+        // Subscribed before listing, so that no change is missed in between.
         let mut subscription =
             match Subscription::<JobUpdatedSubscription>::start(gateway, &NoVariables {}).await {
                 Ok(subscription) => Some(subscription),

@@ -1,4 +1,4 @@
-//! How jobs look.
+//! Prints jobs.
 
 use super::error::ClientError;
 use super::model::{Job, JobKind, JobState};
@@ -9,7 +9,7 @@ use super::text::{age, size};
 use anstyle::Style;
 use chrono::{DateTime, Utc};
 
-/// A table of jobs.
+/// Prints a table of jobs.
 pub(crate) fn list(terminal: &mut Terminal, jobs: &[Job]) -> Result<(), ClientError> {
     let now = Utc::now();
     let rows = jobs.iter().map(|job| {
@@ -44,7 +44,7 @@ pub(crate) fn list(terminal: &mut Terminal, jobs: &[Job]) -> Result<(), ClientEr
     )
 }
 
-/// One change of a job, on a line.
+/// Prints a change of a job, on one line.
 pub(crate) fn update(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(), ClientError> {
     if json {
         return terminal.json(job);
@@ -64,7 +64,7 @@ pub(crate) fn update(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(
     ))
 }
 
-/// All about one job.
+/// Prints everything about one job.
 pub(crate) fn details(terminal: &mut Terminal, job: &Job) -> Result<(), ClientError> {
     let time = |at: &DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let mut lines = vec![

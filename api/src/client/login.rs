@@ -27,12 +27,12 @@ pub struct LoginArgs {
     /// Read the password on stdin instead of asking for it
     #[arg(long, requires = "name", conflicts_with = "with_token")]
     pub password_stdin: bool,
-    /// Where to sign in.
+    /// The gateway to sign in to.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// Gets a token, tries it, and keeps it for the gateway's URL.
+/// Gets a token, tries it, and stores it for the gateway's URL.
 pub(super) async fn run(args: LoginArgs, context: &mut Context) -> Result<(), ClientError> {
     let url = &args.connection.url;
     let credentials = Credentials::in_config_home(context.environment.config_home.as_deref())?;
@@ -105,7 +105,7 @@ async fn sign_in(args: &LoginArgs, context: &mut Context) -> Result<String, Clie
     Ok(parse_token(&token)?)
 }
 
-/// A schema without the mutation refuses the document and names what it does not know.
+/// Returns whether the gateway's schema has no `signIn`, by the names in its error.
 fn lacks_sign_in(message: &Text) -> bool {
     let message = message.raw();
     ["signIn", "SignInInput", "not configured for mutations"]

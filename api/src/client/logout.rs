@@ -14,13 +14,13 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct LogoutArgs {
-    /// Where to sign out.
+    /// The gateway to sign out of.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// Revokes the token that `wharfinger login` got for the gateway, and forgets it. A token that was given to `login` is
-/// forgotten here and goes on working elsewhere.
+/// Revokes the token that `wharfinger login` got for the gateway, and removes it. A token that was given to `login` is only
+/// removed, and remains valid elsewhere.
 pub(super) async fn run(args: LogoutArgs, context: &mut Context) -> Result<(), ClientError> {
     let url = &args.connection.url;
     let credentials = Credentials::in_config_home(context.environment.config_home.as_deref())?;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: LogoutArgs, context: &mut Context) -> Result<(), C
         match gateway.execute::<SignOut>(&NoVariables {}).await {
             Ok(data) if data.sign_out.user_errors.is_empty() => {}
             Ok(data) => return Err(ClientError::Refused(data.sign_out.user_errors)),
-            // Expired or revoked already.
+            // Already expired or revoked.
             Err(ClientError::Unauthenticated { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -1,10 +1,9 @@
-//! The terminal client of the GraphQL API: `wharfinger login / logout / pull / images / rm / jobs / balance /
-//! statement`.
+//! The terminal client of the GraphQL API: `wharfinger login / logout / pull / images / rm / jobs / balance / statement`.
 //!
-//! A command is a clap `Args` and a `run(args, &mut Context)` in a file of its own. It finds the gateway
-//! and the token ([`connection`]), sends the documents of `documents/` ([`operations`], [`gateway`]),
-//! follows a pull over a WebSocket ([`socket`], [`follow`], [`progress`]) and writes to a [`Terminal`].
-//! [`run`] turns what came of it into the process's exit code: see [`EXIT_CODES`].
+//! A command is a clap `Args` and a `run(args, &mut Context)` in a file of its own. It finds the gateway and the token
+//! ([`connection`]), sends the documents of `documents/` ([`operations`], [`gateway`]), follows a pull over a WebSocket
+//! ([`socket`], [`follow`], [`progress`]) and writes to a [`Terminal`]. [`run`] turns its result into the exit code of the
+//! process: see [`EXIT_CODES`].
 
 mod balance;
 mod connection;
@@ -53,7 +52,7 @@ pub use terminal::Terminal;
 use clap::Subcommand;
 use std::process::ExitCode;
 
-/// What every client command says at the end of its `--help`.
+/// The end of the `--help` of every client command.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -76,7 +75,7 @@ pub enum ClientCommand {
     /// List the images you hold and the public ones
     #[command(visible_alias = "ls")]
     Images(ImagesArgs),
-    /// Let go of images and get their charge back
+    /// Remove images and get their charge back
     Rm(RemoveArgs),
     /// List, show, watch, cancel or retry jobs
     Jobs(JobsArgs),
@@ -100,7 +99,7 @@ pub async fn execute(command: ClientCommand, context: &mut Context) -> Result<()
     }
 }
 
-/// Runs one command on the process's own terminal: errors go to stderr, the exit code is one of [`EXIT_CODES`].
+/// Runs one command on the process's own terminal. Errors go to stderr, and the exit code is one of [`EXIT_CODES`].
 pub async fn run(command: ClientCommand) -> ExitCode {
     let mut context = Context::of_process();
     match execute(command, &mut context).await {

@@ -1,11 +1,11 @@
-//! What the documents ask for, as typed structs. They serialise back under the contract's names for `--json`.
+//! The types of the documents' data. They serialise under the contract's names for `--json`.
 
 use super::text::Text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An enum of the contract that keeps a value which a newer server added.
+/// Declares an enum of the contract that keeps values which a newer server added.
 macro_rules! open_enum {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -28,36 +28,36 @@ macro_rules! open_enum {
 }
 
 open_enum! {
-    /// Where a job is in its life.
+    /// The state of a job.
     JobState {
         Queued = "QUEUED", Running = "RUNNING", Retrying = "RETRYING", Succeeded = "SUCCEEDED",
         Failed = "FAILED", Dead = "DEAD", Cancelled = "CANCELLED",
     }
 }
 open_enum! {
-    /// What a job does.
+    /// The kind of a job.
     JobKind { PullImage = "PULL_IMAGE", RemoveImage = "REMOVE_IMAGE" }
 }
 open_enum! {
-    /// What a pull is doing.
+    /// The current step of a pull.
     PullPhase {
         Waiting = "WAITING", Resolving = "RESOLVING", Downloading = "DOWNLOADING",
         Extracting = "EXTRACTING", Settling = "SETTLING", Done = "DONE",
     }
 }
 open_enum! {
-    /// How far one layer is.
+    /// The state of a layer.
     LayerState {
         Waiting = "WAITING", Downloading = "DOWNLOADING", Downloaded = "DOWNLOADED",
         Extracting = "EXTRACTING", Done = "DONE", Reused = "REUSED",
     }
 }
 open_enum! {
-    /// Who sees an image.
+    /// Who may see an image.
     ImageVisibility { Private = "PRIVATE", Public = "PUBLIC" }
 }
 open_enum! {
-    /// Whether an image is still there.
+    /// Whether an image is still held.
     ImageState { Held = "HELD", Released = "RELEASED", Lost = "LOST" }
 }
 open_enum! {
@@ -66,7 +66,7 @@ open_enum! {
 }
 
 impl JobState {
-    /// Whether the job has ended.
+    /// Returns whether the job has ended.
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self,
@@ -120,7 +120,7 @@ pub(crate) struct JobError {
     pub(crate) retryable: bool,
 }
 
-/// A job; `image` and `progress` only where the document asks for them.
+/// A job. `image` and `progress` are there only where the document selects them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
@@ -222,14 +222,14 @@ pub(crate) struct EntryJob {
     pub(crate) id: Text,
 }
 
-/// A problem that the caller can mend, as a mutation returned it.
+/// A problem that the caller can fix, as a mutation returned it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct UserError {
     pub(crate) code: Text,
     pub(crate) message: Text,
 }
 
-/// The payload of every mutation that makes or changes a job.
+/// The payload of every mutation that creates or changes a job.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobPayload {

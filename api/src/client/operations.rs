@@ -1,4 +1,4 @@
-//! The GraphQL operations that the client sends: each is a file in `documents/` with the types of its variables and data.
+//! The GraphQL operations of the client: each is a file in `documents/`, with the types of its variables and data.
 
 use super::error::ClientError;
 use super::gateway::Gateway;
@@ -16,13 +16,13 @@ pub(crate) trait Operation {
     const NAME: &'static str;
     /// The document.
     const DOCUMENT: &'static str;
-    /// Whether sending it twice does what sending it once does: a query, or a mutation with an idempotency key.
+    /// Whether sending it twice has the same effect as once: a query, or a mutation with an idempotency key.
     const REPEATABLE: bool;
     type Variables: Serialize;
     type Data: DeserializeOwned;
 }
 
-/// Declares operations, and the list of them that the test holds against the contract.
+/// Declares operations, and the list of them that a test checks against the contract.
 macro_rules! operations {
     ($($name:ident($file:literal, $repeatable:literal, $variables:ty) -> $data:ty;)+) => {
         $(
@@ -76,7 +76,7 @@ macro_rules! wire {
     };
 }
 
-/// The one variable of a mutation.
+/// The only variable of a mutation.
 #[derive(Serialize)]
 pub(crate) struct Input<T> {
     pub(crate) input: T,
@@ -133,7 +133,7 @@ wire! { Deserialize:
     JobRef { id: Text }
 }
 
-/// The job with its progress and image.
+/// Returns the job with its progress and image.
 pub(crate) async fn job(gateway: &Gateway, id: &str) -> Result<Job, ClientError> {
     let data = gateway
         .execute::<JobQuery>(&IdVariables { id: id.to_owned() })
@@ -145,7 +145,7 @@ pub(crate) async fn job(gateway: &Gateway, id: &str) -> Result<Job, ClientError>
     })
 }
 
-/// Every image that `filter` lets through, page after page.
+/// Returns every image that matches `filter`, page after page.
 pub(crate) async fn images(
     gateway: &Gateway,
     states: Vec<&'static str>,
@@ -173,7 +173,7 @@ pub(crate) async fn images(
     }
 }
 
-/// Every host, page after page.
+/// Returns every host, page after page.
 pub(crate) async fn hosts(gateway: &Gateway) -> Result<Vec<Host>, ClientError> {
     let mut variables = PageVariables { after: None };
     let mut hosts = Vec::new();
@@ -191,7 +191,7 @@ pub(crate) async fn hosts(gateway: &Gateway) -> Result<Vec<Host>, ClientError> {
     }
 }
 
-/// The newest jobs, at most `limit`.
+/// Returns the newest jobs, at most `limit`.
 pub(crate) async fn jobs(
     gateway: &Gateway,
     states: &[&'static str],
@@ -221,7 +221,7 @@ pub(crate) async fn jobs(
     }
 }
 
-/// The user of this name, whatever the case. Administrators only.
+/// Returns the user of this name, regardless of case. Administrators only.
 pub(crate) async fn user(gateway: &Gateway, name: &str) -> Result<NamedUser, ClientError> {
     let mut variables = UsersVariables {
         search: name.to_owned(),
@@ -244,7 +244,7 @@ pub(crate) async fn user(gateway: &Gateway, name: &str) -> Result<NamedUser, Cli
     }
 }
 
-/// The cursor to go on from. A server that repeats its cursor would never end, so that counts as the last page.
+/// Returns the cursor of the next page. A server that repeats its cursor would never end, so that counts as the last page.
 fn next_page(current: Option<&String>, has_next: bool, end: Option<String>) -> Option<String> {
     end.filter(|cursor| has_next && Some(cursor) != current)
 }

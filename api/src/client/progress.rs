@@ -1,4 +1,4 @@
-//! How the progress of a pull is shown: bars on a terminal, a line for each change in a pipe, or not at all.
+//! Shows the progress of a pull: bars on a terminal, a line for each change in a pipe, or nothing.
 
 use super::error::ClientError;
 use super::model::{Job, JobState, LayerState, PullPhase, PullProgress};
@@ -7,17 +7,17 @@ use super::terminal::Terminal;
 use super::text::{Text, short_id, size};
 use std::collections::HashSet;
 
-/// Something that shows progress.
+/// A view of progress.
 pub(crate) trait ProgressView {
-    /// Shows a later state.
+    /// Shows a newer state.
     fn update(&mut self, progress: &PullProgress) -> Result<(), ClientError>;
-    /// Says something about the connection.
+    /// Shows a message about the connection.
     fn note(&mut self, note: &str) -> Result<(), ClientError>;
-    /// Leaves the terminal as it was for what comes after.
+    /// Ends the view, so that other output can follow.
     fn finish(&mut self);
 }
 
-/// The view that suits the terminal.
+/// Returns the view for the terminal.
 pub(crate) fn view<'a>(
     terminal: &'a mut Terminal,
     job: &Job,
@@ -34,7 +34,7 @@ pub(crate) fn view<'a>(
     }
 }
 
-/// A reference as people write it: Docker Hub's prefix is understood.
+/// Returns a reference in its short form, without Docker Hub's prefix.
 pub(crate) fn familiar(reference: &Text) -> String {
     let shown = reference.to_string();
     let short = shown
@@ -43,7 +43,7 @@ pub(crate) fn familiar(reference: &Text) -> String {
     short.map_or_else(|| shown.clone(), str::to_owned)
 }
 
-/// What a phase is called, with what the job's state adds to it.
+/// Returns the name of the current step, depending on the job's state.
 pub(crate) fn activity(progress: &PullProgress) -> String {
     match (&progress.state, &progress.phase) {
         (JobState::Queued, _) => "waiting for its turn".to_owned(),
@@ -63,7 +63,7 @@ pub(crate) fn activity(progress: &PullProgress) -> String {
     }
 }
 
-/// Nothing is shown: a removal has no progress, or stdout is for JSON and stderr is no terminal.
+/// Shows nothing: a removal has no progress, or stdout is for JSON and stderr is no terminal.
 pub(crate) struct Silent;
 
 impl ProgressView for Silent {
@@ -78,7 +78,7 @@ impl ProgressView for Silent {
     fn finish(&mut self) {}
 }
 
-/// A line for each phase and each layer that is complete.
+/// Prints a line for each step and each complete layer.
 struct Lines<'a> {
     terminal: &'a mut Terminal,
     name: String,
@@ -103,7 +103,7 @@ impl ProgressView for Lines<'_> {
     fn update(&mut self, progress: &PullProgress) -> Result<(), ClientError> {
         if progress.attempt != self.attempt {
             self.attempt = progress.attempt;
-            // Another attempt fetches its layers anew.
+            // Another attempt fetches its layers again.
             self.complete.clear();
         }
         let activity = activity(progress);

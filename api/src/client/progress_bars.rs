@@ -8,7 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The bars of one pull. The line for the whole stands first: of a tall list the end is what does not fit.
+/// The bars of one pull. The line for the whole pull is the first, because the end of a tall list does not fit on the
+/// screen.
 pub(crate) struct Bars {
     all: MultiProgress,
     total: ProgressBar,
@@ -17,7 +18,7 @@ pub(crate) struct Bars {
     styles: Styles,
 }
 
-/// The looks of a line, by what is known about it.
+/// The styles of a line, depending on what is known.
 struct Styles {
     waiting: ProgressStyle,
     whole: ProgressStyle,
@@ -151,7 +152,7 @@ impl ProgressView for Bars {
         Ok(self.all.println(printable(note))?)
     }
 
-    /// The layers go, as the result says what they came to.
+    /// Removes the layers, because the result follows.
     fn finish(&mut self) {
         self.total.disable_steady_tick();
         for (_, bar) in self.layers.drain() {

@@ -17,27 +17,27 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct PullArgs {
-    /// What to pull: redis, redis:7, `ghcr.io/a/b@sha256:…`, localhost:5000/x
+    /// The image: redis, redis:7, `ghcr.io/a/b@sha256:…`, localhost:5000/x
     #[arg(value_name = "REFERENCE")]
     pub reference: String,
-    /// The host to put it on, by name or id; otherwise the gateway chooses
+    /// The host to pull it onto, by name or id; otherwise the gateway chooses
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// Print the job's id and do not wait for it
     #[arg(long, short)]
     pub detach: bool,
-    /// Makes the request safe to repeat: the same key gives the same job (otherwise random)
+    /// Makes the request safe to repeat: the same key returns the same job (default: a random key)
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Print the job as JSON when it has ended
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// Asks for an image and follows the pull. Ctrl-C leaves the job running.
+/// Requests an image and follows the pull. Ctrl-C leaves the job running.
 pub(super) async fn run(args: PullArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let job = tokio::select! {
@@ -57,7 +57,7 @@ pub(super) async fn run(args: PullArgs, context: &mut Context) -> Result<(), Cli
     follow_job(&gateway, terminal, &mut context.interrupt, &job, args.json).await
 }
 
-/// Follows a pull to its end and prints what came of it; also for `wharfinger jobs ID --watch` and `jobs retry`.
+/// Follows a pull to its end and prints its result; also for `wharfinger jobs ID --watch` and `jobs retry`.
 pub(crate) async fn follow_job(
     gateway: &Gateway,
     terminal: &mut Terminal,
@@ -100,12 +100,12 @@ async fn submit(gateway: &Gateway, args: &PullArgs) -> Result<Job, ClientError> 
     )
 }
 
-/// A key that no other request has, so that repeating this one is safe.
+/// Returns a new idempotency key, which makes repeating this request safe.
 pub(crate) fn random_key() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// The job that a mutation made or changed, or why it did not.
+/// Returns the job that a mutation created or changed. Fails with its `userErrors`.
 pub(crate) fn accepted(payload: JobPayload) -> Result<Job, ClientError> {
     payload
         .job
@@ -113,7 +113,7 @@ pub(crate) fn accepted(payload: JobPayload) -> Result<Job, ClientError> {
         .ok_or(ClientError::Refused(payload.user_errors))
 }
 
-/// Ctrl-C while a job is followed.
+/// The error of Ctrl-C while a job is followed.
 pub(crate) fn left_running(job: &Job) -> ClientError {
     ClientError::Interrupted(format!(
         "The job goes on. See it with `wharfinger jobs {id}`, stop it with `wharfinger jobs cancel {id}`.",
@@ -121,7 +121,7 @@ pub(crate) fn left_running(job: &Job) -> ClientError {
     ))
 }
 
-/// A job that cannot be followed any longer was accepted all the same.
+/// The error of a job that can no longer be followed, but was accepted.
 fn out_of_sight(error: ClientError, job: &Job) -> ClientError {
     match error {
         ClientError::Unreachable { url, reason } => {
@@ -135,7 +135,7 @@ fn out_of_sight(error: ClientError, job: &Job) -> ClientError {
     }
 }
 
-/// Prints the result of a job that has ended, or fails with its error.
+/// Prints the result of a job that has ended. Fails with the job's error.
 fn conclude(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(), ClientError> {
     if job.state != JobState::Succeeded {
         return Err(failure(job));
@@ -171,7 +171,7 @@ fn conclude(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(), Client
     Ok(())
 }
 
-/// Why a job ended without success, and what can be done.
+/// Returns the error of a job that ended without success, with what to do about it.
 pub(crate) fn failure(job: &Job) -> ClientError {
     let name = job
         .reference

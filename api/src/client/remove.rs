@@ -18,7 +18,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct RemoveArgs {
-    /// Images to let go: redis:7, the gateway's id, or the start of the engine's
+    /// Images to remove: redis:7, the gateway's id, or the start of the engine's id
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<String>,
     /// Only on this host, by name or id
@@ -30,12 +30,12 @@ pub struct RemoveArgs {
     /// Print JSON, a line for each image
     #[arg(long)]
     pub json: bool,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// What came of one removal.
+/// The result of one removal.
 #[derive(Serialize)]
 struct Removal {
     job: Job,
@@ -43,7 +43,7 @@ struct Removal {
     refund: Option<Text>,
 }
 
-/// Lets go of images, one after the other; one that fails does not keep the rest.
+/// Removes images one after the other. A failed removal does not stop the others.
 pub(super) async fn run(args: RemoveArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let mut failed = Vec::new();

@@ -1,4 +1,4 @@
-//! From what a person types to the gateway's ids.
+//! Finds the things that a person names, and their ids.
 
 use super::error::ClientError;
 use super::gateway::Gateway;
@@ -8,10 +8,10 @@ use super::text::short_id;
 use oci_spec::distribution::Reference;
 use std::fmt::Write as _;
 
-/// Engine ids shorter than this are too likely to be a name.
+/// Shorter texts are not taken for engine ids, because they are more likely names.
 const SHORTEST_IMAGE_ID: usize = 6;
 
-/// The host that `wanted` is the id or the name of.
+/// Returns the host of this id or name.
 pub(crate) async fn host(gateway: &Gateway, wanted: &str) -> Result<Host, ClientError> {
     let hosts = operations::hosts(gateway).await?;
     let is = |host: &&Host| host.id.raw() == wanted || host.name.raw() == wanted;
@@ -24,7 +24,7 @@ pub(crate) async fn host(gateway: &Gateway, wanted: &str) -> Result<Host, Client
     })
 }
 
-/// The held image that `wanted` names: a reference as people write it, the gateway's id, or (the start of) the engine's.
+/// Returns the held image of this name: a reference in its short form, the gateway's id, or (the start of) the engine's.
 pub(crate) async fn image(
     gateway: &Gateway,
     wanted: &str,
@@ -40,7 +40,7 @@ pub(crate) async fn image(
     if let Some(host) = on_host {
         found.retain(|image| image.host.name.raw() == host || image.host.id.raw() == host);
     }
-    // A public image of the same name is nobody's to let go, save an administrator's who has no private one.
+    // A public image of the same name cannot be removed, except by an administrator who holds no private one.
     if found
         .iter()
         .any(|image| image.visibility == ImageVisibility::Private)
@@ -67,7 +67,7 @@ async fn by_reference(gateway: &Gateway, wanted: &str) -> Result<Vec<Image>, Cli
     Ok(images.into_iter().filter(is).collect())
 }
 
-/// The fully qualified form; a digest makes the tag say nothing.
+/// Returns the fully qualified form. With a digest, the tag is left out.
 fn canonical(reference: &Reference) -> String {
     let repository = format!("{}/{}", reference.registry(), reference.repository());
     match (reference.digest(), reference.tag()) {
@@ -76,7 +76,7 @@ fn canonical(reference: &Reference) -> String {
     }
 }
 
-/// A text that is no id at all may be refused rather than not found: to the person it is the same.
+/// Returns the image of this id. A text that is not an id may be refused, which counts as not found.
 async fn by_id(gateway: &Gateway, wanted: &str) -> Result<Option<Image>, ClientError> {
     match gateway
         .execute::<ImageQuery>(&IdVariables {

@@ -18,13 +18,13 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Why there is no (more) subscription.
+/// Why there is no subscription, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
-    /// The way to the gateway lets no WebSocket through; asking again is of no use.
+    /// No WebSocket is possible on the way to the gateway, so trying again is of no use.
     #[error("no WebSocket: {0}")]
     Unsupported(String),
-    /// The connection failed or fell silent; another may do better.
+    /// The connection failed or fell silent. Another one may work.
     #[error("the connection was lost: {0}")]
     Lost(String),
     /// The gateway refused the subscription.
@@ -32,7 +32,7 @@ pub(crate) enum SocketError {
     Refused(Box<ClientError>),
 }
 
-/// What a server sends.
+/// A message from the server.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ServerMessage {
@@ -60,7 +60,7 @@ pub(crate) struct Subscription<'a, O> {
 }
 
 impl<'a, O: Operation> Subscription<'a, O> {
-    /// Connects, introduces itself and subscribes.
+    /// Connects, authenticates and subscribes.
     pub(crate) async fn start(
         gateway: &'a Gateway,
         variables: &O::Variables,
@@ -90,7 +90,7 @@ impl<'a, O: Operation> Subscription<'a, O> {
         Ok(subscription)
     }
 
-    /// The next event; none once the subscription is complete.
+    /// Returns the next event; `None` once the subscription is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<O::Data>, SocketError> {
         loop {
             match self.receive().await? {
@@ -127,8 +127,8 @@ impl<'a, O: Operation> Subscription<'a, O> {
         sent.map_err(|error| lost(&root_cause(&error)))
     }
 
-    /// One message of the protocol, its pings answered; none if the server closed the socket as it may.
-    /// A silent socket is pinged once: a connection whose other end vanished gives no error by itself.
+    /// Returns one message of the protocol, and answers pings; `None` if the server closed the socket normally. A silent
+    /// socket is pinged once, because a connection whose other end vanished gives no error by itself.
     async fn receive(&mut self) -> Result<Option<ServerMessage>, SocketError> {
         let mut pinged = false;
         loop {
@@ -161,7 +161,7 @@ impl<'a, O: Operation> Subscription<'a, O> {
         }
     }
 
-    /// What the protocol's close codes mean to a client.
+    /// Returns the meaning of a close code of the protocol.
     fn closed(&self, frame: Option<(u16, String)>) -> Result<Option<ServerMessage>, SocketError> {
         match frame {
             Some((4401 | 4403, _)) => Err(SocketError::Refused(Box::new(

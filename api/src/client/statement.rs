@@ -14,7 +14,7 @@ use chrono::SecondsFormat;
 use clap::Args;
 use std::io;
 
-/// The columns, in both forms.
+/// The columns of the table and of CSV.
 const COLUMNS: [&str; 7] = [
     "time",
     "kind",
@@ -35,15 +35,15 @@ pub struct StatementArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Of this user instead of your own; administrators only
+    /// The statement of this user instead of your own (administrators only)
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Where to ask.
+    /// The gateway to ask.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
-/// Lists every movement of a user's credits, each with the total after it.
+/// Lists every movement of a user's credits, with the total after it.
 pub(super) async fn run(args: StatementArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let id = match &args.user {
@@ -58,7 +58,7 @@ pub(super) async fn run(args: StatementArgs, context: &mut Context) -> Result<()
     let mut before = None;
     loop {
         let page = page(&gateway, id.as_ref(), before.clone()).await?;
-        // The end of the list is its oldest part, and each page has its newest first.
+        // Pages are read from the end of the list, and each has its newest entry first.
         let oldest_first = page.nodes.into_iter().rev();
         if args.csv {
             for entry in oldest_first {
@@ -131,7 +131,7 @@ fn cells(entry: &StatementEntry, guarded: bool) -> [String; 7] {
     ]
 }
 
-/// Keeps a spreadsheet from running a text that somebody else wrote.
+/// Prefixes a text that a spreadsheet would run as a formula: another user may have written it.
 fn guard(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@']) {
         format!("'{text}")

@@ -5,7 +5,7 @@ use super::terminal::{STRONG, Terminal};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-/// Prints `rows` under `header`. The header stands out where there is colour.
+/// Prints `rows` under `header`, which is bold where there is colour.
 pub(crate) fn print(
     terminal: &mut Terminal,
     header: &[&str],

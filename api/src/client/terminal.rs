@@ -1,4 +1,4 @@
-//! Where a command writes: the process's stdout and stderr, or buffers of a test.
+//! The output of a command: the process's stdout and stderr, or buffers of a test.
 
 use super::error::ClientError;
 use super::text::printable_json;
@@ -7,15 +7,15 @@ use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
-/// For what is over and well.
+/// For success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// For what failed.
+/// For failure.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// For what waits or may need a look.
+/// For what waits or needs attention.
 pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
-/// For what stands out.
+/// For emphasis.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// For what matters less.
+/// For details.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
 /// One of the two outputs of a command.
@@ -35,14 +35,14 @@ impl Output {
     }
 }
 
-/// Both outputs of a command, and what they can show.
+/// Both outputs of a command, and whether they can show colour and bars.
 pub struct Terminal {
     out: Output,
     err: Output,
 }
 
 impl Terminal {
-    /// The process's own: colour and bars where it is a terminal, colour not with `NO_COLOR`, neither with `TERM=dumb`.
+    /// The outputs of this process. Colour and bars need a terminal; `NO_COLOR` turns colour off, and `TERM=dumb` both.
     pub fn of_process() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -73,7 +73,7 @@ impl Terminal {
         }
     }
 
-    /// The same with colour, to test it.
+    /// The same with colour, for tests.
     #[cfg(test)]
     pub(crate) fn coloured(mut self) -> Self {
         self.out.colour = true;
@@ -81,7 +81,7 @@ impl Terminal {
         self
     }
 
-    /// Where bars can be drawn, if anywhere: on stderr when stdout is for JSON.
+    /// Returns the target of progress bars, if bars can be shown: stderr, where stdout is for JSON.
     pub(crate) fn bars(&self, json: bool) -> Option<ProgressDrawTarget> {
         let output = if json { &self.err } else { &self.out };
         output.bars.map(|target| target())
@@ -92,18 +92,18 @@ impl Terminal {
         self.out.colour
     }
 
-    /// `text` in `style`, where stdout shows colour.
+    /// Returns `text` in `style`, where stdout shows colour.
     pub(crate) fn paint(&self, style: Style, text: impl std::fmt::Display) -> String {
         paint(self.out.colour, style, text)
     }
 
-    /// A line of the result.
+    /// Prints a line of the result.
     pub(crate) fn line(&mut self, line: impl std::fmt::Display) -> Result<(), ClientError> {
         writeln!(self.out.sink, "{line}")?;
         Ok(self.out.sink.flush()?)
     }
 
-    /// A value as JSON on stdout: indented for a person, else on one line.
+    /// Prints a value as JSON on stdout: indented on a terminal, else on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), ClientError> {
         let json = if self.out.bars.is_some() {
             serde_json::to_string_pretty(value)
@@ -114,13 +114,13 @@ impl Terminal {
         self.line(printable_json(&json))
     }
 
-    /// A remark that is not part of the result. Whether it can be written decides nothing.
+    /// Prints a remark that is not part of the result. Failing to write it is ignored.
     pub(crate) fn note(&mut self, note: impl std::fmt::Display) {
         let note = paint(self.err.colour, FAINT, note);
         let _ = writeln!(self.err.sink, "{note}");
     }
 
-    /// Why a command failed, and what to do. A reader who went away is not told.
+    /// Prints why a command failed, and what to do. Failing to write it is ignored.
     pub(crate) fn report(&mut self, error: &ClientError) {
         if error.exit_code() == 141 {
             return;

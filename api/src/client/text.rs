@@ -1,4 +1,4 @@
-//! Text that came from a server, and how numbers and times are written for people.
+//! Text from a server, and the formats of numbers and times.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,14 @@ use std::fmt::{self, Write as _};
 use wharfinger_entity::CleanText;
 use wharfinger_entity::clean_text::{MESSAGE_LENGTH, is_hidden};
 
-/// Text from a server. Shown, it loses whatever could steer a terminal; sent back or written as JSON, it is as it came.
+/// Text from a server. Displayed, it has no characters that could control a terminal; sent back or written as JSON, it is
+/// unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text(String);
 
 impl Text {
-    /// The text as it came, to compare or to send back; not for a terminal.
+    /// Returns the unchanged text, to compare or to send back; not for a terminal.
     pub(crate) fn raw(&self) -> &str {
         &self.0
     }
@@ -30,12 +31,13 @@ impl fmt::Display for Text {
     }
 }
 
-/// `text` as one short line, without what could steer a terminal or make it look like another.
+/// Returns `text` as one short line, without characters that could control a terminal or disguise the text.
 pub(crate) fn printable(text: &str) -> String {
     CleanText::<MESSAGE_LENGTH>::new(text).into_string()
 }
 
-/// JSON that means the same and is safe to show: such characters occur only inside its strings, where an escape is allowed.
+/// Returns equivalent JSON that is safe to print. The characters in question occur only inside strings, where they can be
+/// escaped.
 pub(crate) fn printable_json(json: &str) -> String {
     json.chars()
         .fold(String::with_capacity(json.len()), |mut safe, c| {
@@ -51,7 +53,7 @@ pub(crate) fn printable_json(json: &str) -> String {
         })
 }
 
-/// Bytes in decimal units, as registries and credits count them: `512 B`, `3.4 MB`.
+/// Formats bytes in decimal units, as registries and credits count them: `512 B`, `3.4 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -66,7 +68,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// How long ago `then` was, in the largest whole unit: `12s`, `5m`, `3h`, `9d`. A clock that is ahead gives `0s`.
+/// Formats the time since `then`, in the largest whole unit: `12s`, `5m`, `3h`, `9d`. A clock that is ahead gives `0s`.
 pub(crate) fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let seconds = (now - then).num_seconds().max(0);
     match seconds {
@@ -77,7 +79,7 @@ pub(crate) fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// The first twelve digits of a digest or an engine's id, as `docker` shows them.
+/// Returns the first twelve digits of a digest or an engine's id, as `docker` shows them.
 pub(crate) fn short_id(id: &Text) -> String {
     let text = printable(id.raw());
     let digits = text

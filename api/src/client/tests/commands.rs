@@ -21,7 +21,7 @@ fn removal() -> Job {
 }
 
 #[tokio::test]
-async fn a_token_is_kept_for_its_gateway_alone_and_readable_by_nobody_else() {
+async fn a_token_is_kept_for_its_gateway_and_readable_by_its_owner_alone() {
     let home = tempfile::tempdir().unwrap();
     let (url, _) = Toy::default().serve().await;
     let (other, _) = Toy::default().serve().await;

@@ -39,7 +39,7 @@ impl Buffer {
     }
 }
 
-/// What the person types, given beforehand.
+/// The person's input, given beforehand.
 struct Typed {
     interactive: bool,
     name: &'static str,
@@ -65,7 +65,7 @@ impl Input for Typed {
     }
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug)]
 struct Outcome {
     code: u8,

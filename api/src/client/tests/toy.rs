@@ -1,4 +1,4 @@
-//! A gateway of the contract's fields that the client asks for, with answers that a test writes beforehand.
+//! A gateway with the fields of the contract that the client selects. Tests set its responses beforehand.
 
 use super::toy_schema::{Mutation, Query, Subscriptions};
 use super::toy_types::{Image, Job, JobPayload, PullProgress, UserError};
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 pub(super) const TOKEN: &str = "good-token";
 
-/// What one subscription does.
+/// The course of one subscription.
 pub(super) enum Script {
     /// Sends these, then breaks the connection.
     Cut(Vec<PullProgress>),
@@ -26,7 +26,7 @@ pub(super) enum Script {
     Hang(Vec<PullProgress>),
 }
 
-/// What the toy knows, and what it was asked.
+/// The data of the toy, and the requests that it got.
 #[derive(Default)]
 pub(super) struct Toy {
     pub(super) images: Mutex<Vec<Image>>,
@@ -38,7 +38,7 @@ pub(super) struct Toy {
     /// The keys and references that `pullImage` was sent.
     pub(super) pulls: Mutex<Vec<(String, String)>>,
     pub(super) removed: Mutex<Vec<String>>,
-    /// So many HTTP requests are refused first.
+    /// The number of HTTP requests that are refused first.
     pub(super) unavailable: Mutex<u32>,
     pub(super) without_sockets: bool,
     /// Rings when a script has nothing more to send.
