@@ -1,7 +1,7 @@
 //! The settings of the whole program: `default.toml`, then a file, then the environment, then flags.
 //!
-//! Anything that is not understood stops the start with one line that names the setting, where it came from and
-//! what would be right. Secrets are in none of these lines, nor in `Debug`.
+//! A setting that is unknown or has a bad value stops the start with one line that names the setting, its source and what
+//! would be right. These lines and `Debug` contain no secrets.
 
 mod check;
 mod error;
@@ -34,28 +34,28 @@ pub use crate::observability::settings::{
 /// The commented file with every setting and its default.
 pub const DEFAULTS: &str = include_str!("../default.toml");
 
-/// Every setting. What each means is said in `default.toml`, in the same order.
+/// Every setting, in the order of `default.toml`, which documents each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Address and port of the gateway.
     #[serde(deserialize_with = "parsed")]
     pub listen: SocketAddr,
-    /// Reverse proxies that say in `X-Forwarded-For` for whom they ask.
+    /// Reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks.
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Vec<String>,
     /// The certificate of the gateway's own listeners.
     pub tls: TlsSettings,
-    /// Where files live. Never empty once loaded.
+    /// Directory of the database and other files. Never empty once loaded.
     #[serde(deserialize_with = "parsed")]
     pub data_dir: PathBuf,
-    /// The name of this Docker host. Never empty once loaded.
+    /// Name of this Docker host in the fleet. Never empty once loaded.
     #[serde(deserialize_with = "parsed")]
     pub host_name: String,
-    /// What to log, as directives of `tracing-subscriber`.
+    /// Log level, or directives of `tracing-subscriber`.
     #[serde(deserialize_with = "parsed")]
     pub log: String,
-    /// URL of the database; [`Config::database_url`] knows the default.
+    /// URL of the database; [`Config::database_url`] has the default.
     #[serde(deserialize_with = "optional")]
     database_url: Option<Secret>,
     /// Connections to the database.
@@ -66,25 +66,25 @@ pub struct Config {
     /// URL of the engine; `None` means its usual socket.
     #[serde(deserialize_with = "optional")]
     pub docker_host: Option<String>,
-    /// Encrypts stored registry logins.
+    /// The keys that encrypt stored registry logins.
     #[serde(deserialize_with = "optional")]
     pub secret_key: Option<Secret>,
-    /// The file that holds the key.
+    /// A file with these keys.
     #[serde(deserialize_with = "optional")]
     pub secret_key_file: Option<PathBuf>,
-    /// Where images may come from.
+    /// The registries that images may come from.
     pub registries: RegistrySettings,
-    /// What users get and what a pull needs.
+    /// The first balance of a user, and the balance that a pull needs.
     pub credits: CreditSettings,
-    /// Trying again.
+    /// When a failed job is tried again.
     pub retry: RetrySettings,
-    /// Running jobs.
+    /// How a worker runs jobs.
     pub worker: WorkerSettings,
-    /// Hosts that fall silent.
+    /// When a silent host is offline, and when it is lost.
     pub host: HostSettings,
-    /// Comparing engine and database.
+    /// How often a worker compares its engine with the database.
     pub reconcile: ReconcileSettings,
-    /// The clean-up.
+    /// The scheduled clean-up.
     pub sweep: SweepSettings,
     /// The board of the queues.
     pub board: BoardSettings,
@@ -92,25 +92,25 @@ pub struct Config {
     pub admin: AdminSettings,
     /// How long a sign-in lasts.
     pub sessions: SessionSettings,
-    /// How much may be asked for.
+    /// Limits of requests, users and addresses.
     pub limits: LimitSettings,
-    /// Patience with WebSocket clients.
+    /// Deadlines of WebSocket clients.
     pub websocket: WebSocketSettings,
-    /// Other sites' pages.
+    /// Other sites whose pages may use the API.
     pub cors: CorsSettings,
-    /// Streams of events.
+    /// Server-sent events.
     pub sse: SseSettings,
-    /// Documents that are named by their hash.
+    /// Documents that clients name by their hash.
     pub persisted_queries: PersistedQuerySettings,
-    /// Compression of answers.
+    /// Compression of responses.
     pub compression: CompressionSettings,
-    /// Where traces go.
+    /// The collector of traces.
     pub traces: TraceSettings,
-    /// What is counted.
+    /// The listener and labels of metrics.
     pub metrics: MetricSettings,
-    /// What a worker keeps of its log.
+    /// Log files of a worker.
     pub log_files: LogFileSettings,
-    /// Stopping.
+    /// How a process stops.
     pub shutdown: ShutdownSettings,
 }
 
@@ -118,7 +118,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShutdownSettings {
-    /// How long a gateway that got SIGTERM serves requests while it says that it is not ready.
+    /// How long a gateway serves requests after SIGTERM, while `/readyz` says that it is not ready.
     #[serde(deserialize_with = "duration")]
     pub unready: Duration,
 }
@@ -127,7 +127,7 @@ pub struct ShutdownSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardSettings {
-    /// `None` is off.
+    /// Address and port; `None` turns the board off.
     #[serde(deserialize_with = "optional")]
     pub listen: Option<SocketAddr>,
 }
@@ -136,25 +136,25 @@ pub struct BoardSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Their name.
+    /// The administrator's name.
     #[serde(deserialize_with = "optional")]
     pub name: Option<String>,
-    /// A file with their password.
+    /// A file with the administrator's password.
     #[serde(deserialize_with = "optional")]
     pub password_file: Option<PathBuf>,
 }
 
-/// `websocket`: how long clients are waited for.
+/// `websocket`: deadlines of clients.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebSocketSettings {
-    /// Until `connection_init`.
+    /// For `connection_init`.
     #[serde(deserialize_with = "duration")]
     pub init_timeout: Duration,
-    /// Between two pings.
+    /// Time between two pings.
     #[serde(deserialize_with = "duration")]
     pub keep_alive: Duration,
-    /// Until a message is taken.
+    /// For reading a message that was sent.
     #[serde(deserialize_with = "duration")]
     pub send_timeout: Duration,
 }
@@ -175,7 +175,7 @@ pub struct TlsSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorsSettings {
-    /// Their exact origins.
+    /// Exact origins, such as `https://console.example`.
     #[serde(deserialize_with = "list")]
     pub allow_origins: Vec<String>,
 }
@@ -184,35 +184,35 @@ pub struct CorsSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SseSettings {
-    /// Between two signs of life where there is nothing to say.
+    /// Time between two comments on a silent stream.
     #[serde(deserialize_with = "duration")]
     pub keep_alive: Duration,
 }
 
-/// `persisted_queries`: what is kept of documents that clients name by their hash, or the list of the only ones.
+/// `persisted_queries`: documents that clients name by their hash.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersistedQuerySettings {
-    /// How many are kept; 0 keeps none.
+    /// Most documents that are kept; 0 keeps none.
     pub entries: usize,
-    /// How many bytes they have in all.
+    /// Most bytes of these documents together.
     pub bytes: usize,
-    /// The manifest of trusted documents; `None` executes any.
+    /// A manifest of the only documents that are executed; `None` executes any.
     #[serde(deserialize_with = "optional")]
     pub trusted_documents_file: Option<PathBuf>,
 }
 
-/// `compression`: of answers over HTTP.
+/// `compression`: of responses over HTTP.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompressionSettings {
-    /// Bytes from which on it is worth it; 0 compresses nothing.
+    /// Least bytes of a response that is compressed; 0 compresses none.
     pub min_size: u64,
 }
 
 impl Config {
-    /// Reads the settings of this process. `file` is `--config`; `flags` holds the flags that were given, and only
-    /// those.
+    /// Reads the settings of this process. `file` is that of `--config`; `flags` has only the flags that were given. Fails
+    /// with the first setting that is wrong.
     pub fn load(file: Option<&Path>, flags: &dyn Provider) -> Result<Self, ConfigError> {
         let text = |name: OsString, value: OsString| {
             (
@@ -227,7 +227,7 @@ impl Config {
         )
     }
 
-    /// Reads the settings from what is given, for tests.
+    /// Reads the settings from these sources, for tests.
     pub fn from_sources(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -250,7 +250,7 @@ impl Config {
         Ok(config)
     }
 
-    /// URL of the database: a `SQLite` file in the data directory unless another is set.
+    /// Returns the URL of the database: that of a `SQLite` file in the data directory where none is set.
     pub fn database_url(&self) -> Secret {
         self.database_url.clone().unwrap_or_else(|| {
             let file = self.data_dir.join("wharfinger.db");
@@ -258,13 +258,13 @@ impl Config {
         })
     }
 
-    /// The reverse proxies that are believed.
+    /// Returns the reverse proxies whose headers are believed.
     pub fn trusted_proxies(&self) -> Vec<IpNet> {
         let texts = self.trusted_proxies.iter();
         texts.filter_map(|text| check::network(text)).collect()
     }
 
-    /// What logs and traces need to know.
+    /// Returns the settings of logs and traces.
     pub fn telemetry(&self) -> TelemetrySettings<'_> {
         TelemetrySettings {
             log: &self.log,
@@ -275,7 +275,7 @@ impl Config {
         }
     }
 
-    /// The limits of the GraphQL transport. The trusted documents are in a file, which is not read here.
+    /// Returns the settings of the GraphQL transport, without the trusted documents, whose file is not read here.
     pub fn transport(&self) -> TransportSettings {
         TransportSettings {
             max_body: self.limits.request_body,
@@ -286,7 +286,7 @@ impl Config {
             init_timeout: self.websocket.init_timeout,
             keep_alive: self.websocket.keep_alive,
             send_timeout: self.websocket.send_timeout,
-            // Checked when the settings were read.
+            // Valid, because the settings were checked when they were read.
             origins: AllowedOrigins::parse(&self.cors.allow_origins).unwrap_or_default(),
             sse_keep_alive: self.sse.keep_alive,
             max_batch: self.limits.requests_per_batch,

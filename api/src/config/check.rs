@@ -1,4 +1,4 @@
-//! What the type of a value cannot say.
+//! Checks of values that their types cannot make.
 
 use std::{fmt::Display, slice, time::Duration};
 
@@ -19,14 +19,14 @@ const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Characters of a host's name: the names of its workers add the process to it, and have to fit into 255.
+/// Most characters of a host's name: workers add their process to it, and the result has at most 255.
 const HOST_NAME: usize = 230;
 
 const DATABASES: &[&str] = &["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
 const COLLECTORS: &[&str] = &["http", "https"];
 
-/// Refuses values that can be read but cannot work.
+/// Checks values that can be read but cannot work. Fails with the first of them.
 pub(super) fn check(config: &Config, layers: &Layers) -> Result<(), ConfigError> {
     let check = Check { layers };
     check.addresses(config)?;
@@ -51,7 +51,7 @@ impl Check<'_> {
         self.engine(config.docker_host.as_deref())
     }
 
-    /// In the words of whoever connects to it.
+    /// Checks the engine's URL with the parser of the client that connects to it.
     fn engine(&self, docker_host: Option<&str>) -> Result<(), ConfigError> {
         self.require(
             Engine::connect(docker_host).is_ok(),
@@ -101,7 +101,7 @@ impl Check<'_> {
             connections,
             &format!("at least {LEAST_CONNECTIONS}"),
         )?;
-        // With one, a restart would begin by removing today's.
+        // With only one file, a restart would begin by removing today's.
         let keep = config.log_files.keep;
         self.require(keep >= 2, "log_files.keep", keep, "at least 2")?;
         self.positive("limits.operations_per_socket", limits.operations_per_socket)
@@ -193,7 +193,7 @@ impl Check<'_> {
         )
     }
 
-    /// `SQLite`'s `sqlite::memory:` and `sqlite:relative.db` are no proper URLs; the scheme is what counts.
+    /// Checks the scheme only: `SQLite`'s `sqlite::memory:` and `sqlite:relative.db` are no proper URLs.
     fn url(&self, key: &str, text: Option<&str>, schemes: &[&str]) -> Result<(), ConfigError> {
         let Some(text) = text else { return Ok(()) };
         let scheme = text.split_once(':').map(|(scheme, _)| scheme);
@@ -226,7 +226,7 @@ impl Check<'_> {
     }
 }
 
-/// An address or a network.
+/// Parses an address or a network.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let address = || {
         text.parse()

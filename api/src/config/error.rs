@@ -1,4 +1,4 @@
-//! One line for each thing that can be wrong with the settings.
+//! Errors of settings, one line each.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -6,7 +6,7 @@ use figment::error::{Actual, Kind};
 
 use super::layers::Layers;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// `default.toml`.
@@ -30,48 +30,48 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why the settings cannot be used. Each prints as one line, without secrets.
+/// Why the settings cannot be used. Each error prints as one line, without secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The settings file cannot be read.
     #[error("cannot read the settings file {}: {source}", path.display())]
     Unreadable {
-        /// As it was named.
+        /// The path as it was given.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The file is no TOML.
+    /// The settings file is not TOML.
     #[error("the settings file {} is not TOML: {message}", path.display())]
     Syntax {
-        /// As it was named.
+        /// The path as it was given.
         path: PathBuf,
-        /// Where and what, from the parser.
+        /// The place and the fault, from the parser.
         message: String,
     },
-    /// The flags could not be read; a fault of the program.
+    /// The flags could not be read: a fault of the program.
     #[error("cannot read the flags: {0}")]
     Flags(Box<figment::Error>),
     /// No setting has this name.
     #[error("unknown setting {key} {origin}; known there: {known}")]
     Unknown {
-        /// With dots.
+        /// The full name, with dots.
         key: String,
-        /// Where it stands.
+        /// The source that has it.
         origin: Origin,
-        /// The names that would be right.
+        /// The settings that exist there.
         known: String,
     },
-    /// The value will not do.
+    /// The value is bad.
     #[error("bad value of {key} {origin}: {found} is not {expected}")]
     Invalid {
-        /// With dots.
+        /// The full name, with dots.
         key: String,
-        /// Where it stands.
+        /// The source that has it.
         origin: Origin,
-        /// The value as it was written, or a word for it where it is secret.
+        /// The value as it was written, or a placeholder where it is secret.
         found: String,
-        /// With an article.
+        /// The kind of value that would be right, with an article.
         expected: String,
     },
 }
@@ -80,7 +80,7 @@ pub enum ConfigError {
 const SECRET: [&str; 4] = ["secret_key", "database_url", "redis_url", "traces.endpoint"];
 
 impl ConfigError {
-    /// A value that can be read but makes no sense.
+    /// A value that can be read but cannot work.
     pub(super) fn invalid(
         layers: &Layers,
         key: &str,
@@ -88,7 +88,7 @@ impl ConfigError {
         expected: &str,
     ) -> Self {
         let found = found.to_string();
-        // What stands before an @ may be a password, whichever setting it was put into.
+        // Text before an @ may be a password, in any setting.
         let found = if SECRET.contains(&key) || found.contains('@') {
             "what is set".to_owned()
         } else {
@@ -102,14 +102,14 @@ impl ConfigError {
         }
     }
 
-    /// What figment found wrong with a value.
+    /// A value that figment could not read.
     pub(super) fn of_value(error: &figment::Error, layers: &Layers) -> Self {
         let key = error.path.join(".");
         match &error.kind {
             Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
                 Self::invalid(layers, &key, actual(found), words(expected))
             }
-            // `untagged` in serde keeps only its own "expecting", not what was found.
+            // serde's `untagged` keeps only its "expecting" text, not the value.
             Kind::Message(expected) => Self::invalid(layers, &key, "what is set", expected),
             other => Self::invalid(layers, &key, "what is set", &format!("right ({other})")),
         }

@@ -1,4 +1,4 @@
-//! The four places that settings come from, kept apart until each key was looked at, so that errors can say where.
+//! The sources of settings, kept apart until each key was checked, so that errors can name the source.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use super::{
 };
 
 const PREFIX: &str = "WHARFINGER_";
-/// Variables with our prefix that are no settings: the client's, and those of the tests.
+/// Variables with our prefix that are not settings: the client's, and those of the tests.
 const NOT_SETTINGS: [&str; 4] = [
     "WHARFINGER_CONFIG",
     "WHARFINGER_URL",
@@ -26,7 +26,7 @@ const NOT_SETTINGS: [&str; 4] = [
     "WHARFINGER_TOKEN_FILE",
 ];
 const TEST_PREFIX: &str = "WHARFINGER_TEST_";
-/// Settings that have a name of their own in the environment.
+/// Settings with a name of their own in the environment.
 const USUAL_NAMES: [(&str, &str); 5] = [
     ("DATABASE_URL", "database_url"),
     ("REDIS_URL", "redis_url"),
@@ -35,17 +35,17 @@ const USUAL_NAMES: [(&str, &str); 5] = [
     ("OTEL_SERVICE_NAME", "traces.service_name"),
 ];
 
-/// What was set where; later layers win.
+/// The values of each source; later sources win.
 pub(super) struct Layers {
     defaults: Dict,
     file: Option<(PathBuf, Dict)>,
-    /// By key, with the variable that set it.
+    /// By key, with the name of the variable.
     environment: BTreeMap<String, (String, String)>,
     flags: Dict,
     machine: Machine,
 }
 
-/// What the defaults of `data_dir` and `host_name` depend on.
+/// The environment that the defaults of `data_dir` and `host_name` depend on.
 #[derive(Default)]
 struct Machine {
     data_home: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Layers {
             .map(Path::to_owned)
             .or_else(|| path("WHARFINGER_CONFIG"));
         let machine = Machine {
-            // The XDG specification has relative paths ignored.
+            // The XDG specification ignores relative paths.
             data_home: path("XDG_DATA_HOME").filter(|path| path.is_absolute()),
             home: path("HOME"),
             hostname: variables.get("HOSTNAME").cloned(),
@@ -87,7 +87,7 @@ impl Layers {
         })
     }
 
-    /// Every key of every layer has to stand in `default.toml`.
+    /// Fails for a key of any source that `default.toml` does not have.
     pub(super) fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
         if let Some((path, dict)) = &self.file {
             refuse_unknown("", dict, &self.defaults, &Origin::File(path.clone()))?;
@@ -104,7 +104,7 @@ impl Layers {
         refuse_unknown("", &self.flags, &self.defaults, &Origin::Flag)
     }
 
-    /// All layers as one, the later over the earlier.
+    /// Returns all sources merged, the later over the earlier.
     pub(super) fn merged(&self) -> Dict {
         let mut all = self.defaults.clone();
         if let Some((_, dict)) = &self.file {
@@ -117,7 +117,7 @@ impl Layers {
         all
     }
 
-    /// The layer that decided about a key.
+    /// Returns the source that decides the value of a key.
     pub(super) fn origin(&self, key: &str) -> Origin {
         if has(&self.flags, key) {
             Origin::Flag
@@ -141,7 +141,7 @@ impl Layers {
             .join("wharfinger")
     }
 
-    /// The kernel's name for this machine; elsewhere than on Linux what the shell says.
+    /// Returns the kernel's name of this machine; elsewhere than on Linux the shell's.
     pub(super) fn default_host_name(&self) -> Result<String, ConfigError> {
         fs::read_to_string("/proc/sys/kernel/hostname")
             .ok()
@@ -207,7 +207,7 @@ fn read_file(path: PathBuf) -> Result<(PathBuf, Dict), ConfigError> {
     match Toml::from_str(&text) {
         Ok(dict) => Ok((path, dict)),
         Err(error) => {
-            // Several lines, the inner ones with the text of the file, which may be a secret.
+            // It has several lines, and the inner ones have text of the file, which may be a secret.
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let last = text.lines().last().unwrap_or_default();
@@ -217,7 +217,7 @@ fn read_file(path: PathBuf) -> Result<(PathBuf, Dict), ConfigError> {
     }
 }
 
-/// The variables that are settings, by key. The usual names give way to those with our prefix.
+/// Returns the variables that are settings, by key. A variable with our prefix wins over a usual name.
 fn settings_of(variables: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
     let usual = USUAL_NAMES.iter().filter_map(|(variable, key)| {
         let value = variables.get(*variable)?;

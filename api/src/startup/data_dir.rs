@@ -1,10 +1,9 @@
-//! The files of this process are for its owner alone: whichever command makes them, and those that are there already.
+//! Makes the files of this process private to its owner: those that it will make, and those that exist.
 //!
-//! New files get their mode when they are made: the process' umask takes every right from group and others, so there is no
-//! moment at which someone else can open them. SQLite makes its files itself, and log files roll over while the program
-//! runs. Files that an older version left readable are tightened at the start. A directory that was there is tightened only
-//! where it has our database or key in it, nothing but our files, and neither a sticky nor a setgid bit: `data_dir` may name
-//! one that other programs use too.
+//! New files are private from the start: the process' umask takes every right from group and others, which also covers
+//! files that SQLite makes and log files that roll over. Files that an older version left readable are tightened at the
+//! start. An existing directory is tightened only where it has our database or key in it, none but our files, and neither a
+//! sticky nor a setgid bit, because `data_dir` may name one that other programs use too.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
@@ -18,10 +17,10 @@ use wharfinger_jobs::infra::db;
 
 use crate::config::Config;
 
-/// The rights of group and others.
+/// The permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// What an older version may have left open to others in a data directory, by the beginning of the names.
+/// Beginnings of the names of files that an older version may have left readable in a data directory.
 const OURS: [&str; 5] = [
     "wharfinger.db",
     "secret_key",
@@ -30,14 +29,14 @@ const OURS: [&str; 5] = [
     "lost+found",
 ];
 
-/// Files that show that a directory is our data directory.
+/// Files that identify a directory as our data directory.
 const MARKS: [&str; 2] = ["wharfinger.db", "secret_key"];
 
-/// The setgid and the sticky bit: a directory that has one is meant for several users.
+/// The setgid and the sticky bit, which mark a directory for several users.
 const SHARED: u32 = 0o3000;
 
-/// Makes the data directory, and takes every right on the process' files from others than its owner. Returns what is to
-/// be said of files that were not so.
+/// Makes the data directory, and takes all rights on the process' files from group and others. Returns warnings about files
+/// that were readable. Fails where the directory cannot be made.
 pub(crate) fn make_private(config: &Config) -> anyhow::Result<Vec<String>> {
     umask(Mode::from_raw_mode(OTHERS));
     let directory = &config.data_dir;
@@ -60,14 +59,14 @@ pub(crate) fn make_private(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(said)
 }
 
-/// Files of ours that may be there.
+/// Returns the paths of our files, which may not exist.
 fn files(config: &Config, logs: &Path) -> Vec<PathBuf> {
     let mut files = vec![config.data_dir.join("secret_key")];
     files.extend(db::files(config.database_url().expose()));
     let logged = fs::read_dir(logs).into_iter().flatten().flatten();
     files.extend(
         logged
-            // No links, and no other names: those may be another program's.
+            // Links and files with other names may be another program's.
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("worker"))
             .map(|entry| entry.path()),
@@ -75,12 +74,12 @@ fn files(config: &Config, logs: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whose files are ours.
+/// Returns the user id that owns our files.
 fn me() -> u32 {
     geteuid().as_raw()
 }
 
-/// Tightens a directory that is ours alone. Returns whether other programs may use it too.
+/// Tightens a directory that only we use. Returns whether other programs may use it too.
 fn tighten_directory(
     directory: &Path,
     was_there: bool,
@@ -95,7 +94,7 @@ fn tighten_directory(
         let named = OURS
             .iter()
             .any(|ours| name.to_string_lossy().starts_with(ours));
-        // What this program makes is private; it may have gone since the directory was read.
+        // The file may have gone since the directory was read.
         let found = entry.metadata().ok();
         let private = found.is_none_or(|found| found.uid() == me() && found.mode() & OTHERS == 0);
         is_shared |= !named && !private;
@@ -111,7 +110,7 @@ fn tighten_directory(
     Ok(is_shared)
 }
 
-/// Takes the rights of others from a file or directory of ours.
+/// Takes the rights of group and others from a file or directory of ours.
 fn tighten(path: &Path, mode: u32, said: &mut Vec<String>) {
     let found = match fs::metadata(path) {
         Ok(found) => found,
@@ -148,7 +147,7 @@ mod tests {
         fs::metadata(path).unwrap().mode() & 0o7777
     }
 
-    /// The mode of a directory with this mode and these files after it was looked at.
+    /// Returns the mode of a directory with this mode and these files after it was tightened.
     fn tightened(before: u32, files: &[&str]) -> u32 {
         let parent = tempfile::TempDir::new().unwrap();
         let directory = parent.path().join("data");

@@ -1,4 +1,4 @@
-//! The first administrator, from the settings, of an empty database.
+//! Creates the first administrator of an empty database, from the settings.
 
 use anyhow::{Context as _, ensure};
 use wharfinger_entity::Role;
@@ -9,7 +9,8 @@ use wharfinger_jobs::services::Services;
 
 use crate::config::Config;
 
-/// Makes the administrator whom `admin.name` names if there is no user yet. The file with the password is read only then.
+/// Creates the administrator that `admin.name` names, if there is no user yet. The password file is read only then. Fails
+/// where it cannot be read, or the database does not answer.
 pub(crate) async fn make(config: &Config, services: &Services) -> anyhow::Result<()> {
     let (Some(name), Some(file)) = (&config.admin.name, &config.admin.password_file) else {
         return Ok(());

@@ -1,4 +1,8 @@
-//! From settings to a process: its parts, its keys, its files, its signals, and the end of it.
+//! From settings to a running process, and to its end.
+//!
+//! [`data_dir`] makes the process' files private, [`secret_key`] finds the key of stored logins, [`parts`] connects to the
+//! database, the queue and the engine, and [`first_admin`] fills an empty database. [`signals`] says when to stop, and
+//! [`supervise`] ends a process whose background task ended.
 
 pub(crate) mod data_dir;
 pub(crate) mod first_admin;

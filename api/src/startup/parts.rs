@@ -1,4 +1,4 @@
-//! Puts a process together from its settings.
+//! Connects the parts of a process, from its settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::config::Config;
 use crate::http::TrustedDocuments;
 use crate::startup::secret_key;
 
-/// What Redis keys and channels begin with.
+/// Prefix of keys and channels in Redis.
 const REDIS_PREFIX: &str = "wharfinger";
 
-/// Connects to the database, and brings it up to date where asked.
+/// Connects to the database, and migrates it if asked to.
 pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
     connect(config, migrate, Duration::ZERO).await
 }
 
-/// The same, with connections of their own for requests unless their time is zero.
+/// The same, with connections of their own for requests unless `request_time` is zero.
 async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyhow::Result<Db> {
     let url = config.database_url();
     let connections = config.database.connections;
@@ -43,19 +43,19 @@ async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyh
     Ok(db)
 }
 
-/// What a gateway works with; its requests, with [`Services::for_requests`].
+/// Returns the services of a gateway; [`Services::for_requests`] has those of its requests.
 pub(crate) async fn gateway(config: &Config, migrate: bool) -> anyhow::Result<Services> {
     let db = connect(config, migrate, config.limits.request_time).await?;
     services(config, db).await
 }
 
-/// What a worker by itself works with.
+/// Returns the services of a separate worker.
 pub(crate) async fn apart(config: &Config, migrate: bool) -> anyhow::Result<Services> {
     let db = database(config, migrate).await?;
     services(config, db).await
 }
 
-/// Everything that gateways and workers share.
+/// Returns the services that gateways and workers have in common.
 async fn services(config: &Config, db: Db) -> anyhow::Result<Services> {
     let (queue, events) = match &config.redis_url {
         Some(url) => (
@@ -96,7 +96,7 @@ fn rules(config: &Config) -> anyhow::Result<RegistryRules> {
         .context("registries.allow or registries.deny")
 }
 
-/// The only documents that are executed, if there is a list of them.
+/// Reads the manifest of trusted documents; `None` where any document is executed.
 pub(crate) fn trusted_documents(config: &Config) -> anyhow::Result<Option<Arc<TrustedDocuments>>> {
     let Some(file) = &config.persisted_queries.trusted_documents_file else {
         return Ok(None);
@@ -113,7 +113,7 @@ pub(crate) fn trusted_documents(config: &Config) -> anyhow::Result<Option<Arc<Tr
     Ok(Some(Arc::new(documents)))
 }
 
-/// The clean-up, if it is to happen by itself.
+/// Returns the schedule of the clean-up; `None` where it is not scheduled.
 pub(crate) fn sweeps(config: &Config) -> anyhow::Result<Option<Schedule>> {
     let Some(text) = &config.sweep.schedule else {
         return Ok(None);
@@ -124,7 +124,7 @@ pub(crate) fn sweeps(config: &Config) -> anyhow::Result<Option<Schedule>> {
     }))
 }
 
-/// A worker for the local engine.
+/// Returns a worker for the local engine. Fails where the engine's URL is bad, or the worker cannot register.
 pub(crate) async fn worker(config: &Config, services: &Services) -> anyhow::Result<Worker> {
     let engine = Engine::connect(config.docker_host.as_deref())
         .context("cannot use docker_host (DOCKER_HOST)")?;

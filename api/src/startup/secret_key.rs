@@ -1,4 +1,4 @@
-//! `secret_key` and `secret_key_file`: where the keys of stored registry logins come from.
+//! The keys of stored registry logins: `secret_key`, `secret_key_file`, or a file that is made once.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -11,11 +11,11 @@ use wharfinger_jobs::infra::keyring::Keyring;
 
 use crate::config::Config;
 
-/// The file in the data directory that an embedded process makes for itself.
+/// The key file in the data directory of an embedded process.
 const FILE: &str = "secret_key";
 
-/// The keys that are set; without any, those of the data directory where everything is one process, and none in a fleet,
-/// whose processes must have the same.
+/// Returns the keys that are set. Without any, an embedded process uses the key file of its data directory, and makes it if
+/// needed; a fleet has none, because its processes need the same keys.
 pub(crate) fn load(config: &Config) -> anyhow::Result<Option<Keyring>> {
     if let Some(key) = &config.secret_key {
         return Keyring::parse(key.expose())
@@ -48,13 +48,13 @@ fn read(file: &Path) -> anyhow::Result<Keyring> {
     Keyring::parse(&text).with_context(cannot)
 }
 
-/// Makes the file with a new key, unless it is there. Whole or not at all: it gets its name when it is on the disk, and
-/// of several processes that make it at once, one does.
+/// Makes the file with a new key, unless it exists. It gets its name when it is whole and on the disk, and one of several
+/// processes that make it at once succeeds.
 fn make(file: &Path) -> std::io::Result<()> {
     if file.exists() {
         return Ok(());
     }
-    // For its owner only, as tempfile makes files.
+    // tempfile makes files for their owner only.
     let mut draft = NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
     writeln!(draft, "{}", *Keyring::generate())?;
     draft.as_file().sync_all()?;

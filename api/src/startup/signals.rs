@@ -1,4 +1,4 @@
-//! Stopping: SIGTERM or SIGINT asks for it, a second one insists.
+//! Signals to stop: the first SIGTERM or SIGINT asks, the second one ends the process at once.
 
 use std::time::Duration;
 
@@ -6,30 +6,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wharfinger_jobs::infra::tasks::{NeededBy, Tasks};
 
-/// Exit code of a process that was told twice (128 + SIGINT, as shells count).
+/// Exit code of a process that got a second signal (128 + SIGINT, as shells count).
 const INSISTED: i32 = 130;
 
-/// How a process is told to stop, in two steps.
+/// Two steps of stopping a process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
-    /// It is to stop: it says that it is not ready, and begins nothing that takes long.
+    /// Step one: the process reports that it is not ready, and begins no long work.
     pub(crate) told: CancellationToken,
-    /// It takes no more requests. Those that are under way may end.
+    /// Step two: it takes no more requests. Running ones may end.
     pub(crate) close: CancellationToken,
 }
 
 impl Stop {
-    /// Both steps at once.
+    /// Takes both steps at once.
     pub(crate) fn at_once(&self) {
         self.told.cancel();
         self.close.cancel();
     }
 }
 
-/// Told by the first signal. After SIGTERM requests are served for as long as `unready`, so that a load balancer sees that
-/// the process is not ready before a connection is refused; after SIGINT, which a person at a terminal sends, they are not.
-/// The second signal ends the process at once. What is under way then is taken over by another worker when its lease runs
-/// out.
+/// Returns the steps, which the first signal takes. Between them a process that got SIGTERM serves requests for `unready`,
+/// so that a load balancer can see that it is not ready before a connection is refused; SIGINT comes from a terminal and
+/// skips that. The second signal ends the process at once; another worker takes over its jobs when their leases end.
 pub(crate) fn stop(tasks: &Tasks, unready: Duration) -> Stop {
     let stop = Stop::default();
     let signals = (

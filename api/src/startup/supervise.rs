@@ -1,4 +1,4 @@
-//! A process whose background tasks do not all run ends, with a message and an exit status: it would seem well and not be.
+//! Ends a process whose background task has ended, with a message and an exit status. It would otherwise seem healthy.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use wharfinger_jobs::infra::tasks::Tasks;
 
 use crate::startup::signals::Stop;
 
-/// How long the rest of the process may take to end after a task did.
+/// How long the rest of the process may take to end after a task ended.
 const REST: Duration = Duration::from_secs(10);
 
-/// Waits for the end of `work`, which comes after `stop`. Where a background task ends before it was told to, the process is
-/// told to stop, for a bounded time, and that end is the error.
+/// Waits for the end of `work`, which follows `stop`. Where a background task ends before it was told to, stops the
+/// process, waits for it for a bounded time, and fails with an error about the task.
 pub(crate) async fn supervised(
     tasks: &Tasks,
     stop: &Stop,
