@@ -24,7 +24,7 @@ pub(crate) enum Rejection {
     #[error("a {0} cannot be sent with GET: use POST")]
     NotAQuery(OperationType),
     #[error(
-        "none of the types in Accept can be had: application/graphql-response+json, application/json, text/event-stream"
+        "Accept has none of the supported types: application/graphql-response+json, application/json, text/event-stream"
     )]
     NotAcceptable,
     #[error(

@@ -47,7 +47,7 @@ pub(crate) enum NoDocument {
     Malformed,
     #[error("provided sha does not match query")]
     Mismatch,
-    #[error("this document is not on the list of those that are executed here")]
+    #[error("this document is not on this server's list of trusted documents")]
     NotTrusted,
 }
 

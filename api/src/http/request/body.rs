@@ -42,7 +42,7 @@ impl Room {
     fn take(&self, share: &mut Share, bytes: usize) -> Result<(), Rejection> {
         let no_room = || {
             let message = format!(
-                "there is no room for further requests of more than {SMALL} bytes of callers that are not known yet: try again later"
+                "the gateway has no room for more requests of over {SMALL} bytes from callers that it does not know yet: try again later"
             );
             Refusal::new(ErrorCode::Unavailable, message).retry_after(LATER)
         };
