@@ -4,8 +4,10 @@
 pub(crate) mod test_services;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::DbErr;
+use sea_orm::sea_query::Expr;
 use tokio::sync::Notify;
 use wharfinger_entity::{JobState, job};
 
@@ -107,6 +109,11 @@ impl Services {
         metrics::job_changed(job);
         notify::job_changed(&self.events, &Change::of(job), balance.is_some());
         notify::progress(&self.events, job.id, &ProgressEvent::of(job));
+    }
+
+    /// The instant `later` from now by the database's clock, as part of a statement. Every lease is written and judged by it.
+    pub(crate) fn database_time(&self, later: Duration) -> Expr {
+        self.db.time(&self.clock, later)
     }
 
     /// Whether the database answers.

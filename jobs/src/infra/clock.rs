@@ -8,7 +8,14 @@ use wharfinger_entity::Timestamp;
 
 /// Where the time comes from.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<Manual>>);
+
+/// A clock of a test, in microseconds.
+#[derive(Debug)]
+struct Manual {
+    now: AtomicI64,
+    database_offset: AtomicI64,
+}
 
 impl Clock {
     /// The system's clock.
@@ -16,26 +23,45 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still until it is [advanced](Self::advance).
+    /// A clock that stands still until it is [advanced](Self::advance). The database's clock is moved to the same
+    /// instant, and goes on from there.
     pub fn manual(now: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(now.micros()))))
+        let system = Self::system().now();
+        Self::stopped(now, now.micros() - system.micros())
+    }
+
+    /// The clock of a process that is wrong, where the database's is right.
+    pub fn wrong(now: Timestamp) -> Self {
+        Self::stopped(now, 0)
+    }
+
+    fn stopped(now: Timestamp, database_offset: i64) -> Self {
+        Self(Some(Arc::new(Manual {
+            now: AtomicI64::new(now.micros()),
+            database_offset: AtomicI64::new(database_offset),
+        })))
     }
 
     /// The present instant.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             None => chrono::Utc::now().into(),
-            Some(micros) => Timestamp::from_micros(micros.load(Ordering::SeqCst)),
+            Some(manual) => Timestamp::from_micros(manual.now.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock forward; the system's clock takes no orders.
+    /// The microseconds that a statement adds to the database's clock. Only tests move it.
+    pub(crate) fn database_offset(&self) -> i64 {
+        let offset = |manual: &Arc<Manual>| manual.database_offset.load(Ordering::SeqCst);
+        self.0.as_ref().map_or(0, offset)
+    }
+
+    /// Moves a manual clock, and the database's with it, forward. The system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        if let Some(micros) = &self.0 {
-            micros.fetch_add(
-                i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
-                Ordering::SeqCst,
-            );
+        if let Some(manual) = &self.0 {
+            let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+            manual.now.fetch_add(by, Ordering::SeqCst);
+            manual.database_offset.fetch_add(by, Ordering::SeqCst);
         }
     }
 }

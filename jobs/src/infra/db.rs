@@ -13,6 +13,7 @@ mod pool;
 mod pools;
 mod refusal;
 pub(crate) mod sql;
+mod time;
 mod transaction;
 mod tries;
 

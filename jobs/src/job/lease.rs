@@ -6,6 +6,7 @@
 mod renewal;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, Select, TryIntoModel};
@@ -70,9 +71,10 @@ async fn try_claim(
     else {
         return Ok(None);
     };
+    let (length, asked) = (services.settings.worker.lease, Instant::now());
     let claim = transition::Claim {
         worker,
-        lease_until: now.after(services.settings.worker.lease),
+        lease_until: services.database_time(length),
         still: waits(host_id, job_id, now),
     };
     // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
@@ -86,6 +88,10 @@ async fn try_claim(
         attempt: job.attempt,
         worker: worker.to_owned(),
     };
+    // The lease began with the statement, which may have waited for a lock of the row: renewed now, it is as long as any.
+    if asked.elapsed() > length / 3 && renew(services, &lease, None).await? == Renewal::Lost {
+        return Ok(None);
+    }
     Ok(Some((job, lease)))
 }
 

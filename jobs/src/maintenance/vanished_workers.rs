@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{JobErrorCode, JobState, Timestamp, job};
 
@@ -16,23 +16,24 @@ use crate::services::Services;
 /// Takes the jobs away from workers whose lease ran out: each goes on elsewhere, or is dead after its last attempt.
 /// Returns how many.
 pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<usize, ServiceError> {
-    let now = services.clock.now();
-    let abandoned: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
+    let now = || services.database_time(Duration::ZERO);
+    let abandoned: Vec<(Uuid, i32, Option<String>, Timestamp)> = job::Entity::find()
         .select_only()
         .columns([
             job::Column::Id,
             job::Column::Attempt,
             job::Column::Traceparent,
         ])
+        .expr(now())
         .filter(job::Column::Live.eq(1))
         .filter(job::Column::State.eq(JobState::Running))
-        .filter(job::Column::LeaseUntil.lt(now))
+        .filter(job::Column::LeaseUntil.into_expr().lt(now()))
         .limit(100)
         .into_tuple()
         .all(services.db.read())
         .await?;
     let mut taken = 0;
-    for (job_id, attempt, traceparent) in abandoned {
+    for (job_id, attempt, traceparent, now) in abandoned {
         if !rounds.goes_on() {
             break;
         }
@@ -76,20 +77,23 @@ pub(crate) async fn free_leases_of(
 
 /// How a worker is known to be gone.
 enum Gone<'a> {
-    /// Its lease ran out, as seen at this instant.
+    /// Its lease ran out, as seen at this instant of the database's clock.
     RanOut(Timestamp),
     /// The process of the worker with this name is gone.
     Known(&'a str),
 }
 
 impl Gone<'_> {
-    fn had(&self, services: &Services, job: &job::Model) -> bool {
-        job.state == JobState::Running
-            && match self {
-                Self::RanOut(now) => silence(services, job, *now)
-                    .is_some_and(|silence| silence.counts > lease(services)),
-                Self::Known(worker) => job.worker.as_deref() == Some(*worker),
-            }
+    /// How long the database was away since the worker renewed its lease of the job, as no renewal is stored then. None
+    /// where the worker is not gone: outages are not counted against it.
+    fn outage(&self, services: &Services, job: &job::Model) -> Option<Duration> {
+        let (late, gone) = match self {
+            Self::RanOut(now) => (now.since(job.lease_until?), false),
+            Self::Known(worker) => (Duration::ZERO, job.worker.as_deref() == Some(*worker)),
+        };
+        let lease = services.settings.worker.lease;
+        let outage = services.db.outage_within(lease.saturating_add(late));
+        (job.state == JobState::Running && (gone || late > outage)).then_some(outage)
     }
 
     /// Waits for another transaction only where no later round does this again.
@@ -102,28 +106,6 @@ impl Gone<'_> {
     }
 }
 
-fn lease(services: &Services) -> Duration {
-    services.settings.worker.lease
-}
-
-/// How long a worker did not renew the lease of a job.
-struct Silence {
-    /// While the database could be used.
-    counts: Duration,
-    /// While it could not: no renewal is stored then.
-    outage: Duration,
-}
-
-/// None for a job without a lease.
-fn silence(services: &Services, job: &job::Model, now: Timestamp) -> Option<Silence> {
-    let silence = lease(services).saturating_add(now.since(job.lease_until?));
-    let outage = services.db.outage_within(silence);
-    Some(Silence {
-        counts: silence.saturating_sub(outage),
-        outage,
-    })
-}
-
 async fn take_over_one(
     services: &Services,
     job_id: Uuid,
@@ -131,13 +113,13 @@ async fn take_over_one(
 ) -> Result<bool, ServiceError> {
     let ended = in_transaction!(services.db, |tx| {
         let job = gone.lock(&tx, job_id).await?;
-        match job.filter(|job| gone.had(services, job)) {
-            None => Ok::<_, ServiceError>(None),
-            Some(job) => {
-                let lost = Outcome::Failed(lost(services, &job));
-                Ok(Some(transition::finish(&tx, services, job, lost).await?))
-            }
-        }
+        let Some((job, outage)) =
+            job.and_then(|job| gone.outage(services, &job).map(|outage| (job, outage)))
+        else {
+            return Ok::<_, ServiceError>(None);
+        };
+        let failed = Outcome::Failed(lost(&job, outage));
+        Ok(Some(transition::finish(&tx, services, job, failed).await?))
     })?;
     let Some((job, balance)) = ended else {
         return Ok(false);
@@ -150,10 +132,9 @@ async fn take_over_one(
 }
 
 /// An attempt whose lease ran out in an outage of the database does not count: its worker could not renew it.
-fn lost(services: &Services, job: &job::Model) -> JobFailure {
+fn lost(job: &job::Model, outage: Duration) -> JobFailure {
     let worker = job.worker.as_deref().unwrap_or_default();
-    let now = services.clock.now();
-    if silence(services, job, now).is_some_and(|silence| silence.outage > Duration::ZERO) {
+    if outage > Duration::ZERO {
         let message = format!("worker {worker} could not renew its lease: the database was away");
         return JobFailure::retry_free(JobErrorCode::WorkerLost, message, Duration::ZERO);
     }

@@ -45,25 +45,20 @@ async fn extend(
     lease: &Lease,
     frame: Option<&ProgressEvent>,
 ) -> Result<Renewal, DbErr> {
-    let now = services.clock.now();
     let time = services.settings.worker.lease;
     let limit = (time / 3).max(RENEWAL_AT_LEAST).min(time);
-    let mut changes = job::ActiveModel {
-        lease_until: Set(Some(now.after(time))),
-        ..Default::default()
-    };
+    let mut changes = job::ActiveModel::default();
     if let Some(frame) = frame {
         changes.sequence = Set(frame.sequence);
         changes.progress = Set(serde_json::to_value(frame).ok());
     }
-    let of_lease = |query: sea_orm::UpdateMany<job::Entity>| {
-        query
-            .filter(job::Column::Id.eq(lease.job_id))
-            .filter(job::Column::State.eq(JobState::Running))
-            .filter(job::Column::Attempt.eq(lease.attempt))
-            .filter(job::Column::Worker.eq(&lease.worker))
-    };
-    let renewed = of_lease(job::Entity::update_many().set(changes))
+    let renewed = job::Entity::update_many()
+        .set(changes)
+        .col_expr(job::Column::LeaseUntil, services.database_time(time))
+        .filter(job::Column::Id.eq(lease.job_id))
+        .filter(job::Column::State.eq(JobState::Running))
+        .filter(job::Column::Attempt.eq(lease.attempt))
+        .filter(job::Column::Worker.eq(&lease.worker))
         .exec(&services.db.relaxed().within(limit))
         .await?;
     if renewed.rows_affected == 0 {

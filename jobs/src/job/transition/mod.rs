@@ -9,9 +9,11 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, TryIntoModel,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    TryIntoModel,
 };
 use wharfinger_entity::{Credits, JobErrorCode, JobState, Timestamp, job};
 
@@ -195,8 +197,8 @@ async fn insert(tx: &Transaction, job: job::ActiveModel) -> Result<job::Model, D
 pub(crate) struct Claim<'a> {
     /// Name of the worker.
     pub(crate) worker: &'a str,
-    /// The end of its lease.
-    pub(crate) lease_until: Timestamp,
+    /// The end of its lease, by the database's clock.
+    pub(crate) lease_until: Expr,
     /// What must be true of the row still.
     pub(crate) still: Condition,
 }
@@ -215,12 +217,13 @@ pub(crate) async fn claimed(
     claimed.attempt = Set(number);
     claimed.max_attempts = Set(job.max_attempts.max(number));
     claimed.worker = Set(Some(claim.worker.to_owned()));
-    claimed.lease_until = Set(Some(claim.lease_until));
     claimed.started_at = Set(job.started_at.or(Some(now)));
     claimed.progress = Set(None);
     let job = claimed.clone().try_into_model()?;
+    claimed.lease_until = NotSet;
     let taken = job::Entity::update_many()
         .set(claimed)
+        .col_expr(job::Column::LeaseUntil, claim.lease_until)
         .filter(claim.still)
         .filter(job::Column::Attempt.eq(attempt))
         .filter(job::Column::Sequence.eq(sequence))
