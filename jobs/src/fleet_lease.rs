@@ -1,13 +1,14 @@
 //! Work that one process of the fleet does at a time.
 //!
-//! A row names the holder and says until when it is trusted to be alive. The holder renews it; another process takes it
-//! when that time is over by its own clock, or when it has not seen the row change for as long, whatever the clocks say:
-//! where they differ, the work changes hands without need, or a little late, and nothing else.
+//! A row names the holder and says until when it is trusted to be alive, by the database's clock. The holder renews it;
+//! another process takes it when that time is over.
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Condition, Expr, OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
+};
 use tokio::time::{
     Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at,
 };
@@ -17,6 +18,9 @@ use wharfinger_entity::{Timestamp, lease};
 
 use crate::infra::tasks::Task;
 use crate::services::Services;
+
+/// When a lease is over that no process holds.
+const FREE: Timestamp = Timestamp::from_micros(0);
 
 /// How long a holder is trusted without a renewal.
 const LENGTH: Duration = Duration::from_secs(6);
@@ -34,10 +38,6 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) struct Lease {
     name: &'static str,
     holder: Uuid,
-    /// It may be this process's: it was taken, or is being taken, and is not known to be another's.
-    ours: bool,
-    /// The row of another holder as it was last seen, and since when.
-    seen: Option<(lease::Model, Instant)>,
 }
 
 /// Whose turn it is.
@@ -57,69 +57,48 @@ impl Lease {
         Self {
             name,
             holder: Uuid::now_v7(),
-            ours: false,
-            seen: None,
         }
     }
 
     /// Takes the lease if no other process holds it.
-    pub(crate) async fn take(&mut self, services: &Services) -> Result<Turn, DbErr> {
+    pub(crate) async fn take(&self, services: &Services) -> Result<Turn, DbErr> {
         let taking = timeout(PATIENCE, self.try_take(services));
-        let taken = taking.await.unwrap_or_else(|_elapsed| Err(slow()));
-        self.ours = matches!(taken, Ok(Turn::Ours));
-        taken
+        taking.await.unwrap_or_else(|_elapsed| Err(slow()))
     }
 
-    async fn try_take(&mut self, services: &Services) -> Result<Turn, DbErr> {
-        let row = if let Some(row) = self.row(services).await? {
-            row
-        } else {
-            self.ours = true;
-            self.begin(services).await?;
-            let made = self.row(services).await?;
-            made.ok_or_else(|| DbErr::RecordNotFound(self.name.to_owned()))?
-        };
-        let now = services.clock.now();
-        let since = match &self.seen {
-            Some((seen, since)) if *seen == row => *since,
-            _ => Instant::now(),
-        };
-        self.seen = Some((row.clone(), since));
-        let left = Ord::min(
-            row.expires_at.since(now),
-            LENGTH.saturating_sub(since.elapsed()),
-        );
-        if row.holder != self.holder && left > Duration::ZERO {
-            return Ok(Turn::Anothers {
-                look_again: left + MOMENT,
-            });
+    async fn try_take(&self, services: &Services) -> Result<Turn, DbErr> {
+        let free = lease::Column::ExpiresAt
+            .into_expr()
+            .lt(services.database_time(Duration::ZERO));
+        let until = services.database_time(LENGTH);
+        if self.write(services, self.ours().add(free), until).await? {
+            return Ok(Turn::Ours);
         }
-        self.ours = true;
-        let as_seen = Condition::all()
-            .add(lease::Column::Holder.eq(row.holder))
-            .add(lease::Column::ExpiresAt.eq(row.expires_at));
-        let ours = self.write(services, as_seen, now.after(LENGTH)).await?;
-        Ok(if ours {
-            Turn::Ours
-        } else {
-            Turn::Anothers { look_again: MOMENT }
-        })
-    }
-
-    async fn row(&self, services: &Services) -> Result<Option<lease::Model>, DbErr> {
-        lease::Entity::find()
+        let row: Option<(Timestamp, Timestamp)> = lease::Entity::find()
+            .select_only()
+            .column(lease::Column::ExpiresAt)
+            .expr(services.database_time(Duration::ZERO))
             .filter(lease::Column::Name.eq(self.name))
+            .into_tuple()
             .one(services.db.read())
-            .await
+            .await?;
+        let look_again = match row {
+            Some((expires_at, now)) => expires_at.since(now) + MOMENT,
+            None => {
+                self.begin(services).await?;
+                Duration::ZERO
+            }
+        };
+        Ok(Turn::Anothers { look_again })
     }
 
-    /// Makes the row, unless another process was quicker.
+    /// Makes the row, free to be taken, unless another process was quicker.
     async fn begin(&self, services: &Services) -> Result<(), DbErr> {
         let row = lease::ActiveModel {
             id: Set(Uuid::now_v7()),
             name: Set(self.name.to_owned()),
             holder: Set(self.holder),
-            expires_at: Set(services.clock.now().after(LENGTH)),
+            expires_at: Set(FREE),
         };
         lease::Entity::insert(row)
             .on_conflict(
@@ -132,16 +111,19 @@ impl Lease {
         Ok(())
     }
 
+    fn ours(&self) -> Condition {
+        Condition::any().add(lease::Column::Holder.eq(self.holder))
+    }
+
     /// Renews the lease until it is lost, or could not be renewed in time.
-    pub(crate) async fn keep(&mut self, services: &Services, task: &Task) {
+    pub(crate) async fn keep(&self, services: &Services, task: &Task) {
         let mut given_up_at = Instant::now() + 2 * PATIENCE;
         while Instant::now() < given_up_at {
             let next = sleep_until(given_up_at.min(Instant::now() + RENEWAL));
             task.waiting(next).await;
             let asked_at = Instant::now();
-            let until = services.clock.now().after(LENGTH);
-            let ours = Condition::all().add(lease::Column::Holder.eq(self.holder));
-            let renewing = self.write(services, ours, until);
+            let until = services.database_time(LENGTH);
+            let renewing = self.write(services, self.ours(), until);
             match timeout_at(given_up_at.min(asked_at + PATIENCE), renewing).await {
                 Ok(Ok(true)) => given_up_at = asked_at + 2 * PATIENCE,
                 Ok(Ok(false)) => return,
@@ -153,12 +135,8 @@ impl Lease {
 
     /// Lets another process take the lease at once, if this one holds it.
     pub(crate) async fn give_up(&self, services: &Services) {
-        if !self.ours {
-            return;
-        }
-        let ours = Condition::all().add(lease::Column::Holder.eq(self.holder));
-        let over = Timestamp::from_micros(0);
-        if timeout(PATIENCE, self.write(services, ours, over))
+        let over = Expr::value(FREE);
+        if timeout(PATIENCE, self.write(services, self.ours(), over))
             .await
             .is_err()
         {
@@ -173,14 +151,11 @@ impl Lease {
         &self,
         services: &Services,
         condition: Condition,
-        expires_at: Timestamp,
+        expires_at: Expr,
     ) -> Result<bool, DbErr> {
         let changed = lease::Entity::update_many()
-            .set(lease::ActiveModel {
-                holder: Set(self.holder),
-                expires_at: Set(expires_at),
-                ..Default::default()
-            })
+            .col_expr(lease::Column::Holder, Expr::value(self.holder))
+            .col_expr(lease::Column::ExpiresAt, expires_at)
             .filter(lease::Column::Name.eq(self.name))
             .filter(condition)
             .exec(services.db.relaxed())

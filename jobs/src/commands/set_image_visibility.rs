@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sea_orm::EntityTrait;
+use sea_orm::{EntityTrait, QueryFilter};
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -39,13 +39,11 @@ pub async fn set_image_visibility(
             let Some(asked) = find(&tx, image_id).await? else {
                 return Err(ServiceError::from(no_such_image()));
             };
-            let row = engine_image::Entity::find_by_id(asked.engine_image_id);
+            let row = engine_image::Entity::find_by_id(asked.engine_image_id)
+                .filter(lock::unlocked(services));
             let Some(row) = for_update(&tx, row).one(&tx).await? else {
-                return Err(no_such_image().into());
-            };
-            if !lock::is_at_rest(&row, services.clock.now()) {
                 return Ok(Answer::Busy);
-            }
+            };
             // It may have been let go of while the row was waited for.
             let asked = find(&tx, image_id).await?.ok_or_else(no_such_image)?;
             let found = Matches::find(&tx, row.host_id, &asked.reference, row.id).await?;

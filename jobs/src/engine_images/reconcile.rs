@@ -240,7 +240,7 @@ async fn conclude(
     fate: Fate,
 ) -> Result<bool, ReconcileError> {
     Ok(in_transaction!(services.db, |tx| {
-        match lock::fenced(&tx, custody, services.clock.now()).await? {
+        match lock::fenced(&tx, services, custody).await? {
             Some(row) => lock::conclude(&tx, row, fate).await.map(|()| true),
             None => Ok::<_, sea_orm::DbErr>(false),
         }
@@ -250,7 +250,7 @@ async fn conclude(
 /// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
 async fn lose(services: &Services, custody: &Custody, meant: bool) -> Result<usize, ServiceError> {
     let (users, count) = in_transaction!(services.db, |tx| {
-        let Some(row) = lock::fenced(&tx, custody, services.clock.now()).await? else {
+        let Some(row) = lock::fenced(&tx, services, custody).await? else {
             return Ok::<_, ServiceError>((Vec::new(), 0));
         };
         let holdings = holdings::of_engine_image(&tx, row.id).await?;

@@ -89,7 +89,8 @@ async fn try_claim(
         worker: worker.to_owned(),
     };
     // The lease began with the statement, which may have waited for a lock of the row: renewed now, it is as long as any.
-    if asked.elapsed() > length / 3 && renew(services, &lease, None).await? == Renewal::Lost {
+    let late = asked.elapsed() > length / 3;
+    if late && matches!(renew(services, &lease, None).await, Ok(Renewal::Lost)) {
         return Ok(None);
     }
     Ok(Some((job, lease)))

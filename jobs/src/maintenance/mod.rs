@@ -20,13 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet_lease::{Held, Lease, Rounds, Turn};
 use crate::infra::tasks::{NeededBy, Task};
-use crate::maintenance::clock_skew::ClockCheck;
 use crate::maintenance::relocation::Relocator;
 use crate::services::Services;
 use crate::sweep_images;
 
 /// Time between two looks for work that others wait for.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks between two comparisons of the clocks.
+const CLOCKS: u64 = 60;
 
 /// Time between two deletions of old rows.
 const FORGET_PERIOD: Duration = Duration::from_mins(10);
@@ -41,12 +43,12 @@ pub async fn run(services: Services, stop: CancellationToken) {
             .tasks
             .looping("housekeeping", NeededBy::None, STILL)
     };
-    let mut lease = Lease::new("housekeeping");
+    let lease = Lease::new("housekeeping");
     let keeping = async {
         // Each process's clock is its own.
         tokio::join!(
             look_at_database(&services, looping()),
-            take_turns(&services, &mut lease, looping())
+            take_turns(&services, &lease, looping())
         );
     };
     let all = services.tasks.task("housekeeping", NeededBy::None);
@@ -55,20 +57,21 @@ pub async fn run(services: Services, stop: CancellationToken) {
 }
 
 async fn look_at_database(services: &Services, task: Task) {
-    let mut check = ClockCheck::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for tick in 0_u64.. {
         task.waiting(ticks.tick()).await;
         // Whether the database answers is known from asking it: see `Db::outage_within`.
         if let Err(error) = services.db.ping().await {
             tracing::debug!(%error, "the database does not answer");
         }
-        check.tick(services).await;
+        if tick % CLOCKS == 0 {
+            clock_skew::check(services).await;
+        }
     }
 }
 
-async fn take_turns(services: &Services, lease: &mut Lease, task: Task) {
+async fn take_turns(services: &Services, lease: &Lease, task: Task) {
     loop {
         match lease.take(services).await {
             Ok(Turn::Ours) => {

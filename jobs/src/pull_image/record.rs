@@ -36,8 +36,8 @@ pub(super) async fn record_and_hold(
         let seen = look(run, image_id, version).await?;
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
-            let row =
-                lock::record(&tx, run.host_id, image_id, &run.job.reference, &seen, now).await?;
+            let (host, reference) = (run.host_id, &run.job.reference);
+            let row = lock::record(&tx, services, host, image_id, reference, &seen, now).await?;
             let Some(row) = row else {
                 return Ok::<_, ServiceError>(Recorded::LookAgain);
             };

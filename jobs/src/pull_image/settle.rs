@@ -56,11 +56,11 @@ pub(crate) async fn settle(
     arrived: &Arrived<'_>,
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
-        let now = services.clock.now();
-        let row = lock::locked_or_new(&tx, arrived.host_id, arrived.image, now).await?;
-        if row.version != arrived.version || row.lock_until.is_some_and(|until| until >= now) {
+        let (host, image, version) = (arrived.host_id, arrived.image, arrived.version);
+        let row = lock::locked_or_new(&tx, services, host, image, version).await?;
+        let Some(row) = row else {
             return Ok::<_, ServiceError>(Err(Settled::LookAgain));
-        }
+        };
         let Some(job) = lease::fenced(&tx, lease).await? else {
             return Ok(Err(Settled::NotOurs));
         };

@@ -52,7 +52,7 @@ pub(crate) async fn settle(
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(row) = lock::fenced(&tx, custody, services.clock.now()).await? else {
+        let Some(row) = lock::fenced(&tx, services, custody).await? else {
             return Ok::<_, ServiceError>(Err(Settled::LockLost));
         };
         let Some(job) = lease::fenced(&tx, lease).await? else {

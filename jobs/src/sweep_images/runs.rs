@@ -25,7 +25,7 @@ use crate::services::Services;
 /// Length of a runner's lease. It renews it after every page of holdings.
 const LEASE: Duration = Duration::from_mins(1);
 
-/// Time until the next try after the database failed.
+/// Time until the next try after the database failed, and the next look at a run of another gateway.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Time for which runs are kept; the audit log has them for ever.
@@ -45,7 +45,7 @@ pub struct Schedule {
 pub enum Due {
     /// Nothing: the newest instant's sweep is over, too late, or was never meant.
     Nothing,
-    /// Another gateway runs it, with a lease until this instant.
+    /// Another gateway runs it, with a lease until this instant of the database's clock.
     Elsewhere(Timestamp),
     /// This call did it, and asked for so many removals.
     Swept(usize),
@@ -86,6 +86,22 @@ fn instant(tick: Tick) -> Timestamp {
     Timestamp::from_micros(0).after(seconds)
 }
 
+/// A runner's lease, by the database's clock.
+#[derive(Clone, Copy)]
+struct Lease {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// A lease that begins now.
+async fn lease(services: &Services) -> Result<Lease, DbErr> {
+    let from = services.db.now(&services.clock).await?;
+    Ok(Lease {
+        from,
+        until: from.after(LEASE),
+    })
+}
+
 /// Sees to it that what was due at an instant is done, by whomever.
 async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, at: Timestamp) {
     let mut at = at;
@@ -96,13 +112,13 @@ async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, at: Time
                 tracing::info!(jobs, "the scheduled clean-up is done");
                 return;
             }
-            Ok(Due::Elsewhere(until)) => until.since(services.clock.now()),
+            Ok(Due::Elsewhere(_)) => PAUSE,
             Err(error) => {
                 tracing::warn!(%error, "the scheduled clean-up failed: trying again");
                 PAUSE
             }
         };
-        tokio::time::sleep(pause.max(Duration::from_secs(1))).await;
+        tokio::time::sleep(pause).await;
         at = at.max(services.clock.now());
     }
 }
@@ -119,9 +135,10 @@ pub async fn due(
         return Ok(Due::Nothing);
     };
     let now = services.clock.now();
+    let lease = lease(services).await?;
     let run = loop {
         if let Some(run) = of(services, instant).await? {
-            match take_over(services, &run, schedule, runner, now).await? {
+            match take_over(services, &run, schedule, runner, lease).await? {
                 Take::Taken => break run.id,
                 Take::Over => {
                     rename(services, run.id, &schedule.schedule).await?;
@@ -135,7 +152,8 @@ pub async fn due(
             tracing::warn!("the last scheduled clean-up was missed, and it is too late for it");
             return Ok(Due::Nothing);
         }
-        match begin(services, schedule, instant, known.then_some(runner), now).await? {
+        let runner = known.then_some((runner, lease));
+        match begin(services, schedule, instant, runner).await? {
             Some(id) if known => break id,
             Some(_) => return Ok(Due::Nothing),
             // Another gateway was faster: look at its run.
@@ -179,16 +197,15 @@ async fn begin(
     services: &Services,
     schedule: &Schedule,
     instant: Timestamp,
-    runner: Option<Uuid>,
-    now: Timestamp,
+    runner: Option<(Uuid, Lease)>,
 ) -> Result<Option<Uuid>, DbErr> {
-    let id = Uuid::now_v7();
+    let (id, now) = (Uuid::now_v7(), services.clock.now());
     let inserted = sweep_run::Entity::insert(sweep_run::ActiveModel {
         id: Set(id),
         scheduled_at: Set(instant),
         schedule: Set(schedule.schedule.text().to_owned()),
-        runner: Set(runner),
-        lease_until: Set(runner.map(|_| now.after(LEASE))),
+        runner: Set(runner.map(|(runner, _)| runner)),
+        lease_until: Set(runner.map(|(_, lease)| lease.until)),
         started_at: Set(now),
         finished_at: Set(runner.is_none().then_some(now)),
         jobs: Set(0),
@@ -216,22 +233,21 @@ async fn take_over(
     run: &sweep_run::Model,
     schedule: &Schedule,
     runner: Uuid,
-    now: Timestamp,
+    lease: Lease,
 ) -> Result<Take, DbErr> {
     let Some(until) = run.lease_until.filter(|_| run.finished_at.is_none()) else {
         return Ok(Take::Over);
     };
-    if until > now {
+    if until > lease.from {
         return Ok(Take::Elsewhere(until));
     }
-    if now.since(run.scheduled_at) > schedule.catch_up {
+    if services.clock.now().since(run.scheduled_at) > schedule.catch_up {
         return Ok(Take::Over);
     }
-    let lease = now.after(LEASE);
     let taken = sweep_run::Entity::update_many()
         .set(sweep_run::ActiveModel {
             runner: Set(Some(runner)),
-            lease_until: Set(Some(lease)),
+            lease_until: Set(Some(lease.until)),
             ..Default::default()
         })
         .filter(sweep_run::Column::Id.eq(run.id))
@@ -243,7 +259,7 @@ async fn take_over(
         tracing::warn!("took a scheduled clean-up over from a process that vanished");
         Take::Taken
     } else {
-        Take::Elsewhere(lease)
+        Take::Elsewhere(lease.until)
     })
 }
 
@@ -267,7 +283,7 @@ async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, Serv
             if last.is_none() {
                 break;
             }
-            let until = services.clock.now().after(LEASE);
+            let Lease { until, .. } = lease(services).await?;
             let renewed = sweep_run::ActiveModel {
                 lease_until: Set(Some(until)),
                 ..Default::default()

@@ -7,8 +7,9 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use tokio::time::Instant;
 use uuid::Uuid;
-use wharfinger_entity::{Timestamp, engine_image};
+use wharfinger_entity::engine_image;
 
+use super::row::held;
 use crate::services::Services;
 
 /// How long a lock counts without a sign of life, while the engine is not asked for a change.
@@ -27,10 +28,10 @@ pub(crate) struct Custody {
 /// How long a lock lasts, as its holder knows.
 #[derive(Clone, Copy, Debug)]
 struct Term {
-    /// Until then at least, if this process was not paused.
+    /// Until then at least, if this process was not paused: counted from before the database was asked.
     until: Instant,
-    /// Until then where the engine was asked for a change and has not answered: renewals never make it shorter.
-    call: Option<Timestamp>,
+    /// The engine was asked for a change and has not answered: renewals never make the lock shorter.
+    calling: bool,
 }
 
 /// The lock ran out, or another process has it: nothing may be changed under it any more.
@@ -41,7 +42,10 @@ pub(crate) struct LockLost;
 impl Custody {
     /// A lock that was taken just now.
     pub(crate) fn new(engine_image_id: Uuid, token: Uuid, until: Instant) -> Self {
-        let term = Term { until, call: None };
+        let term = Term {
+            until,
+            calling: false,
+        };
         Self {
             engine_image_id,
             token,
@@ -58,38 +62,37 @@ impl Custody {
         time: Duration,
     ) -> Result<Result<Instant, LockLost>, DbErr> {
         let _alone = self.extending.lock().await;
-        let (asked, now) = (Instant::now(), services.clock.now());
-        let lasts = time + LOCK_TIME;
-        if !self.extend(services, None, now, now.after(lasts)).await? {
+        let (asked, lasts) = (Instant::now(), time + LOCK_TIME);
+        if !self.extend(services, None, lasts).await? {
             return Ok(Err(LockLost));
         }
         let until = asked + lasts;
         *self.term() = Term {
             until,
-            call: Some(now.after(lasts)),
+            calling: true,
         };
         Ok(Ok(until))
     }
 
     /// The engine answered: what it was asked for is done, or refused.
     pub(crate) fn heard(&self) {
-        self.term().call = None;
+        self.term().calling = false;
     }
 
-    /// Extends the lock, if it is held still. One that ran out does not count, even if no other process took it since.
+    /// Makes the lock last that long from now, if it is held still.
     async fn extend(
         &self,
         services: &Services,
         holder: Option<&str>,
-        now: Timestamp,
-        until: Timestamp,
+        lasts: Duration,
     ) -> Result<bool, DbErr> {
         let extended = engine_image::Entity::update_many()
-            .col_expr(engine_image::Column::LockUntil, Expr::value(until))
+            .col_expr(
+                engine_image::Column::LockUntil,
+                services.database_time(lasts),
+            )
             .col_expr(engine_image::Column::LockHolder, Expr::value(holder))
-            .filter(engine_image::Column::Id.eq(self.engine_image_id))
-            .filter(engine_image::Column::LockToken.eq(self.token))
-            .filter(engine_image::Column::LockUntil.gte(now))
+            .filter(held(services, self))
             .exec(services.db.write())
             .await?;
         Ok(extended.rows_affected == 1)
@@ -97,20 +100,16 @@ impl Custody {
 
     async fn renew(&self, services: &Services) -> Result<bool, DbErr> {
         let _alone = self.extending.lock().await;
-        let (asked, now) = (Instant::now(), services.clock.now());
-        let least = now.after(LOCK_TIME);
-        let call = self.term().call;
-        let until = call.map_or(least, |call| Ord::max(call, least));
+        let (asked, term) = (Instant::now(), *self.term());
+        let mut until = asked + LOCK_TIME;
+        if term.calling {
+            until = until.max(term.until);
+        }
         // Only where the engine certainly makes no change is the lock of a worker that is gone to be freed early.
-        let holder = services.worker.as_deref().filter(|_| call.is_none());
-        let renewed = self.extend(services, holder, now, until).await?;
+        let holder = services.worker.as_deref().filter(|_| !term.calling);
+        let renewed = self.extend(services, holder, until - asked).await?;
         if renewed {
-            let mut term = self.term();
-            let least = asked + LOCK_TIME;
-            term.until = match call {
-                Some(_) => term.until.max(least),
-                None => least,
-            };
+            self.term().until = until;
         }
         Ok(renewed)
     }
@@ -188,7 +187,7 @@ pub(crate) async fn free_locks_of(services: &Services, worker: &str) -> Result<u
 /// left to run out: the engine may be making the change still. So is one that cannot be given back: the caller has its own
 /// outcome to tell.
 pub(crate) async fn unlock(services: &Services, custody: &Custody) {
-    if custody.term().call.is_some() {
+    if custody.term().calling {
         return;
     }
     let unlocked = engine_image::Entity::update_many()

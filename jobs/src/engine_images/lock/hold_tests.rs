@@ -24,8 +24,9 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
         diff_ids: Vec::new(),
     };
     let tx = services.db.begin().await.unwrap();
-    let row = crate::engine_images::lock::locked_or_new(&tx, host.id, &image, now)
+    let row = crate::engine_images::lock::locked_or_new(&tx, &services, host.id, &image, 0)
         .await
+        .unwrap()
         .unwrap();
     tx.commit().await.unwrap();
     let custody = crate::engine_images::lock::try_lock(&services, row.id)

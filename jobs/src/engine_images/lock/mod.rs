@@ -13,5 +13,5 @@ pub(crate) use changes::{ChangeError, Changes};
 pub(crate) use hold::{Custody, LockLost, free_locks_of, keeping, unlock};
 pub(crate) use observation::{Observation, find, is_meant, locked_or_new, record};
 pub(crate) use row::{
-    Fate, Waited, conclude, fenced, is_at_rest, lock, lock_unless, settled_version, try_lock,
+    Fate, Waited, conclude, fenced, lock, lock_unless, settled_version, try_lock, unlocked,
 };

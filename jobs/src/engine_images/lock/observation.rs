@@ -3,13 +3,14 @@
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter,
+    PaginatorTrait, QueryFilter, Select,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
     Digest, EngineImageStatus, ExposedPorts, Timestamp, engine_image, engine_tag, job,
 };
 
+use super::row::unlocked;
 use crate::engine::EngineImage;
 use crate::infra::db::{Transaction, for_update};
 use crate::services::Services;
@@ -20,11 +21,7 @@ pub(crate) async fn find(
     host_id: Uuid,
     image_id: &str,
 ) -> Result<Option<engine_image::Model>, DbErr> {
-    engine_image::Entity::find()
-        .filter(engine_image::Column::HostId.eq(host_id))
-        .filter(engine_image::Column::ImageId.eq(image_id))
-        .one(services.db.write())
-        .await
+    row_of(host_id, image_id).one(services.db.write()).await
 }
 
 /// What an observation found on the engine just before the first call of a pull.
@@ -45,20 +42,21 @@ pub(crate) struct Observation {
 /// expected or present, and decided anew whenever the engine certainly lacks the image: whoever brings it then is us.
 pub(crate) async fn record(
     tx: &Transaction,
+    services: &Services,
     host_id: Uuid,
     image_id: &str,
     reference: &str,
     seen: &Observation,
     now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
-    let row = locked_row(tx, host_id, image_id).await?;
-    let row = match row {
-        Some(row)
-            if row.version != seen.version || row.lock_until.is_some_and(|until| until >= now) =>
-        {
-            return Ok(None);
-        }
-        Some(row) => {
+    let new = engine_image::ActiveModel {
+        brought: Set(!seen.present),
+        ..new_row(host_id, image_id, EngineImageStatus::Expected, now)
+    };
+    let row = match at_version(tx, services, (host_id, image_id), seen.version, new).await? {
+        None => return Ok(None),
+        Some((row, true)) => row,
+        Some((row, false)) => {
             let undecided = row.status == EngineImageStatus::Absent || !seen.present;
             if undecided {
                 let expected = row.status != EngineImageStatus::Present;
@@ -74,18 +72,6 @@ pub(crate) async fn record(
             } else {
                 row
             }
-        }
-        None => {
-            let new = new_row(host_id, image_id, EngineImageStatus::Expected, now);
-            let new = engine_image::ActiveModel {
-                brought: Set(!seen.present),
-                ..new
-            };
-            let (row, made) = make(tx, new, host_id, image_id).await?;
-            if !made {
-                return Ok(None);
-            }
-            row
         }
     };
     let was_there = seen.tag_means.as_deref() == Some(image_id);
@@ -157,19 +143,36 @@ async fn record_tag(
 }
 
 /// The row of an image id, locked; made when it was never heard of, as one that the engine had before, because nobody
-/// can prove otherwise.
+/// can prove otherwise. None when it changed since this version: look again.
 pub(crate) async fn locked_or_new(
     tx: &Transaction,
+    services: &Services,
     host_id: Uuid,
     image: &EngineImage,
-    now: Timestamp,
-) -> Result<engine_image::Model, DbErr> {
-    if let Some(row) = locked_row(tx, host_id, &image.id).await? {
-        return Ok(row);
-    }
+    version: i64,
+) -> Result<Option<engine_image::Model>, DbErr> {
+    let now = services.clock.now();
     let new = new_row(host_id, &image.id, EngineImageStatus::Present, now);
-    let (row, _) = make(tx, new, host_id, &image.id).await?;
-    Ok(row)
+    let row = at_version(tx, services, (host_id, &image.id), version, new).await?;
+    Ok(row.map(|(row, _)| row))
+}
+
+/// The row of an image id, locked, and whether it was made just now because there was none. None when it is at another
+/// version, or another process holds the image's lock.
+async fn at_version(
+    tx: &Transaction,
+    services: &Services,
+    (host_id, image_id): (Uuid, &str),
+    version: i64,
+    new: engine_image::ActiveModel,
+) -> Result<Option<(engine_image::Model, bool)>, DbErr> {
+    let unchanged = row_of(host_id, image_id)
+        .filter(engine_image::Column::Version.eq(version))
+        .filter(unlocked(services));
+    if let Some(row) = for_update(tx, unchanged).one(tx).await? {
+        return Ok(Some((row, false)));
+    }
+    Ok(make(tx, new).await?.map(|row| (row, true)))
 }
 
 /// Nothing is known of the image but that Wharfinger did not bring it.
@@ -196,15 +199,13 @@ fn new_row(
     }
 }
 
-/// Inserts a row, unless somebody else did since it was looked for. Returns the row, locked, and whether it is this one.
+/// Inserts a row. Returns it locked; none when there is one of its image already.
 async fn make(
     tx: &Transaction,
     new: engine_image::ActiveModel,
-    host_id: Uuid,
-    image_id: &str,
-) -> Result<(engine_image::Model, bool), DbErr> {
+) -> Result<Option<engine_image::Model>, DbErr> {
     use engine_image::Column;
-    let id = new.id.clone().take();
+    let made = engine_image::Entity::find().filter(Column::Id.eq(*new.id.as_ref()));
     engine_image::Entity::insert(new)
         .on_conflict(
             OnConflict::columns([Column::HostId, Column::ImageId])
@@ -214,22 +215,13 @@ async fn make(
         .try_insert()
         .exec_without_returning(tx)
         .await?;
-    let row = locked_row(tx, host_id, image_id).await?.ok_or_else(|| {
-        DbErr::RecordNotFound("the row of an image that was just made".to_owned())
-    })?;
-    let made = Some(row.id) == id;
-    Ok((row, made))
+    for_update(tx, made).one(tx).await
 }
 
-async fn locked_row(
-    tx: &Transaction,
-    host_id: Uuid,
-    image_id: &str,
-) -> Result<Option<engine_image::Model>, DbErr> {
-    let select = engine_image::Entity::find()
+fn row_of(host_id: Uuid, image_id: &str) -> Select<engine_image::Entity> {
+    engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
-        .filter(engine_image::Column::ImageId.eq(image_id));
-    for_update(tx, select).one(tx).await
+        .filter(engine_image::Column::ImageId.eq(image_id))
 }
 
 /// Whether a live job means this image, apart from one.

@@ -6,14 +6,13 @@ use std::time::Duration;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait,
-    IntoActiveModel, QueryFilter,
+    IntoActiveModel, QueryFilter, QuerySelect,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
 use super::hold::{Custody, LOCK_TIME};
-use super::observation::find;
 use crate::infra::db::{Transaction, for_update};
 use crate::services::Services;
 
@@ -23,15 +22,22 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a lock that somebody else has is looked at again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-fn unlocked(now: Timestamp) -> Condition {
+/// That no process holds the lock of an image at this moment.
+pub(crate) fn unlocked(services: &Services) -> Condition {
+    let until = engine_image::Column::LockUntil;
     Condition::any()
-        .add(engine_image::Column::LockUntil.is_null())
-        .add(engine_image::Column::LockUntil.lt(now))
+        .add(until.is_null())
+        .add(until.into_expr().lt(services.database_time(Duration::ZERO)))
 }
 
-/// Whether nobody changes the image at this moment.
-pub(crate) fn is_at_rest(row: &engine_image::Model, now: Timestamp) -> bool {
-    row.lock_until.is_none_or(|until| until < now)
+/// That this lock is held at this moment. One that ran out does not count, even if no other process took it since: a settle
+/// may have gone past it.
+pub(super) fn held(services: &Services, custody: &Custody) -> Condition {
+    let until = engine_image::Column::LockUntil.into_expr();
+    Condition::all()
+        .add(engine_image::Column::Id.eq(custody.engine_image_id))
+        .add(engine_image::Column::LockToken.eq(custody.token))
+        .add(until.gte(services.database_time(Duration::ZERO)))
 }
 
 /// Takes the lock if it is free.
@@ -39,7 +45,7 @@ pub(crate) async fn try_lock(
     services: &Services,
     engine_image_id: Uuid,
 ) -> Result<Option<Custody>, DbErr> {
-    let (asked, now) = (Instant::now(), services.clock.now());
+    let asked = Instant::now();
     let token = Uuid::new_v4();
     let locked = engine_image::Entity::update_many()
         .col_expr(engine_image::Column::LockToken, Expr::value(token))
@@ -49,14 +55,14 @@ pub(crate) async fn try_lock(
         )
         .col_expr(
             engine_image::Column::LockUntil,
-            Expr::value(now.after(LOCK_TIME)),
+            services.database_time(LOCK_TIME),
         )
         .col_expr(
             engine_image::Column::Version,
             Expr::col(engine_image::Column::Version).add(1),
         )
         .filter(engine_image::Column::Id.eq(engine_image_id))
-        .filter(unlocked(now))
+        .filter(unlocked(services))
         .exec(services.db.write())
         .await?;
     let custody = || Custody::new(engine_image_id, token, asked + LOCK_TIME);
@@ -121,19 +127,11 @@ pub(crate) async fn lock_unless<T>(
 /// The locked row inside the transaction that ends what the lock was for; none when the lock was lost.
 pub(crate) async fn fenced(
     tx: &Transaction,
+    services: &Services,
     custody: &Custody,
-    now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
-    let row = for_update(
-        tx,
-        engine_image::Entity::find_by_id(custody.engine_image_id),
-    )
-    .one(tx)
-    .await?;
-    // One that ran out does not count, even if nobody took it since: a settle may have gone past it.
-    Ok(row.filter(|row| {
-        row.lock_token == Some(custody.token) && row.lock_until.is_some_and(|until| until >= now)
-    }))
+    let row = engine_image::Entity::find().filter(held(services, custody));
+    for_update(tx, row).one(tx).await
 }
 
 /// What is known of an image when its lock is given back.
@@ -190,14 +188,24 @@ pub(crate) async fn settled_version(
 ) -> Result<i64, DbErr> {
     let mut waited = Duration::ZERO;
     loop {
-        let row = find(services, host_id, image_id).await?;
-        let now = services.clock.now();
+        let row: Option<(i64, Option<Timestamp>, Timestamp)> = engine_image::Entity::find()
+            .select_only()
+            .columns([
+                engine_image::Column::Version,
+                engine_image::Column::LockUntil,
+            ])
+            .expr(services.database_time(Duration::ZERO))
+            .filter(engine_image::Column::HostId.eq(host_id))
+            .filter(engine_image::Column::ImageId.eq(image_id))
+            .into_tuple()
+            .one(services.db.write())
+            .await?;
         match row {
-            Some(row) if row.lock_until.is_some_and(|until| until >= now) && waited < PATIENCE => {
+            Some((_, Some(until), now)) if until >= now && waited < PATIENCE => {
                 tokio::time::sleep(LOCK_POLL).await;
                 waited += LOCK_POLL;
             }
-            Some(row) => return Ok(row.version),
+            Some((version, ..)) => return Ok(version),
             None => return Ok(0),
         }
     }
