@@ -12,7 +12,7 @@ use crate::error::{JobFailure, ServiceError, rate_limited};
 /// engine answers, so this only spaces the offers.
 pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How soon it is tried again to record the end of an attempt.
+/// Time until the next try to record the end of an attempt.
 pub(crate) const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an attempt did not reach its end.
@@ -53,7 +53,7 @@ impl From<ChangeError> for RunError {
     }
 }
 
-/// What the engine's error means for a job.
+/// The meaning of an engine's error for a job.
 pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
     use JobErrorCode as Code;
     let message = error.to_string();

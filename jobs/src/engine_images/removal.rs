@@ -9,7 +9,7 @@ use crate::engine_images::lock::{ChangeError, Changes, Fate};
 use crate::error::JobFailure;
 
 /// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,
-/// never with force. An image that somebody outside Wharfinger has tagged since stays: it is theirs now.
+/// never with force. An image that was tagged since by another program than Wharfinger stays.
 pub(crate) async fn remove(
     changes: Changes<'_>,
     row: &engine_image::Model,
@@ -70,7 +70,7 @@ pub(crate) async fn remove(
     }
     match changes.remove_by_id(&row.image_id).await {
         Ok(_) => Ok(Fate::Gone),
-        // Somebody outside Wharfinger built an image on it.
+        // Another program than Wharfinger built an image on it.
         Err(ChangeError::Engine(EngineError::Conflict(_))) => Ok(Fate::Foreign),
         Err(ChangeError::Engine(EngineError::InUse(message))) => {
             Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into())

@@ -1,8 +1,8 @@
-//! A tag that a pull set, and whose pull then came to nothing, goes back to where it was, or away.
+//! Tag rollback: a tag that a pull set, and whose pull then failed, is set back to the image that it meant before, or removed.
 //!
-//! What the tag meant is recorded with the tag before the engine is asked for anything, and forgotten when a pull of it is
-//! settled or the tag is back. So whoever finds it recorded and no pull of it under way puts it back: the job itself at
-//! its end, or the reconciler where the job was cancelled between two attempts, moved to another host, or lost its worker.
+//! The image that the tag meant is recorded with the tag before the engine is asked for anything, and forgotten when a pull of
+//! it is settled or the tag is back. If it is recorded and no pull of it is under way, the tag is set back: by the job itself at
+//! its end, or by the reconciler if the job was cancelled between two attempts, moved to another host, or lost its worker.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ use crate::holdings;
 use crate::infra::db::Transaction;
 use crate::services::Services;
 
-/// Puts back what this pull's tag meant, from every image that pulls of the tag set it on in vain. `ending` is a live pull
-/// that comes to nothing and is about to end: it does not count as being under way.
+/// Sets this pull's tag back, from every image that failed pulls of the tag set it on. `ending` is a live pull that has failed
+/// and is about to end: it does not count as being under way.
 pub(crate) async fn of_job(
     services: &Services,
     engine: &Engine,
@@ -30,7 +30,7 @@ pub(crate) async fn of_job(
     let Some(host_id) = job.host_id else {
         return Ok(());
     };
-    // Not those of live pulls: a lock makes everybody look again who has begun on the image.
+    // Without those of live pulls: a lock makes every job that has begun on the image look again.
     let set_on: Vec<Uuid> = in_vain(host_id, ending)
         .filter(engine_tag::Column::Reference.eq(&job.reference))
         .into_tuple()
@@ -50,7 +50,7 @@ async fn one(
     engine_image_id: Uuid,
     ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
-    // Whoever has the image lets go of it soon, or lost it with an attempt that was cut off.
+    // The holder of the lock releases it soon, or lost it with an attempt that was cut off.
     let Some(custody) = lock::lock(services, engine_image_id).await? else {
         let busy = "an image with a tag to put back was busy for too long";
         return Err(DbErr::Custom(busy.to_owned()).into());
@@ -74,7 +74,7 @@ async fn one(
     done?
 }
 
-/// Puts back every tag that pulls set on this image in vain. The image's lock is the caller's.
+/// Sets back every tag that failed pulls set on this image. The caller holds the image's lock.
 pub(crate) async fn of_image(
     changes: Changes<'_>,
     row: &engine_image::Model,
@@ -170,8 +170,8 @@ fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
     pulls
 }
 
-/// Sets the tag on what it meant, if it means this image now. Where it meant nothing, or what it meant is gone, it is taken
-/// off this image, unless somebody holds the image by it or it is the last name of an image that stays.
+/// Sets the tag back, if it means this image now. If it meant no image, or that image is gone, it is taken off this
+/// image, unless a user holds the image by it or it is the last name of an image that stays.
 async fn restore(
     changes: Changes<'_>,
     row: &engine_image::Model,

@@ -1,4 +1,4 @@
-//! What is told to watchers after a change was committed. The database is the truth; an announcement only says when to
+//! Announcements to watchers after a change was committed. The database is the truth; an announcement only says when to
 //! look, except for progress, which travels whole.
 
 use serde::{Deserialize, Serialize};
@@ -8,20 +8,20 @@ use wharfinger_entity::{JobKind, JobState, job};
 use crate::live::events::{Events, Topic};
 use crate::live::progress_event::ProgressEvent;
 
-/// That a job changed.
+/// A change of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Which job.
+    /// The job.
     pub job_id: Uuid,
-    /// Whose.
+    /// Its owner.
     pub user_id: Uuid,
-    /// Where it runs.
+    /// Its host.
     pub host_id: Option<Uuid>,
-    /// What it does.
+    /// Its kind.
     pub kind: JobKind,
-    /// The state that it is in now.
+    /// Its state now.
     pub state: JobState,
-    /// Whether its worker is to stop it.
+    /// Whether a cancellation is requested.
     pub cancel_requested: bool,
 }
 
@@ -39,7 +39,7 @@ impl Change {
     }
 }
 
-/// A question to whichever worker runs a job: how far is it? The database knows only what was saved at the last renewal
+/// A request for the progress of a job to the worker that runs it. The database knows only what was saved at the last renewal
 /// of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ask {
@@ -47,12 +47,12 @@ pub(crate) struct Ask {
     pub(crate) how_far_is: Uuid,
 }
 
-/// Asks; the answer comes as an event of the job's progress, if anybody runs it.
+/// Asks for the progress of a job. The answer comes as an event of its progress, if a worker runs it.
 pub(crate) fn ask(events: &Events, job_id: Uuid) {
     events.publish(Topic::AllJobs, encode(&Ask { how_far_is: job_id }));
 }
 
-/// Announces a change of state to the job's owner and to whoever watches all jobs, and a change of the owner's credits.
+/// Announces a change of state to the watchers of its owner's jobs and of all jobs, and a change of the owner's credits.
 pub(crate) fn job_changed(events: &Events, change: &Change, credits_moved: bool) {
     let payload = encode(change);
     events.publish(Topic::UserJobs(change.user_id), payload.clone());

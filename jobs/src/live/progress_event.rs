@@ -15,8 +15,8 @@ pub(crate) fn beyond(sequence: i32) -> i32 {
     sequence.saturating_add(SEQUENCE_RESERVE)
 }
 
-/// Whether an event may be told when the sequence number last saved is this. One beyond what a claim sets aside would be
-/// repeated, with other content, by whoever takes the job over.
+/// Whether an event may be told when the sequence number last saved is this. A number beyond the reserve
+/// would be used again, with other content, by a worker that takes the job over.
 pub(crate) fn may_be_told(saved: i32, sequence: i32) -> bool {
     sequence < beyond(saved)
 }
@@ -28,11 +28,11 @@ pub struct ProgressEvent {
     pub sequence: i32,
     /// The job's state.
     pub state: JobState,
-    /// Which try.
+    /// The attempt.
     pub attempt: i32,
-    /// What has arrived.
+    /// The progress.
     pub snapshot: PullSnapshot,
-    /// When, in microseconds since the epoch.
+    /// The time of the event, in microseconds since the epoch.
     pub updated_at: i64,
 }
 
@@ -76,7 +76,7 @@ mod tests {
         for saved in [0, 7, i32::MAX - 10] {
             let told = (saved..=i32::MAX).take(5_000);
             let highest = told.filter(|number| may_be_told(saved, *number)).max();
-            // What a claim begins to count from, after a worker that saved nothing more.
+            // A claim counts from here, after a worker that saved nothing more.
             assert!(highest.is_none_or(|highest| highest < beyond(saved)));
             assert!(may_be_told(saved, saved));
         }

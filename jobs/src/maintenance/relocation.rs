@@ -193,7 +193,7 @@ async fn move_one(
         moved.turn = Set(order::place(&tx, job.user_id, to.id, now).await?);
         moved.dispatched_at = Set(None);
         moved.sequence = Set(job.sequence.saturating_add(1));
-        // What is known of the old host's engine says nothing of the new one's.
+        // Data of the old host's engine says nothing of the new one's.
         moved.engine_image_id = Set(public.as_ref().map(|image| image.engine_image_id));
         moved.image_id = Set(public.as_ref().map(|image| image.id));
         let moved = moved.update(&tx).await?;
@@ -205,7 +205,7 @@ async fn move_one(
         }
         account.save().await?;
         let (moved, balance) = match public {
-            // What everyone may use there is there.
+            // A public image is on that host already.
             Some(_) => transition::finish(&tx, services, moved, Outcome::NothingToDo).await?,
             None => (moved, None),
         };

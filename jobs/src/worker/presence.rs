@@ -14,10 +14,10 @@ use uuid::Uuid;
 /// In the data directory.
 const FOLDER: &str = "workers";
 
-/// What the names of the files end with, once they are locked.
+/// The end of the files' names, once they are locked.
 const ENDING: &str = "worker";
 
-/// What the files of other boots are kept for: longer than a lease lasts.
+/// Time for which files of other boots are kept: longer than a lease lasts.
 const KEPT: Duration = Duration::from_hours(24);
 
 /// Longer than any file here.
@@ -69,7 +69,7 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    /// What it left is seen to.
+    /// Removes its file, once its leases are freed.
     pub(super) fn forget(self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "could not remove the file of a worker that is gone");
@@ -129,7 +129,7 @@ fn look_at(path: &Path, boot: &str) -> io::Result<Option<Departed>> {
     Ok(None)
 }
 
-/// What is the same for every process of this kernel since it was started, in every container, and for no other.
+/// The id of this boot of the kernel. It is the same for all processes and containers on it.
 fn boot() -> io::Result<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(id.trim().to_owned())

@@ -1,7 +1,7 @@
-//! Where the layers and configs on a host's engine came from: who gets what is there already
+//! The origins of the layers and configs on a host's engine, which decide who gets what is there already
 //! (`api/docs/adr/0032-who-gets-what-is-there.md`).
 //!
-//! An engine knows blobs by their digest and asks nobody for one that it has. So before a pull each blob of its image is
+//! An engine knows blobs by their digest and asks no registry for one that it has. So before a pull each blob of its image is
 //! looked up here: [`Standing`] says whether the caller may have it, has to be given it by the registry first, or whether the
 //! engine will have to fetch it. [`rows`] keeps what a repository has delivered, and what it is to deliver.
 
@@ -14,7 +14,7 @@ pub(crate) use standing::{Known, Origins, Part, Standing};
 /// A repository that a pull names, and whether it gives the image without a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// By its one name.
+    /// The canonical name of the registry.
     pub(crate) registry: String,
     pub(crate) repository: String,
     pub(crate) anonymous: bool,

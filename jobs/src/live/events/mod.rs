@@ -24,7 +24,7 @@ use self::fanout::Fanout;
 use self::redis::RedisEvents;
 use crate::infra::tasks::Tasks;
 
-/// What an event is about.
+/// The subject of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// Progress of one job.
@@ -76,7 +76,7 @@ impl FromStr for Topic {
     }
 }
 
-/// What a subscriber sees.
+/// A message to a subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A published payload, shared with every other subscriber.

@@ -1,4 +1,4 @@
-//! What waits to be published. Bounded: publishing never waits for Redis, and never grows without it.
+//! Messages that wait to be published. Their number is bounded: publishing never waits for Redis, and never grows without it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

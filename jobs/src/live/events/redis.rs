@@ -163,7 +163,7 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes to all that is watched. What was published before is missed: everybody gets a gap.
+    /// Subscribes to all watched topics. Earlier messages may be lost, so every subscriber gets a gap.
     async fn connect(&self) -> RedisResult<(PubSubSink, PubSubStream)> {
         let (mut sink, messages) = redis_connection::pubsub(&self.client).await?;
         in_time(sink.subscribe(self.channels.gap())).await?;
