@@ -48,7 +48,7 @@ const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// A running attempt.
 pub(crate) struct JobRun {
-    pub(crate) parts: Arc<WorkerContext>,
+    pub(crate) context: Arc<WorkerContext>,
     pub(crate) host_id: Uuid,
     pub(crate) job: job::Model,
     pub(crate) lease: Lease,
@@ -66,15 +66,15 @@ pub(crate) struct JobRun {
 
 impl JobRun {
     pub(crate) fn new(
-        parts: Arc<WorkerContext>,
+        context: Arc<WorkerContext>,
         host_id: Uuid,
         job: job::Model,
         lease: Lease,
     ) -> Self {
         let frame = ProgressEvent::of(&job);
         Self {
-            hand_back: parts.hand_back.child_token(),
-            parts,
+            hand_back: context.hand_back.child_token(),
+            context,
             host_id,
             lease,
             cancel: CancellationToken::new(),
@@ -97,7 +97,7 @@ impl JobRun {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
-            updated_at: self.parts.services.clock.now().micros(),
+            updated_at: self.context.services.clock.now().micros(),
         }
     }
 
@@ -111,7 +111,7 @@ impl JobRun {
     pub(crate) fn tell(&self) {
         let frame = self.frame();
         if may_be_told(self.saved.load(Ordering::SeqCst), frame.sequence) {
-            notify::progress(&self.parts.services.events, self.job.id, &frame);
+            notify::progress(&self.context.services.events, self.job.id, &frame);
         }
     }
 
@@ -128,7 +128,7 @@ impl JobRun {
     /// Proves that the lease is held, before the engine is asked for what only the newest attempt may ask for. Where it was
     /// lost, this never completes, and the attempt is interrupted.
     pub(crate) async fn prove_lease(&self) -> Result<(), sea_orm::DbErr> {
-        match lease::renew(&self.parts.services, &self.lease, None).await? {
+        match lease::renew(&self.context.services, &self.lease, None).await? {
             Renewal::Held | Renewal::CancelRequested => Ok(()),
             Renewal::Lost => {
                 self.lost.cancel();
@@ -147,14 +147,14 @@ impl JobRun {
 
     /// Keeps the lease, until dropped.
     async fn keep_lease(&self) {
-        let lease = self.parts.services.settings.worker.lease;
+        let lease = self.context.services.settings.worker.lease;
         let mut ticks = tokio::time::interval((lease / 3).min(SAVE_AT_LEAST));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = ticks.tick().await;
         loop {
             let now = ticks.tick().await;
             let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
-            match lease::renew(&self.parts.services, &self.lease, frame.as_ref()).await {
+            match lease::renew(&self.context.services, &self.lease, frame.as_ref()).await {
                 Ok(held @ (Renewal::Held | Renewal::CancelRequested)) => {
                     renewed = now;
                     if let Some(frame) = frame {

@@ -98,7 +98,7 @@ async fn try_claim(
 
 /// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not
 /// wait for that: what ends the attempt notes it too where this did not.
-pub(crate) async fn noting<T>(
+pub(crate) async fn record_attempt_while_running<T>(
     services: &Services,
     job: &job::Model,
     attempt: impl Future<Output = T>,

@@ -28,7 +28,7 @@ pub(super) async fn fetch(
     parts: &[Part],
     before: &HashSet<String>,
 ) -> Result<Vec<(String, Option<String>)>, RunError> {
-    let services = &run.parts.services;
+    let services = &run.context.services;
     let stall = services.settings.worker.stall_timeout;
     let mut progress = Progress::new(run, resolved, before);
     let mut fetched = Vec::with_capacity(parts.len());
@@ -40,7 +40,7 @@ pub(super) async fn fetch(
         };
         let (registry, repository) = (&source.registry, &source.repository);
         let arrived = |came| progress.arrived(part, came);
-        let client = &run.parts.registry;
+        let client = &run.context.registry;
         let delivering = client.deliver(registry, repository, blob, login, stall, arrived);
         let delivered = delivering.await.map_err(|error| failure(&error))?;
         if part.diff_id.is_some() && delivered.diff_id != part.diff_id {

@@ -53,9 +53,9 @@ impl Proof {
         resolved: &Resolved,
         present: bool,
     ) -> Result<Self, RunError> {
-        let (services, manifest) = (&run.parts.services, &resolved.manifest);
+        let (services, manifest) = (&run.context.services, &resolved.manifest);
         let had = if present {
-            run.parts.engine.inspect(&resolved.image_id).await?
+            run.context.engine.inspect(&resolved.image_id).await?
         } else {
             None
         };
@@ -131,7 +131,7 @@ impl Proof {
             repository,
             ..
         } = &self.source;
-        let client = &run.parts.registry;
+        let client = &run.context.registry;
         let asked = stream::iter(ask.into_iter().map(|part| async move {
             let gives = client.gives(registry, repository, &part.digest, login);
             let gives = gives.await.map_err(|error| registry_failure(&error))?;
@@ -225,7 +225,7 @@ impl Proof {
         resolved: &Resolved,
     ) -> Result<bool, RunError> {
         let Some(image) = run
-            .parts
+            .context
             .engine
             .inspect(&resolved.pinned(reference))
             .await?
@@ -251,7 +251,7 @@ impl Proof {
             .iter()
             .map(|digest| (digest.clone(), diff_ids.get(digest).map(|id| (*id).clone())))
             .collect();
-        let (services, host_id, source) = (&run.parts.services, run.host_id, &self.source);
+        let (services, host_id, source) = (&run.context.services, run.host_id, &self.source);
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             if is_contested(&tx, host_id, source, &watched, self.since).await? {
@@ -351,6 +351,6 @@ async fn was_before_us(run: &JobRun, resolved: &Resolved) -> Result<bool, Servic
     let row = engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(run.host_id))
         .filter(engine_image::Column::ImageId.eq(resolved.image_id.to_string()));
-    let row = row.one(run.parts.services.db.read()).await?;
+    let row = row.one(run.context.services.db.read()).await?;
     Ok(row.is_some_and(|row| !row.brought))
 }

@@ -13,7 +13,7 @@ use crate::ledger::Account;
 /// Settles a pull whose reference became public after it was accepted. False where it is not public, or is to be pulled
 /// anew because an administrator asks.
 pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
-    let services = &run.parts.services;
+    let services = &run.context.services;
     let (host_id, reference) = (run.host_id, &run.job.reference);
     let db = services.db.read();
     // Hardly ever: one look, before anything is locked for it.

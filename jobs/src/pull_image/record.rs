@@ -30,7 +30,7 @@ pub(super) async fn record_and_hold(
         manifest, image_id, ..
     }: &Resolved,
 ) -> Result<Presence, RunError> {
-    let services = &run.parts.services;
+    let services = &run.context.services;
     loop {
         let version = lock::settled_version(services, run.host_id, image_id).await?;
         let seen = look(run, image_id, version).await?;
@@ -86,7 +86,7 @@ pub(super) async fn record_and_hold(
 
 /// Looks at what the engine has now. `version` was read before.
 async fn look(run: &JobRun, image_id: &str, version: i64) -> Result<Observation, EngineError> {
-    let engine = &run.parts.engine;
+    let engine = &run.context.engine;
     let tagged = engine.inspect(&run.job.reference).await?;
     let tag_means = tagged.map(|image| image.id);
     // An image that has the tag is there: asking for it by its id as well would make every pull wait for the engine twice.

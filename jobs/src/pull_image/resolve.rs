@@ -27,8 +27,8 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    fn new(parts: &WorkerContext, manifest: Manifest, with_login: bool) -> Self {
-        let info = parts.info.borrow();
+    fn new(context: &WorkerContext, manifest: Manifest, with_login: bool) -> Self {
+        let info = context.info.borrow();
         let store = info
             .as_ref()
             .map_or_else(ImageStore::default, |info| info.store);
@@ -86,9 +86,9 @@ pub(super) async fn resolve(
         phase: PullPhase::Resolving,
         ..PullSnapshot::default()
     });
-    let refused = match read(&run.parts, reference, None).await {
+    let refused = match read(&run.context, reference, None).await {
         Ok(manifest) => {
-            return Ok(Resolved::new(&run.parts, fitting(run, manifest)?, false));
+            return Ok(Resolved::new(&run.context, fitting(run, manifest)?, false));
         }
         Err(error) => error,
     };
@@ -97,7 +97,7 @@ pub(super) async fn resolve(
         RegistryError::Denied { .. } | RegistryError::NotFound { .. }
     );
     let login = if worth_a_login {
-        login_for(&run.parts.services, run.job.user_id, reference.registry())
+        login_for(&run.context.services, run.job.user_id, reference.registry())
             .await
             .map_err(login_failure)?
     } else {
@@ -106,15 +106,15 @@ pub(super) async fn resolve(
     let Some(login) = login else {
         return Err(registry_failure(&refused).into());
     };
-    match read(&run.parts, reference, Some(&login)).await {
-        Ok(manifest) => Ok(Resolved::new(&run.parts, fitting(run, manifest)?, true)),
+    match read(&run.context, reference, Some(&login)).await {
+        Ok(manifest) => Ok(Resolved::new(&run.context, fitting(run, manifest)?, true)),
         Err(error) => Err(registry_failure(&error).into()),
     }
 }
 
 /// The manifest, if the engine takes so many layers. It would say so only once it has fetched them all.
 fn fitting(run: &JobRun, manifest: Manifest) -> Result<Manifest, JobFailure> {
-    let info = run.parts.info.borrow();
+    let info = run.context.info.borrow();
     let most = info.as_ref().map_or(usize::MAX, |info| info.max_layers);
     let found = manifest.layers.len();
     if found <= most {
@@ -135,7 +135,7 @@ pub(super) async fn login_of(
         return Ok(None);
     }
     let registry = reference.registry();
-    let login = login_for(&run.parts.services, run.job.user_id, registry).await;
+    let login = login_for(&run.context.services, run.job.user_id, registry).await;
     let Some(login) = login.map_err(login_failure)? else {
         let message = format!("the login for {registry} was deleted in the middle of the pull");
         return Err(JobFailure::fail(JobErrorCode::RegistryDenied, message).into());
@@ -162,11 +162,11 @@ pub(super) fn login_failure(error: LoginError) -> RunError {
 
 /// Asks the registry, with a login or as nobody.
 pub(super) async fn read(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     reference: &ImageReference,
     login: Option<&Login>,
 ) -> Result<Manifest, RegistryError> {
-    let platform = parts.info.borrow().as_ref().map_or_else(
+    let platform = context.info.borrow().as_ref().map_or_else(
         || Platform::new("linux", std::env::consts::ARCH, None),
         |info| Platform::new(&info.os, &info.architecture, info.variant),
     );
@@ -175,7 +175,7 @@ pub(super) async fn read(
         |digest| digest.as_str(),
     );
     let (registry, repository) = (reference.registry(), reference.repository());
-    parts
+    context
         .registry
         .manifest(registry, repository, wanted, login, &platform)
         .await

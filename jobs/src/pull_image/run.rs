@@ -24,7 +24,7 @@ use crate::progress::PullPhase;
 
 /// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
 pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
-    let timeout = run.parts.services.settings.worker.pull_timeout;
+    let timeout = run.context.services.settings.worker.pull_timeout;
     let deadline = tokio::time::Instant::now() + timeout;
     if settle_public(run).await? {
         return Ok(None);
@@ -46,7 +46,7 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
             version: arrived.version,
             frame: &run.frame(),
         };
-        let settling = settle(&run.parts.services, &run.lease, &arrived_now);
+        let settling = settle(&run.context.services, &run.lease, &arrived_now);
         match timed("settle", settling).await? {
             Settled::Done { to_look_at } => {
                 let came = &arrived_now.frame.snapshot;
@@ -152,7 +152,7 @@ async fn inspect(
     reference: &ImageReference,
     resolved: &Resolved,
 ) -> Result<Fetched, RunError> {
-    let engine = &run.parts.engine;
+    let engine = &run.context.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
@@ -161,7 +161,7 @@ async fn inspect(
             let message = "the engine pulled the image and then did not have it";
             return Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into());
         };
-        let services = &run.parts.services;
+        let services = &run.context.services;
         let version = lock::settled_version(services, run.host_id, &image.id).await?;
         if reference.digest().is_none() {
             let tag = reference.tag().unwrap_or("latest");
@@ -187,10 +187,10 @@ async fn inspect(
 
 /// Removes what was let go of when the tag moved, unless somebody else holds it, and puts back what other pulls moved.
 async fn tidy(run: &JobRun, to_look_at: Vec<uuid::Uuid>) {
-    let parts = &run.parts;
+    let context = &run.context;
     for id in to_look_at {
         if let Err(error) =
-            crate::engine_images::reconcile::one(&parts.services, &parts.engine, id).await
+            crate::engine_images::reconcile::one(&context.services, &context.engine, id).await
         {
             tracing::warn!(%error, "could not tidy up after the pull: the reconciler will");
         }

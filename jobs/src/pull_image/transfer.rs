@@ -30,8 +30,8 @@ pub(super) async fn transfer(
     let name = PullName::new(&reference.name(), None, Some(&resolved.pulled_digest));
     let pinned = resolved.pinned(reference);
     let tracker = ProgressTracker::new(resolved.layers());
-    let (engine, watched) = (&run.parts.engine, proof.watched_ids());
-    let transfers = &run.parts.transfers;
+    let (engine, watched) = (&run.context.engine, proof.watched_ids());
+    let transfers = &run.context.transfers;
     let (transfer, joined) =
         transfers.join(engine, &pinned, &name, login.as_ref(), tracker, watched);
     if joined {
@@ -58,7 +58,7 @@ pub(super) async fn transfer(
                 return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
             }
             // Nothing comes because the engine is gone, which is nobody's fault who waits for it.
-            Next::Stalled if !*run.parts.engine_answers.borrow() => {
+            Next::Stalled if !*run.context.engine_answers.borrow() => {
                 let message = "the Docker engine fell silent in the middle of the pull";
                 return Err(JobFailure::retry_free(
                     JobErrorCode::EngineUnavailable,
@@ -68,7 +68,7 @@ pub(super) async fn transfer(
                 .into());
             }
             Next::Stalled => {
-                let stall = run.parts.services.settings.worker.stall_timeout;
+                let stall = run.context.services.settings.worker.stall_timeout;
                 let message = format!("no progress for {}", humantime::format_duration(stall));
                 return Err(JobFailure::retry(JobErrorCode::Stalled, message).into());
             }
@@ -97,11 +97,11 @@ async fn prepare(
     present: bool,
 ) -> Result<Option<EngineLogin>, RunError> {
     let registry = reference.registry();
-    let vetted = run.parts.registry.vet(registry).await;
+    let vetted = run.context.registry.vet(registry).await;
     vetted.map_err(|error| registry_failure(&error))?;
     let login = login_of(run, reference, resolved.with_login).await?;
     if !present {
-        let (client, manifest) = (&run.parts.registry, &resolved.manifest);
+        let (client, manifest) = (&run.context.registry, &resolved.manifest);
         let probed = client.probe(registry, reference.repository(), manifest, login.as_ref());
         let probed = probed.instrument(trace::phase("probe")).await;
         probed.map_err(|forbidden| registry_failure(&forbidden.into()))?;

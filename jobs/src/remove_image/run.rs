@@ -18,7 +18,7 @@ use crate::remove_image::settle::{self, Settled};
 /// Removes the image from the engine if nobody else holds it and Wharfinger brought it, and settles. Returns what is
 /// left to be recorded, if anything.
 pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
-    let services = &run.parts.services;
+    let services = &run.context.services;
     let holding = match run.job.image_id {
         Some(id) => {
             image::Entity::find_by_id(id)
@@ -46,7 +46,7 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     }
     let changes = Changes {
         services,
-        engine: &run.parts.engine,
+        engine: &run.context.engine,
         custody: &custody,
     };
     let removing = Box::pin(on_engine(run, changes, &holding));

@@ -13,7 +13,7 @@ impl Worker {
     /// Beats until dropped: six times in the time after which a host counts as offline, more often while the engine is silent.
     pub(super) async fn keep_beating(&self, task: &Task) {
         let pause = self.pause();
-        let mut answers = self.parts.engine_answers.subscribe();
+        let mut answers = self.context.engine_answers.subscribe();
         loop {
             let silent = !*answers.borrow_and_update();
             tokio::select! {
@@ -27,7 +27,7 @@ impl Worker {
     }
 
     fn pause(&self) -> Duration {
-        (self.parts.services.settings.host.offline_after / 6).max(Duration::from_millis(200))
+        (self.context.services.settings.host.offline_after / 6).max(Duration::from_millis(200))
     }
 
     /// How long a heartbeat may take, with the pause before it: the engine and the database each have a deadline.
@@ -37,9 +37,9 @@ impl Worker {
 
     /// Asks the engine who it is, and records that it answered.
     pub(super) async fn beat(&self) {
-        let parts = &self.parts;
-        let services = &parts.services;
-        match parts.engine.info().await {
+        let context = &self.context;
+        let services = &context.services;
+        match context.engine.info().await {
             Ok(info) => {
                 if let Err(error) = hosts::heartbeat(
                     &services.db,
@@ -53,12 +53,12 @@ impl Worker {
                     tracing::warn!(%error, "could not record the heartbeat");
                 }
                 self.info.send_replace(Some(info));
-                if !parts.engine_answers.send_replace(true) {
+                if !context.engine_answers.send_replace(true) {
                     tracing::info!(host = %self.host, "the engine answers");
                 }
             }
             Err(error) => {
-                if parts.engine_answers.send_replace(false) {
+                if context.engine_answers.send_replace(false) {
                     tracing::warn!(host = %self.host, %error, "the engine does not answer: taking no jobs until it does");
                 }
             }

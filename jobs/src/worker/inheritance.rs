@@ -23,7 +23,7 @@ impl Worker {
                 tracing::warn!(%error, "could not look for workers that are gone: their leases run out by themselves");
             }
         }
-        match Presence::announce(data_dir, &self.parts.worker) {
+        match Presence::announce(data_dir, &self.context.worker) {
             Ok(presence) => self.presence = Some(presence),
             Err(error) => {
                 tracing::warn!(%error, "could not tell of this worker in the data directory: if it is killed, its leases have to run out");
@@ -47,7 +47,7 @@ impl Worker {
 
     /// First locks and leases, then the messages of the queue: a message that comes before its job is free would be taken in vain.
     async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
-        let services = &self.parts.services;
+        let services = &self.context.services;
         lock::free_locks_of(services, worker).await?;
         let freed = vanished_workers::free_leases_of(services, worker).await?;
         // A queue that does not answer gives the messages back after missed heartbeats.

@@ -32,7 +32,7 @@ use presence::Presence;
 
 /// What a worker is made of.
 pub struct Worker {
-    parts: Arc<WorkerContext>,
+    context: Arc<WorkerContext>,
     host_id: Uuid,
     host: String,
     info: watch::Sender<Option<EngineInfo>>,
@@ -62,7 +62,7 @@ impl Worker {
             ..services
         };
         let worker = Self {
-            parts: Arc::new(WorkerContext {
+            context: Arc::new(WorkerContext {
                 worker: name,
                 host: host.to_owned(),
                 transfers: Transfers::new(services.settings.worker.stall_timeout),
@@ -80,7 +80,7 @@ impl Worker {
             presence: None,
         };
         worker.beat().await;
-        if !*worker.parts.engine_answers.borrow() {
+        if !*worker.context.engine_answers.borrow() {
             tracing::warn!(
                 host,
                 "the Docker engine does not answer yet: taking no jobs until it does"
@@ -91,7 +91,7 @@ impl Worker {
 
     /// Whether the engine answered when last asked.
     pub fn engine_answers(&self) -> watch::Receiver<bool> {
-        self.parts.engine_answers.subscribe()
+        self.context.engine_answers.subscribe()
     }
 
     /// The id of its host.
@@ -102,9 +102,9 @@ impl Worker {
     /// Works until `stop`: then takes nothing more, gives running attempts `worker.grace` to end, and hands back those
     /// that have not, so that another attempt starts at once.
     pub async fn run(self, stop: CancellationToken) {
-        let parts = Arc::clone(&self.parts);
+        let context = Arc::clone(&self.context);
         let tasks = TaskTracker::new();
-        let list = parts.services.tasks.clone();
+        let list = context.services.tasks.clone();
         // The side tasks go on while running attempts end: a lease kept and a host online until the last of them.
         let side = CancellationToken::new();
         let worker = Arc::new(self);
@@ -129,18 +129,18 @@ impl Worker {
             tasks.spawn(task.until(side.clone(), listening));
         }
         {
-            let (parts, stop, side) = (Arc::clone(&parts), stop.clone(), side.clone());
+            let (context, stop, side) = (Arc::clone(&context), stop.clone(), side.clone());
             let task = list.task("hand_back", NeededBy::Worker);
             tasks.spawn(task.run(stop.clone(), async move {
                 stop.cancelled().await;
-                let grace = parts.services.settings.worker.grace;
+                let grace = context.services.settings.worker.grace;
                 if side
                     .run_until_cancelled(tokio::time::sleep(grace))
                     .await
                     .is_some()
                 {
                     tracing::info!("the grace period is over: handing running jobs back");
-                    parts.hand_back.cancel();
+                    context.hand_back.cancel();
                 }
             }));
         }
@@ -154,28 +154,28 @@ impl Worker {
     async fn take_jobs(&self, stop: CancellationToken) {
         let host_id = self.host_id;
         let handler = {
-            let (parts, stop) = (Arc::clone(&self.parts), stop.clone());
+            let (context, stop) = (Arc::clone(&self.context), stop.clone());
             move |dispatch: crate::queue::Dispatch| {
-                let (parts, stop) = (Arc::clone(&parts), stop.clone());
+                let (context, stop) = (Arc::clone(&context), stop.clone());
                 async move {
                     // A worker whose engine is silent claims nothing.
-                    let mut answers = parts.engine_answers.subscribe();
+                    let mut answers = context.engine_answers.subscribe();
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => return,
                         answering = answers.wait_for(|answers| *answers) => if answering.is_err() { return },
                     }
-                    Box::pin(run::run(&parts, host_id, dispatch)).await;
-                    parts.services.wake.notify_one();
+                    Box::pin(run::run(&context, host_id, dispatch)).await;
+                    context.services.wake.notify_one();
                 }
             }
         };
-        let parts = &self.parts;
-        let concurrency = parts.services.settings.worker.concurrency as usize;
-        if let Err(error) = parts
+        let context = &self.context;
+        let concurrency = context.services.settings.worker.concurrency as usize;
+        if let Err(error) = context
             .services
             .queue
-            .run(&self.host, &parts.worker, concurrency, handler, stop)
+            .run(&self.host, &context.worker, concurrency, handler, stop)
             .await
         {
             tracing::error!(%error, "the worker left the queue");
@@ -185,8 +185,8 @@ impl Worker {
     /// Stops running attempts at once when their cancellation is announced (one that is missed here is seen at the next
     /// renewal of the lease), and tells how far they are when somebody asks.
     async fn listen(&self) {
-        let running = &self.parts.running;
-        let mut words = self.parts.services.events.subscribe(Topic::AllJobs);
+        let running = &self.context.running;
+        let mut words = self.context.services.events.subscribe(Topic::AllJobs);
         while let Some(event) = words.next().await {
             let Event::Message(payload) = event else {
                 continue;

@@ -79,12 +79,12 @@ impl Worker {
         task: &Task,
         stop: &CancellationToken,
     ) {
-        let parts = &self.parts;
-        let interval = parts.services.settings.reconcile.interval;
+        let context = &self.context;
+        let interval = context.services.settings.reconcile.interval;
         // The first time is when it begins to listen.
         let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut answers = parts.engine_answers.subscribe();
+        let mut answers = context.engine_answers.subscribe();
         loop {
             let mut ids = Vec::new();
             let heard_of = async {
@@ -103,18 +103,18 @@ impl Worker {
                 return;
             }
             if all {
-                let (services, engine) = (&parts.services, &parts.engine);
+                let (services, engine) = (&context.services, &context.engine);
                 let done = reconcile::host(services, engine, self.host_id, stop).await;
                 if let Err(error) = done {
                     tracing::warn!(%error, "could not reconcile the engine's images: trying again at the next interval");
                 }
-                let used = in_use::record(&parts.services, &parts.engine, self.host_id).await;
+                let used = in_use::record(&context.services, &context.engine, self.host_id).await;
                 if let Err(error) = used {
                     tracing::warn!(%error, "could not record which images are in use: trying again at the next interval");
                 }
-                let (db, now) = (parts.services.db.write(), parts.services.clock.now());
+                let (db, now) = (context.services.db.write(), context.services.clock.now());
                 // Twice as long as they count: a pull that runs has to find what was announced since it began.
-                let pull_timeout = parts.services.settings.worker.pull_timeout;
+                let pull_timeout = context.services.settings.worker.pull_timeout;
                 let before = blob_origins::announced_since(now, pull_timeout * 2);
                 if let Err(error) = blob_origins::forget_stale(db, self.host_id, before).await {
                     tracing::warn!(%error, "could not forget old announcements of layers: trying again at the next interval");
@@ -127,14 +127,14 @@ impl Worker {
 
     /// Looks at images of which the engine said something.
     async fn look_at(&self, mut ids: HashSet<Digest>, stop: &CancellationToken) {
-        let parts = &self.parts;
+        let context = &self.context;
         for look in 1..=LOOKS {
             let mut busy = HashSet::new();
             for id in ids {
                 if stop.is_cancelled() {
                     return;
                 }
-                let (services, engine) = (&parts.services, &parts.engine);
+                let (services, engine) = (&context.services, &context.engine);
                 match reconcile::heard_of(services, engine, self.host_id, &id).await {
                     Ok(true) => {}
                     Ok(false) => {
@@ -156,7 +156,7 @@ impl Worker {
     /// Listens to the engine, and again when it fell silent: a little later each time, and what went meanwhile is found
     /// by looking at all images.
     async fn listen_to_engine(&self, heard: &Heard) {
-        let mut answers = self.parts.engine_answers.subscribe();
+        let mut answers = self.context.engine_answers.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
             if answers.wait_for(|answers| *answers).await.is_err() {
@@ -182,7 +182,7 @@ impl Worker {
 
     /// Passes on what the engine tells, until it does not any more. Never waits: an engine drops what is not taken.
     async fn pass_on(&self, heard: &Heard) {
-        let mut departures = self.parts.engine.departures();
+        let mut departures = self.context.engine.departures();
         while let Some(told) = departures.next().await {
             match told {
                 Ok(id) => {

@@ -21,12 +21,12 @@ use crate::{pull_image, remove_image};
 const UNRECORDABLE_AT_MOST: i32 = 5;
 
 /// Claims the job and runs one attempt of it. Returns when there is nothing left to do here.
-pub(crate) async fn run(parts: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dispatch) {
-    let services = &parts.services;
+pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dispatch) {
+    let services = &context.services;
     let (job_id, attempt) = (dispatch.job_id, dispatch.attempt);
     let trace_id = trace::id_of(dispatch.traceparent.as_deref(), job_id);
     tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, "the queue gave a job");
-    let (job, lease) = match lease::claim(services, host_id, &parts.worker, job_id).await {
+    let (job, lease) = match lease::claim(services, host_id, &context.worker, job_id).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(error) => {
@@ -34,9 +34,9 @@ pub(crate) async fn run(parts: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dis
             return;
         }
     };
-    let span = trace::attempt(&job, &parts.host);
-    let run = Arc::new(JobRun::new(Arc::clone(parts), host_id, job, lease));
-    let _registered = parts.running.register(&run);
+    let span = trace::attempt(&job, &context.host);
+    let run = Arc::new(JobRun::new(Arc::clone(context), host_id, job, lease));
+    let _registered = context.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");
         let middle = async {
@@ -45,7 +45,7 @@ pub(crate) async fn run(parts: &Arc<WorkerContext>, host_id: Uuid, dispatch: Dis
                 JobKind::RemoveImage => Box::pin(remove_image::run::run(&run)).await,
             }
         };
-        let noted = lease::noting(services, &run.job, middle);
+        let noted = lease::record_attempt_while_running(services, &run.job, middle);
         let outcome = run.with_lease(noted).await;
         Box::pin(record(&run, outcome)).await;
     }
@@ -65,7 +65,7 @@ async fn record(run: &JobRun, outcome: Result<Option<Outcome>, RunError>) {
             tracing::warn!(code = failure.code.as_str(), reason = %failure.message, "attempt failed");
             trace::failed(&tracing::Span::current(), failure.code.as_str());
             if failure.code == JobErrorCode::EngineUnavailable {
-                run.parts.engine_answers.send_replace(false);
+                run.context.engine_answers.send_replace(false);
             }
             Outcome::Failed(failure)
         }
@@ -114,7 +114,7 @@ fn unrecordable() -> Outcome {
 }
 
 async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
-    let (services, engine) = (&run.parts.services, &run.parts.engine);
+    let (services, engine) = (&run.context.services, &run.context.engine);
     let job = job::Entity::find_by_id(run.job.id)
         .one(services.db.read())
         .await?;
@@ -133,7 +133,7 @@ async fn put_back_tag(run: &JobRun) -> Result<(), ReconcileError> {
 
 /// Records the end of the attempt; tries again for as long as the lease lasts when the database does not answer.
 async fn end(run: &JobRun, outcome: Outcome) -> Result<Option<job::Model>, ServiceError> {
-    let services = &run.parts.services;
+    let services = &run.context.services;
     let until = tokio::time::Instant::now() + services.settings.worker.lease;
     let mut outcome = outcome;
     let mut recordable = true;
@@ -155,7 +155,7 @@ async fn end(run: &JobRun, outcome: Outcome) -> Result<Option<job::Model>, Servi
 
 /// Leaves nothing on the engine of a job that came to nothing.
 async fn tidy(run: &JobRun, job: &job::Model) {
-    let (services, engine) = (&run.parts.services, &run.parts.engine);
+    let (services, engine) = (&run.context.services, &run.context.engine);
     let tidied = async {
         if job.kind == JobKind::PullImage && job.state != JobState::Succeeded {
             // It may have been tried again since, and be under way.
