@@ -205,6 +205,16 @@ pub enum EngineImageStatus {
     Absent,
 }
 
+impl JobKind {
+    /// The kind's name in metrics and traces: the contract's word in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PullImage => "pull_image",
+            Self::RemoveImage => "remove_image",
+        }
+    }
+}
+
 impl JobState {
     /// Whether the job has ended. Only a retry leaves such a state.
     pub const fn is_final(self) -> bool {

@@ -86,6 +86,11 @@ impl UserError {
         }
     }
 
+    /// A job that cannot be tried again.
+    pub(crate) fn not_retryable(message: impl Into<CleanText>) -> Self {
+        Self::new(UserErrorCode::JobNotRetryable, "jobId", message)
+    }
+
     /// A problem with the request as a whole.
     pub fn whole(code: UserErrorCode, message: impl Into<CleanText>) -> Self {
         Self {

@@ -12,7 +12,8 @@
 //! [`commands`] are the mutations that are no jobs, [`sweep_images`] and [`maintenance`] what happens by itself,
 //! [`accounts`] and [`registry_credentials`] who may do what, and [`infra`] what all of it is built on.
 //!
-//! Imports run one way: `infra` knows of nothing above it, a job's kinds know `attempt`, and only `worker` knows the kinds.
+//! Imports run one way: `infra` knows of nothing above it, and the kinds of job know `attempt`, which knows none of them: what
+//! is particular to one is found by `kind`.
 
 pub mod error;
 pub mod services;
@@ -51,3 +52,12 @@ pub mod sweep_images;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+/// The implementation of a kind of job. This is where kinds are registered: a module above, and a line here.
+pub(crate) fn kind(kind: wharfinger_entity::JobKind) -> &'static dyn attempt::Job {
+    use wharfinger_entity::JobKind as Kind;
+    match kind {
+        Kind::PullImage => &pull_image::PullImageJob,
+        Kind::RemoveImage => &remove_image::RemoveImageJob,
+    }
+}

@@ -1,5 +1,7 @@
 //! One attempt of one job: its lease, its progress, and the transfers that attempts share.
 
+mod end;
+mod job;
 pub(crate) mod running;
 pub(crate) mod transfers;
 
@@ -10,11 +12,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, JobState, job};
+use wharfinger_entity::{JobState, job::Model};
+
+pub(crate) use self::end::{AttemptEnd, record};
+pub(crate) use self::job::{Job, Limits, Retry};
 
 use crate::engine::{Engine, EngineInfo};
 use crate::job::lease::{self, Lease, Renewal};
-use crate::job::transition::Outcome;
 use crate::live::notify;
 use crate::live::progress_event::{ProgressEvent, may_be_told};
 use crate::progress::PullSnapshot;
@@ -23,7 +27,7 @@ use crate::services::Services;
 use running::Running;
 use transfers::Transfers;
 
-/// What every running attempt uses.
+/// The parts of a worker that its attempts use.
 pub(crate) struct WorkerContext {
     pub(crate) services: Services,
     pub(crate) engine: Engine,
@@ -38,25 +42,26 @@ pub(crate) struct WorkerContext {
     pub(crate) hand_back: CancellationToken,
     /// Whether the engine answered when last asked.
     pub(crate) engine_answers: watch::Sender<bool>,
-    /// What the engine last said of itself.
+    /// The engine's last description of itself; none until it has answered.
     pub(crate) info: watch::Receiver<Option<EngineInfo>>,
 }
 
-/// How seldom an attempt saves its progress, however long the lease is: what it tells in between has to fit into the sequence
-/// numbers that a claim sets aside.
+/// The longest time between two saves of an attempt's progress, however long the lease is: the events in between have to fit into
+/// the sequence numbers that a claim sets aside.
 const SAVE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// A running attempt.
 pub(crate) struct JobRun {
     pub(crate) context: Arc<WorkerContext>,
+    pub(crate) kind: &'static dyn Job,
     pub(crate) host_id: Uuid,
-    pub(crate) job: job::Model,
+    pub(crate) job: Model,
     pub(crate) lease: Lease,
-    /// The user wants it stopped.
+    /// The job is to be cancelled.
     pub(crate) cancel: CancellationToken,
-    /// The worker stops and gives it back.
+    /// The worker stops, and the job is to go on elsewhere.
     pub(crate) hand_back: CancellationToken,
-    /// Somebody else has it.
+    /// The lease is lost: another attempt may have the job.
     pub(crate) lost: CancellationToken,
     sequence: AtomicI32,
     /// The sequence number that the job's row has.
@@ -67,14 +72,16 @@ pub(crate) struct JobRun {
 impl JobRun {
     pub(crate) fn new(
         context: Arc<WorkerContext>,
+        kind: &'static dyn Job,
         host_id: Uuid,
-        job: job::Model,
+        job: Model,
         lease: Lease,
     ) -> Self {
         let frame = ProgressEvent::of(&job);
         Self {
             hand_back: context.hand_back.child_token(),
             context,
+            kind,
             host_id,
             lease,
             cancel: CancellationToken::new(),
@@ -101,13 +108,13 @@ impl JobRun {
         }
     }
 
-    /// Reports progress to whoever watches.
+    /// Sets the progress, and tells watchers.
     pub(crate) fn report(&self, snapshot: PullSnapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         self.tell();
     }
 
-    /// Tells whoever watches how far it is.
+    /// Tells watchers the progress, unless the sequence number that it would have may be another attempt's.
     pub(crate) fn tell(&self) {
         let frame = self.frame();
         if may_be_told(self.saved.load(Ordering::SeqCst), frame.sequence) {
@@ -115,13 +122,13 @@ impl JobRun {
         }
     }
 
-    /// Completes when the attempt has to stop before its end, with what is to be recorded.
-    pub(crate) async fn interrupted(&self) -> Option<Outcome> {
+    /// Completes when the attempt has to stop before its end, with what it then came to.
+    pub(crate) async fn interrupted(&self) -> AttemptEnd {
         tokio::select! {
             biased;
-            () = self.lost.cancelled() => None,
-            () = self.cancel.cancelled() => Some(Outcome::Cancelled),
-            () = self.hand_back.cancelled() => Some(Outcome::HandedBack),
+            () = self.lost.cancelled() => AttemptEnd::LeaseLost,
+            () = self.cancel.cancelled() => AttemptEnd::Cancelled,
+            () = self.hand_back.cancelled() => AttemptEnd::HandedBack,
         }
     }
 
@@ -153,7 +160,7 @@ impl JobRun {
         let mut renewed = ticks.tick().await;
         loop {
             let now = ticks.tick().await;
-            let frame = (self.job.kind == JobKind::PullImage).then(|| self.frame());
+            let frame = self.kind.saves_progress().then(|| self.frame());
             match lease::renew(&self.context.services, &self.lease, frame.as_ref()).await {
                 Ok(held @ (Renewal::Held | Renewal::CancelRequested)) => {
                     renewed = now;
@@ -165,10 +172,10 @@ impl JobRun {
                     }
                 }
                 Ok(Renewal::Lost) => {
-                    tracing::warn!("lost the lease: leaving the job to whoever has it");
+                    tracing::warn!("lost the lease: another attempt has the job, or it has ended");
                     self.lost.cancel();
                 }
-                // Somebody else may have it by now, and gets it only when it is let go of here: the queue holds it so long.
+                // Another attempt may have it by now, and can begin only when this one stops: the queue holds the message until then.
                 Err(error) if renewed.elapsed() >= lease => {
                     tracing::warn!(%error, "could not renew the lease until it ran out: leaving the job");
                     self.lost.cancel();

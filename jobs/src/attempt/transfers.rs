@@ -3,18 +3,22 @@
 //! The first job starts it, others join and see its progress. It runs as long as one of them is left: when the last one
 //! is cancelled, the engine's pull is cancelled with it.
 
+mod follow;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
-use crate::engine::{Engine, EngineError, EngineLogin, LayerStep, PullEvent, PullName};
-use crate::infra::trace::{self, TraceContext};
-use crate::progress::{Activity, Coalescer, ProgressTracker, PullSnapshot};
+pub(crate) use self::follow::Brought;
+
+use self::follow::{Watch, follow};
+use crate::engine::{Engine, EngineError, EngineLogin, PullName};
+use crate::infra::trace::TraceContext;
+use crate::progress::{ProgressTracker, PullSnapshot};
 
 /// Where a transfer is.
 #[derive(Clone, Debug)]
@@ -27,46 +31,6 @@ pub(crate) struct TransferState {
     moved: Instant,
     /// The engine has others to serve first.
     waits_for_its_turn: bool,
-}
-
-/// What a transfer that did not fail has brought, by the engine's own word. Layers are named by the engine's short ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Brought {
-    /// Whether the engine has the whole image. False where the transfer was ended because the engine had a layer that was
-    /// watched.
-    pub(crate) whole: bool,
-    /// Whether the registry was shown no login.
-    pub(crate) anonymous: bool,
-    /// Layers whose bytes came.
-    pub(crate) fetched: HashSet<String>,
-    /// Layers that were unpacked.
-    pub(crate) unpacked: HashSet<String>,
-    /// Layers that the engine had already.
-    pub(crate) existed: HashSet<String>,
-}
-
-impl Brought {
-    fn note(&mut self, event: &PullEvent) {
-        let PullEvent::Layer { id, step } = event else {
-            return;
-        };
-        let layers = match step {
-            LayerStep::Downloading { .. } | LayerStep::Downloaded => &mut self.fetched,
-            LayerStep::Extracting { .. } | LayerStep::Done => &mut self.unpacked,
-            LayerStep::Exists => &mut self.existed,
-            LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying => return,
-        };
-        if !layers.contains(&**id) {
-            layers.insert(id.to_string());
-        }
-    }
-
-    /// Whether the engine spoke of a layer at all.
-    pub(crate) fn mentions(&self, id: &str) -> bool {
-        [&self.fetched, &self.unpacked, &self.existed]
-            .into_iter()
-            .any(|layers| layers.contains(id))
-    }
 }
 
 /// A running transfer. Dropping the last one cancels the engine's pull.
@@ -96,7 +60,7 @@ impl Transfer {
         state.ended.is_none() && now() < self.patience.until(&state)
     }
 
-    /// Where the engine's pull is in the trace of the job that began it; none where nobody records traces.
+    /// Where the engine's pull is in the trace of the job that began it; none where no traces are recorded.
     pub(crate) fn place(&self) -> Option<&TraceContext> {
         self.place.as_ref()
     }
@@ -108,7 +72,7 @@ pub(crate) struct Following {
     patience: Patience,
 }
 
-/// What comes next of a transfer.
+/// The next news of a transfer.
 pub(crate) enum Next {
     /// This is how it stands.
     State(TransferState),
@@ -228,117 +192,10 @@ impl Transfers {
     }
 }
 
-/// What is watched for in a transfer.
-#[derive(Default)]
-struct Watch {
-    /// Short ids of layers that the engine must not have already.
-    watched: HashSet<String>,
-    anonymous: bool,
-}
-
-impl Watch {
-    fn found(&self, event: &PullEvent) -> bool {
-        matches!(event, PullEvent::Layer { id, step: LayerStep::Exists } if self.watched.contains(&**id))
-    }
-}
-
-/// Reads the engine's events into the channel, at most ten times a second.
-async fn follow(
-    events: impl Stream<Item = Result<PullEvent, EngineError>> + Send,
-    mut tracker: ProgressTracker,
-    watch: Watch,
-    state: watch::Sender<TransferState>,
-    patience: Patience,
-) {
-    let mut events = std::pin::pin!(events);
-    let mut activity = Activity::begun(now());
-    let mut coalescer = Coalescer::default();
-    let mut pending = false;
-    let mut brought = Brought {
-        anonymous: watch.anonymous,
-        ..Brought::default()
-    };
-    // A layer was there that is watched. Engines tell in one go of those that are there: the next word on another ends it.
-    let mut halting = false;
-    loop {
-        let due = coalescer.wait(now());
-        let event = tokio::select! {
-            event = events.next() => event,
-            () = tokio::time::sleep(due), if pending => {
-                pending = false;
-                coalescer.emitted(now());
-                state.send_modify(|state| state.snapshot = tracker.snapshot(now()));
-                continue;
-            }
-        };
-        match event {
-            Some(Ok(event)) => {
-                brought.note(&event);
-                halting |= watch.found(&event);
-                if halting {
-                    let is_layer = matches!(event, PullEvent::Layer { .. });
-                    let exists = matches!(
-                        event,
-                        PullEvent::Layer {
-                            step: LayerStep::Exists,
-                            ..
-                        }
-                    );
-                    if is_layer && !exists {
-                        state.send_modify(|state| state.ended = Some(Ok(Arc::new(brought))));
-                        return;
-                    }
-                    continue;
-                }
-                if activity.note(&event, now()) {
-                    *patience.engine_moved() = activity.moved();
-                }
-                // For the followers' patience; only what a watcher sees is told.
-                state.send_if_modified(|state| {
-                    state.moved = activity.moved();
-                    state.waits_for_its_turn = activity.waits_for_its_turn();
-                    false
-                });
-                let changed = tracker.apply(&event, now());
-                if changed && due == Duration::ZERO {
-                    pending = false;
-                    coalescer.emitted(now());
-                    state.send_modify(|state| {
-                        state.snapshot = tracker.snapshot(now());
-                    });
-                } else {
-                    pending |= changed;
-                }
-            }
-            Some(Err(error)) => {
-                trace::failed(&Span::current(), error.kind());
-                state.send_modify(|state| {
-                    state.snapshot = tracker.snapshot(now());
-                    state.ended = Some(Err(Arc::new(error)));
-                });
-                return;
-            }
-            None => {
-                brought.whole = true;
-                // Who had no right to see a layer is not told that it was there.
-                if !halting {
-                    tracker.finish(now());
-                }
-                state.send_modify(|state| {
-                    state.snapshot = tracker.snapshot(now());
-                    state.ended = Some(Ok(Arc::new(brought)));
-                });
-                return;
-            }
-        }
-    }
-}
-
 /// The runtime's clock, so that tests need not wait.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]
-#[path = "transfers_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, JobKind, JobState, job};
+use wharfinger_entity::{AuditAction, JobState, job};
 
 use crate::accounts::audit::{self, Actor};
 use crate::accounts::still_administrator;
@@ -48,10 +48,8 @@ async fn cancel(
                 transition::state_label(job.state)
             )))?;
         }
-        if job.kind == JobKind::RemoveImage && job.touched_engine {
-            Err(not_cancellable(
-                "the removal has begun on the engine and can only be finished".into(),
-            ))?;
+        if let Some(reason) = crate::kind(job.kind).refuses_to_stop(&job) {
+            Err(not_cancellable(reason.into()))?;
         }
         if let Some(administrator) = administrator
             && administrator.user_id() != Some(job.user_id)

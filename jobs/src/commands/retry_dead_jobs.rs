@@ -10,7 +10,8 @@ use wharfinger_entity::{AuditAction, JobErrorCode, JobState, Timestamp, job};
 
 use crate::accounts::audit::{self, Actor};
 use crate::accounts::still_administrator;
-use crate::commands::retry_job::{Limits, accept_again};
+use crate::attempt::Limits;
+use crate::commands::retry_job::accept_again;
 use crate::commands::set_queue_paused::of_queue;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{for_update, in_transaction};

@@ -1,19 +1,17 @@
 //! `retryJob`: a new acceptance of a job that ended badly.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ActiveValue::Set, IntoActiveModel};
 use uuid::Uuid;
-use wharfinger_entity::{
-    AuditAction, Credits, ImageState, ImageVisibility, JobKind, Role, UserStatus, image, job, user,
-};
+use wharfinger_entity::{AuditAction, UserStatus, job};
 
 use crate::accounts::audit::{self, Actor};
 use crate::accounts::{still_active, still_administrator};
+use crate::attempt::{Limits, Retry};
 use crate::commands::cancel_job::find;
-use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::holdings::publication;
+use crate::error::{ServiceError, UserError};
 use crate::infra::db::{Transaction, in_transaction};
 use crate::infra::trace::TraceContext;
-use crate::job::draft::{Key, count_retry, within_limits};
+use crate::job::draft::Key;
 use crate::job::transition::{self, Transition};
 use crate::ledger::{Account, Balance};
 use crate::services::Services;
@@ -94,25 +92,6 @@ async fn retry(
     Ok(job)
 }
 
-/// Whether everyone may use what the job is to pull.
-async fn is_public(tx: &Transaction, job: &job::Model) -> Result<bool, DbErr> {
-    match job.host_id {
-        Some(host_id) => Ok(publication::of_reference(tx, host_id, &job.reference)
-            .await?
-            .is_some()),
-        None => Ok(false),
-    }
-}
-
-/// Whether an acceptance counts against what its user may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limits {
-    /// It does: the user asks.
-    OfTheUser,
-    /// An administrator asks.
-    Waived,
-}
-
 /// Accepts a job anew. It must be locked in `tx`, and `account` must be its user's.
 pub(crate) async fn accept_again(
     tx: &Transaction,
@@ -123,7 +102,7 @@ pub(crate) async fn accept_again(
 ) -> Result<(job::Model, Balance), ServiceError> {
     let now = account.now();
     if !transition::allows(job.state, Transition::AcceptedAgain) {
-        return Err(not_retryable(format!(
+        return Err(UserError::not_retryable(format!(
             "only a job that failed, is dead or was cancelled can be tried again: this one is {}",
             transition::state_label(job.state)
         ))
@@ -133,42 +112,24 @@ pub(crate) async fn accept_again(
     match limits {
         Limits::OfTheUser => still_active(account.user())?,
         Limits::Waived if account.user().status == UserStatus::Banned => {
-            return Err(not_retryable("its user is banned".into()).into());
+            return Err(UserError::not_retryable("its user is banned").into());
         }
         Limits::Waived => {}
     }
     let mut again = job.clone().into_active_model();
-    if job.kind == JobKind::PullImage && limits == Limits::OfTheUser {
-        within_limits(tx, job.user_id, &services.settings.limits, now).await?;
-        count_retry(tx, job.user_id, job.id, now).await?;
-    }
-    match job.kind {
-        // It costs nothing: there is nothing to hold.
-        JobKind::PullImage if is_public(tx, &job).await? => {}
-        JobKind::PullImage => {
-            let minimum = services.settings.credits.minimum_to_pull;
-            if account.available() < minimum {
-                let message = format!(
-                    "a pull needs {minimum} credits, and {} are available",
-                    account.available()
-                );
-                return Err(UserError::whole(UserErrorCode::InsufficientCredits, message).into());
-            }
-            account.set_hold(&mut again, Credits::ZERO, minimum)?;
-        }
-        JobKind::RemoveImage => {
-            again.removal_of = Set(Some(removable(tx, account.user(), &job).await?));
-        }
-    }
+    let retry = Retry {
+        tx,
+        services,
+        job: &job,
+        account: &mut account,
+        limits,
+        again: &mut again,
+    };
+    crate::kind(job.kind).accept_again(retry).await?;
     again.ordinal = Set(account.next_ordinal());
     again.max_attempts = Set(job
         .attempt
         .saturating_add(services.settings.retry.attempts()));
-    if job.kind == JobKind::PullImage {
-        // It may mean another image by now.
-        again.engine_image_id = Set(None);
-        again.progress = Set(None);
-    }
     // A new acceptance by a new request: what follows is in its trace, which the span of the request links to the first.
     if let Some(place) = TraceContext::current() {
         if let Some(first) = job.traceparent.as_deref().and_then(TraceContext::parse) {
@@ -178,35 +139,4 @@ pub(crate) async fn accept_again(
     }
     let job = transition::accepted_again(tx, &job, again, now).await?;
     Ok((job, account.save().await?))
-}
-
-/// The holding that a removal is about, if it can be removed still.
-async fn removable(
-    tx: &Transaction,
-    user: &user::Model,
-    job: &job::Model,
-) -> Result<Uuid, ServiceError> {
-    let held = match job.image_id {
-        Some(id) => image::Entity::find_by_id(id).one(tx).await?,
-        None => None,
-    };
-    let held = held.filter(|image| image.state == ImageState::Held);
-    let image = held.ok_or_else(|| not_retryable("the image is not held any more".into()))?;
-    if image.visibility == ImageVisibility::Public && user.role != Role::Admin {
-        let message = "the image is public, and only an administrator can remove it";
-        return Err(not_retryable(message.into()).into());
-    }
-    let another = job::Entity::find()
-        .filter(job::Column::RemovalOf.eq(image.id))
-        .one(tx)
-        .await?;
-    if another.is_some() {
-        let message = "another removal of this image is under way".into();
-        return Err(not_retryable(message).into());
-    }
-    Ok(image.id)
-}
-
-fn not_retryable(message: String) -> UserError {
-    UserError::new(UserErrorCode::JobNotRetryable, "jobId", message)
 }

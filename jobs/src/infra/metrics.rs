@@ -2,6 +2,7 @@
 //! all of them.
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use sea_orm::Iterable as _;
 use wharfinger_entity::{JobKind, JobState, job};
 
 /// Upper bounds of the buckets of a pull's phases, in seconds: a settle takes milliseconds, a transfer minutes.
@@ -59,14 +60,14 @@ pub fn describe() {
     counter!("wharfinger_transfers_joined_total").increment(0);
     counter!("wharfinger_pulled_bytes_total").increment(0);
     counter!("wharfinger_reused_bytes_total").increment(0);
-    for kind in [JobKind::PullImage, JobKind::RemoveImage] {
-        counter!("wharfinger_job_takeovers_total", "kind" => kind_label(kind)).increment(0);
+    for kind in JobKind::iter() {
+        counter!("wharfinger_job_takeovers_total", "kind" => kind.name()).increment(0);
     }
 }
 
 /// Counts a change of a job that was committed, where it ended or goes on later.
 pub(crate) fn job_changed(job: &job::Model) {
-    let kind = kind_label(job.kind);
+    let kind = job.kind.name();
     let error = job.error_code.map_or("none", |code| code.as_str());
     if job.state == JobState::Retrying {
         counter!("wharfinger_job_retries_total", "kind" => kind, "error" => error).increment(1);
@@ -85,14 +86,7 @@ pub(crate) fn job_changed(job: &job::Model) {
 
 /// Counts a job that was taken away from a vanished worker.
 pub(crate) fn taken_over(job: &job::Model) {
-    counter!("wharfinger_job_takeovers_total", "kind" => kind_label(job.kind)).increment(1);
-}
-
-fn kind_label(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::PullImage => "pull_image",
-        JobKind::RemoveImage => "remove_image",
-    }
+    counter!("wharfinger_job_takeovers_total", "kind" => job.kind.name()).increment(1);
 }
 
 fn state_label(state: JobState) -> &'static str {

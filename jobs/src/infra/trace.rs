@@ -15,7 +15,7 @@ use tracing::span::Id;
 use tracing::{Span, debug_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
-use wharfinger_entity::{JobKind, job};
+use wharfinger_entity::job;
 
 /// Characters of a `traceparent` of version 00; those of a later one begin the same.
 const LENGTH: usize = 55;
@@ -105,29 +105,32 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// The span of the running attempt: a child of the request that the job was last accepted with, whichever attempt it is.
-/// Every log line of the attempt is inside it, so it is enabled at every level.
-pub(crate) fn attempt(job: &job::Model, host: &str) -> Span {
-    macro_rules! span {
-        ($name:literal) => {
-            tracing::error_span!(
-                parent: None,
-                $name,
-                otel.kind = "consumer",
-                job.id = %job.id,
-                job.attempt = job.attempt,
-                trace_id = Empty,
-                messaging.destination.name = host,
-                messaging.operation.type = "process",
-                otel.status_code = Empty,
-                error.type = Empty,
-            )
-        };
-    }
-    let span = match job.kind {
-        JobKind::PullImage => span!("job.pull_image"),
-        JobKind::RemoveImage => span!("job.remove_image"),
+/// The span of an attempt of this name, which [`attempt`] completes. A macro, because the name of a span is a literal. Every
+/// log line of the attempt is inside it, so it is enabled at every level.
+macro_rules! attempt_span {
+    ($name:literal) => {
+        tracing::error_span!(
+            parent: None,
+            $name,
+            otel.kind = "consumer",
+            job.id = tracing::field::Empty,
+            job.attempt = tracing::field::Empty,
+            trace_id = tracing::field::Empty,
+            messaging.destination.name = tracing::field::Empty,
+            messaging.operation.type = "process",
+            otel.status_code = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        )
     };
+}
+pub(crate) use attempt_span;
+
+/// Completes the span of a running attempt: it is a child of the request that the job was last accepted with, whichever attempt
+/// it is.
+pub(crate) fn attempt(span: Span, job: &job::Model, host: &str) -> Span {
+    span.record("job.id", tracing::field::display(job.id));
+    span.record("job.attempt", job.attempt);
+    span.record("messaging.destination.name", host);
     of_request(span, job.id, job.traceparent.as_deref())
 }
 

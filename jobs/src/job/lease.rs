@@ -39,8 +39,18 @@ impl Lease {
     }
 }
 
-/// Takes a job of this host for a new attempt. None when there is nothing to take: it ended, somebody else has it, it
-/// is not due, an earlier job of its user on the same reference has not ended, or its queue is paused.
+/// What came of trying to take a job.
+pub(crate) enum Claim {
+    /// The job runs, under this lease.
+    Taken(Box<job::Model>, Lease),
+    /// The job does not wait on this host, is not due, has an earlier job of its user on the same reference before it, or its
+    /// queue is paused.
+    NotClaimable,
+    /// The job could be taken when it was read, and has changed since: another worker took it, or it was cancelled or moved.
+    ChangedSince,
+}
+
+/// Takes a job of this host for a new attempt.
 ///
 /// One statement takes it, if it is as it was when it was read: no transaction, because a pull waits for this.
 pub(crate) async fn claim(
@@ -48,7 +58,7 @@ pub(crate) async fn claim(
     host_id: Uuid,
     worker: &str,
     job_id: Uuid,
-) -> Result<Option<(job::Model, Lease)>, ServiceError> {
+) -> Result<Claim, ServiceError> {
     let mut tries = Tries::begin();
     loop {
         match try_claim(services, host_id, worker, job_id).await {
@@ -63,13 +73,13 @@ async fn try_claim(
     host_id: Uuid,
     worker: &str,
     job_id: Uuid,
-) -> Result<Option<(job::Model, Lease)>, ServiceError> {
+) -> Result<Claim, ServiceError> {
     let now = services.clock.now();
     let Some(job) = claimable(host_id, job_id, now)
         .one(services.db.write())
         .await?
     else {
-        return Ok(None);
+        return Ok(Claim::NotClaimable);
     };
     let (length, asked) = (services.settings.worker.lease, Instant::now());
     let claim = transition::Claim {
@@ -81,7 +91,7 @@ async fn try_claim(
     // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
     let claimed = transition::claimed(services.db.relaxed(), job, claim, now).await?;
     let Some(job) = claimed else {
-        return Ok(None);
+        return Ok(Claim::ChangedSince);
     };
     let lease = Lease {
         job_id: job.id,
@@ -91,9 +101,9 @@ async fn try_claim(
     // The lease began with the statement, which may have waited for a lock of the row: renewed now, it is as long as any.
     let late = asked.elapsed() > length / 3;
     if late && matches!(renew(services, &lease, None).await, Ok(Renewal::Lost)) {
-        return Ok(None);
+        return Ok(Claim::ChangedSince);
     }
-    Ok(Some((job, lease)))
+    Ok(Claim::Taken(Box::new(job), lease))
 }
 
 /// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not

@@ -7,14 +7,14 @@
 use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, JobErrorCode, JobKind, JobState, host, image, job};
+use wharfinger_entity::{ImageState, JobState, host, image, job};
 
-use crate::error::{JobFailure, ServiceError};
+use crate::error::ServiceError;
 use crate::fleet_lease::Rounds;
 use crate::holdings;
 use crate::hosts::is_lost;
 use crate::infra::db::{self, for_update, in_transaction, lock_now};
-use crate::job::transition::{self, Outcome};
+use crate::job::transition;
 use crate::live::notify;
 use crate::services::Services;
 
@@ -230,13 +230,7 @@ async fn end_job(
         if !still_lost(services, host_now.as_ref()) {
             return Ok(None);
         }
-        let outcome = match job.kind {
-            JobKind::PullImage => Outcome::Failed(JobFailure::fail(
-                JobErrorCode::HostUnavailable,
-                reason(host),
-            )),
-            JobKind::RemoveImage => Outcome::NothingToDo,
-        };
+        let outcome = crate::kind(job.kind).when_host_is_lost(reason(host));
         Ok(Some(transition::finish(&tx, services, job, outcome).await?))
     })?;
     if let Some((job, balance)) = ended {

@@ -4,12 +4,14 @@
 
 mod accept;
 mod fetching;
+mod job;
 mod proof;
 mod public;
 mod record;
 pub(crate) mod resolve;
-pub(crate) mod run;
+mod run;
 mod settle;
 mod transfer;
 
+pub(crate) use self::job::PullImageJob;
 pub use accept::{PullImage, accept};

@@ -2,7 +2,7 @@
 
 use sea_orm::{ActiveValue::Set, IntoActiveModel};
 
-use crate::attempt::JobRun;
+use crate::attempt::{AttemptEnd, JobRun};
 use crate::engine_images::error::RunError;
 use crate::error::ServiceError;
 use crate::holdings::{self, let_go_of_moved, publication};
@@ -10,9 +10,9 @@ use crate::infra::db::in_transaction;
 use crate::job::{lease, transition};
 use crate::ledger::Account;
 
-/// Settles a pull whose reference became public after it was accepted. False where it is not public, or is to be pulled
+/// Settles a pull whose reference became public after it was accepted. None where it is not public, or is to be pulled
 /// anew because an administrator asks.
-pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
+pub(super) async fn settle_public(run: &JobRun) -> Result<Option<AttemptEnd>, RunError> {
     let services = &run.context.services;
     let (host_id, reference) = (run.host_id, &run.job.reference);
     let db = services.db.read();
@@ -22,7 +22,7 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
         .is_none()
         || publication::is_administrator(db, run.job.user_id).await?
     {
-        return Ok(false);
+        return Ok(None);
     }
     let settled = in_transaction!(services.db, |tx| {
         let Some(mut job) = lease::fenced(&tx, &run.lease).await? else {
@@ -51,10 +51,10 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<bool, RunError> {
         Settled::Done(done) => {
             let (job, balance) = *done;
             services.announce(&job, Some(balance));
-            Ok(true)
+            Ok(Some(AttemptEnd::Settled))
         }
-        Settled::NotOurs => Ok(true),
-        Settled::NotPublic => Ok(false),
+        Settled::NotOurs => Ok(Some(AttemptEnd::NotOurs)),
+        Settled::NotPublic => Ok(None),
     }
 }
 

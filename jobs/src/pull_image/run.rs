@@ -1,4 +1,4 @@
-//! What a worker does with a pull: read the manifest upstream, record what the engine has, let the engine pull, settle.
+//! An attempt of a pull: read the manifest upstream, record what the engine has, let the engine pull, settle.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,26 +13,25 @@ use super::record::{Presence, record_and_hold};
 use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
-use crate::attempt::JobRun;
+use crate::attempt::{AttemptEnd, JobRun};
 use crate::engine::{EngineError, EngineImage};
 use crate::engine_images::error::RunError;
 use crate::engine_images::lock;
 use crate::error::JobFailure;
 use crate::infra::trace;
-use crate::job::transition::Outcome;
 use crate::progress::PullPhase;
 
-/// Runs one attempt. Returns what is left to be recorded: nothing where the settle did.
-pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> {
+/// Runs one attempt of a pull, to its settlement.
+pub(super) async fn run(run: &Arc<JobRun>) -> Result<AttemptEnd, RunError> {
     let timeout = run.context.services.settings.worker.pull_timeout;
     let deadline = tokio::time::Instant::now() + timeout;
-    if settle_public(run).await? {
-        return Ok(None);
+    if let Some(end) = settle_public(run).await? {
+        return Ok(end);
     }
     loop {
         let arrived = tokio::select! {
             biased;
-            outcome = run.interrupted() => return Ok(outcome),
+            end = run.interrupted() => return Ok(end),
             arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run))) => arrived.unwrap_or_else(|_| {
                 let message = format!("the pull took longer than {}", humantime::format_duration(timeout));
                 Err(JobFailure::retry(JobErrorCode::TimedOut, message).into())
@@ -53,10 +52,10 @@ pub(crate) async fn run(run: &Arc<JobRun>) -> Result<Option<Outcome>, RunError> 
                 counter!("wharfinger_pulled_bytes_total").increment(came.downloaded);
                 counter!("wharfinger_reused_bytes_total").increment(came.reused);
                 tidy(run, to_look_at).await;
-                return Ok(None);
+                return Ok(AttemptEnd::Settled);
             }
-            Settled::NotOurs => return Ok(None),
-            Settled::Cancelled => return Ok(Some(Outcome::Cancelled)),
+            Settled::NotOurs => return Ok(AttemptEnd::NotOurs),
+            Settled::Cancelled => return Ok(AttemptEnd::Cancelled),
             Settled::LookAgain => {}
             Settled::TooExpensive { needed, available } => {
                 let message =
@@ -77,7 +76,7 @@ async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
     done
 }
 
-/// What the engine has after its pull.
+/// The image as the engine has it after its pull.
 struct Fetched {
     image: EngineImage,
     digest: Digest,
@@ -146,7 +145,7 @@ async fn proved_transfer(
     }
 }
 
-/// What the engine has now, under the tag that was asked for.
+/// Sets the tag that was asked for, and reads the image from the engine.
 async fn inspect(
     run: &JobRun,
     reference: &ImageReference,
@@ -185,7 +184,8 @@ async fn inspect(
     }
 }
 
-/// Removes what was let go of when the tag moved, unless somebody else holds it, and puts back what other pulls moved.
+/// Removes the images that were let go of when the tag moved, unless another user holds them, and puts back tags that other pulls
+/// moved.
 async fn tidy(run: &JobRun, to_look_at: Vec<uuid::Uuid>) {
     let context = &run.context;
     for id in to_look_at {

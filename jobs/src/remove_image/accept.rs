@@ -80,7 +80,7 @@ pub async fn accept(
     Ok(job)
 }
 
-/// The live removal of a holding, made if there is none, and whether it was. `account` is that of whoever it belongs to.
+/// The live removal of a holding, made if there is none, and whether it was. `account` is its user's.
 pub(crate) async fn removal(
     tx: &crate::infra::db::Transaction,
     services: &Services,
@@ -104,7 +104,7 @@ pub(crate) async fn removal(
     Ok((transition::accepted(tx, job, account.now()).await?, true))
 }
 
-/// The image, if this user may let go of it. An image of somebody else is answered as one that does not exist.
+/// The image, if this user may let go of it. Another user's image is answered as one that does not exist.
 async fn removable(
     tx: &impl sea_orm::ConnectionTrait,
     user: &user::Model,

@@ -1,8 +1,10 @@
 //! `removeImage`: the same life as a pull with another middle.
 
 mod accept;
-pub(crate) mod run;
-pub(crate) mod settle;
+mod job;
+mod run;
+mod settle;
 
+pub(crate) use self::job::RemoveImageJob;
 pub(crate) use accept::removal;
 pub use accept::{RemoveImage, accept};

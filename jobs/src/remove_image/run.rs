@@ -1,10 +1,10 @@
-//! What a worker does with a removal.
+//! An attempt of a removal.
 
 use sea_orm::EntityTrait;
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageState, JobErrorCode, engine_image, image};
 
-use crate::attempt::JobRun;
+use crate::attempt::{AttemptEnd, JobRun};
 use crate::engine::EngineError;
 use crate::engine_images::error::{ReconcileError, RunError};
 use crate::engine_images::lock::{self, ChangeError, Changes, Fate, LockLost, Waited};
@@ -12,12 +12,10 @@ use crate::engine_images::{removal, tag_rollback};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::infra::trace;
-use crate::job::transition::Outcome;
 use crate::remove_image::settle::{self, Settled};
 
-/// Removes the image from the engine if nobody else holds it and Wharfinger brought it, and settles. Returns what is
-/// left to be recorded, if anything.
-pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
+/// Removes the image from the engine if no other user holds it and Wharfinger brought it, and settles.
+pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
     let services = &run.context.services;
     let holding = match run.job.image_id {
         Some(id) => {
@@ -28,12 +26,12 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
         None => None,
     };
     let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
-        return Ok(Some(Outcome::NothingToDo));
+        return Ok(AttemptEnd::NothingToDo);
     };
     let waited = lock::lock_unless(services, holding.engine_image_id, run.interrupted()).await?;
     let custody = match waited {
         Waited::Locked(custody) => custody,
-        Waited::Interrupted(outcome) => return Ok(outcome),
+        Waited::Interrupted(end) => return Ok(end),
         Waited::InVain => {
             let message = "the image is busy with another change";
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
@@ -42,7 +40,10 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
     let begun = settle::begin(services, &run.lease).await;
     if !matches!(begun, Ok(Some(true))) {
         lock::unlock(services, &custody).await;
-        return Ok(begun?.map(|_| Outcome::Cancelled));
+        return Ok(match begun? {
+            Some(_) => AttemptEnd::Cancelled,
+            None => AttemptEnd::NotOurs,
+        });
     }
     let changes = Changes {
         services,
@@ -65,7 +66,8 @@ pub(crate) async fn run(run: &JobRun) -> Result<Option<Outcome>, RunError> {
         lock::unlock(services, &custody).await;
     }
     match settled? {
-        Settled::Done | Settled::NotOurs => Ok(None),
+        Settled::Done => Ok(AttemptEnd::Settled),
+        Settled::NotOurs => Ok(AttemptEnd::NotOurs),
         Settled::LockLost => Err(ChangeError::from(LockLost).into()),
     }
 }
@@ -83,7 +85,7 @@ async fn on_engine(
         .ok_or_else(|| {
             JobFailure::retry(JobErrorCode::Internal, "the image's record is missing")
         })?;
-    // With the image would go the tags that pulls set on it in vain, and what says where they belong.
+    // With the image would go the tags that failed pulls left on it, and the record of where they belong.
     tag_rollback::of_image(changes, &row, None)
         .await
         .map_err(not_put_back)?;
@@ -105,7 +107,7 @@ async fn on_engine(
     Ok(Fate::Stays)
 }
 
-/// What an engine says of another user's pull is not for the owner of this job.
+/// The engine's words on another user's pull are not shown to the owner of this job.
 fn not_put_back(error: ReconcileError) -> RunError {
     match error {
         ReconcileError::Service(error) => error.into(),

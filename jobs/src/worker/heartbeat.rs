@@ -6,7 +6,7 @@ use super::Worker;
 use crate::hosts;
 use crate::infra::tasks::Task;
 
-/// How soon a silent engine is asked again.
+/// Time until a silent engine is asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {

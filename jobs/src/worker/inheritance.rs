@@ -1,4 +1,4 @@
-//! What a worker that is gone left is freed at once when the next one starts on its machine, rather than when it runs out.
+//! A worker that starts frees the leases and locks of workers of its machine that are gone, rather than let them run out.
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ impl Worker {
         }
     }
 
-    /// First locks and leases, then the messages of the queue: a message that comes before its job is free would be taken in vain.
+    /// First locks and leases, then the messages of the queue: a message that comes before its job is free would find nothing to take.
     async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
         let services = &self.context.services;
         lock::free_locks_of(services, worker).await?;

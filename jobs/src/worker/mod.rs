@@ -30,7 +30,7 @@ use crate::registry::RegistryClient;
 use crate::services::Services;
 use presence::Presence;
 
-/// What a worker is made of.
+/// A worker of one host.
 pub struct Worker {
     context: Arc<WorkerContext>,
     host_id: Uuid,
@@ -183,7 +183,7 @@ impl Worker {
     }
 
     /// Stops running attempts at once when their cancellation is announced (one that is missed here is seen at the next
-    /// renewal of the lease), and tells how far they are when somebody asks.
+    /// renewal of the lease), and tells their progress when a gateway asks.
     async fn listen(&self) {
         let running = &self.context.running;
         let mut words = self.context.services.events.subscribe(Topic::AllJobs);

@@ -17,16 +17,16 @@ use crate::infra::tasks::Task;
 /// Images that went and were not yet looked at, at most; beyond that all are looked at.
 const BACKLOG: usize = 1024;
 
-/// How soon it is listened again after the engine stopped telling, at first.
+/// The first pause before the engine's events are listened to again after they ended.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// And at last.
+/// The longest of these pauses; each is twice the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long an engine must have told for its next silence to count as the first.
 const LASTING: Duration = Duration::from_mins(1);
 
-/// How often an image is looked at again that somebody else is changing; after that it is left to the next pass.
+/// Looks at an image that another job is changing, at most; after that it is left to the next pass.
 const LOOKS: u32 = 20;
 
 /// How long a worker that stops waits for the look that it has begun.
@@ -35,10 +35,10 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 /// How long a look may take before it counts as standing still: an engine is given minutes for some of its answers.
 pub(super) const STILL: Duration = Duration::from_mins(15);
 
-/// How soon.
+/// Time between two of these looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// What was heard of the engine's images.
+/// News of the engine's images.
 struct Heard {
     images: mpsc::Sender<Digest>,
     /// Something may have been missed: look at all of them.
@@ -46,8 +46,8 @@ struct Heard {
 }
 
 impl Worker {
-    /// Reconciles until `stop`, and ends a look that it has begun: whoever is dropped in the middle of one leaves the
-    /// image's lock to run out, and everybody waiting who comes next.
+    /// Reconciles until `stop`, and ends a look that it has begun: one that is dropped in the middle leaves its image locked
+    /// until the lock runs out, and the next job of the image has to wait.
     pub(super) async fn keep_reconciling(&self, task: &Task, stop: &CancellationToken) {
         let until = async {
             stop.cancelled().await;

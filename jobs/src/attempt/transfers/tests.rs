@@ -1,7 +1,7 @@
 use futures::channel::mpsc;
 
 use super::*;
-use crate::engine::LayerStep;
+use crate::engine::{LayerStep, PullEvent};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
