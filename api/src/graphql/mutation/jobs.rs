@@ -22,7 +22,7 @@ pub(super) struct JobMutation;
 pub(crate) struct PullImageInput {
     /// Anything `docker pull` takes: redis, redis:7, ghcr.io/a/b@sha256:…, localhost:5000/x. No tag or digest means latest.
     reference: String,
-    /// The host to pull it onto. Left out, the gateway chooses one.
+    /// Where to put it. Left out, the gateway chooses a host.
     host_id: Option<ID>,
     /// The same key with the same input returns the first call's job; with another input, IDEMPOTENCY_CONFLICT. Kept at least 24 h.
     idempotency_key: Option<String>,
@@ -181,7 +181,7 @@ impl JobMutation {
         )
     }
 
-    /// Run a FAILED, DEAD or CANCELLED job again, with a new hold. Its owner or an administrator.
+    /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
     async fn retry_job(
         &self,
         ctx: &Context<'_>,

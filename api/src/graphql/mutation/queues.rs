@@ -185,8 +185,7 @@ impl QueueMutation {
         })
     }
 
-    /// Administrators only: remove every private image that is not in use on the chosen hosts and refund their holders, as
-    /// the scheduled clean-up does.
+    /// Administrators only: remove every private image not in use on the chosen hosts and refund their holders, as the nightly clean-up does.
     async fn sweep_images(
         &self,
         ctx: &Context<'_>,

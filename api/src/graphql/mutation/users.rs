@@ -26,7 +26,7 @@ pub(crate) struct CreateUserInput {
     /// The user's role.
     #[graphql(default_with = "Role::User")]
     role: Role,
-    /// The first balance. Left out, `credits.initial`.
+    /// Their first balance. Left out: the configured first balance.
     credits: Option<Credits>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct UpdateUserInput {
 pub(crate) struct GrantCreditsInput {
     /// The user.
     user_id: ID,
-    /// Negative amounts take back, never more than is available: an ADJUSTMENT in the ledger, and otherwise a GRANT.
+    /// Negative takes back, never more than is available: an ADJUSTMENT in the ledger, and otherwise a GRANT.
     amount: Credits,
     /// The reason, which the user can read: 1 to 255 characters.
     reason: String,

@@ -165,7 +165,7 @@ impl UserQuery {
         node(ctx, &id).await
     }
 
-    /// At most 100 things by id; null in place of each that the viewer may not see.
+    /// At most 100 ids; null in place of each that the viewer may not see.
     async fn nodes(
         &self,
         ctx: &Context<'_>,

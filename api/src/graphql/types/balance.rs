@@ -8,7 +8,7 @@ use crate::graphql::scalars::Credits;
 /// A user's credits at one instant.
 #[derive(SimpleObject, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Balance {
-    /// Credits that can be spent: total less held.
+    /// What the user can still spend: total less held.
     available: Credits,
     /// Reserved by jobs that have not ended.
     held: Credits,

@@ -148,7 +148,7 @@ impl Image {
         self.0.image.released_at.map(DateTime::from)
     }
 
-    /// The charge of its holder; zero for a public image, and for a further tag of an image already charged.
+    /// What the holder was charged for it; zero for a public image, and for a further tag of an image already charged.
     async fn charge(&self) -> Credits {
         let public = self.0.image.user_id.is_none();
         if public {

@@ -64,7 +64,7 @@ impl PullProgress {
         job.map(Job).ok_or_else(|| internal(&Missing("job")))
     }
 
-    /// Grows by at least one with every event of a job, and never goes back.
+    /// Grows by at least one with every event of a job; an event never repeats or goes back.
     async fn sequence(&self) -> i32 {
         self.frame.sequence
     }
