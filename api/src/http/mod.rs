@@ -73,7 +73,7 @@ async fn endpoint<E: Executor, G: Gate>(
     request: Request,
 ) -> Response {
     if request.method() == Method::GET && asks_for_websocket(request.headers()) {
-        websocket::connection::upgrade(transport, request.into_parts().0).await
+        websocket::opening::upgrade(transport, request.into_parts().0).await
     } else {
         let span = spans::request(request.method(), request.headers());
         let answering = operation::post_get::answer(&transport, request);

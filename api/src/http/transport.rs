@@ -153,12 +153,9 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         };
         match audience {
             // Without the session, because it ends with its connection and the execution may last longer.
-            Some(audience) => self
-                .executions
-                .join(&audience, request, |request| {
-                    InSpan::over(execute(request, None).boxed(), span.clone())
-                })
-                .boxed(),
+            Some(audience) => self.executions.join(&audience, request, |request| {
+                InSpan::over(execute(request, None).boxed(), span.clone())
+            }),
             None => execute(request, session).boxed(),
         }
     }

@@ -1,29 +1,25 @@
-//! One execution of a subscription for all who are told the same.
+//! One execution of a subscription for all subscribers who get the same events.
 //!
 //! Ten thousand people who watch a hundred pulls ask for the same selection of the same state. It is executed and encoded
 //! once for each change; what is left for each subscriber is an envelope and a write to their socket. Only the newest
-//! response is kept: whoever is slow skips the ones in between.
+//! response is kept: a slow subscriber skips the ones in between.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_graphql::Request;
-use futures::stream::{BoxStream, StreamExt as _};
-use futures::{Stream, ready};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_stream::wrappers::WatchStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event_id::Event;
 use crate::http::authenticator::Audience;
 use crate::observability::metrics::Open;
 
-/// The SHA-256 of what requests that are told the same have in common. The text and the variables themselves may be long,
+/// The SHA-256 of what the requests of one execution have in common. The text and the variables themselves may be long,
 /// and an execution has them already.
 type Key = [u8; 32];
 
@@ -33,35 +29,35 @@ pub(crate) struct Executions(Arc<Mutex<HashMap<Key, Weak<Execution>>>>);
 
 struct Execution {
     key: Key,
-    newest: watch::Receiver<Option<Told>>,
+    newest: watch::Receiver<Option<CachedEvent>>,
     executions: Executions,
     _open: Open,
     _task: AbortOnDropHandle<()>,
 }
 
 #[derive(Clone)]
-struct Told {
+struct CachedEvent {
     event: Event,
     at: Instant,
 }
 
 impl Executions {
     /// The newest response, then each newer one, of the execution that this audience shares. `execute` begins one where
-    /// there is none; it lasts as long as somebody listens.
+    /// there is none; it lasts as long as one of its subscribers.
     pub(crate) fn join(
         &self,
         audience: &Audience,
         request: Request,
         execute: impl FnOnce(Request) -> BoxStream<'static, Event>,
-    ) -> Joined {
+    ) -> BoxStream<'static, Event> {
         let key = key(audience, &request);
         let mut running = self.lock();
         let known = running.get(&key).and_then(Weak::upgrade);
         let execution = match &known {
-            Some(known) if known.welcomes(audience.fresh) => Arc::clone(known),
+            Some(known) if known.is_fresh_for(audience.fresh) => Arc::clone(known),
             _ => {
-                let (told, newest) = watch::channel(None);
-                let task = tokio::spawn(tell(execute(request), told));
+                let (sender, newest) = watch::channel(None);
+                let task = tokio::spawn(publish(execute(request), sender));
                 let execution = Arc::new(Execution {
                     key,
                     newest,
@@ -76,10 +72,14 @@ impl Executions {
         // Before the known one is let go: it may be the last of it, which looks into the list when it is dropped.
         drop(running);
         drop(known);
-        Joined {
-            changes: WatchStream::new(execution.newest.clone()),
-            _execution: execution,
-        }
+        let newest = execution.newest.clone();
+        // With the execution, which lasts as long as one of its subscribers.
+        let events = stream::unfold((newest, execution), |(mut newest, execution)| async {
+            newest.changed().await.ok()?;
+            let event = newest.borrow_and_update().as_ref()?.event.clone();
+            Some((event, (newest, execution)))
+        });
+        events.boxed()
     }
 
     /// How many there are.
@@ -94,16 +94,16 @@ impl Executions {
 }
 
 impl Execution {
-    /// Whether what it told last is what a newcomer is to be told first. One that has ended welcomes nobody: what it
-    /// told may have begun anew since. Nor does one whose newest response has errors: they may be of a moment, and
-    /// nothing tells when the state could be read again until it changes.
-    fn welcomes(&self, fresh: Option<Duration>) -> bool {
+    /// Whether a new subscriber can begin with its newest response. Not where the execution has ended: its subject may have
+    /// begun anew since. Nor where the response has errors: they may be of a moment, and no event says when the state could
+    /// be read again until it changes.
+    fn is_fresh_for(&self, fresh: Option<Duration>) -> bool {
         let running = self.newest.has_changed().is_ok();
-        let told = self.newest.borrow();
-        let is_good = |told: &Told| {
-            !told.event.has_errors && fresh.is_none_or(|fresh| told.at.elapsed() < fresh)
+        let cached = self.newest.borrow();
+        let is_fresh = |cached: &CachedEvent| {
+            !cached.event.has_errors && fresh.is_none_or(|fresh| cached.at.elapsed() < fresh)
         };
-        running && told.as_ref().is_none_or(is_good)
+        running && cached.as_ref().is_none_or(is_fresh)
     }
 }
 
@@ -120,14 +120,17 @@ impl Drop for Execution {
     }
 }
 
-async fn tell(mut events: BoxStream<'static, Event>, told: watch::Sender<Option<Told>>) {
+async fn publish(
+    mut events: BoxStream<'static, Event>,
+    newest: watch::Sender<Option<CachedEvent>>,
+) {
     while let Some(event) = events.next().await {
         let at = Instant::now();
-        told.send_replace(Some(Told { event, at }));
+        newest.send_replace(Some(CachedEvent { event, at }));
     }
 }
 
-/// Requests of one key are told the same. The parts are told apart by their lengths.
+/// Requests of one key get the same events. Each part is preceded by its length, so that no two lists of parts are the same bytes.
 fn key(audience: &Audience, request: &Request) -> Key {
     let variables =
         serde_json::to_vec(&request.variables).expect("variables came as JSON and are JSON");
@@ -144,27 +147,6 @@ fn key(audience: &Audience, request: &Request) -> Key {
     hash.update(name.map_or("-", |_| "+"));
     hash.update(name.unwrap_or_default());
     hash.finalize().into()
-}
-
-/// A subscriber's view of a shared execution.
-pub(crate) struct Joined {
-    changes: WatchStream<Option<Told>>,
-    _execution: Arc<Execution>,
-}
-
-impl Stream for Joined {
-    type Item = Event;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        loop {
-            match ready!(self.changes.poll_next_unpin(cx)) {
-                Some(Some(told)) => return Poll::Ready(Some(told.event)),
-                // Nothing was told yet.
-                Some(None) => {}
-                None => return Poll::Ready(None),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! GraphQL over WebSocket.
 
-pub(crate) mod connection;
-pub(crate) mod frames;
-pub(crate) mod operations;
+mod connection;
+mod frames;
+pub(crate) mod opening;
+mod operations;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod probe;
-pub(crate) mod protocol;
+mod protocol;
+mod socket;
+mod wakeups;

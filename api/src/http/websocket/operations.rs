@@ -1,13 +1,15 @@
 //! The operations of one WebSocket, and the one response of each that waits for its turn to be sent.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 
+use super::protocol::{ServerMessage, envelope, respond};
+use crate::http::operation::event_id::Event;
 use crate::http::response::error::{ErrorCode, Refusal};
 use crate::http::response::payload::Payload;
 use crate::observability::metrics::Open;
@@ -15,19 +17,39 @@ use crate::observability::metrics::Open;
 /// Responses up to this length, in bytes, always wait to be sent. Only longer ones need room.
 const SHORT: usize = 16 << 10;
 
-/// What an operation has to say next.
-pub(crate) enum Outcome {
-    /// A result.
+/// The responses of an operation, once it has begun.
+pub(crate) type Begun = BoxFuture<'static, BoxStream<'static, Event>>;
+
+enum Responses {
+    Begins(Begun),
+    Follow(BoxStream<'static, Event>),
+}
+
+impl Responses {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            match self {
+                Self::Begins(begun) => *self = Self::Follow(ready!(begun.poll_unpin(cx))),
+                Self::Follow(responses) => return responses.poll_next_unpin(cx),
+            }
+        }
+    }
+}
+
+/// The next message about an operation.
+enum Outcome {
     Next(Payload),
-    /// It is over. The operation is gone.
+    /// It is over.
     Complete,
 }
 
 struct Operation {
     id: String,
+    /// What a result is put into to be sent, up to its place.
+    envelope: String,
     /// Bytes of the message that began it, or of its document.
     bytes: usize,
-    stream: BoxStream<'static, Payload>,
+    responses: Responses,
     ready: Option<Outcome>,
     _open: Open,
 }
@@ -38,6 +60,17 @@ impl Operation {
         match &self.ready {
             Some(Outcome::Next(payload)) => long(payload),
             _ => 0,
+        }
+    }
+
+    /// The text of the message that is sent, and whether it is the operation's last.
+    fn message(&self, outcome: &Outcome) -> (String, bool) {
+        match outcome {
+            Outcome::Next(Payload::Result(result)) => {
+                ([&self.envelope, result.as_str(), "}"].concat(), false)
+            }
+            Outcome::Next(errors) => (respond(&self.id, errors), true),
+            Outcome::Complete => (ServerMessage::Complete { id: &self.id }.to_text(), true),
         }
     }
 }
@@ -96,11 +129,12 @@ impl Operations {
     }
 
     /// Starts an operation whose id is not in use, by a message of so many bytes.
-    pub(crate) fn insert(&mut self, id: String, bytes: usize, stream: BoxStream<'static, Payload>) {
+    pub(crate) fn insert(&mut self, id: String, bytes: usize, responses: Begun) {
         self.running.push(Operation {
+            envelope: envelope("next", &id),
             id,
             bytes,
-            stream,
+            responses: Responses::Begins(responses),
             ready: None,
             _open: Open::new("wharfinger_websocket_operations"),
         });
@@ -113,8 +147,9 @@ impl Operations {
         self.running.len() < before
     }
 
-    /// The next response of any operation. Waits for ever while there is none. Safe to cancel.
-    pub(crate) async fn next(&mut self) -> (String, Outcome) {
+    /// The text of the next message about any operation, which is gone if that is its last. Waits for ever while there is
+    /// none. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> String {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -133,8 +168,10 @@ impl Operations {
             if operation.ready.is_some() {
                 continue;
             }
-            operation.ready = match operation.stream.poll_next_unpin(cx) {
-                Poll::Ready(Some(response)) => {
+            operation.ready = match operation.responses.poll_next(cx) {
+                Poll::Ready(Some(Event {
+                    payload: response, ..
+                })) => {
                     let long = long(&response);
                     if self.most_waiting > 0 && long > 0 && waiting + long > self.most_waiting {
                         Some(Outcome::Next(no_room(self.most_waiting)))
@@ -149,7 +186,7 @@ impl Operations {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(String, Outcome)> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         self.poll_fill(cx);
         let count = self.running.len();
         for step in 0..count {
@@ -158,12 +195,14 @@ impl Operations {
             let Some(outcome) = operation.ready.take() else {
                 continue;
             };
-            self.turn = index + 1;
-            if matches!(outcome, Outcome::Complete) {
+            let (text, is_last) = operation.message(&outcome);
+            if is_last {
+                self.running.remove(index);
                 self.turn = index;
-                return Poll::Ready((self.running.remove(index).id, outcome));
+            } else {
+                self.turn = index + 1;
             }
-            return Poll::Ready((operation.id.clone(), outcome));
+            return Poll::Ready(text);
         }
         Poll::Pending
     }
@@ -172,29 +211,40 @@ impl Operations {
 #[cfg(test)]
 mod tests {
     use async_graphql::{Response, Value};
-    use futures::stream;
+    use futures::{future, stream};
+    use serde_json::Value as Json;
 
     use super::*;
 
-    fn numbers(from: i32, to: i32) -> BoxStream<'static, Payload> {
+    fn numbers(from: i32, to: i32) -> BoxStream<'static, Event> {
         stream::iter(from..to)
             .map(|number| Response::new(Value::from(number)).into())
             .boxed()
     }
 
+    fn begun(responses: BoxStream<'static, Event>) -> Begun {
+        future::ready(responses).boxed()
+    }
+
+    /// The type of the next message, the id of its operation, and its payload.
+    async fn next(operations: &mut Operations) -> (String, String, Json) {
+        let mut message: Json = serde_json::from_str(&operations.next().await).unwrap();
+        let [kind, id] = ["type", "id"].map(|name| message[name].as_str().unwrap().to_owned());
+        (kind, id, message["payload"].take())
+    }
+
     #[tokio::test]
     async fn operations_take_turns_and_end_alone() {
         let mut operations = Operations::new(0);
-        operations.insert("a".to_owned(), 1, numbers(0, 2));
-        operations.insert("b".to_owned(), 2, numbers(10, 13));
+        operations.insert("a".to_owned(), 1, begun(numbers(0, 2)));
+        operations.insert("b".to_owned(), 2, begun(numbers(10, 13)));
         assert_eq!(operations.bytes(), 3);
         let mut seen = Vec::new();
         while operations.len() > 0 {
-            let (id, outcome) = operations.next().await;
-            seen.push(match outcome {
-                Outcome::Next(Payload::Result(text)) => format!("{id}{text}"),
-                Outcome::Next(Payload::Errors(text)) => panic!("{text}"),
-                Outcome::Complete => format!("{id}."),
+            seen.push(match next(&mut operations).await {
+                (kind, id, payload) if kind == "next" => format!("{id}{payload}"),
+                (kind, id, _) if kind == "complete" => format!("{id}."),
+                other => panic!("{other:?}"),
             });
         }
         assert_eq!(
@@ -218,7 +268,7 @@ mod tests {
             .inspect(move |_| produced.send(()).unwrap())
             .boxed();
         let mut operations = Operations::new(0);
-        operations.insert("a".to_owned(), 1, source);
+        operations.insert("a".to_owned(), 1, begun(source));
         for _ in 0..10 {
             assert!(futures::poll!(Box::pin(operations.fill())).is_pending());
         }
@@ -230,23 +280,23 @@ mod tests {
     async fn long_responses_wait_only_as_far_as_there_is_room() {
         let long = || {
             let text = Value::from("x".repeat(SHORT));
-            stream::iter([Response::new(text).into()]).boxed()
+            begun(stream::iter([Response::new(text).into()]).boxed())
         };
         let mut operations = Operations::new(3 * SHORT);
         for id in ["a", "b", "c"] {
             operations.insert(id.to_owned(), 1, long());
         }
-        operations.insert("d".to_owned(), 1, numbers(0, 1));
+        operations.insert("d".to_owned(), 1, begun(numbers(0, 1)));
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let (id, outcome) = operations.next().await;
-            let Outcome::Next(payload) = outcome else {
-                panic!("{id} ended");
-            };
-            if let Payload::Errors(text) = &payload {
-                assert!(text.contains("LIMIT_EXCEEDED"), "{text}");
+            let (kind, id, payload) = next(&mut operations).await;
+            let text = payload.to_string();
+            match kind.as_str() {
+                "next" => {}
+                "error" => assert!(text.contains("LIMIT_EXCEEDED"), "{text}"),
+                _ => panic!("{id} ended"),
             }
-            seen.push((id, payload.len() > SHORT));
+            seen.push((id, text.len() > SHORT));
         }
         let expected = [("a", true), ("b", true), ("c", false), ("d", false)];
         assert_eq!(seen, expected.map(|(id, long)| (id.to_owned(), long)));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::extract::ws::{CloseFrame, Utf8Bytes};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -58,6 +58,16 @@ impl ServerMessage<'_> {
     pub(crate) fn to_text(&self) -> String {
         serde_json::to_string(self).expect("what clients sent as JSON is JSON")
     }
+
+    pub(crate) fn to_message(&self) -> Message {
+        Message::Text(self.to_text().into())
+    }
+}
+
+/// A message with a response up to the place of the response, which a brace follows.
+pub(crate) fn envelope(kind: &str, id: &str) -> String {
+    let id = serde_json::to_string(id).expect("a string is JSON");
+    format!("{{\"type\":\"{kind}\",\"id\":{id},\"payload\":")
 }
 
 /// An operation's response in its envelope: `next`, or `error` for one that never began. The response is text already.
@@ -66,8 +76,7 @@ pub(crate) fn respond(id: &str, payload: &Payload) -> String {
         Payload::Result(text) => ("next", text),
         Payload::Errors(text) => ("error", text),
     };
-    let id = serde_json::to_string(id).expect("a string is JSON");
-    format!("{{\"type\":\"{kind}\",\"id\":{id},\"payload\":{text}}}")
+    [&envelope(kind, id), text.as_str(), "}"].concat()
 }
 
 /// Why the server closes a socket.
