@@ -21,15 +21,16 @@ use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
 use crate::http::{CurrentEventId, ErrorCode};
 
-/// How far before the last event is looked for changes after a gap: clocks differ a little. What changed then is told twice.
+/// How far before the last event changes are looked for after a gap, because clocks differ a little. A change in that time is
+/// sent twice.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// How soon is looked again where the database did not answer; each time twice as late, up to half of [`RESYNC`], and up to
-/// that much later at random.
+/// The first pause before the database is asked again after it did not answer. Each further one is twice as long, up to half
+/// of [`RESYNC`], and up to twice that at random.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often credits are looked at without an event: one is lost with a process that is killed before it tells it. Up to half
-/// as much longer at random, so that not all look at once who came at once.
+/// How often credits are read without an event: one is lost with a process that is killed before it publishes it. Up to half
+/// as much longer at random, so that subscribers who came at once do not all read at once.
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// What can be watched.
@@ -79,7 +80,7 @@ impl Subscription {
             administrator(ctx)?;
             (Topic::AllJobs, viewer(ctx)?)
         } else {
-            // An administrator too is told of no other's, also where the database is asked what has changed.
+            // An administrator too sees no other user's jobs here, also where the database is asked what has changed.
             let user_id = caller(ctx)?.user.id;
             (Topic::UserJobs(user_id), Viewer::user(user_id))
         };
@@ -102,9 +103,9 @@ impl Subscription {
         let user_id = caller(ctx)?.user.id;
         let services = services(ctx).clone();
         let balances = Balances {
-            // Listening begins before the first look: a change in between is told, not missed.
+            // Listening begins before the first read: a change in between is sent, not missed.
             changes: services.events.subscribe(Topic::Balance(user_id)),
-            told: None,
+            sent: None,
             again: None,
             user_id,
             services,
@@ -113,27 +114,27 @@ impl Subscription {
     }
 }
 
-/// The jobs that events tell of. Where some may have been missed, those that the database says have changed since.
+/// The jobs that events are about. Where some may have been missed, those that the database says have changed since.
 struct ChangedJobs {
     services: Services,
     viewer: Viewer,
     changes: EventStream,
-    /// Every change before this has been told, or is still among the events.
+    /// Every change before this has been sent, or is still among the events.
     since: Timestamp,
-    /// There when the database did not answer: what it would have told is still to be told.
+    /// Set while the database does not answer: its changes are still to be sent.
     again: Option<ExponentialBackoff>,
 }
 
 impl ChangedJobs {
     fn into_stream(self) -> impl Stream<Item = Result<Job>> {
-        let told = futures::stream::unfold(self, |mut jobs| async move {
-            let told = jobs.next().await?;
-            Some((futures::stream::iter(told), jobs))
+        let changed = futures::stream::unfold(self, |mut jobs| async move {
+            let changed = jobs.next().await?;
+            Some((futures::stream::iter(changed), jobs))
         });
-        told.flatten()
+        changed.flatten()
     }
 
-    /// What is to be told at the next event. That the database does not answer is told once.
+    /// The jobs to send at the next event. That the database does not answer is sent once.
     async fn next(&mut self) -> Option<Vec<Result<Job>>> {
         let event = if let Some(waits) = &mut self.again {
             wait(waits, &mut self.changes).await;
@@ -174,32 +175,32 @@ impl ChangedJobs {
     }
 }
 
-/// A user's credits, looked at when they may have changed.
+/// A user's credits, read when they may have changed.
 struct Balances {
     services: Services,
     user_id: Uuid,
     changes: EventStream,
-    told: Option<Balance>,
-    /// There when the database did not answer.
+    sent: Option<Balance>,
+    /// Set while the database does not answer.
     again: Option<ExponentialBackoff>,
 }
 
 impl Balances {
     fn into_stream(self) -> impl Stream<Item = Result<Balance>> {
         futures::stream::unfold(self, |mut balances| async move {
-            let told = balances.next().await?;
-            Some((told, balances))
+            let balance = balances.next().await?;
+            Some((balance, balances))
         })
     }
 
-    /// The credits now, then when they are others than were told last. That the database does not answer is told once.
+    /// The credits now, then each time they differ from those sent last. That the database does not answer is sent once.
     async fn next(&mut self) -> Option<Result<Balance>> {
         loop {
             if let Some(waits) = &mut self.again {
                 wait(waits, &mut self.changes).await;
-            } else if self.told.is_some() {
+            } else if self.sent.is_some() {
                 let longest = RESYNC.mul_f64(rand::random_range(1.0..1.5));
-                // None came for so long: one may have been missed.
+                // Without one for so long, one may have been missed.
                 if let Ok(event) = tokio::time::timeout(longest, self.changes.next()).await {
                     event?;
                 }
@@ -207,14 +208,14 @@ impl Balances {
             match self.services.db.answer(self.look()).await {
                 Ok(balance) => {
                     self.again = None;
-                    if self.told.replace(balance) != Some(balance) {
+                    if self.sent.replace(balance) != Some(balance) {
                         return Some(Ok(balance));
                     }
                 }
                 Err(_) if self.again.is_some() => {}
                 Err(error) => {
-                    // Whoever was told of it is told the credits again.
-                    (self.again, self.told) = (Some(waits()), None);
+                    // After an error the credits are sent again.
+                    (self.again, self.sent) = (Some(waits()), None);
                     return Some(Err(database(&error)));
                 }
             }
@@ -230,7 +231,7 @@ impl Balances {
     }
 }
 
-/// When to look again, and again.
+/// The pauses while the database does not answer.
 fn waits() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(AGAIN)
@@ -240,7 +241,7 @@ fn waits() -> ExponentialBackoff {
         .build()
 }
 
-/// Waits. What comes meanwhile is seen by the look after it.
+/// Waits. Events that come meanwhile are dropped: the read after it covers them.
 async fn wait(waits: &mut ExponentialBackoff, changes: &mut EventStream) {
     let longest = waits.next().unwrap_or(RESYNC);
     tokio::time::sleep(longest).await;

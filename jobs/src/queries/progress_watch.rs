@@ -1,8 +1,8 @@
-//! Watching a job's progress: one watch per job and process, however many people look.
+//! Watching a job's progress: one watch per job and process, for any number of watchers.
 //!
-//! A watch listens to the job's events, and looks into the database at first, whenever events may have been missed, when
-//! one says that the job has ended, and from time to time, so that no final state is missed whatever happens to Redis, and
-//! none is told that is not so any more. A watcher who is slow gets the newest state, never a growing buffer.
+//! A watch follows the job's events. It reads the database at first, whenever events may have been missed, when an event says
+//! that the job has ended, and from time to time: so a final state is seen whatever happens to Redis, and none is sent that
+//! no longer holds. A slow watcher gets the newest state, never a growing buffer.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -22,10 +22,10 @@ use crate::live::notify;
 use crate::live::progress_event::ProgressEvent;
 use crate::services::Services;
 
-/// How long a worker is given to say how far its job is, before a watcher is told what was saved last.
+/// How long the answer of a job's worker is awaited before a watcher gets the progress that was saved last.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How often the database is looked at without an event.
+/// How often the database is read without an event.
 const RESYNC: Duration = Duration::from_secs(5);
 
 /// The watches of this process.
@@ -90,21 +90,21 @@ impl Watches {
 
 /// Keeps the newest frame of a job until it has ended.
 async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc<ProgressEvent>>>) {
-    // Listening begins before the first look: what happens in between is seen twice rather than never.
+    // Listening begins before the first read: an event in between is seen twice rather than never.
     let mut events = services.events.subscribe(Topic::Job(job_id));
     let mut ticks = tokio::time::interval(RESYNC);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // What the database knows of a running job is told only if its worker does not say how far it really is.
+    // The saved progress of a running job is sent only if its worker does not say how far it really is.
     let mut saved: Option<ProgressEvent> = None;
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
-    // Beside the events: a database that does not answer holds nothing else up.
+    // Beside the events: a database that does not answer delays nothing else.
     let mut looking = pin!(Fuse::terminated());
     loop {
         let (frame, told) = tokio::select! {
             event = events.next() => match event.map(Heard::of) {
                 Some(Heard::Progress(frame)) => (Some(frame), true),
                 Some(Heard::Change) => {
-                    // Anew: what is looked at already may be from before it.
+                    // Read again: a read that is under way may be from before it.
                     looking.set(look(&services, job_id).fuse());
                     continue;
                 }
@@ -129,7 +129,7 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
         saved = None;
         let ended = frame.state.is_final();
         frames.send_if_modified(|newest| {
-            // An end that the database knows is told whatever its number: what a worker told may have been forgotten.
+            // A final state in the database counts whatever its number: the worker's later events may not have been saved.
             let newer = newest
                 .as_ref()
                 .is_none_or(|newest| ended || frame.sequence > newest.sequence);
@@ -144,12 +144,12 @@ async fn keep(services: Services, job_id: Uuid, frames: watch::Sender<Option<Arc
     }
 }
 
-/// What an event of a job comes to.
+/// An event of a job.
 enum Heard {
-    /// It tells how far the job is.
+    /// How far the job is.
     Progress(ProgressEvent),
-    /// The database knows more. An end is not believed: it may come late, from a worker that could not reach Redis, and the
-    /// job was retried since.
+    /// The database has to be read. So it is after an event of a final state too, which may come late, from a worker that could
+    /// not reach Redis, when the job was retried since.
     Change,
     /// A question to workers.
     Nothing,
@@ -168,7 +168,7 @@ impl Heard {
     }
 }
 
-/// What the database knows of a job; its worker, if it has one, is asked for more.
+/// The job's state in the database; its worker, if it has one, is asked for its progress.
 async fn look(services: &Services, job_id: Uuid) -> Option<ProgressEvent> {
     match find(services, job_id).await {
         Ok(job) => {

@@ -1,4 +1,4 @@
-//! One channel per topic that somebody in this process watches.
+//! One channel for each topic that has subscribers in this process.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,13 +55,13 @@ impl Fanout {
     pub(crate) fn deliver(&self, topic: Topic, event: &Event) {
         if let Some(sender) = self.state().topics.get(&topic) {
             // It fails only when the last receiver is just being dropped.
-            let _nobody = sender.send(event.clone());
+            let _no_receiver = sender.send(event.clone());
         }
     }
 
     pub(crate) fn deliver_to_all(&self, event: &Event) {
         for sender in self.state().topics.values() {
-            let _nobody = sender.send(event.clone());
+            let _no_receiver = sender.send(event.clone());
         }
     }
 
@@ -81,7 +81,7 @@ impl Fanout {
         state.topics.keys().copied().collect()
     }
 
-    /// Ends [`Self::follow`]: nothing is noted while nobody would look.
+    /// Ends [`Self::follow`]: without a follower no changes are kept.
     pub(crate) fn unfollow(&self) {
         self.state().changes = None;
     }
