@@ -19,7 +19,8 @@ pub struct Model {
     pub brought: bool,
     /// The image id that the reference meant before a pull, which is not settled yet, set it on this image; empty if it meant
     /// none. The tag is set back to it if the pull fails. None if there is nothing to set back.
-    pub displaced: Option<String>,
+    #[sea_orm(column_name = "displaced")]
+    pub previous_image_id: Option<String>,
 }
 
 /// The foreign keys.

@@ -8,20 +8,20 @@ use crate::engine::EngineError;
 use crate::engine_images::lock::{ChangeError, LockLost};
 use crate::error::{JobFailure, ServiceError, rate_limited};
 
-/// How long a job waits for an engine that fell silent before it is offered again. Its worker claims nothing until the
-/// engine answers, so this only spaces the offers.
+/// Delay of the next attempt when the engine does not answer. Its worker claims nothing until the engine answers, so this
+/// only spaces the offers.
 pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Time until the next try to record the end of an attempt.
+/// Time between two tries to record the end of an attempt.
 pub(crate) const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why an attempt did not reach its end.
+/// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     /// The attempt failed.
     #[error(transparent)]
     Failed(#[from] JobFailure),
-    /// The database, or an account, is not as it must be: what came of the attempt cannot be recorded.
+    /// The database or an account does not allow the outcome of the attempt to be recorded.
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
@@ -53,7 +53,7 @@ impl From<ChangeError> for RunError {
     }
 }
 
-/// The meaning of an engine's error for a job.
+/// The failure of a job that an error of the engine causes.
 pub(crate) fn engine_failure(error: &EngineError) -> JobFailure {
     use JobErrorCode as Code;
     let message = error.to_string();

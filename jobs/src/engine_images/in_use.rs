@@ -1,7 +1,7 @@
-//! Which images containers use, as workers see it.
+//! Records which images containers use.
 //!
-//! Only the engine knows, and a sweep is asked for where no engine can be reached. So each worker writes it down at every
-//! look at its engine. A container that came since makes the removal fail with `IMAGE_IN_USE`, and nothing is lost by it.
+//! Only the engine knows, and a gateway that accepts a sweep cannot ask it. So each worker records it whenever it reconciles
+//! its engine. A container that was started since makes the removal fail with `IMAGE_IN_USE`, which costs nothing.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::error::ServiceError;
 use crate::infra::db::in_transaction;
 use crate::services::Services;
 
-/// Writes down which of the known images of a host its containers use at this moment.
+/// Records which of the known images of a host its containers use at this moment.
 pub(crate) async fn record(
     services: &Services,
     engine: &Engine,
@@ -66,7 +66,7 @@ pub(crate) async fn record(
     Ok(changed?)
 }
 
-/// The rows of these images, as far as the database knows them.
+/// The ids of the rows of these images. Images without a row are left out.
 async fn known(
     services: &Services,
     host_id: Uuid,

@@ -1,5 +1,6 @@
-//! Makes the database's images and the engine's agree: what the engine lost is LOST and refunded; what Wharfinger brought
-//! and nobody holds is removed; a tag that a pull moved in vain goes back. What the engine had before is never touched.
+//! Makes the database's images and the engine's agree: an image that the engine lost becomes LOST and is refunded; an image
+//! that Wharfinger brought and no user holds is removed; an orphaned tag is set back. What the engine had before Wharfinger
+//! is never changed.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use wharfinger_entity::{EngineImageStatus, ImageState, JobKind, engine_image, im
 
 use crate::engine::Engine;
 use crate::engine_images::error::{ReconcileError, RunError};
-use crate::engine_images::lock::{self, Changes, Custody, Fate};
+use crate::engine_images::lock::{self, Changes, ImageLock, Presence};
 use crate::engine_images::removal::remove;
 use crate::engine_images::tag_rollback;
 use crate::error::ServiceError;
@@ -20,8 +21,8 @@ use crate::infra::db::in_transaction;
 use crate::live::notify;
 use crate::services::Services;
 
-/// Looks at every image of a host that the database knows and that is not as it should be, or has a tag to put back; at no
-/// further one after `stop`.
+/// Reconciles every image of a host that the database knows and that is not as it should be, or has an orphaned tag. Stops
+/// between two images after `stop`.
 pub(crate) async fn host(
     services: &Services,
     engine: &Engine,
@@ -57,7 +58,7 @@ pub(crate) async fn host(
         .into_iter()
         .flatten()
         .collect();
-    let owed = tag_rollback::owed(services, host_id).await?;
+    let to_roll_back = tag_rollback::images_to_roll_back(services, host_id).await?;
     // An image that is held and marked as absent is looked at too: its holders may have lost it.
     let known = engine_image::Entity::find()
         .filter(engine_image::Column::HostId.eq(host_id))
@@ -77,8 +78,8 @@ pub(crate) async fn host(
             held: held.contains(&row.id),
             meant: meant.contains(&row.id),
         };
-        let owes = known.there && owed.contains(&row.id);
-        if !owes && known.is_as_it_should_be(&row) {
+        let rolls_back = known.there && to_roll_back.contains(&row.id);
+        if !rolls_back && known.is_as_it_should_be(&row) {
             continue;
         }
         if let Err(error) = look_at(services, engine, row.id, Look::Periodic).await {
@@ -88,22 +89,22 @@ pub(crate) async fn host(
     Ok(())
 }
 
-/// Why an image is looked at.
+/// Why an image is reconciled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// It is time to.
+    /// At an interval, or after an event of the engine.
     Periodic,
     /// A job has just ended.
     AfterJob,
 }
 
-/// How long after the last pull of an image that is not there it may still come: an engine notices late that nobody
-/// waits for its pull any more.
+/// Time after the end of the last pull of an image in which it may still arrive: an engine notices late that its client
+/// dropped a pull.
 const LATE_ARRIVAL: Duration = Duration::from_mins(1);
 
-/// Looks at an image that the engine said something of. One that Wharfinger does not know is none of its business, and
-/// one that is as it should be, or that a pull is about to change, is left alone without its lock being touched: a lock
-/// makes everybody look again who is about to settle. False when somebody else had the lock.
+/// Reconciles an image that an event of the engine names. An image that is unknown, as it should be, or about to be changed
+/// by a pull is left alone and its lock is not taken, because that makes every pull that is about to settle look again.
+/// Returns false if another process held the lock.
 pub(crate) async fn heard_of(
     services: &Services,
     engine: &Engine,
@@ -127,7 +128,7 @@ pub(crate) async fn heard_of(
     look_at(services, engine, row.id, Look::Periodic).await
 }
 
-/// What is known of an image before anybody takes its lock.
+/// The state of an image before its lock is taken.
 struct Known {
     there: bool,
     held: bool,
@@ -144,7 +145,7 @@ impl Known {
     }
 }
 
-/// Looks at one image after a job that was about it has ended.
+/// Reconciles one image after a job for it has ended.
 pub(crate) async fn one(
     services: &Services,
     engine: &Engine,
@@ -155,37 +156,39 @@ pub(crate) async fn one(
         .map(drop)
 }
 
-/// Looks at one image, under its lock. Does nothing when somebody else has the lock, and says so: they change it anyway.
+/// Reconciles one image under its lock. Returns false, and does nothing, if another process holds the lock: that process
+/// leaves the image as it should be.
 async fn look_at(
     services: &Services,
     engine: &Engine,
     engine_image_id: Uuid,
     look: Look,
 ) -> Result<bool, ReconcileError> {
-    let Some(custody) = lock::try_lock(services, engine_image_id).await? else {
+    let Some(image_lock) = lock::try_lock(services, engine_image_id).await? else {
         return Ok(false);
     };
     let changes = Changes {
         services,
         engine,
-        custody: &custody,
+        image_lock: &image_lock,
     };
-    let done = lock::keeping(services, &custody, Box::pin(under_lock(changes, look))).await;
+    let done =
+        lock::while_renewing(services, &image_lock, Box::pin(under_lock(changes, look))).await;
     if !matches!(done, Ok(Ok(true))) {
-        lock::unlock(services, &custody).await;
+        lock::unlock(services, &image_lock).await;
     }
     done?.map(|_| true)
 }
 
-/// Returns whether the lock was given back with a change.
+/// Returns whether the lock was released with a change.
 async fn under_lock(changes: Changes<'_>, look: Look) -> Result<bool, ReconcileError> {
     let Changes {
         services,
         engine,
-        custody,
+        image_lock,
     } = changes;
     let db = services.db.write();
-    let Some(row) = engine_image::Entity::find_by_id(custody.engine_image_id)
+    let Some(row) = engine_image::Entity::find_by_id(image_lock.engine_image_id)
         .one(db)
         .await?
     else {
@@ -195,25 +198,25 @@ async fn under_lock(changes: Changes<'_>, look: Look) -> Result<bool, ReconcileE
     let held = !holdings::of_engine_image(db, row.id).await?.is_empty();
     let meant = lock::is_meant(db, row.id, None).await?;
     if there {
-        // Before the image goes: with it would go the tag, and with the tag what says that it is to be put back.
+        // Before the image is removed, as its tags and their previous images are deleted with it.
         tag_rollback::of_image(changes, &row, None).await?;
     }
     match (there, held, meant) {
         (false, true, _) => {
-            let lost = lose(services, custody, meant).await?;
+            let lost = lose(services, image_lock, meant).await?;
             tracing::warn!(image = %row.image_id, holdings = lost, "the engine lost an image: its holders were refunded");
             Ok(true)
         }
         (false, false, false) if look == Look::Periodic && !may_come(services, row.id).await? => {
-            conclude(services, custody, Fate::Gone).await
+            release(services, image_lock, Presence::Absent).await
         }
         (true, false, false) if row.brought => match Box::pin(remove(changes, &row)).await {
-            Ok(fate) => {
-                tracing::info!(image = %row.image_id, "removed an image that nobody holds");
-                conclude(services, custody, fate).await
+            Ok(presence) => {
+                tracing::info!(image = %row.image_id, "removed an image that no user holds");
+                release(services, image_lock, presence).await
             }
             Err(RunError::Failed(failure)) => {
-                tracing::debug!(image = %row.image_id, %failure, "an image that nobody holds stays for now");
+                tracing::debug!(image = %row.image_id, %failure, "an image that no user holds stays for now");
                 Ok(false)
             }
             Err(RunError::Service(error)) => Err(error.into()),
@@ -222,7 +225,7 @@ async fn under_lock(changes: Changes<'_>, look: Look) -> Result<bool, ReconcileE
     }
 }
 
-/// Whether a pull of the image ended so lately that the engine may not have noticed.
+/// Whether a pull of the image ended less than [`LATE_ARRIVAL`] ago.
 async fn may_come(services: &Services, engine_image_id: Uuid) -> Result<bool, ReconcileError> {
     let since = services.clock.now().before(LATE_ARRIVAL);
     let lately = job::Entity::find()
@@ -234,31 +237,40 @@ async fn may_come(services: &Services, engine_image_id: Uuid) -> Result<bool, Re
     Ok(lately > 0)
 }
 
-async fn conclude(
+async fn release(
     services: &Services,
-    custody: &Custody,
-    fate: Fate,
+    image_lock: &ImageLock,
+    presence: Presence,
 ) -> Result<bool, ReconcileError> {
     Ok(in_transaction!(services.db, |tx| {
-        match lock::fenced(&tx, services, custody).await? {
-            Some(row) => lock::conclude(&tx, row, fate).await.map(|()| true),
+        match lock::fenced(&tx, services, image_lock).await? {
+            Some(row) => lock::release(&tx, row, presence).await.map(|()| true),
             None => Ok::<_, sea_orm::DbErr>(false),
         }
     })?)
 }
 
-/// Ends every holding of an image that is gone, refunds their holders, and tells them. Returns how many there were.
-async fn lose(services: &Services, custody: &Custody, meant: bool) -> Result<usize, ServiceError> {
+/// Ends every holding of an image that the engine lost, refunds the holders and announces their balances. Returns the number
+/// of holdings.
+async fn lose(
+    services: &Services,
+    image_lock: &ImageLock,
+    meant: bool,
+) -> Result<usize, ServiceError> {
     let (users, count) = in_transaction!(services.db, |tx| {
-        let Some(row) = lock::fenced(&tx, services, custody).await? else {
+        let Some(row) = lock::fenced(&tx, services, image_lock).await? else {
             return Ok::<_, ServiceError>((Vec::new(), 0));
         };
         let holdings = holdings::of_engine_image(&tx, row.id).await?;
         let count = holdings.len();
         let reason = "the engine lost the image";
         let users = holdings::end_all(&tx, services, holdings, ImageState::Lost, reason).await?;
-        let fate = if meant { Fate::Awaited } else { Fate::Gone };
-        lock::conclude(&tx, row, fate).await?;
+        let presence = if meant {
+            Presence::Expected
+        } else {
+            Presence::Absent
+        };
+        lock::release(&tx, row, presence).await?;
         Ok((users, count))
     })?;
     for user in users {

@@ -1,24 +1,24 @@
-//! Taking an image, or one of its tags, off the engine. Nothing is ever forced.
+//! Removes an image, or one of its tags, from the engine. Nothing is forced.
 
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use wharfinger_entity::{JobErrorCode, engine_image, engine_tag};
 
 use crate::engine::{EngineError, EngineName, same_reference};
 use crate::engine_images::error::RunError;
-use crate::engine_images::lock::{ChangeError, Changes, Fate};
+use crate::engine_images::lock::{ChangeError, Changes, Presence};
 use crate::error::JobFailure;
 
-/// Takes an image that Wharfinger brought off the engine: first the tags that Wharfinger set, then the image by its id,
-/// never with force. An image that was tagged since by another program than Wharfinger stays.
+/// Removes an image that Wharfinger brought: first the tags that Wharfinger set, then the image by its id. An image that was
+/// tagged outside Wharfinger since stays. Fails with `IMAGE_IN_USE` if a container uses the image.
 pub(crate) async fn remove(
     changes: Changes<'_>,
     row: &engine_image::Model,
-) -> Result<Fate, RunError> {
+) -> Result<Presence, RunError> {
     let Changes {
         services, engine, ..
     } = changes;
     let Some(image) = engine.inspect(&row.image_id).await? else {
-        return Ok(Fate::Gone);
+        return Ok(Presence::Absent);
     };
     let users = engine.containers_using(&row.image_id).await?;
     if !users.is_empty() {
@@ -53,7 +53,7 @@ pub(crate) async fn remove(
             untag::<RunError>(changes, name, row).await?;
         }
         tracing::info!(image = %row.image_id, names = ?foreign, "others have named the image: it stays on the engine");
-        return Ok(Fate::Foreign);
+        return Ok(Presence::Foreign);
     }
     // The engine refuses to delete an image that has names in two repositories, and counts digests as names. The last
     // repository's names are left to the removal by id, which takes them along and refuses if a container came meanwhile.
@@ -69,9 +69,9 @@ pub(crate) async fn remove(
         untag::<RunError>(changes, &name, row).await?;
     }
     match changes.remove_by_id(&row.image_id).await {
-        Ok(_) => Ok(Fate::Gone),
-        // Another program than Wharfinger built an image on it.
-        Err(ChangeError::Engine(EngineError::Conflict(_))) => Ok(Fate::Foreign),
+        Ok(_) => Ok(Presence::Absent),
+        // An image was built on it outside Wharfinger.
+        Err(ChangeError::Engine(EngineError::Conflict(_))) => Ok(Presence::Foreign),
         Err(ChangeError::Engine(EngineError::InUse(message))) => {
             Err(JobFailure::fail(JobErrorCode::ImageInUse, message).into())
         }
@@ -79,7 +79,7 @@ pub(crate) async fn remove(
     }
 }
 
-/// Takes a name off the image, if it still means this image: it may have moved since it was looked at.
+/// Removes a name from the image, unless it has been set on another image since it was looked at.
 async fn untag<E: From<EngineError> + From<ChangeError>>(
     changes: Changes<'_>,
     name: &str,
@@ -92,8 +92,8 @@ async fn untag<E: From<EngineError> + From<ChangeError>>(
     Ok(())
 }
 
-/// Takes a tag that Wharfinger set off an image that stays, while it still means that image and is not its last name:
-/// the engine deletes an image with its last name.
+/// Removes a tag that Wharfinger set from an image that stays, if it still means that image and is not its last name: the
+/// engine deletes an image with its last name.
 pub(crate) async fn remove_tag<E: From<DbErr> + From<EngineError> + From<ChangeError>>(
     changes: Changes<'_>,
     row: &engine_image::Model,

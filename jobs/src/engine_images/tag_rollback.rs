@@ -1,8 +1,8 @@
-//! Tag rollback: a tag that a pull set, and whose pull then failed, is set back to the image that it meant before, or removed.
+//! Sets a tag back to the image that it meant before a pull that did not succeed, or removes it.
 //!
-//! The image that the tag meant is recorded with the tag before the engine is asked for anything, and forgotten when a pull of
-//! it is settled or the tag is back. If it is recorded and no pull of it is under way, the tag is set back: by the job itself at
-//! its end, or by the reconciler if the job was cancelled between two attempts, moved to another host, or lost its worker.
+//! The previous image is recorded with the tag before the engine is asked for anything, and cleared when a pull of the tag
+//! is settled or the tag is set back. A tag that has one while no pull of it is under way is orphaned. The job sets it back
+//! at its end; the reconciler does if the job was cancelled between two attempts, moved to another host, or lost its worker.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ use crate::holdings;
 use crate::infra::db::Transaction;
 use crate::services::Services;
 
-/// Sets this pull's tag back, from every image that failed pulls of the tag set it on. `ending` is a live pull that has failed
-/// and is about to end: it does not count as being under way.
+/// Sets the tag of this pull back, from every image on which it is orphaned. `ending` is a live pull that is about to end
+/// without success: it does not count as being under way.
 pub(crate) async fn of_job(
     services: &Services,
     engine: &Engine,
@@ -30,15 +30,15 @@ pub(crate) async fn of_job(
     let Some(host_id) = job.host_id else {
         return Ok(());
     };
-    // Without those of live pulls: a lock makes every job that has begun on the image look again.
-    let set_on: Vec<Uuid> = in_vain(host_id, ending)
+    // Not those of live pulls: taking the lock makes every pull of the image look again.
+    let set_on: Vec<Uuid> = orphaned_tags(host_id, ending)
         .filter(engine_tag::Column::Reference.eq(&job.reference))
         .into_tuple()
         .all(services.db.write())
         .await?;
     let mut all = Ok(());
     for engine_image_id in set_on {
-        // One that is busy, or fails, is not to keep the others waiting.
+        // One that is busy, or fails, does not delay the others.
         all = all.and(one(services, engine, engine_image_id, ending).await);
     }
     all
@@ -50,15 +50,15 @@ async fn one(
     engine_image_id: Uuid,
     ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
-    // The holder of the lock releases it soon, or lost it with an attempt that was cut off.
-    let Some(custody) = lock::lock(services, engine_image_id).await? else {
+    // Another holder releases the lock soon; the lock of an attempt that was cut off runs out.
+    let Some(image_lock) = lock::lock(services, engine_image_id).await? else {
         let busy = "an image with a tag to put back was busy for too long";
         return Err(DbErr::Custom(busy.to_owned()).into());
     };
     let changes = Changes {
         services,
         engine,
-        custody: &custody,
+        image_lock: &image_lock,
     };
     let done = async {
         let row = engine_image::Entity::find_by_id(engine_image_id)
@@ -69,50 +69,58 @@ async fn one(
             None => Ok(()),
         }
     };
-    let done = lock::keeping(services, &custody, Box::pin(done)).await;
-    lock::unlock(services, &custody).await;
+    let done = lock::while_renewing(services, &image_lock, Box::pin(done)).await;
+    lock::unlock(services, &image_lock).await;
     done?
 }
 
-/// Sets back every tag that failed pulls set on this image. The caller holds the image's lock.
+/// Sets every orphaned tag of this image back. The caller holds the image's lock.
 pub(crate) async fn of_image(
     changes: Changes<'_>,
     row: &engine_image::Model,
     ending: Option<Uuid>,
 ) -> Result<(), ReconcileError> {
     let db = changes.services.db.write();
-    let tags = displaced()
+    let tags = tags_to_roll_back()
         .filter(engine_tag::Column::EngineImageId.eq(row.id))
         .filter(Expr::not_exists(pulls_under_way(ending)))
         .all(db)
         .await?;
     for tag in tags {
         restore(changes, row, &tag).await?;
-        // No pull records it anew while the lock is held; one that was settled may have made it go elsewhere.
+        // No pull records it while the lock is held; a pull that settled may have recorded another image.
         engine_tag::Entity::update_many()
-            .col_expr(engine_tag::Column::Displaced, Expr::value(None::<String>))
+            .col_expr(
+                engine_tag::Column::PreviousImageId,
+                Expr::value(None::<String>),
+            )
             .filter(engine_tag::Column::Id.eq(tag.id))
-            .filter(engine_tag::Column::Displaced.eq(tag.displaced))
+            .filter(engine_tag::Column::PreviousImageId.eq(tag.previous_image_id))
             .exec(db)
             .await?;
     }
     Ok(())
 }
 
-/// The images of a host that have tags which are to be put back.
-pub(crate) async fn owed(services: &Services, host_id: Uuid) -> Result<HashSet<Uuid>, DbErr> {
-    let images = in_vain(host_id, None).into_tuple().all(services.db.write());
+/// The ids of the rows of the images on a host that have orphaned tags.
+pub(crate) async fn images_to_roll_back(
+    services: &Services,
+    host_id: Uuid,
+) -> Result<HashSet<Uuid>, DbErr> {
+    let images = orphaned_tags(host_id, None)
+        .into_tuple()
+        .all(services.db.write());
     Ok(images.await?.into_iter().collect())
 }
 
-/// A pull of the reference was settled on this image: the tag is where it belongs, and it is here that it goes back from
-/// wherever other pulls may have set it. Returns the images on which pulls that have ended may have.
+/// Records that a pull of the reference was settled on this image: the tag stays here, and is set back to here from every
+/// other image on which pulls may have set it. Returns the images on which it is orphaned.
 pub(crate) async fn settled(
     tx: &Transaction,
     row: &engine_image::Model,
     reference: &str,
 ) -> Result<Vec<Uuid>, DbErr> {
-    let tags = displaced()
+    let tags = tags_to_roll_back()
         .filter(engine_tag::Column::HostId.eq(row.host_id))
         .filter(engine_tag::Column::Reference.eq(reference))
         // Two pulls of one tag may settle at once: they go through the rows in one order.
@@ -124,7 +132,7 @@ pub(crate) async fn settled(
         let meant = (tag.engine_image_id != row.id).then(|| row.image_id.clone());
         others |= meant.is_some();
         engine_tag::Entity::update_many()
-            .col_expr(engine_tag::Column::Displaced, Expr::value(meant))
+            .col_expr(engine_tag::Column::PreviousImageId, Expr::value(meant))
             .filter(engine_tag::Column::Id.eq(tag.id))
             .exec(tx)
             .await?;
@@ -132,27 +140,27 @@ pub(crate) async fn settled(
     if !others {
         return Ok(Vec::new());
     }
-    in_vain(row.host_id, None)
+    orphaned_tags(row.host_id, None)
         .filter(engine_tag::Column::Reference.eq(reference))
         .into_tuple()
         .all(tx)
         .await
 }
 
-fn displaced() -> sea_orm::Select<engine_tag::Entity> {
-    engine_tag::Entity::find().filter(engine_tag::Column::Displaced.is_not_null())
+fn tags_to_roll_back() -> sea_orm::Select<engine_tag::Entity> {
+    engine_tag::Entity::find().filter(engine_tag::Column::PreviousImageId.is_not_null())
 }
 
-/// The images of a host that tags were set on by pulls of which none is under way.
-fn in_vain(host_id: Uuid, ending: Option<Uuid>) -> sea_orm::Select<engine_tag::Entity> {
-    displaced()
+/// The images of a host that have orphaned tags. `ending` does not count as being under way.
+fn orphaned_tags(host_id: Uuid, ending: Option<Uuid>) -> sea_orm::Select<engine_tag::Entity> {
+    tags_to_roll_back()
         .filter(engine_tag::Column::HostId.eq(host_id))
         .filter(Expr::not_exists(pulls_under_way(ending)))
         .select_only()
         .column(engine_tag::Column::EngineImageId)
 }
 
-/// The live pulls of a tag that mean the image that it was set on, apart from one.
+/// The live pulls of a tag for the image that it was set on, except one.
 fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
     use {engine_tag::Column as Tag, job::Column as Job};
     let same = |job: Job, tag: Tag| Expr::col((job::Entity, job)).equals((engine_tag::Entity, tag));
@@ -170,8 +178,8 @@ fn pulls_under_way(apart_from: Option<Uuid>) -> SelectStatement {
     pulls
 }
 
-/// Sets the tag back, if it means this image now. If it meant no image, or that image is gone, it is taken off this
-/// image, unless a user holds the image by it or it is the last name of an image that stays.
+/// Sets the tag on its previous image, if it means this image now. If it meant none, or that image is gone, the tag is
+/// removed from this image, unless a user holds the image by it or it is the last name of an image that stays.
 async fn restore(
     changes: Changes<'_>,
     row: &engine_image::Model,
@@ -180,7 +188,7 @@ async fn restore(
     let Changes {
         services, engine, ..
     } = changes;
-    let before = tag.displaced.as_deref().unwrap_or_default();
+    let before = tag.previous_image_id.as_deref().unwrap_or_default();
     if !before.is_empty() && engine.inspect(before).await?.is_some() {
         let means = engine.inspect(&tag.reference).await?;
         if means.is_none_or(|image| image.id != row.image_id) {
@@ -199,7 +207,7 @@ async fn restore(
     remove_tag(changes, row, &tag.reference).await
 }
 
-/// A reference without a tag is set on nothing.
+/// Sets a reference on an image. A reference without a tag is left as it is.
 async fn set(changes: Changes<'_>, image_id: &str, reference: &str) -> Result<(), ChangeError> {
     let reference = reference.parse::<ImageReference>().ok();
     let named = reference

@@ -1,7 +1,6 @@
-//! Claims and leases: who runs a job, and until when that is believed.
+//! Claims and leases: which worker runs a job, and until when.
 //!
-//! The attempt number is the fencing token: every claim raises it, and whoever settles must still be the one who made
-//! the newest.
+//! The attempt number is the fencing token: every claim raises it, and only the worker of the newest attempt can settle.
 
 mod renewal;
 
@@ -124,7 +123,7 @@ pub(crate) async fn record_attempt_while_running<T>(
         if let Err(error) = noted {
             tracing::warn!(%error, "could not note an attempt: its end notes it");
         }
-        // Whoever hears that it runs finds the attempt.
+        // After the attempt is stored, so that watchers find it.
         services.announce(job, None);
     };
     let attempt = async {
@@ -135,7 +134,7 @@ pub(crate) async fn record_attempt_while_running<T>(
     tokio::join!(note, attempt).1
 }
 
-/// That a job waits on this host and is due.
+/// Condition: the job waits on this host and is due.
 fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
     Condition::all()
         .add(job::Column::Id.eq(job_id))
@@ -144,8 +143,8 @@ fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
         .add(job::Column::HostId.eq(host_id))
 }
 
-/// The job, if it waits, its queue is not paused and no earlier job of its user on the same reference is to end before it. Such
-/// a job can go away after this, but not come: who is accepted later comes later.
+/// The job, if it waits, its queue is not paused, and no earlier job of its user on the same reference has to end before it.
+/// Such an earlier job may end after this, but none can appear: a job that is accepted later comes later.
 fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity> {
     job::Entity::find()
         .filter(waits(host_id, job_id, now))
@@ -164,7 +163,7 @@ pub(crate) async fn save(tx: &Transaction, changed: job::ActiveModel) -> Result<
     Ok(job)
 }
 
-/// Locks the job of a lease; none when the lease was lost.
+/// Locks the job of a lease. Returns none if the lease was lost.
 pub(crate) async fn fenced(tx: &Transaction, lease: &Lease) -> Result<Option<job::Model>, DbErr> {
     let job = for_update(tx, job::Entity::find_by_id(lease.job_id))
         .one(tx)
@@ -172,7 +171,7 @@ pub(crate) async fn fenced(tx: &Transaction, lease: &Lease) -> Result<Option<job
     Ok(job.filter(|job| lease.is_of(job)))
 }
 
-/// The same, and its user's credits after it, in one statement.
+/// Locks the job of a lease and its user's account, in one statement. Returns none if the lease was lost.
 pub(crate) async fn fenced_with_account<'t>(
     tx: &'t Transaction,
     lease: &Lease,

@@ -7,7 +7,7 @@ use wharfinger_entity::{ImageState, JobErrorCode, engine_image, image};
 use crate::attempt::{AttemptEnd, JobRun};
 use crate::engine::EngineError;
 use crate::engine_images::error::{ReconcileError, RunError};
-use crate::engine_images::lock::{self, ChangeError, Changes, Fate, LockLost, Waited};
+use crate::engine_images::lock::{self, ChangeError, Changes, LockLost, Presence, Waited};
 use crate::engine_images::{removal, tag_rollback};
 use crate::error::JobFailure;
 use crate::holdings;
@@ -29,17 +29,17 @@ pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
         return Ok(AttemptEnd::NothingToDo);
     };
     let waited = lock::lock_unless(services, holding.engine_image_id, run.interrupted()).await?;
-    let custody = match waited {
-        Waited::Locked(custody) => custody,
+    let image_lock = match waited {
+        Waited::Locked(image_lock) => image_lock,
         Waited::Interrupted(end) => return Ok(end),
-        Waited::InVain => {
+        Waited::TimedOut => {
             let message = "the image is busy with another change";
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         }
     };
     let begun = settle::begin(services, &run.lease).await;
     if !matches!(begun, Ok(Some(true))) {
-        lock::unlock(services, &custody).await;
+        lock::unlock(services, &image_lock).await;
         return Ok(match begun? {
             Some(_) => AttemptEnd::Cancelled,
             None => AttemptEnd::NotOurs,
@@ -48,14 +48,14 @@ pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
     let changes = Changes {
         services,
         engine: &run.context.engine,
-        custody: &custody,
+        image_lock: &image_lock,
     };
     let removing = Box::pin(on_engine(run, changes, &holding));
-    let removed = lock::keeping(services, &custody, removing)
+    let removed = lock::while_renewing(services, &image_lock, removing)
         .instrument(trace::phase("remove"))
         .await;
     let settled = match removed {
-        Ok(Ok(fate)) => settle::settle(services, &run.lease, &custody, fate)
+        Ok(Ok(presence)) => settle::settle(services, &run.lease, &image_lock, presence)
             .instrument(trace::phase("settle"))
             .await
             .map_err(RunError::from),
@@ -63,7 +63,7 @@ pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
         Err(lost) => Err(ChangeError::from(lost).into()),
     };
     if !matches!(settled, Ok(Settled::Done)) {
-        lock::unlock(services, &custody).await;
+        lock::unlock(services, &image_lock).await;
     }
     match settled? {
         Settled::Done => Ok(AttemptEnd::Settled),
@@ -77,7 +77,7 @@ async fn on_engine(
     run: &JobRun,
     changes: Changes<'_>,
     holding: &image::Model,
-) -> Result<Fate, RunError> {
+) -> Result<Presence, RunError> {
     let db = changes.services.db.read();
     let row = engine_image::Entity::find_by_id(holding.engine_image_id)
         .one(db)
@@ -104,7 +104,7 @@ async fn on_engine(
     {
         removal::remove_tag::<RunError>(changes, &row, &holding.reference).await?;
     }
-    Ok(Fate::Stays)
+    Ok(Presence::Present)
 }
 
 /// The engine's words on another user's pull are not shown to the owner of this job.

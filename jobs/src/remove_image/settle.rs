@@ -3,7 +3,7 @@
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use wharfinger_entity::{ImageState, image};
 
-use crate::engine_images::lock::{self, Custody, Fate};
+use crate::engine_images::lock::{self, ImageLock, Presence};
 use crate::error::ServiceError;
 use crate::holdings;
 use crate::infra::db::{for_update, in_transaction};
@@ -43,16 +43,16 @@ pub(crate) enum Settled {
     LockLost,
 }
 
-/// Ends the holding, gives back what it cost, and the job SUCCEEDED. `custody` is given back with it.
+/// Ends the holding, gives back what it cost, and the job SUCCEEDED. `image_lock` is given back with it.
 pub(crate) async fn settle(
     services: &Services,
     lease: &Lease,
-    custody: &Custody,
-    fate: Fate,
+    image_lock: &ImageLock,
+    presence: Presence,
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
-        let Some(row) = lock::fenced(&tx, services, custody).await? else {
+        let Some(row) = lock::fenced(&tx, services, image_lock).await? else {
             return Ok::<_, ServiceError>(Err(Settled::LockLost));
         };
         let Some(job) = lease::fenced(&tx, lease).await? else {
@@ -89,7 +89,7 @@ pub(crate) async fn settle(
                 holdings::end(&tx, None, holding, ImageState::Released, purpose, now).await?;
             }
         }
-        lock::conclude(&tx, row, fate).await?;
+        lock::release(&tx, row, presence).await?;
         let fields = job.clone().into_active_model();
         let done = transition::succeeded(&tx, &job, fields, now).await?;
         Ok(Ok((done, balance)))

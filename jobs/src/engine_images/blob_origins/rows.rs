@@ -1,4 +1,4 @@
-//! The rows: what a repository is to deliver to a host's engine, and what it has delivered.
+//! The rows: blobs that a repository is to deliver to a host's engine, and blobs that it has delivered.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use wharfinger_entity::blob_origin::{ActiveModel, Column, Entity};
 
 use super::{Known, Source};
 
-/// Digests in one statement: databases limit its parameters.
+/// Digests in one statement, because databases limit its parameters.
 const AT_A_TIME: usize = 200;
 
-/// Announcements that are forgotten at a time.
+/// Announcements that are deleted at a time.
 const FORGOTTEN_AT_A_TIME: u64 = 1000;
 
-/// Announcements before this do not count any more: the pulls that made them have ended, each within `pull_timeout`. A pull
-/// that began at `begun` has to know of all that ran then, or later.
+/// The instant before which announcements do not count for a pull that began at `begun`: the pulls that made them had ended
+/// by then, each within `pull_timeout`.
 pub(crate) fn announced_since(begun: Timestamp, pull_timeout: Duration) -> Timestamp {
     begun.before(pull_timeout * 2)
 }
 
-/// What is known of these blobs: by the source on any host, by others on this host, and what came without a login anywhere.
-/// Announcements count from `since` on.
+/// The rows of these blobs: of the source on any host, of other repositories on this host, and of blobs that came without a
+/// login anywhere. Announcements count from `since` on.
 pub(crate) async fn find(
     db: &impl ConnectionTrait,
     host_id: Uuid,
@@ -85,7 +85,7 @@ fn is_of(source: &Source) -> Condition {
         .add(Column::Repository.eq(&*source.repository))
 }
 
-/// What other repositories have delivered to the host, or have announced since.
+/// Condition: another repository has delivered the blob to the host, or has announced it since.
 fn is_of_others(host_id: Uuid, source: &Source, since: Timestamp) -> Condition {
     let counts = Condition::any()
         .add(Column::Delivered.eq(true))
@@ -96,8 +96,8 @@ fn is_of_others(host_id: Uuid, source: &Source, since: Timestamp) -> Condition {
         .add(counts)
 }
 
-/// Writes down that a pull is about to bring these blobs from a source, before the engine is asked: pulls of other sources
-/// that are under way learn of it when they end.
+/// Records that a pull is about to bring these blobs from a source, before the engine is asked. Pulls of other sources that
+/// are under way read it when they end.
 pub(crate) async fn announce(
     db: &impl ConnectionTrait,
     host_id: Uuid,
@@ -115,7 +115,7 @@ pub(crate) async fn announce(
     upsert(db, rows.collect(), &[Column::CreatedAt]).await
 }
 
-/// Writes down that a source has delivered a blob whole, and what it is uncompressed, where that is known.
+/// Records that a source has delivered each blob whole, and its digest uncompressed where that is known.
 pub(crate) async fn deliver(
     db: &impl ConnectionTrait,
     host_id: Uuid,
@@ -129,7 +129,7 @@ pub(crate) async fn deliver(
         let Some((_, diff_id)) = blobs.first() else {
             continue;
         };
-        // What was learnt once is kept.
+        // What an earlier row says is kept.
         let mut learnt = vec![Column::Delivered];
         learnt.extend(source.anonymous.then_some(Column::Anonymous));
         learnt.extend(diff_id.is_some().then_some(Column::DiffId));
@@ -156,7 +156,7 @@ fn row(host_id: Uuid, source: &Source, digest: &str, now: Timestamp) -> ActiveMo
     }
 }
 
-/// Inserts rows, and takes these columns over where they are there already.
+/// Inserts rows. Where a row exists, updates these columns of it.
 async fn upsert(
     db: &impl ConnectionTrait,
     mut rows: Vec<ActiveModel>,
@@ -203,7 +203,7 @@ pub(crate) async fn is_contested(
     Ok(false)
 }
 
-/// Forgets what was announced before a time and never came.
+/// Deletes announcements from before an instant that were never delivered.
 pub(crate) async fn forget_stale(
     db: &impl ConnectionTrait,
     host_id: Uuid,

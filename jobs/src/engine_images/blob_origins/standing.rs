@@ -1,4 +1,4 @@
-//! What has to be done before a blob may be left to the engine.
+//! Decides how a blob has to be proved before it may be left to the engine.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,26 +10,26 @@ pub(crate) struct Part {
     pub(crate) size: u64,
     /// None for the config.
     pub(crate) media_type: Option<String>,
-    /// Where the engine has the image: what the layer is there, uncompressed.
+    /// The layer's digest uncompressed, where the engine has the image.
     pub(crate) diff_id: Option<String>,
-    /// Whether the engine has it, or nothing that the engine says would tell.
+    /// Whether the engine has it, or may have it unseen.
     pub(crate) may_be_there: bool,
 }
 
-/// What has to be done before a blob may be left to the engine.
+/// How a blob has to be proved before it may be left to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Standing {
-    /// Nothing: its bytes came without a login once.
+    /// Nothing: its bytes once came without a login.
     Free,
-    /// The registry that the caller named is the one that it came from: it has to give it to the caller.
+    /// It came from the repository that the caller named: that registry has to give it to the caller.
     Ask,
     /// The registry that the caller named has to deliver it whole.
     Fetch,
-    /// The engine has to fetch it. If the engine says that it has it already, it is as with [`Standing::Fetch`].
+    /// The engine has to fetch it. If the engine says that it has it already, as with [`Standing::Fetch`].
     Watch,
 }
 
-/// A row, or rows that say the same.
+/// A row of a blob, or several equal ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -40,15 +40,15 @@ pub(crate) struct Known {
     pub(crate) diff_id: Option<String>,
     pub(crate) delivered: bool,
     pub(crate) anonymous: bool,
-    /// On the host of the pull.
+    /// It is of the host of the pull.
     pub(crate) here: bool,
-    /// Of the very repository that the caller named.
+    /// It is of the very repository that the caller named.
     pub(crate) own: bool,
 }
 
-/// What is known of the blobs of an image.
+/// The known origins of the blobs of an image.
 pub(crate) struct Origins {
-    /// The engine says that it has the image from the very repository that the caller named, and had it before us.
+    /// The engine says that it has the image from the very repository that the caller named, and had it before Wharfinger.
     engine_had_it_from_here: bool,
     known: HashMap<String, Vec<Known>>,
 }
@@ -90,7 +90,7 @@ impl Origins {
         }
     }
 
-    /// What a layer is uncompressed, by all who know.
+    /// The digests uncompressed that deliveries of a layer had.
     pub(crate) fn diff_ids(&self, digest: &str) -> HashSet<String> {
         let known = self.of(digest).iter().filter(|one| one.delivered);
         known.filter_map(|one| one.diff_id.clone()).collect()
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_spoke_of_is_left_to_the_engine_unless_it_has_the_image() {
+    fn an_unknown_blob_is_left_to_the_engine_unless_it_has_the_image() {
         assert_eq!(standing(vec![], false, false), Standing::Watch);
         assert_eq!(standing(vec![], false, true), Standing::Fetch);
         assert_eq!(standing(vec![], true, true), Standing::Ask);

@@ -15,17 +15,17 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use tokio::time::Instant;
 
-use super::hold::{Custody, LockLost};
+use super::hold::{ImageLock, LockLost};
 use crate::engine::{self, Engine, EngineError, Removed};
 use crate::services::Services;
 
-/// Why a change was not made, or not heard of.
+/// Why a change was not made, or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
     /// The engine was not asked, or its answer came too late.
     #[error(transparent)]
     LockLost(#[from] LockLost),
-    /// The lock could not be proved. The engine was not asked.
+    /// The database failed to prove the lock. The engine was not asked.
     #[error(transparent)]
     Database(#[from] DbErr),
     /// The engine refused, or did not answer.
@@ -33,13 +33,13 @@ pub(crate) enum ChangeError {
     Engine(#[from] EngineError),
 }
 
-/// The engine, for the holder of an image's lock.
+/// Changes of the engine for the holder of an image's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Changes<'a> {
     pub(crate) services: &'a Services,
-    /// For looking.
+    /// The engine, for reading.
     pub(crate) engine: &'a Engine,
-    pub(crate) custody: &'a Custody,
+    pub(crate) image_lock: &'a ImageLock,
 }
 
 impl Changes<'_> {
@@ -71,21 +71,21 @@ impl Changes<'_> {
         time: Duration,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, ChangeError> {
-        let until = self.custody.prove(self.services, time).await??;
+        let until = self.image_lock.prove(self.services, time).await??;
         let latest = until.checked_sub(time).unwrap_or(until);
         let answer = before(until, latest, call).await?;
         let is_unheard = |error: &EngineError| {
             matches!(error, EngineError::Unavailable { .. }) && !error.was_not_asked()
         };
         if !answer.as_ref().is_err_and(is_unheard) {
-            self.custody.heard();
+            self.image_lock.heard();
         }
         Ok(answer?)
     }
 }
 
-/// Does something that begins before `latest` and is given up at `until`. The clock is looked at each time before the work goes
-/// on: a process that was paused does not send what it was about to.
+/// Does work that must begin before `latest`, and drops it at `until`. The clock is read before each poll, so that a process
+/// that was paused does not send a request too late.
 async fn before<T>(
     until: Instant,
     latest: Instant,

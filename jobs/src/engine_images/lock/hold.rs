@@ -1,4 +1,4 @@
-//! Holding the lock of an image's row: proofs, renewals, and how it is given back.
+//! Holding the lock of an image's row: proofs, renewals and release.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use wharfinger_entity::engine_image;
 use super::row::held;
 use crate::services::Services;
 
-/// How long a lock counts without a sign of life, while the engine is not asked for a change.
+/// Length of a lock without a renewal, while no change is asked of the engine.
 pub(crate) const LOCK_TIME: Duration = Duration::from_secs(15);
 
 /// The lock of an engine's image. Clones are the same lock.
 #[derive(Clone, Debug)]
-pub(crate) struct Custody {
+pub(crate) struct ImageLock {
     pub(crate) engine_image_id: Uuid,
     pub(crate) token: Uuid,
     term: Arc<Mutex<Term>>,
@@ -25,22 +25,22 @@ pub(crate) struct Custody {
     extending: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// How long a lock lasts, as its holder knows.
+/// The end of a lock, as its holder knows it.
 #[derive(Clone, Copy, Debug)]
 struct Term {
-    /// Until then at least, if this process was not paused: counted from before the database was asked.
+    /// The lock lasts until then at least: it is counted from before the database was asked.
     until: Instant,
-    /// The engine was asked for a change and has not answered: renewals never make the lock shorter.
+    /// Whether the engine was asked for a change and has not answered. Renewals do not shorten the lock then.
     calling: bool,
 }
 
-/// The lock ran out, or another process has it: nothing may be changed under it any more.
+/// The lock ran out, or another process holds it: its former holder may change nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the image is busy with another change")]
 pub(crate) struct LockLost;
 
-impl Custody {
-    /// A lock that was taken just now.
+impl ImageLock {
+    /// A lock that was just taken and lasts until `until`.
     pub(crate) fn new(engine_image_id: Uuid, token: Uuid, until: Instant) -> Self {
         let term = Term {
             until,
@@ -54,8 +54,8 @@ impl Custody {
         }
     }
 
-    /// Proves that the lock is held, and makes it last for a call of the engine that may take `time`. The call has to begin
-    /// at once and to end before the instant that is returned. Until [`Self::heard`], the lock is left to run out.
+    /// Proves that the lock is held, and extends it for a call of the engine that may take `time`. Returns the instant by
+    /// which the call must have ended; it has to begin at once. Until [`Self::heard`], the lock is never released early.
     pub(crate) async fn prove(
         &self,
         services: &Services,
@@ -74,12 +74,12 @@ impl Custody {
         Ok(Ok(until))
     }
 
-    /// The engine answered: what it was asked for is done, or refused.
+    /// Records that the engine answered: it made the change or refused it.
     pub(crate) fn heard(&self) {
         self.term().calling = false;
     }
 
-    /// Makes the lock last that long from now, if it is held still.
+    /// Extends the lock to `lasts` from now. False if it is not held any more.
     async fn extend(
         &self,
         services: &Services,
@@ -119,56 +119,59 @@ impl Custody {
     }
 }
 
-/// Does what the lock was taken for, and keeps the lock meanwhile. The work is dropped when the lock is lost, or could not be
-/// renewed until it ran out.
-pub(crate) async fn keeping<T>(
+/// Does the work, and renews the lock meanwhile. Drops the work and fails if the lock is lost, or runs out because it could
+/// not be renewed.
+pub(crate) async fn while_renewing<T>(
     services: &Services,
-    custody: &Custody,
+    image_lock: &ImageLock,
     work: impl Future<Output = T>,
 ) -> Result<T, LockLost> {
     tokio::select! {
         biased;
         done = work => Ok(done),
-        lost = until_lost(services, custody) => Err(lost),
+        lost = until_lost(services, image_lock) => Err(lost),
     }
 }
 
-async fn until_lost(services: &Services, custody: &Custody) -> LockLost {
+async fn until_lost(services: &Services, image_lock: &ImageLock) -> LockLost {
     loop {
         tokio::time::sleep(LOCK_TIME / 3).await;
-        match in_term(custody, custody.renew(services)).await {
+        match in_term(image_lock, image_lock.renew(services)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
-                tracing::warn!(image = %custody.engine_image_id, "lost the lock of an image: leaving the image alone");
+                tracing::warn!(image = %image_lock.engine_image_id, "lost the lock of an image: leaving the image alone");
                 return LockLost;
             }
-            Ok(Err(error)) if Instant::now() < custody.term().until => {
+            Ok(Err(error)) if Instant::now() < image_lock.term().until => {
                 tracing::warn!(%error, "could not renew the lock of an image");
             }
             Ok(Err(_)) | Err(LockLost) => {
-                tracing::warn!(image = %custody.engine_image_id, "could not renew the lock of an image until it ran out: leaving the image alone");
+                tracing::warn!(image = %image_lock.engine_image_id, "could not renew the lock of an image until it ran out: leaving the image alone");
                 return LockLost;
             }
         }
     }
 }
 
-/// Waits until the lock runs out. A proof may make it last longer meanwhile.
-async fn in_term<T>(custody: &Custody, renewal: impl Future<Output = T>) -> Result<T, LockLost> {
+/// Waits for the renewal until the lock runs out, and fails then. A proof may extend the lock meanwhile.
+async fn in_term<T>(
+    image_lock: &ImageLock,
+    renewal: impl Future<Output = T>,
+) -> Result<T, LockLost> {
     let mut renewal = std::pin::pin!(renewal);
     loop {
-        let until = custody.term().until;
+        let until = image_lock.term().until;
         if let Ok(renewed) = tokio::time::timeout_at(until, &mut renewal).await {
             return Ok(renewed);
         }
-        if custody.term().until <= until {
+        if image_lock.term().until <= until {
             return Err(LockLost);
         }
     }
 }
 
-/// Frees the locks of a worker whose process is gone, but for those under which the engine may be making a change. Returns how
-/// many.
+/// Frees the locks of a worker whose process has ended, except those under which the engine may be making a change. Returns
+/// their number.
 pub(crate) async fn free_locks_of(services: &Services, worker: &str) -> Result<u64, DbErr> {
     let freed = engine_image::Entity::update_many()
         .set(engine_image::ActiveModel {
@@ -183,11 +186,11 @@ pub(crate) async fn free_locks_of(services: &Services, worker: &str) -> Result<u
     Ok(freed.rows_affected)
 }
 
-/// Gives the lock back, with nothing else changed. A lock under which the engine was asked for a change, and did not answer, is
-/// left to run out: the engine may be making the change still. So is one that cannot be given back: the caller has its own
-/// outcome to tell.
-pub(crate) async fn unlock(services: &Services, custody: &Custody) {
-    if custody.term().calling {
+/// Releases the lock and changes nothing else. A lock under which the engine was asked for a change and has not answered is
+/// left to run out, because the engine may still make the change. So is a lock that the database does not release: that is
+/// logged, and no error of the caller's.
+pub(crate) async fn unlock(services: &Services, image_lock: &ImageLock) {
+    if image_lock.term().calling {
         return;
     }
     let unlocked = engine_image::Entity::update_many()
@@ -197,12 +200,12 @@ pub(crate) async fn unlock(services: &Services, custody: &Custody) {
             lock_until: Set(None),
             ..Default::default()
         })
-        .filter(engine_image::Column::Id.eq(custody.engine_image_id))
-        .filter(engine_image::Column::LockToken.eq(custody.token))
+        .filter(engine_image::Column::Id.eq(image_lock.engine_image_id))
+        .filter(engine_image::Column::LockToken.eq(image_lock.token))
         .exec(services.db.write())
         .await;
     if let Err(error) = unlocked {
-        tracing::warn!(image = %custody.engine_image_id, %error, "could not give the lock of an image back: it runs out");
+        tracing::warn!(image = %image_lock.engine_image_id, %error, "could not give the lock of an image back: it runs out");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::services::test_services::on_sqlite;
 const WORKER: &str = "one/1";
 
 /// A database of its own with one image, whose lock is taken.
-async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
+async fn locked(folder: &tempfile::TempDir) -> (Services, ImageLock) {
     let mut services = on_sqlite(folder).await;
     services.worker = Some(WORKER.into());
     let now = services.clock.now();
@@ -29,21 +29,21 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, Custody) {
         .unwrap()
         .unwrap();
     tx.commit().await.unwrap();
-    let custody = crate::engine_images::lock::try_lock(&services, row.id)
+    let image_lock = crate::engine_images::lock::try_lock(&services, row.id)
         .await
         .unwrap()
         .unwrap();
-    (services, custody)
+    (services, image_lock)
 }
 
 #[tokio::test]
 async fn work_ends_when_the_database_is_away_until_the_lock_ran_out() {
     let folder = tempfile::tempdir().unwrap();
-    let (services, custody) = locked(&folder).await;
+    let (services, image_lock) = locked(&folder).await;
     // The only connection that writes.
     let busy = services.db.begin().await.unwrap();
     // As long as the lock may last, and no longer.
-    let kept = keeping(&services, &custody, std::future::pending::<()>());
+    let kept = while_renewing(&services, &image_lock, std::future::pending::<()>());
     let kept = tokio::time::timeout(2 * LOCK_TIME, kept).await;
     assert_eq!(kept.unwrap(), Err(LockLost));
     drop(busy);
@@ -52,30 +52,30 @@ async fn work_ends_when_the_database_is_away_until_the_lock_ran_out() {
 #[tokio::test]
 async fn work_ends_at_the_first_renewal_after_the_lock_was_taken_away() {
     let folder = tempfile::tempdir().unwrap();
-    let (services, custody) = locked(&folder).await;
-    unlock(&services, &custody).await;
-    let another = crate::engine_images::lock::try_lock(&services, custody.engine_image_id)
+    let (services, image_lock) = locked(&folder).await;
+    unlock(&services, &image_lock).await;
+    let another = crate::engine_images::lock::try_lock(&services, image_lock.engine_image_id)
         .await
         .unwrap();
     assert!(another.is_some());
-    let kept = keeping(&services, &custody, std::future::pending::<()>()).await;
+    let kept = while_renewing(&services, &image_lock, std::future::pending::<()>()).await;
     assert_eq!(kept, Err(LockLost));
 }
 
 #[tokio::test]
 async fn a_renewal_that_waits_for_a_proof_has_as_long_as_the_proof_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let (services, custody) = locked(&folder).await;
-    custody.term().until = Instant::now() + Duration::from_millis(50);
+    let (services, image_lock) = locked(&folder).await;
+    image_lock.term().until = Instant::now() + Duration::from_millis(50);
     let proof = async {
-        let _alone = custody.extending.lock().await;
+        let _alone = image_lock.extending.lock().await;
         // The proof is stored a moment before the lock would have run out, and its caller goes on later.
-        custody.term().until = Instant::now() + LOCK_TIME;
+        image_lock.term().until = Instant::now() + LOCK_TIME;
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     let renewal = async {
         tokio::task::yield_now().await;
-        in_term(&custody, custody.renew(&services)).await
+        in_term(&image_lock, image_lock.renew(&services)).await
     };
     let ((), renewed) = tokio::join!(proof, renewal);
     assert!(matches!(renewed, Ok(Ok(true))), "{renewed:?}");
@@ -84,38 +84,38 @@ async fn a_renewal_that_waits_for_a_proof_has_as_long_as_the_proof_gives() {
 #[tokio::test]
 async fn a_change_that_was_not_heard_of_leaves_the_lock_to_run_out() {
     let folder = tempfile::tempdir().unwrap();
-    let (services, custody) = locked(&folder).await;
+    let (services, image_lock) = locked(&folder).await;
     let minute = Duration::from_mins(1);
-    let lasts = custody.prove(&services, minute).await.unwrap().unwrap();
+    let lasts = image_lock.prove(&services, minute).await.unwrap().unwrap();
     assert!(lasts > Instant::now() + minute);
-    assert!(custody.renew(&services).await.unwrap());
-    unlock(&services, &custody).await;
+    assert!(image_lock.renew(&services).await.unwrap());
+    unlock(&services, &image_lock).await;
     let another = async || {
-        crate::engine_images::lock::try_lock(&services, custody.engine_image_id)
+        crate::engine_images::lock::try_lock(&services, image_lock.engine_image_id)
             .await
             .unwrap()
     };
     assert!(another().await.is_none(), "the engine may go on");
-    custody.heard();
-    unlock(&services, &custody).await;
+    image_lock.heard();
+    unlock(&services, &image_lock).await;
     assert!(another().await.is_some());
-    let proof = custody.prove(&services, minute).await.unwrap();
+    let proof = image_lock.prove(&services, minute).await.unwrap();
     assert_eq!(proof, Err(LockLost));
 }
 
 #[tokio::test]
 async fn the_lock_of_a_worker_that_is_gone_is_freed_unless_the_engine_may_be_changing() {
     let folder = tempfile::tempdir().unwrap();
-    let (services, custody) = locked(&folder).await;
+    let (services, image_lock) = locked(&folder).await;
     let free = async |worker| free_locks_of(&services, worker).await.unwrap();
     assert_eq!(free("another").await, 0);
     let minute = Duration::from_mins(1);
-    custody.prove(&services, minute).await.unwrap().unwrap();
-    assert!(custody.renew(&services).await.unwrap());
+    image_lock.prove(&services, minute).await.unwrap().unwrap();
+    assert!(image_lock.renew(&services).await.unwrap());
     assert_eq!(free(WORKER).await, 0);
-    custody.heard();
-    assert!(custody.renew(&services).await.unwrap());
+    image_lock.heard();
+    assert!(image_lock.renew(&services).await.unwrap());
     assert_eq!(free(WORKER).await, 1);
-    let another = crate::engine_images::lock::try_lock(&services, custody.engine_image_id).await;
+    let another = crate::engine_images::lock::try_lock(&services, image_lock.engine_image_id).await;
     assert!(another.unwrap().is_some());
 }

@@ -1,4 +1,4 @@
-//! What the engine had before Wharfinger.
+//! Records what the engine had before Wharfinger.
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -24,7 +24,7 @@ pub(crate) async fn find(
     row_of(host_id, image_id).one(services.db.write()).await
 }
 
-/// What an observation found on the engine just before the first call of a pull.
+/// The state of the engine just before the first call of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
     /// The version of the row before the engine was looked at.
@@ -35,11 +35,11 @@ pub(crate) struct Observation {
     pub(crate) tag_means: Option<Digest>,
 }
 
-/// Records durably what the engine had, before Wharfinger asks it for anything. None when the image's row changed
-/// since the engine was looked at: look again.
+/// Records durably what the engine had, before Wharfinger asks it for anything. Returns none if the image's row has changed
+/// since the engine was looked at: the caller looks again.
 ///
-/// `brought` says who is to remove the image one day. It is decided by the first job that looks, kept while the image is
-/// expected or present, and decided anew whenever the engine certainly lacks the image: whoever brings it then is us.
+/// `brought` says whether Wharfinger is to remove the image one day. The first job that looks decides it. It is kept while
+/// the image is expected or present, and becomes true when the engine does not have the image, as Wharfinger brings it then.
 pub(crate) async fn record(
     tx: &Transaction,
     services: &Services,
@@ -63,7 +63,7 @@ pub(crate) async fn record(
                 let version = row.version;
                 let mut row = row.into_active_model();
                 row.brought = Set(!seen.present);
-                // Whoever looked at the engine before this looks again.
+                // Jobs that looked at the engine before this look again.
                 row.version = Set(version + 1);
                 if expected {
                     row.status = Set(EngineImageStatus::Expected);
@@ -75,19 +75,20 @@ pub(crate) async fn record(
         }
     };
     let was_there = seen.tag_means.as_deref() == Some(image_id);
-    let displaced = match seen.tag_means.as_deref() {
+    let previous_image_id = match seen.tag_means.as_deref() {
         Some(_) if was_there => None,
-        // Where other pulls found it on this very image, it comes back to where it was.
-        Some(means) => Some(first_displaced(tx, host_id, reference, means).await?)
+        // If it means an image that other pulls set it on, it goes back to what it meant before them.
+        Some(means) => Some(first_previous_image(tx, host_id, reference, means).await?)
             .filter(|first| first != image_id),
         None => Some(String::new()),
     };
-    record_tag(tx, &row, reference, displaced).await?;
+    record_tag(tx, &row, reference, previous_image_id).await?;
     Ok(Some(row))
 }
 
-/// What the reference meant before pulls that are not settled set it, where it means what one of them meant.
-async fn first_displaced(
+/// The image id that the reference meant before any pull set it that is not settled. `means` is the image id that it means
+/// now.
+async fn first_previous_image(
     tx: &Transaction,
     host_id: Uuid,
     reference: &str,
@@ -101,16 +102,17 @@ async fn first_displaced(
         .one(tx)
         .await?;
     Ok(earlier
-        .and_then(|tag| tag.displaced)
+        .and_then(|tag| tag.previous_image_id)
         .unwrap_or_else(|| means.to_owned()))
 }
 
-/// `displaced` is what the reference means until it is set on the image, none where it means the image already.
+/// Records the tag. `previous_image_id` is what the reference means until it is set on the image: none if it means the
+/// image already.
 async fn record_tag(
     tx: &Transaction,
     row: &engine_image::Model,
     reference: &str,
-    displaced: Option<String>,
+    previous_image_id: Option<String>,
 ) -> Result<(), DbErr> {
     let tag = engine_tag::Entity::find()
         .filter(engine_tag::Column::HostId.eq(row.host_id))
@@ -119,10 +121,13 @@ async fn record_tag(
         .one(tx)
         .await?;
     match tag {
-        Some(tag) if displaced.is_some() && (!tag.brought || tag.displaced != displaced) => {
+        Some(tag)
+            if previous_image_id.is_some()
+                && (!tag.brought || tag.previous_image_id != previous_image_id) =>
+        {
             let mut tag = tag.into_active_model();
             tag.brought = Set(true);
-            tag.displaced = Set(displaced);
+            tag.previous_image_id = Set(previous_image_id);
             tag.update(tx).await?;
         }
         Some(_) => {}
@@ -132,8 +137,8 @@ async fn record_tag(
                 host_id: Set(row.host_id),
                 reference: Set(reference.to_owned()),
                 engine_image_id: Set(row.id),
-                brought: Set(displaced.is_some()),
-                displaced: Set(displaced),
+                brought: Set(previous_image_id.is_some()),
+                previous_image_id: Set(previous_image_id),
             }
             .insert(tx)
             .await?;
@@ -142,8 +147,8 @@ async fn record_tag(
     Ok(())
 }
 
-/// The row of an image id, locked; made when it was never heard of, as one that the engine had before, because nobody
-/// can prove otherwise. None when it changed since this version: look again.
+/// The row of an image id, locked. A missing row is made, as of an image that the engine had before, because nothing proves
+/// otherwise. Returns none if the row is at another version: the caller looks again.
 pub(crate) async fn locked_or_new(
     tx: &Transaction,
     services: &Services,
@@ -157,8 +162,8 @@ pub(crate) async fn locked_or_new(
     Ok(row.map(|(row, _)| row))
 }
 
-/// The row of an image id, locked, and whether it was made just now because there was none. None when it is at another
-/// version, or another process holds the image's lock.
+/// The row of an image id, locked, and whether it was made just now because there was none. Returns none if it is at another
+/// version, or if another process holds the image's lock.
 async fn at_version(
     tx: &Transaction,
     services: &Services,
@@ -175,7 +180,7 @@ async fn at_version(
     Ok(make(tx, new).await?.map(|row| (row, true)))
 }
 
-/// Nothing is known of the image but that Wharfinger did not bring it.
+/// The row of an image that Wharfinger did not bring and knows nothing else of.
 fn new_row(
     host_id: Uuid,
     image_id: &str,
@@ -199,7 +204,7 @@ fn new_row(
     }
 }
 
-/// Inserts a row. Returns it locked; none when there is one of its image already.
+/// Inserts a row and returns it, locked. Returns none if its image has a row already.
 async fn make(
     tx: &Transaction,
     new: engine_image::ActiveModel,
@@ -224,7 +229,7 @@ fn row_of(host_id: Uuid, image_id: &str) -> Select<engine_image::Entity> {
         .filter(engine_image::Column::ImageId.eq(image_id))
 }
 
-/// Whether a live job means this image, apart from one.
+/// Whether a live pull is for this image. The pull `apart_from` does not count.
 pub(crate) async fn is_meant(
     tx: &impl sea_orm::ConnectionTrait,
     engine_image_id: Uuid,

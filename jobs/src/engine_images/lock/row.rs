@@ -12,17 +12,17 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
-use super::hold::{Custody, LOCK_TIME};
+use super::hold::{ImageLock, LOCK_TIME};
 use crate::infra::db::{Transaction, for_update};
 use crate::services::Services;
 
-/// How long another's lock is waited for, as seen between two tries: longer than the lock of a vanished worker may last.
+/// Longest wait for a lock that another process holds: longer than the lock of a vanished worker may last.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How often a lock that somebody else has is looked at again.
+/// Time between two tries to take a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// That no process holds the lock of an image at this moment.
+/// Condition: no process holds the lock of the image at this moment.
 pub(crate) fn unlocked(services: &Services) -> Condition {
     let until = engine_image::Column::LockUntil;
     Condition::any()
@@ -30,21 +30,21 @@ pub(crate) fn unlocked(services: &Services) -> Condition {
         .add(until.into_expr().lt(services.database_time(Duration::ZERO)))
 }
 
-/// That this lock is held at this moment. One that ran out does not count, even if no other process took it since: a settle
-/// may have gone past it.
-pub(super) fn held(services: &Services, custody: &Custody) -> Condition {
+/// Condition: this lock is held at this moment. A lock that ran out does not count, even if no other process has taken it
+/// since: a pull may have settled meanwhile.
+pub(super) fn held(services: &Services, image_lock: &ImageLock) -> Condition {
     let until = engine_image::Column::LockUntil.into_expr();
     Condition::all()
-        .add(engine_image::Column::Id.eq(custody.engine_image_id))
-        .add(engine_image::Column::LockToken.eq(custody.token))
+        .add(engine_image::Column::Id.eq(image_lock.engine_image_id))
+        .add(engine_image::Column::LockToken.eq(image_lock.token))
         .add(until.gte(services.database_time(Duration::ZERO)))
 }
 
-/// Takes the lock if it is free.
+/// Takes the lock. Returns none if another process holds it.
 pub(crate) async fn try_lock(
     services: &Services,
     engine_image_id: Uuid,
-) -> Result<Option<Custody>, DbErr> {
+) -> Result<Option<ImageLock>, DbErr> {
     let asked = Instant::now();
     let token = Uuid::new_v4();
     let locked = engine_image::Entity::update_many()
@@ -65,15 +65,15 @@ pub(crate) async fn try_lock(
         .filter(unlocked(services))
         .exec(services.db.write())
         .await?;
-    let custody = || Custody::new(engine_image_id, token, asked + LOCK_TIME);
-    Ok((locked.rows_affected == 1).then(custody))
+    let image_lock = || ImageLock::new(engine_image_id, token, asked + LOCK_TIME);
+    Ok((locked.rows_affected == 1).then(image_lock))
 }
 
-/// Takes the lock, waiting for whoever has it; not for ever.
+/// Takes the lock. Waits while another process holds it, and returns none after [`PATIENCE`].
 pub(crate) async fn lock(
     services: &Services,
     engine_image_id: Uuid,
-) -> Result<Option<Custody>, DbErr> {
+) -> Result<Option<ImageLock>, DbErr> {
     match lock_unless(
         services,
         engine_image_id,
@@ -81,25 +81,25 @@ pub(crate) async fn lock(
     )
     .await?
     {
-        Waited::Locked(custody) => Ok(Some(custody)),
-        Waited::InVain => Ok(None),
+        Waited::Locked(image_lock) => Ok(Some(image_lock)),
+        Waited::TimedOut => Ok(None),
         Waited::Interrupted(never) => match never {},
     }
 }
 
-/// What came of waiting for a lock.
+/// The outcome of waiting for a lock.
 #[derive(Clone, Debug)]
 pub(crate) enum Waited<T> {
-    /// It is the caller's.
-    Locked(Custody),
-    /// Somebody else had it all the time.
-    InVain,
-    /// Something else came first.
+    /// The caller has the lock.
+    Locked(ImageLock),
+    /// Another process held it for the whole of [`PATIENCE`].
+    TimedOut,
+    /// The interruption completed first.
     Interrupted(T),
 }
 
-/// The same, unless something else comes before. It is looked at only between two tries: to drop one that is under way might
-/// leave behind a lock that nobody has.
+/// Takes the lock as [`lock`] does, unless `interruption` completes before. It is polled only between two tries: a try that
+/// is dropped might leave a lock that has no holder.
 pub(crate) async fn lock_unless<T>(
     services: &Services,
     engine_image_id: Uuid,
@@ -115,63 +115,63 @@ pub(crate) async fn lock_unless<T>(
             () = std::future::ready(()), if first => first = false,
             () = tokio::time::sleep(LOCK_POLL) => {}
         }
-        if let Some(custody) = try_lock(services, engine_image_id).await? {
-            return Ok(Waited::Locked(custody));
+        if let Some(image_lock) = try_lock(services, engine_image_id).await? {
+            return Ok(Waited::Locked(image_lock));
         }
         if Instant::now() >= give_up {
-            return Ok(Waited::InVain);
+            return Ok(Waited::TimedOut);
         }
     }
 }
 
-/// The locked row inside the transaction that ends what the lock was for; none when the lock was lost.
+/// The image's row, locked in the transaction that ends the change. None if the lock was lost.
 pub(crate) async fn fenced(
     tx: &Transaction,
     services: &Services,
-    custody: &Custody,
+    image_lock: &ImageLock,
 ) -> Result<Option<engine_image::Model>, DbErr> {
-    let row = engine_image::Entity::find().filter(held(services, custody));
+    let row = engine_image::Entity::find().filter(held(services, image_lock));
     for_update(tx, row).one(tx).await
 }
 
-/// What is known of an image when its lock is given back.
+/// Whether the engine has the image when its lock is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is there.
-    Stays,
-    /// It is there, and somebody outside Wharfinger has named it or built on it: it is theirs now.
+pub(crate) enum Presence {
+    /// The engine has it.
+    Present,
+    /// The engine has it, and it was tagged or built on outside Wharfinger: Wharfinger will not remove it.
     Foreign,
-    /// It is gone, and a live job means to bring it.
-    Awaited,
-    /// It is gone.
-    Gone,
+    /// The engine does not have it, and a live pull is about to bring it.
+    Expected,
+    /// The engine does not have it.
+    Absent,
 }
 
-/// Gives the lock back in the transaction that it was for, with what is known of the image now. The tags of an image
-/// that is gone are forgotten: whoever brings it again looks anew at what the engine had.
-pub(crate) async fn conclude(
+/// Releases the lock and records the image's presence. The tags of an absent image are deleted: the next pull of it looks
+/// anew at what the engine has.
+pub(crate) async fn release(
     tx: &Transaction,
     row: engine_image::Model,
-    fate: Fate,
+    presence: Presence,
 ) -> Result<(), DbErr> {
-    if fate == Fate::Gone {
+    if presence == Presence::Absent {
         engine_tag::Entity::delete_many()
             .filter(engine_tag::Column::EngineImageId.eq(row.id))
             .exec(tx)
             .await?;
     }
     let mut row = row.into_active_model();
-    match fate {
-        Fate::Stays => row.status = Set(EngineImageStatus::Present),
-        Fate::Foreign => {
+    match presence {
+        Presence::Present => row.status = Set(EngineImageStatus::Present),
+        Presence::Foreign => {
             row.status = Set(EngineImageStatus::Present);
             row.brought = Set(false);
         }
-        Fate::Awaited => {
+        Presence::Expected => {
             row.status = Set(EngineImageStatus::Expected);
             row.brought = Set(true);
         }
-        Fate::Gone => row.status = Set(EngineImageStatus::Absent),
+        Presence::Absent => row.status = Set(EngineImageStatus::Absent),
     }
     row.lock_token = Set(None);
     row.lock_holder = Set(None);
@@ -180,7 +180,8 @@ pub(crate) async fn conclude(
     Ok(())
 }
 
-/// The version at which nobody has the lock, waited for; 0 for an image that was never heard of.
+/// Waits until no process holds the image's lock, for [`PATIENCE`] at most, and returns the row's version. Returns 0 for an
+/// image without a row.
 pub(crate) async fn settled_version(
     services: &Services,
     host_id: Uuid,

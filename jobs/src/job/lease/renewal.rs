@@ -1,4 +1,4 @@
-//! Renewing a lease.
+//! Renews a lease.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use crate::infra::db;
 use crate::live::progress_event::ProgressEvent;
 use crate::services::Services;
 
-/// How long a statement of a renewal may take at least, where a third of the lease is less.
+/// Least time limit of a renewal's statement, where a third of the lease is less.
 const RENEWAL_AT_LEAST: Duration = Duration::from_secs(2);
 
-/// What a renewal found.
+/// The outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// The lease holds.
     Held,
-    /// The lease holds, and the job is to be stopped.
+    /// The lease holds, and the user has cancelled the job.
     CancelRequested,
-    /// Somebody else has the job, or it ended.
+    /// Another worker has the job, or it ended.
     Lost,
 }
 
-/// Extends a lease and saves the progress so far. Progress that the database refuses is no reason to lose the lease.
-/// A connection that is silent is given up in time for another renewal on a new one.
+/// Extends a lease and saves the progress so far. Progress that the database refuses is left out, so that the lease is kept.
+/// A statement without an answer is dropped in time for another renewal on a new connection.
 pub(crate) async fn renew(
     services: &Services,
     lease: &Lease,
