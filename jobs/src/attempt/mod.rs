@@ -20,7 +20,7 @@ pub(crate) use self::job::{Job, Limits, Retry};
 use crate::engine::{Engine, EngineInfo};
 use crate::job::lease::{self, Lease, Renewal};
 use crate::live::notify;
-use crate::live::progress_event::{ProgressEvent, may_be_told};
+use crate::live::progress_event::{ProgressEvent, is_within_reserve};
 use crate::progress::PullSnapshot;
 use crate::registry::RegistryClient;
 use crate::services::Services;
@@ -117,7 +117,7 @@ impl JobRun {
     /// Tells watchers the progress, unless the sequence number that it would have may be another attempt's.
     pub(crate) fn tell(&self) {
         let frame = self.frame();
-        if may_be_told(self.saved.load(Ordering::SeqCst), frame.sequence) {
+        if is_within_reserve(self.saved.load(Ordering::SeqCst), frame.sequence) {
             notify::progress(&self.context.services.events, self.job.id, &frame);
         }
     }

@@ -5,20 +5,20 @@ use wharfinger_entity::{JobState, Timestamp, job};
 
 use crate::progress::{PullPhase, PullSnapshot};
 
-/// Sequence numbers that a claim sets aside, so that events that a vanished worker sent but never saved are not repeated.
-/// A worker saves its own at every renewal of its lease and stays below this many between two of them.
+/// Sequence numbers that a claim reserves, so that it repeats no number of an event that a vanished worker sent but did not
+/// save. A worker saves its own at every renewal of its lease and uses less than this many between two of them.
 const SEQUENCE_RESERVE: i32 = 1_000;
 
-/// The sequence number of the event that ends a running attempt: ahead of everything that the attempt may have told
-/// since it was last saved.
-pub(crate) fn beyond(sequence: i32) -> i32 {
-    sequence.saturating_add(SEQUENCE_RESERVE)
+/// The first sequence number behind the reserve of the number that was saved last: what a claim, and the end of a running
+/// attempt, go on from.
+pub(crate) fn next_reserved(saved: i32) -> i32 {
+    saved.saturating_add(SEQUENCE_RESERVE)
 }
 
-/// Whether an event may be told when the sequence number last saved is this. A number beyond the reserve
-/// would be used again, with other content, by a worker that takes the job over.
-pub(crate) fn may_be_told(saved: i32, sequence: i32) -> bool {
-    sequence < beyond(saved)
+/// Whether an event of this number may be sent when `saved` is the number that was saved last. The worker that takes the job
+/// over would send a number behind the reserve again, with other content.
+pub(crate) fn is_within_reserve(saved: i32, sequence: i32) -> bool {
+    sequence < next_reserved(saved)
 }
 
 /// The state of a pull at one instant.
@@ -72,13 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_takes_a_job_over_repeats_no_number_that_was_told() {
+    fn a_worker_that_takes_a_job_over_repeats_no_number_that_was_sent() {
         for saved in [0, 7, i32::MAX - 10] {
-            let told = (saved..=i32::MAX).take(5_000);
-            let highest = told.filter(|number| may_be_told(saved, *number)).max();
+            let sent = (saved..=i32::MAX).take(5_000);
+            let highest = sent
+                .filter(|number| is_within_reserve(saved, *number))
+                .max();
             // A claim counts from here, after a worker that saved nothing more.
-            assert!(highest.is_none_or(|highest| highest < beyond(saved)));
-            assert!(may_be_told(saved, saved));
+            assert!(highest.is_none_or(|highest| highest < next_reserved(saved)));
+            assert!(is_within_reserve(saved, saved));
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::error::{JobFailure, ServiceError};
 use crate::infra::db::Transaction;
 use crate::job::order::place;
 use crate::ledger::{Account, Balance, LedgerError};
-use crate::live::progress_event::beyond;
+use crate::live::progress_event::next_reserved;
 use crate::services::Services;
 
 /// What changes the state of a job.
@@ -141,7 +141,7 @@ fn enter(
     };
     // Events of the attempt may have been sent that its worker did not save.
     changed.sequence = Set(if [job.state, to].contains(&JobState::Running) {
-        beyond(job.sequence)
+        next_reserved(job.sequence)
     } else {
         job.sequence.saturating_add(1)
     });
