@@ -16,7 +16,8 @@ use crate::auth::rate_limit::{OpenedSocket, PendingCharge, RateLimits, Unidentif
 use crate::auth::token_check::{Credential, TokenCheck};
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{
-    Audience, ErrorCode, Gate, QuotaLeft, Refusal, Session, cookie, data_of, same_origin, spans,
+    Audience, Authenticator, ErrorCode, QuotaLeft, Refusal, Session, cookie, data_of, same_origin,
+    spans,
 };
 use crate::server::client_address::{ClientAddress, client_address};
 use crate::server::over_tls::over_tls;
@@ -86,7 +87,7 @@ impl TokenAuthenticator {
     }
 }
 
-impl Gate for TokenAuthenticator {
+impl Authenticator for TokenAuthenticator {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
         let mut data = Data::default();
         let headers = &parts.headers;

@@ -18,7 +18,7 @@ use super::response::error::Refusal;
 /// Admits requests and connections, and provides the data that their resolvers find in the context.
 ///
 /// Each method is one stage. A refusal ends the request, the connection or the operation.
-pub trait Gate: Clone + Send + Sync + 'static {
+pub trait Authenticator: Clone + Send + Sync + 'static {
     /// Admits an HTTP request before its body is read: the stage for rate limits. Returns the request's data.
     fn request(&self, parts: &Parts) -> impl Future<Output = Result<Data, Refusal>> + Send;
 

@@ -1,7 +1,7 @@
 //! GraphQL over HTTP, server-sent events and WebSocket, for any async-graphql executor.
 //!
 //! A request to `/graphql` enters at [`router`]. `operation` answers POST, GET and streams of events, `websocket` speaks
-//! `graphql-transport-ws`. Before both execute a request they ask the [`Gate`] who is calling, the only part that knows
+//! `graphql-transport-ws`. Before both execute a request they ask the [`Authenticator`] who is calling, the only part that knows
 //! users and tokens. On the way, `request` negotiates the response's type, keeps other sites' forms out and reads the
 //! parameters; `document` finds the document by its hash, checks its length and parses it. A subscription of many
 //! connections is executed once (`operation::sharing`). `response` encodes, bounds and compresses what goes back.
@@ -32,7 +32,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use self::authenticator::{Audience, Gate, Session, data_of, same_origin};
+pub use self::authenticator::{Audience, Authenticator, Session, data_of, same_origin};
 pub use self::document::reject_nul::WithoutNul;
 pub(crate) use self::document::selected::{chosen, subscribed_field};
 pub use self::document::trusted::{ManifestError, TrustedDocuments};
@@ -52,15 +52,15 @@ pub use self::transport::TransportSettings;
 ///
 /// Cancelling `shutdown` closes every WebSocket with 1001 and ends every stream of events. Other HTTP requests end with the
 /// server's own drain.
-pub fn router<E: Executor, G: Gate>(
+pub fn router<E: Executor, A: Authenticator>(
     executor: E,
-    gate: G,
+    authenticator: A,
     settings: TransportSettings,
     shutdown: CancellationToken,
 ) -> Router {
     let cors = settings.origins.layer();
-    let transport = Arc::new(Transport::new(executor, gate, settings, shutdown));
-    let routes = Router::new().route("/graphql", any(endpoint::<E, G>));
+    let transport = Arc::new(Transport::new(executor, authenticator, settings, shutdown));
+    let routes = Router::new().route("/graphql", any(endpoint::<E, A>));
     match cors {
         Some(cors) => routes.route_layer(cors),
         None => routes,
@@ -68,8 +68,8 @@ pub fn router<E: Executor, G: Gate>(
     .with_state(transport)
 }
 
-async fn endpoint<E: Executor, G: Gate>(
-    State(transport): State<Arc<Transport<E, G>>>,
+async fn endpoint<E: Executor, A: Authenticator>(
+    State(transport): State<Arc<Transport<E, A>>>,
     request: Request,
 ) -> Response {
     if request.method() == Method::GET && asks_for_websocket(request.headers()) {

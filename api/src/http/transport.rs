@@ -7,7 +7,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::authenticator::Gate;
+use super::authenticator::Authenticator;
 use super::document::persisted::Persisted;
 use super::document::selected::operation_type;
 use super::document::trusted::TrustedDocuments;
@@ -20,7 +20,7 @@ use super::spans::InSpan;
 use super::{document, request};
 
 /// Bytes of memory for the longer bodies of all callers that are not known yet.
-const ROOM_FOR_STRANGERS: usize = 64 << 20;
+const UNKNOWN_CALLERS_ROOM: usize = 64 << 20;
 
 /// Limits and deadlines of the transports. [`Default`] has the values of `default.toml`.
 #[derive(Debug, Clone)]
@@ -77,9 +77,9 @@ impl Default for TransportSettings {
 }
 
 /// The executor, the authenticator in front of it, the limits, and the token that stops everything.
-pub(crate) struct Transport<E, G> {
+pub(crate) struct Transport<E, A> {
     pub(crate) executor: WithinBytes<E>,
-    pub(crate) gate: G,
+    pub(crate) authenticator: A,
     pub(crate) documents: document::cache::Documents,
     pub(crate) persisted: Persisted,
     pub(crate) settings: TransportSettings,
@@ -90,10 +90,10 @@ pub(crate) struct Transport<E, G> {
     pub(crate) executions: Executions,
 }
 
-impl<E: Executor, G: Gate> Transport<E, G> {
+impl<E: Executor, A: Authenticator> Transport<E, A> {
     pub(crate) fn new(
         executor: E,
-        gate: G,
+        authenticator: A,
         settings: TransportSettings,
         shutdown: CancellationToken,
     ) -> Self {
@@ -102,7 +102,7 @@ impl<E: Executor, G: Gate> Transport<E, G> {
                 executor,
                 most: settings.max_answer,
             },
-            gate,
+            authenticator,
             documents: document::cache::Documents::default(),
             persisted: Persisted::new(
                 settings.trusted.clone(),
@@ -111,7 +111,7 @@ impl<E: Executor, G: Gate> Transport<E, G> {
             ),
             settings,
             shutdown,
-            room: request::body::Room::new(ROOM_FOR_STRANGERS),
+            room: request::body::Room::new(UNKNOWN_CALLERS_ROOM),
             executions: Executions::default(),
         }
     }
@@ -125,7 +125,9 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         document::lexer::check(&request.query, self.settings.max_tokens)
             .map_err(|refusal| Rejection::Document(refusal.into_error()))?;
         let document = self.documents.parse(request).map_err(Rejection::Document)?;
-        self.gate.document(request).map_err(Rejection::Document)?;
+        self.authenticator
+            .document(request)
+            .map_err(Rejection::Document)?;
         self.documents.keep(&request.query, &document);
         self.persisted.keep(request, &document);
         let name = request.operation_name.as_deref();
@@ -140,7 +142,7 @@ impl<E: Executor, G: Gate> Transport<E, G> {
         session: Option<Arc<Data>>,
         span: &Span,
     ) -> BoxStream<'static, Event> {
-        let audience = self.gate.audience(&mut request);
+        let audience = self.authenticator.audience(&mut request);
         let id = CurrentEventId::of(&mut request);
         if let Some(id) = &id {
             request = request.data(id.clone());

@@ -33,11 +33,11 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use wharfinger::http::compress;
 use wharfinger::http::{
-    Audience, CurrentEventId, ErrorCode, Gate, Refusal, Session, TransportSettings, playground,
-    router,
+    Audience, Authenticator, CurrentEventId, ErrorCode, Refusal, Session, TransportSettings,
+    playground, router,
 };
 
-/// Who the gate let in.
+/// Who the authenticator let in.
 #[derive(Clone)]
 pub(crate) struct Caller(pub(crate) String);
 
@@ -92,7 +92,7 @@ impl Subscriptions {
             "x".repeat(1024)
         })
     }
-    /// Numbers with a long text and who began to watch, from the toy's hand; shared by all whom the gate takes for one.
+    /// Numbers with a long text and who began to watch, from the toy's hand; shared by all whom the authenticator takes for one.
     async fn ticks(&self, context: &Context<'_>) -> impl Stream<Item = Tick> {
         let toy = context.data_unchecked::<Toy>();
         toy.watched.fetch_add(1, Ordering::SeqCst);
@@ -155,7 +155,7 @@ pub(crate) struct Tick {
     text: String,
 }
 
-/// What the tests steer the toy with, and its gate.
+/// What the tests steer the toy with, and its authenticator.
 #[derive(Clone, Default)]
 pub(crate) struct Toy {
     /// What `ticks` tells.
@@ -170,7 +170,7 @@ pub(crate) struct Toy {
     /// Says that every session may do less than before.
     pub(crate) demoted: CancellationToken,
     pub(crate) shutdown: CancellationToken,
-    /// How often the gate was asked who is calling.
+    /// How often the authenticator was asked who is calling.
     pub(crate) looked_up: Arc<AtomicUsize>,
 }
 
@@ -196,7 +196,7 @@ fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
     Ok(data)
 }
 
-impl Gate for Toy {
+impl Authenticator for Toy {
     async fn request(&self, parts: &Parts) -> Result<Data, Refusal> {
         let value = parts.headers.get(header::AUTHORIZATION);
         caller(value.and_then(|value| value.to_str().ok()))

@@ -7,7 +7,7 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use crate::http::authenticator::Gate;
+use crate::http::authenticator::Authenticator;
 use crate::http::rejection::Rejection;
 use crate::http::request::negotiation::MediaType;
 use crate::http::request::parameters::{BadParameters, Parameters};
@@ -18,8 +18,8 @@ use crate::http::transport::Transport;
 /// Executes one after the other, so that a batch takes no more of the server at a time than a single request, and
 /// mutations happen in their order. The answer is a list of the responses; as no single one of them, it has no status
 /// of its own and is always `application/json`.
-pub(crate) async fn answer<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+pub(crate) async fn answer<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     data: Data,
     batch: Vec<Parameters>,
@@ -53,9 +53,9 @@ pub(crate) async fn answer<E: Executor, G: Gate>(
     Ok(answer)
 }
 
-/// One request of a batch: it passes the gate by itself, as if it had come alone.
-async fn one<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+/// One request of a batch: it passes the authenticator by itself, as if it had come alone.
+async fn one<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     passed: Option<Data>,
     parameters: Parameters,
@@ -64,13 +64,13 @@ async fn one<E: Executor, G: Gate>(
 ) -> Result<Vec<u8>, Rejection> {
     let passed = match passed {
         Some(data) => data,
-        None => transport.gate.request(parts).await?,
+        None => transport.authenticator.request(parts).await?,
     };
     let mut request = transport.persisted.find(parameters)?;
     request.data = passed;
     transport.prepare(&mut request)?;
     let data = std::mem::take(&mut request.data);
-    request.data = transport.gate.caller(parts, data).await?;
+    request.data = transport.authenticator.caller(parts, data).await?;
     let span = spans::operation(&mut request);
     let mut response = transport.executor.execute(request).instrument(span).await;
     headers.extend(std::mem::take(&mut response.http_headers));

@@ -10,7 +10,7 @@ use axum::{
 use tracing::Instrument as _;
 
 use super::{batch, sse};
-use crate::http::authenticator::{Gate, data_of};
+use crate::http::authenticator::{Authenticator, data_of};
 use crate::http::rejection::{Rejection, rejected};
 use crate::http::request::body;
 use crate::http::request::negotiation::{Accepted, Events, MediaType};
@@ -22,8 +22,8 @@ use crate::http::spans;
 use crate::http::transport::Transport;
 
 /// Answers one HTTP request; every answer is a well-formed GraphQL response, a list of them or a stream of them.
-pub(crate) async fn answer<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+pub(crate) async fn answer<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -37,8 +37,8 @@ pub(crate) async fn answer<E: Executor, G: Gate>(
         .unwrap_or_else(|rejection| rejected(media, rejection))
 }
 
-async fn execute<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+async fn execute<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     body: HttpBody,
     events: Events,
@@ -49,7 +49,7 @@ async fn execute<E: Executor, G: Gate>(
         Method::GET | Method::HEAD => None,
         ref other => return Err(Rejection::Method(other.clone())),
     };
-    let data = transport.gate.request(parts).await?;
+    let data = transport.authenticator.request(parts).await?;
     let left = data_of::<QuotaLeft>(&data).cloned();
     let asked = Asked {
         parts,
@@ -65,7 +65,7 @@ async fn execute<E: Executor, G: Gate>(
     Ok(answer)
 }
 
-/// A request that the gate let in.
+/// A request that the authenticator let in.
 struct Asked<'a> {
     parts: &'a Parts,
     data: Data,
@@ -73,8 +73,8 @@ struct Asked<'a> {
     media: MediaType,
 }
 
-async fn run<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+async fn run<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     asked: Asked<'_>,
     body: HttpBody,
     encoding: Option<Encoding>,
@@ -89,7 +89,7 @@ async fn run<E: Executor, G: Gate>(
     let parameters = match encoding {
         None => Parameters::from_form(parts.uri.query().unwrap_or_default().as_bytes())?,
         Some(encoding) => {
-            let room = Some(&transport.room).filter(|_| !transport.gate.knows(parts));
+            let room = Some(&transport.room).filter(|_| !transport.authenticator.knows(parts));
             let settings = &transport.settings;
             let read = body::read(&parts.headers, body, encoding, settings, room).await?;
             share = read.1;
@@ -125,7 +125,7 @@ async fn run<E: Executor, G: Gate>(
         _ => {}
     }
     let data = std::mem::take(&mut request.data);
-    request.data = transport.gate.caller(parts, data).await?;
+    request.data = transport.authenticator.caller(parts, data).await?;
     drop(share);
     if streamed {
         return Ok(sse::answer(transport, parts, request, subscribes).await?);

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use crate::observability::metrics::Open;
 
 use super::event_id::{Event, EventId};
-use crate::http::authenticator::{Gate, Session};
+use crate::http::authenticator::{Authenticator, Session};
 use crate::http::response::encode::private;
 use crate::http::response::error::{ErrorCode, Refusal};
 use crate::http::spans::{self, InSpan};
@@ -29,8 +29,8 @@ use crate::http::transport::Transport;
 
 /// Answers with the results as events. A query or mutation is executed before the answer begins, so that it can set
 /// headers, and so that a client that leaves at once stops nothing half-way that it could see.
-pub(crate) async fn answer<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+pub(crate) async fn answer<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     mut request: Request,
     subscribes: bool,
@@ -38,7 +38,7 @@ pub(crate) async fn answer<E: Executor, G: Gate>(
     let mut headers = HeaderMap::new();
     let live = if subscribes {
         let data = std::mem::take(&mut request.data);
-        let (session, data) = transport.gate.stream(parts, data).await?;
+        let (session, data) = transport.authenticator.stream(parts, data).await?;
         request.data = data;
         subscribe(transport, parts, request, session)
     } else {
@@ -66,13 +66,13 @@ fn stream_of(live: Live, headers: HeaderMap) -> Response {
 }
 
 /// Answers with the errors of a document that is not executed, as an event.
-pub(crate) fn refuse<E, G>(transport: &Transport<E, G>, errors: Vec<ServerError>) -> Response {
+pub(crate) fn refuse<E, A>(transport: &Transport<E, A>, errors: Vec<ServerError>) -> Response {
     let live = Live::of(GraphqlResponse::from_errors(errors), transport);
     stream_of(live, HeaderMap::new())
 }
 
-fn subscribe<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+fn subscribe<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     mut request: Request,
     session: Session,
@@ -118,13 +118,13 @@ enum Rest {
 }
 
 impl Live {
-    fn of<E, G>(response: GraphqlResponse, transport: &Transport<E, G>) -> Self {
+    fn of<E, A>(response: GraphqlResponse, transport: &Transport<E, A>) -> Self {
         let event = Event::of(response, None, transport.settings.max_answer);
         let only = stream::once(future::ready(event));
         Self::over(only.boxed(), transport)
     }
 
-    fn over<E, G>(responses: BoxStream<'static, Event>, transport: &Transport<E, G>) -> Self {
+    fn over<E, A>(responses: BoxStream<'static, Event>, transport: &Transport<E, A>) -> Self {
         Self {
             responses,
             shutdown: transport.shutdown.clone(),

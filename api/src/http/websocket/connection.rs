@@ -18,7 +18,7 @@ use super::operations::Operations;
 use super::protocol::{ClientMessage, Close, MOST_ID, ServerMessage, respond};
 use super::socket::{End, Frame, answer_ping, receive, send};
 use super::wakeups::Wakeups;
-use crate::http::authenticator::{Gate, Session};
+use crate::http::authenticator::{Authenticator, Session};
 use crate::http::document::persisted::NoDocument;
 use crate::http::rejection::Rejection;
 use crate::http::request::json_object::Object;
@@ -28,8 +28,8 @@ use crate::http::transport::Transport;
 use crate::observability::metrics::Open;
 
 /// Exchanges messages until the socket ends. `place` is where the request that opened it is in a trace.
-pub(super) async fn follow<E: Executor, G: Gate>(
-    transport: &Arc<Transport<E, G>>,
+pub(super) async fn follow<E: Executor, A: Authenticator>(
+    transport: &Arc<Transport<E, A>>,
     socket: &mut WebSocket,
     session: Session,
     frames: Frames,
@@ -62,8 +62,8 @@ pub(super) async fn follow<E: Executor, G: Gate>(
 }
 
 /// An acknowledged connection.
-struct Connection<'a, E, G> {
-    transport: &'a Arc<Transport<E, G>>,
+struct Connection<'a, E, A> {
+    transport: &'a Arc<Transport<E, A>>,
     socket: &'a mut WebSocket,
     session: Arc<Data>,
     operations: Operations,
@@ -86,7 +86,7 @@ enum Happening {
     Quiet,
 }
 
-impl<E: Executor, G: Gate> Connection<'_, E, G> {
+impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
     async fn exchange(&mut self) -> Result<Infallible, End> {
         loop {
             let Self {
@@ -172,7 +172,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
                 if self.operations.contains(&id) {
                     return Err(Close::duplicate(&id).into());
                 }
-                if let Err(refusal) = self.transport.gate.count(&self.session) {
+                if let Err(refusal) = self.transport.authenticator.count(&self.session) {
                     return self.refuse(&id, refusal.into_response().errors).await;
                 }
                 match self.transport.persisted.find(payload) {
@@ -199,7 +199,7 @@ impl<E: Executor, G: Gate> Connection<'_, E, G> {
         let span = spans::socket_operation(&mut request, self.place.as_ref());
         let inner = span.clone();
         let responses = async move {
-            let responses = match transport.gate.operation(&session, request).await {
+            let responses = match transport.authenticator.operation(&session, request).await {
                 Ok(request) => transport.responses(request, Some(session), &inner),
                 Err(refusal) => stream::once(future::ready(refusal.into_response().into())).boxed(),
             };

@@ -1,4 +1,4 @@
-//! How many frames one socket may send beside the operations that it begins, which the gate counts.
+//! How many frames one socket may send beside the operations that it begins, which the authenticator counts.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ use super::connection::follow;
 use super::frames::Frames;
 use super::protocol::{ClientMessage, Close, PROTOCOL, ServerMessage};
 use super::socket::{End, Frame, answer_ping, receive, say_goodbye, see_off, send};
-use crate::http::authenticator::{Gate, Session};
+use crate::http::authenticator::{Authenticator, Session};
 use crate::http::rejection::rejected;
 use crate::http::request::negotiation::MediaType;
 use crate::http::spans;
@@ -26,8 +26,8 @@ use crate::http::transport::Transport;
 const READ_BUFFER: usize = 2048;
 
 /// Turns the request into a WebSocket, or says why that cannot be.
-pub(crate) async fn upgrade<E: Executor, G: Gate>(
-    transport: Arc<Transport<E, G>>,
+pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
+    transport: Arc<Transport<E, A>>,
     mut parts: Parts,
 ) -> Response {
     // A browser opens sockets for any site's page, without asking first.
@@ -39,7 +39,7 @@ pub(crate) async fn upgrade<E: Executor, G: Gate>(
         Ok(upgrade) => upgrade.protocols([PROTOCOL]),
         Err(rejection) => return rejection.into_response(),
     };
-    if let Err(refusal) = transport.gate.upgrade(&mut parts) {
+    if let Err(refusal) = transport.authenticator.upgrade(&mut parts) {
         return rejected(MediaType::Json, refusal.into());
     }
     let agreed = upgrade.selected_protocol().is_some();
@@ -65,9 +65,9 @@ pub(crate) async fn upgrade<E: Executor, G: Gate>(
 }
 
 /// The request that opened the socket is let go when it is known whose the socket is; otherwise it lasts as long as the
-/// socket, and with it what the gate counts by it.
-async fn serve<E: Executor, G: Gate>(
-    transport: &Arc<Transport<E, G>>,
+/// socket, and with it what the authenticator counts by it.
+async fn serve<E: Executor, A: Authenticator>(
+    transport: &Arc<Transport<E, A>>,
     parts: &mut Option<Box<Parts>>,
     socket: &mut WebSocket,
 ) -> End {
@@ -93,8 +93,8 @@ async fn serve<E: Executor, G: Gate>(
 }
 
 /// Everything up to the acknowledgement.
-async fn open<E: Executor, G: Gate>(
-    transport: &Transport<E, G>,
+async fn open<E: Executor, A: Authenticator>(
+    transport: &Transport<E, A>,
     parts: &Parts,
     socket: &mut WebSocket,
     frames: &mut Frames,
@@ -123,7 +123,7 @@ async fn open<E: Executor, G: Gate>(
         }
     };
     let session = transport
-        .gate
+        .authenticator
         .connection(parts, &payload)
         .await
         .map_err(Close::refused)?;
