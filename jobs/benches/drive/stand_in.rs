@@ -2,6 +2,7 @@
 //! the registry has one image; the engine has it once it was asked to pull it.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
@@ -97,9 +98,10 @@ impl Engine {
                 let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
                 let name = format!("{name}{separator}{tag}");
                 let mut pulled = self.pulled();
+                let words = words_of_a_pull(&name);
                 pulled.insert(image_id(&name), name.clone());
                 pulled.insert(name.clone(), name);
-                ("200 OK", json, "{\"status\":\"Status: Downloaded newer image\"}\n".into())
+                ("200 OK", json, words)
             }
             _ if path.starts_with("/images/") && path.ends_with("/tag") => {
                 let name = format!("{}:{}", value("repo"), value("tag"));
@@ -154,13 +156,31 @@ fn manifest(path: &str) -> Option<String> {
     ))
 }
 
-/// The image id of a pulled name, `127.0.0.1:5000/bench/1:v` or `127.0.0.1:5000/bench/1@sha256:…`.
+/// What an engine says while it fetches the one layer of an image: without a word of it, the image was there.
+fn words_of_a_pull(name: &str) -> String {
+    let layer = image_digest(&format!("{} layer", repository(name)));
+    let id = &layer["sha256:".len()..][..12];
+    let mut words = String::new();
+    for status in ["Pulling fs layer", "Download complete", "Pull complete"] {
+        let _ = writeln!(
+            words,
+            r#"{{"status":"{status}","progressDetail":{{}},"id":"{id}"}}"#
+        );
+    }
+    words + "{\"status\":\"Status: Downloaded newer image\"}\n"
+}
+
+/// The image id of a pulled name.
 fn image_id(name: &str) -> String {
+    image_digest(repository(name))
+}
+
+/// The repository of a pulled name, `127.0.0.1:5000/bench/1:v` or `127.0.0.1:5000/bench/1@sha256:…`.
+fn repository(name: &str) -> &str {
     let repository = name.split_once('/').map_or(name, |(_, rest)| rest);
-    let repository = repository
+    repository
         .split_once(['@', ':'])
-        .map_or(repository, |(left, _)| left);
-    image_digest(repository)
+        .map_or(repository, |(left, _)| left)
 }
 
 fn image_digest(of: &str) -> String {
