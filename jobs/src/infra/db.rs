@@ -126,7 +126,9 @@ impl Db {
         let (write, read, relaxed) = match backend {
             DbBackend::Sqlite => {
                 let write = local(1).await?;
-                (write.clone(), local(4).await?, write)
+                let mut relaxed = write.clone();
+                relaxed.unsynced = true;
+                (write, local(4).await?, relaxed)
             }
             DbBackend::Postgres => {
                 let write = server(shares.write, &[]).connect().await?;
@@ -180,8 +182,8 @@ impl Db {
     }
 
     /// For what the database server may forget if it crashes within a second, because it is done again then: everybody
-    /// else sees it at once, and it lasts as soon as anything that was committed after it does. Where a database cannot
-    /// tell the two apart, the same as [`Self::write`].
+    /// else sees it at once, and it lasts as soon as anything that was committed after it does. MariaDB cannot tell the two
+    /// apart, and SQLite does for single statements alone: there it is the same as [`Self::write`].
     pub(crate) fn relaxed(&self) -> &Pool {
         &self.relaxed
     }

@@ -57,6 +57,7 @@ pub(crate) async fn sqlite(
         connections: Connections::Sqlite(pool),
         deadlines: Deadlines::LOCAL,
         outages,
+        unsynced: false,
     })
 }
 
@@ -118,6 +119,7 @@ impl Server<'_> {
             connections,
             deadlines: Deadlines::of_server(self.limit),
             outages: self.outages,
+            unsynced: false,
         })
     }
 

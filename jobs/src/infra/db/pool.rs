@@ -19,6 +19,8 @@ pub struct Pool {
     pub(crate) connections: Connections,
     pub(crate) deadlines: Deadlines,
     pub(crate) outages: Arc<Outages>,
+    /// Whether SQLite writes without waiting for the disk: what is committed then lasts as soon as anything after it does.
+    pub(crate) unsynced: bool,
 }
 
 /// The connections, by database.
@@ -100,8 +102,20 @@ impl ConnectionTrait for Pool {
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         let (mut busy, until) = self.take().await?;
+        if !self.unsynced {
+            let done = busy.execute(&stmt, until).await;
+            busy.give_back();
+            return self.heard(true, done).map_err(executed);
+        }
+        busy.unprepared("PRAGMA synchronous = NORMAL", until)
+            .await
+            .map_err(executed)?;
         let done = busy.execute(&stmt, until).await;
-        busy.give_back();
+        // One that still writes so is closed.
+        match busy.unprepared("PRAGMA synchronous = FULL", until).await {
+            Ok(_) => busy.give_back(),
+            Err(_) => busy.close(),
+        }
         self.heard(true, done).map_err(executed)
     }
 
