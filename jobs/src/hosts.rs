@@ -8,8 +8,6 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrai
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host};
 
-pub(crate) use placement::place;
-
 use crate::engine::EngineInfo;
 use crate::infra::db::Db;
 use crate::services::Services;
@@ -17,18 +15,24 @@ use crate::settings::WorkerSettings;
 
 /// Whether a worker reported lately that the host's engine answers.
 pub fn is_online(services: &Services, host: &host::Model) -> bool {
-    silence(services, host).is_some_and(|silence| silence < services.settings.host.offline_after)
+    seen_lately(services, host.last_seen_at)
+}
+
+fn seen_lately(services: &Services, last_seen_at: Option<Timestamp>) -> bool {
+    silence(services, last_seen_at)
+        .is_some_and(|silence| silence < services.settings.host.offline_after)
 }
 
 /// Whether a host that was there is gone for good.
 pub(crate) fn is_lost(services: &Services, host: &host::Model) -> bool {
-    silence(services, host).is_some_and(|silence| silence > services.settings.host.lost_after)
+    silence(services, host.last_seen_at)
+        .is_some_and(|silence| silence > services.settings.host.lost_after)
 }
 
 /// How long nothing was heard of the host while the database could be used: no heartbeat is stored in an outage of the
 /// database, and right after one every host was last seen before it. None for a host that was never heard of.
-fn silence(services: &Services, host: &host::Model) -> Option<Duration> {
-    let silence = services.clock.now().since(host.last_seen_at?);
+fn silence(services: &Services, last_seen_at: Option<Timestamp>) -> Option<Duration> {
+    let silence = services.clock.now().since(last_seen_at?);
     Some(silence.saturating_sub(services.db.outage_within(silence)))
 }
 

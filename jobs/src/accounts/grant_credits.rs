@@ -9,7 +9,7 @@ use super::{no_such_user, still_administrator};
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
-use crate::job::draft::Key;
+use crate::job::idempotency::Key;
 use crate::ledger::{Account, LedgerError, Purpose};
 use crate::live::notify;
 use crate::services::Services;

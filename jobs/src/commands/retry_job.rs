@@ -11,7 +11,7 @@ use crate::commands::cancel_job::find;
 use crate::error::{ServiceError, UserError};
 use crate::infra::db::{Transaction, in_transaction};
 use crate::infra::trace::TraceContext;
-use crate::job::draft::Key;
+use crate::job::idempotency::Key;
 use crate::job::transition::{self, Transition};
 use crate::ledger::{Account, Balance};
 use crate::services::Services;

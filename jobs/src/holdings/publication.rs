@@ -12,6 +12,7 @@ use wharfinger_entity::{
 
 use crate::error::ServiceError;
 use crate::holdings::{self, end_all};
+use crate::infra::db::sql::Sql;
 use crate::infra::db::{Transaction, for_update};
 use crate::job::transition::{self, Outcome};
 use crate::ledger::Purpose;
@@ -31,6 +32,15 @@ pub(crate) async fn of_reference(
         .filter(image::Column::Live.eq(1))
         .one(db)
         .await
+}
+
+/// Appends how many images everyone may use under a reference, one or none, for a selection from `hosts`.
+pub(crate) fn count(sql: &mut Sql, reference: &str) {
+    sql.push("(SELECT COUNT(*) FROM images WHERE images.host_id = hosts.id AND images.live = 1");
+    sql.push(" AND images.reference = ").bind(reference);
+    sql.push(" AND images.holder = ")
+        .bind(Uuid::nil())
+        .push(")");
 }
 
 /// The public images that matter to a pull.

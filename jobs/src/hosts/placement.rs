@@ -1,19 +1,89 @@
 //! The choice of a host for a pull.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
 use uuid::Uuid;
-use wharfinger_entity::{host, image, job, paused_queue};
+use wharfinger_entity::{Timestamp, paused_queue};
 
-use super::is_online;
-use crate::error::{ServiceError, UserError, UserErrorCode};
+use super::seen_lately;
+use crate::error::{UserError, UserErrorCode};
+use crate::infra::db::sql::{Columns, Sql};
 use crate::services::Services;
 
 /// Part of a host's storage that must be free before a pull is placed there without its user naming the host.
 const ENOUGH_FREE: f64 = 0.05;
+
+/// A host that a pull may go to.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    schedulable: bool,
+    storage_used: Option<i64>,
+    storage_total: Option<i64>,
+    concurrency: i32,
+    last_seen_at: Option<Timestamp>,
+    paused: bool,
+    /// Whether the user, or everyone, holds the reference there.
+    has_image: bool,
+    /// Live jobs, where they matter: there is another host that takes jobs.
+    jobs: i64,
+}
+
+impl Candidate {
+    /// Appends what [`Self::read`] reads, for a selection from `hosts`.
+    pub(crate) fn columns(sql: &mut Sql, user_id: Uuid, reference: &str) {
+        sql.list(
+            "hosts.",
+            &[
+                "id",
+                "name",
+                "schedulable",
+                "storage_used",
+                "storage_total",
+                "concurrency",
+                "last_seen_at",
+            ],
+        );
+        sql.push(", (SELECT COUNT(*) FROM paused_queues WHERE paused_queues.id = hosts.id)");
+        sql.push(
+            ", (SELECT COUNT(*) FROM images WHERE images.host_id = hosts.id AND images.live = 1",
+        );
+        sql.push(" AND images.reference = ").bind(reference);
+        // What others hold is not to be told by where a pull goes.
+        sql.push(" AND images.holder IN ");
+        sql.bind_all([user_id, Uuid::nil()]);
+        sql.push(
+            "), CASE WHEN (SELECT COUNT(*) FROM hosts AS others WHERE others.schedulable) > 1",
+        );
+        sql.push(" THEN (SELECT COUNT(*) FROM jobs WHERE jobs.host_id = hosts.id AND jobs.live = 1) ELSE 0 END");
+    }
+
+    pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Self, DbErr> {
+        Ok(Self {
+            id: columns.take()?,
+            name: columns.take()?,
+            schedulable: columns.take()?,
+            storage_used: columns.take()?,
+            storage_total: columns.take()?,
+            concurrency: columns.take()?,
+            last_seen_at: columns.take()?,
+            paused: columns.take::<i64>()? > 0,
+            has_image: columns.take::<i64>()? > 0,
+            jobs: columns.take()?,
+        })
+    }
+
+    /// Appends which hosts are selected from: the one that was named, or those that take new jobs.
+    pub(crate) fn from(sql: &mut Sql, named: Option<Uuid>) {
+        match named {
+            Some(id) => sql.push(" FROM hosts WHERE hosts.id = ").bind(id),
+            None => sql.push(" FROM hosts WHERE hosts.schedulable"),
+        };
+    }
+}
 
 /// Chooses the host of a pull.
 ///
@@ -29,25 +99,22 @@ const ENOUGH_FREE: f64 = 0.05;
 /// Images of other users do not count in the first step, although a pull would be quicker there: a job shows its host, so
 /// the choice would tell every caller whether another user holds an image of that name. `reused` shows by design that
 /// layers were there, but only to users to whom the registry gave the image.
-pub(crate) async fn place(
-    tx: &impl ConnectionTrait,
+pub(crate) fn choose<T>(
     services: &Services,
-    user_id: Uuid,
     named: Option<Uuid>,
-    reference: &str,
-) -> Result<host::Model, ServiceError> {
-    if let Some(id) = named {
-        return take_named(tx, services, id).await;
+    mut hosts: Vec<T>,
+    candidate: impl Fn(&T) -> &Candidate,
+) -> Result<T, UserError> {
+    if named.is_some() {
+        let host = hosts.pop().ok_or_else(not_found)?;
+        takes_jobs(services, candidate(&host))?;
+        return Ok(host);
     }
-    let hosts = taking_jobs(tx, services).await?;
-    choose(tx, services, hosts, user_id, reference)
-        .await?
-        .ok_or_else(|| {
-            unavailable(
-                "no Docker host is online and taking jobs: try again later, or ask an administrator"
-                    .into(),
-            )
-        })
+    best(services, hosts, candidate).ok_or_else(|| {
+        let message =
+            "no Docker host is online and taking jobs: try again later, or ask an administrator";
+        unavailable(message.into())
+    })
 }
 
 /// The same for a pull that is to leave a host: none where there is no other.
@@ -57,61 +124,42 @@ pub(crate) async fn elsewhere(
     user_id: Uuid,
     reference: &str,
     than: Uuid,
-) -> Result<Option<host::Model>, DbErr> {
-    let mut hosts = taking_jobs(tx, services).await?;
-    hosts.retain(|host| host.id != than);
-    choose(tx, services, hosts, user_id, reference).await
+) -> Result<Option<Candidate>, DbErr> {
+    let mut sql = Sql::new(services.db.backend());
+    sql.push("SELECT ");
+    Candidate::columns(&mut sql, user_id, reference);
+    Candidate::from(&mut sql, None);
+    sql.push(" AND hosts.id <> ").bind(than);
+    let rows = tx.query_all_raw(sql.statement()).await?;
+    let read = rows
+        .iter()
+        .map(|row| Candidate::read(&mut Columns::of(row)));
+    let hosts = read.collect::<Result<Vec<_>, _>>()?;
+    Ok(best(services, hosts, |host| host))
 }
 
-async fn take_named(
-    tx: &impl ConnectionTrait,
-    services: &Services,
-    id: Uuid,
-) -> Result<host::Model, ServiceError> {
-    let host = host::Entity::find_by_id(id)
-        .one(tx)
-        .await?
-        .ok_or_else(|| {
-            UserError::new(
-                UserErrorCode::HostNotFound,
-                "hostId",
-                "there is no such host: `hosts` lists them, and leaving hostId out lets Wharfinger choose one",
-            )
-        })?;
+fn not_found() -> UserError {
+    UserError::new(
+        UserErrorCode::HostNotFound,
+        "hostId",
+        "there is no such host: `hosts` lists them, and leaving hostId out lets Wharfinger choose one",
+    )
+}
+
+fn takes_jobs(services: &Services, host: &Candidate) -> Result<(), UserError> {
     if !host.schedulable {
         return Err(unavailable(format!(
             "host {} takes no new jobs at the moment: choose another",
             host.name
         )));
     }
-    if !is_online(services, &host) {
+    if !seen_lately(services, host.last_seen_at) {
         return Err(unavailable(format!(
             "host {} is offline: choose another, or try again later",
             host.name
         )));
     }
-    Ok(host)
-}
-
-/// The hosts that new jobs may be placed on.
-async fn taking_jobs(
-    tx: &impl ConnectionTrait,
-    services: &Services,
-) -> Result<Vec<host::Model>, DbErr> {
-    let mut hosts = host::Entity::find()
-        .filter(host::Column::Schedulable.eq(true))
-        .all(tx)
-        .await?;
-    hosts.retain(|host| is_online(services, host));
-    if hosts.len() > 1 {
-        // A job on a paused host waits: such a host is taken only if there is no other.
-        let paused = paused(tx).await?;
-        let goes_on = |host: &host::Model| !paused.contains(&host.id);
-        if hosts.iter().any(goes_on) {
-            hosts.retain(goes_on);
-        }
-    }
-    Ok(hosts)
+    Ok(())
 }
 
 /// The hosts whose queues are paused.
@@ -120,66 +168,39 @@ pub(crate) async fn paused(db: &impl ConnectionTrait) -> Result<HashSet<Uuid>, D
     Ok(paused.into_iter().map(|queue| queue.id).collect())
 }
 
-async fn choose(
-    tx: &impl ConnectionTrait,
+/// The best of the hosts that are online.
+fn best<T>(
     services: &Services,
-    mut hosts: Vec<host::Model>,
-    user_id: Uuid,
-    reference: &str,
-) -> Result<Option<host::Model>, DbErr> {
-    // With one host there is nothing to ask for.
-    if hosts.len() < 2 {
-        return Ok(hosts.pop());
+    mut hosts: Vec<T>,
+    candidate: impl Fn(&T) -> &Candidate,
+) -> Option<T> {
+    hosts.retain(|host| seen_lately(services, candidate(host).last_seen_at));
+    // What is placed on a paused one waits: only where there is no other.
+    if hosts.iter().any(|host| !candidate(host).paused) {
+        hosts.retain(|host| !candidate(host).paused);
     }
     let least = services.settings.credits.minimum_to_pull.micro();
-    let has_room = |host: &host::Model| has_room(host, least);
-    let ids: Vec<Uuid> = hosts.iter().map(|host| host.id).collect();
-    let with_image = with_image(tx, &ids, user_id, reference).await?;
-    let any_room = if with_image.is_empty() {
-        let any = hosts.iter().any(has_room);
-        hosts.retain(|host| !any || has_room(host));
-        any
-    } else {
-        hosts.retain(|host| with_image.contains(&host.id));
-        true
+    let with_image = hosts.iter().any(|host| candidate(host).has_image);
+    let any_room = with_image || hosts.iter().any(|host| has_room(candidate(host), least));
+    let fits = |host: &Candidate| {
+        if with_image {
+            host.has_image
+        } else {
+            !any_room || has_room(host, least)
+        }
     };
-    let jobs = live_jobs(tx, &ids).await?;
-    let work = |host: &host::Model| Work {
-        jobs: jobs.get(&host.id).copied().unwrap_or(0),
-        at_a_time: host.concurrency.max(1).into(),
-    };
-    let free = |host: &host::Model| Reverse(free_bytes(host));
-    Ok(hosts.into_iter().min_by(|a, b| {
-        let by_work = work(a).cmp(&work(b));
-        let by_storage = free(a).cmp(&free(b));
+    hosts.retain(|host| fits(candidate(host)));
+    hosts.into_iter().min_by(|a, b| {
+        let (a, b) = (candidate(a), candidate(b));
+        let by_work = Work::of(a).cmp(&Work::of(b));
+        let by_storage = Reverse(free_bytes(a)).cmp(&Reverse(free_bytes(b)));
         let order = if any_room {
             by_work.then(by_storage)
         } else {
             by_storage.then(by_work)
         };
         order.then(a.id.cmp(&b.id))
-    }))
-}
-
-/// Those of these hosts where the user, or everyone, holds the reference.
-async fn with_image(
-    tx: &impl ConnectionTrait,
-    hosts: &[Uuid],
-    user_id: Uuid,
-    reference: &str,
-) -> Result<Vec<Uuid>, DbErr> {
-    image::Entity::find()
-        .select_only()
-        .column(image::Column::HostId)
-        .distinct()
-        .filter(image::Column::HostId.is_in(hosts.iter().copied()))
-        .filter(image::Column::Reference.eq(reference))
-        // The choice must not show what others hold.
-        .filter(image::Column::Holder.is_in([user_id, Uuid::nil()]))
-        .filter(image::Column::Live.eq(1))
-        .into_tuple()
-        .all(tx)
-        .await
+    })
 }
 
 /// How long a host has to work for what it has: its jobs over those that it runs at a time, compared without dividing.
@@ -190,17 +211,24 @@ struct Work {
 }
 
 impl Work {
+    fn of(host: &Candidate) -> Self {
+        Self {
+            jobs: host.jobs,
+            at_a_time: host.concurrency.max(1).into(),
+        }
+    }
+
     fn cmp(&self, other: &Self) -> Ordering {
         let product = |jobs: i64, of: i64| i128::from(jobs) * i128::from(of);
         product(self.jobs, other.at_a_time).cmp(&product(other.jobs, self.at_a_time))
     }
 }
 
-fn unavailable(message: String) -> ServiceError {
-    UserError::new(UserErrorCode::HostUnavailable, "hostId", message).into()
+fn unavailable(message: String) -> UserError {
+    UserError::new(UserErrorCode::HostUnavailable, "hostId", message)
 }
 
-fn free_bytes(host: &host::Model) -> i64 {
+fn free_bytes(host: &Candidate) -> i64 {
     host.storage_total.unwrap_or(0) - host.storage_used.unwrap_or(0)
 }
 
@@ -208,23 +236,9 @@ fn free_bytes(host: &host::Model) -> i64 {
     clippy::cast_precision_loss,
     reason = "a share of a disk needs no 53 bits"
 )]
-fn has_room(host: &host::Model, least: i64) -> bool {
+fn has_room(host: &Candidate, least: i64) -> bool {
     host.storage_total.is_none_or(|total| {
         let free = free_bytes(host);
         free >= least && free as f64 >= total as f64 * ENOUGH_FREE
     })
-}
-
-async fn live_jobs(tx: &impl ConnectionTrait, hosts: &[Uuid]) -> Result<HashMap<Uuid, i64>, DbErr> {
-    let counted: Vec<(Uuid, i64)> = job::Entity::find()
-        .select_only()
-        .column(job::Column::HostId)
-        .expr(Func::count(Expr::col(job::Column::Id)))
-        .filter(job::Column::HostId.is_in(hosts.iter().copied()))
-        .filter(job::Column::Live.eq(1))
-        .group_by(job::Column::HostId)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    Ok(counted.into_iter().collect())
 }

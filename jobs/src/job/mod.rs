@@ -2,7 +2,9 @@
 
 pub(crate) mod backoff;
 pub(crate) mod draft;
+pub(crate) mod idempotency;
 pub(crate) mod lease;
+pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod transition;
 

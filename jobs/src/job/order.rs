@@ -1,40 +1,80 @@
 //! A place in the fair order of a host (ADR 0003).
 
-use sea_orm::sea_query::{
-    Alias, Expr, ExprTrait, Func, FunctionCall, Query, SelectStatement, SubQueryStatement,
-};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, job, paused_queue};
 
-/// The place of a coming try in the fair order of its host: one after the user's last one, but never before the turn that
-/// is being served, so that a user who comes late neither waits for another's thousand jobs nor overtakes those who
-/// have waited (start-time fair queueing with every try of the same length). Lower ones come first.
+use crate::infra::db::sql::{Columns, Sql};
+
+/// What decides about a place in the fair order of a host: turns of live jobs there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turns {
+    /// The user's last one.
+    own: Option<i64>,
+    /// The lowest that waits for its first try.
+    queued: Option<i64>,
+    /// The lowest that is due to be tried again.
+    due: Option<i64>,
+    /// The highest of those that run or are to be tried again.
+    last: Option<i64>,
+}
+
+impl Turns {
+    /// Appends what [`Self::read`] reads, for a selection from `hosts`.
+    pub(crate) fn columns(sql: &mut Sql, user_id: Uuid, now: Timestamp) {
+        const OF_HOST: &str =
+            " FROM jobs WHERE jobs.host_id = hosts.id AND jobs.live = 1 AND jobs.state ";
+        sql.push("(SELECT MAX(jobs.turn) FROM jobs WHERE jobs.user_id = ");
+        sql.bind(user_id);
+        sql.push(" AND jobs.live = 1 AND jobs.host_id = hosts.id), (SELECT jobs.turn");
+        sql.push(OF_HOST).push("= ").bind(JobState::Queued);
+        // MariaDB finds the lowest by the index when it is asked so.
+        sql.push(" ORDER BY jobs.turn LIMIT 1), (SELECT MIN(jobs.turn)");
+        sql.push(OF_HOST).push("= ").bind(JobState::Retrying);
+        sql.push(" AND jobs.run_after <= ").bind(now);
+        sql.push("), (SELECT MAX(jobs.turn)");
+        sql.push(OF_HOST).push("IN ");
+        sql.bind_all([JobState::Running, JobState::Retrying])
+            .push(")");
+    }
+
+    pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Self, DbErr> {
+        Ok(Self {
+            own: columns.take()?,
+            queued: columns.take()?,
+            due: columns.take()?,
+            last: columns.take()?,
+        })
+    }
+
+    /// The place of a coming try in the fair order of its host: one after the user's last one, but never before the turn that
+    /// is being served, so that a user who comes late neither waits for another's thousand jobs nor overtakes those who
+    /// have waited (start-time fair queueing with every try of the same length). Lower ones come first.
+    pub(crate) fn place(self) -> i64 {
+        let waiting = [self.queued, self.due].into_iter().flatten().min();
+        // Where every job runs, or waits for a time to come, the turn that is being served is the last that was.
+        let served = waiting.or(self.last).unwrap_or(0);
+        Ord::max(self.own.map_or(0, |turn| turn + 1), served)
+    }
+}
+
+/// The place of a coming try of a user on a host ([`Turns::place`]).
 pub(crate) async fn place(
     tx: &impl ConnectionTrait,
     user_id: Uuid,
     host_id: Uuid,
     now: Timestamp,
 ) -> Result<i64, DbErr> {
-    let own: Option<i64> = job::Entity::find()
-        .select_only()
-        .expr(Func::max(Expr::col(job::Column::Turn)))
-        .filter(job::Column::UserId.eq(user_id))
-        .filter(job::Column::Live.eq(1))
-        .filter(job::Column::HostId.eq(host_id))
-        .into_tuple::<Option<i64>>()
-        .one(tx)
-        .await?
-        .flatten();
-    let row = tx.query_one(&turns(host_id, now)).await?;
-    let turn = |name| match &row {
-        Some(row) => row.try_get::<Option<i64>>("", name),
-        None => Ok(None),
-    };
-    let waiting = [turn(QUEUED)?, turn(DUE)?].into_iter().flatten().min();
-    // Where every job runs, or waits for a time to come, the turn that is being served is the last that was.
-    let served = waiting.or(turn(LAST)?).unwrap_or(0);
-    Ok(Ord::max(own.map_or(0, |turn| turn + 1), served))
+    let mut sql = Sql::new(tx.get_database_backend());
+    sql.push("SELECT ");
+    Turns::columns(&mut sql, user_id, now);
+    sql.push(" FROM hosts WHERE hosts.id = ").bind(host_id);
+    let row = tx.query_one_raw(sql.statement()).await?;
+    row.map_or(
+        Ok(0),
+        |row| Ok(Turns::read(&mut Columns::of(&row))?.place()),
+    )
 }
 
 /// Selects the earlier jobs of a job's user on the same (host, reference) that have not ended: they run in order.
@@ -60,39 +100,4 @@ pub(crate) fn paused(host_id: Uuid) -> SelectStatement {
         .from(paused_queue::Entity)
         .and_where(Expr::col((paused_queue::Entity, paused_queue::Column::Id)).eq(host_id))
         .to_owned()
-}
-
-const QUEUED: &str = "queued";
-const DUE: &str = "due";
-const LAST: &str = "last";
-
-/// Selects the lowest turn of a host that waits for its first try, the lowest that is due to be tried again, and the highest
-/// of those that run or are to be tried again.
-fn turns(host_id: Uuid, now: Timestamp) -> SelectStatement {
-    let of_host = |turn: FunctionCall| {
-        let mut select = Query::select();
-        select
-            .expr(turn)
-            .from(job::Entity)
-            .and_where(job::Column::HostId.eq(host_id))
-            .and_where(job::Column::Live.eq(1));
-        select
-    };
-    let turn = || Expr::col(job::Column::Turn);
-    let queued = of_host(Func::min(turn()))
-        .and_where(job::Column::State.eq(JobState::Queued))
-        .to_owned();
-    let due = of_host(Func::min(turn()))
-        .and_where(job::Column::State.eq(JobState::Retrying))
-        .and_where(job::Column::RunAfter.lte(now))
-        .to_owned();
-    let last = of_host(Func::max(turn()))
-        .and_where(job::Column::State.is_in([JobState::Running, JobState::Retrying]))
-        .to_owned();
-    let mut all = Query::select();
-    for (name, select) in [(QUEUED, queued), (DUE, due), (LAST, last)] {
-        let select = SubQueryStatement::SelectStatement(select);
-        all.expr_as(Expr::SubQuery(None, Box::new(select)), name);
-    }
-    all
 }

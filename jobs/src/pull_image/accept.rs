@@ -1,6 +1,6 @@
 //! Accepting a pull: one transaction, then the answer.
 
-use sea_orm::{ActiveValue::Set, DbErr};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::reference::ImageReference;
@@ -12,9 +12,13 @@ use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings::{self, publication};
-use crate::hosts;
+use crate::hosts::placement::{Candidate, choose};
+use crate::infra::db::sql::{Columns, Sql};
 use crate::infra::db::{Transaction, in_transaction};
-use crate::job::draft::{Key, draft, within_limits};
+use crate::job::draft;
+use crate::job::idempotency::Key;
+use crate::job::limits::Usage;
+use crate::job::order::Turns;
 use crate::job::transition;
 use crate::ledger::{Account, Purpose};
 use crate::services::Services;
@@ -52,26 +56,34 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         let now = services.clock.now();
         let mut account = Account::lock(&tx, request.user_id, now).await?;
         still_active(account.user())?;
+        let ground = Ground::read(&tx, services, request, &stored, key.as_ref(), now).await?;
         if let Some(key) = &key
+            && ground.key_is_known
             && let Some(job) = key.earlier(&tx, request.user_id).await?
         {
             Ok::<_, ServiceError>((job, None))
         } else {
-            let host = hosts::place(&tx, services, request.user_id, request.host, &stored).await?;
-            within_limits(&tx, request.user_id, &services.settings.limits, now).await?;
-            let mut job = draft(
-                &tx,
+            let place = choose(services, request.host, ground.places, |place| &place.host)?;
+            let limits = &services.settings.limits;
+            let has_room = place.usage.has_room(&tx, limits, request.user_id, now);
+            has_room.await?;
+            let host_id = place.host.id;
+            let mut job = draft::draft(
                 services,
                 &mut account,
                 JobKind::PullImage,
-                host.id,
+                host_id,
+                place.turns.place(),
                 stored.clone(),
-            )
-            .await?;
+            );
             job.host_named = Set(request.host.is_some());
             job.traceparent = Set(request.traceparent.clone());
             let id = job.id.clone().take().unwrap_or_default();
-            let public = publication::of_reference(&tx, host.id, &stored).await?;
+            let public = if place.is_public {
+                publication::of_reference(&tx, host_id, &stored).await?
+            } else {
+                None
+            };
             let done = public.is_some() && account.user().role != Role::Admin;
             match public {
                 Some(image) if account.user().role == Role::Admin => {
@@ -99,6 +111,62 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
         services.announce(&job, Some(balance));
     }
     Ok(job)
+}
+
+/// What an acceptance has to know, read by one statement when the account is locked.
+struct Ground {
+    /// The hosts that the pull may go to.
+    places: Vec<Place>,
+    /// Whether a call with the same key came before.
+    key_is_known: bool,
+}
+
+/// A host that the pull may go to.
+struct Place {
+    host: Candidate,
+    turns: Turns,
+    usage: Usage,
+    /// Whether everyone may use there what the reference means.
+    is_public: bool,
+}
+
+impl Ground {
+    async fn read(
+        tx: &Transaction,
+        services: &Services,
+        request: &PullImage,
+        reference: &str,
+        key: Option<&Key>,
+        now: Timestamp,
+    ) -> Result<Self, DbErr> {
+        let (user_id, limits) = (request.user_id, &services.settings.limits);
+        let mut sql = Sql::new(tx.get_database_backend());
+        sql.push("SELECT ");
+        Candidate::columns(&mut sql, user_id, reference);
+        Turns::columns(sql.push(", "), user_id, now);
+        publication::count(sql.push(", "), reference);
+        Usage::columns(&mut sql, limits, user_id, now);
+        if let Some(key) = key {
+            key.count(sql.push(", "), user_id);
+        }
+        Candidate::from(&mut sql, request.host);
+        let mut ground = Self {
+            places: Vec::new(),
+            // Where there is no host, there is no row to tell.
+            key_is_known: true,
+        };
+        for row in tx.query_all_raw(sql.statement()).await? {
+            let mut columns = Columns::of(&row);
+            ground.places.push(Place {
+                host: Candidate::read(&mut columns)?,
+                turns: Turns::read(&mut columns)?,
+                is_public: columns.take::<i64>()? > 0,
+                usage: Usage::read(&mut columns, limits)?,
+            });
+            ground.key_is_known = key.is_some() && columns.take::<i64>()? > 0;
+        }
+        Ok(ground)
+    }
 }
 
 /// Refuses a pull that its user cannot pay for.

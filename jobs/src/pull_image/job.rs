@@ -14,7 +14,7 @@ use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings::publication;
 use crate::infra::db::Transaction;
 use crate::infra::trace::attempt_span;
-use crate::job::draft::{count_retry, within_limits};
+use crate::job::limits::{count_retry, within_limits};
 
 /// `pullImage`.
 pub(crate) struct PullImageJob;

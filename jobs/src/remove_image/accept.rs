@@ -11,7 +11,9 @@ use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
-use crate::job::draft::{Key, draft};
+use crate::job::draft;
+use crate::job::idempotency::Key;
+use crate::job::order::place;
 use crate::job::transition;
 use crate::ledger::Account;
 use crate::services::Services;
@@ -96,12 +98,14 @@ pub(crate) async fn removal(
         return Ok((job, false));
     }
     let (kind, reference) = (JobKind::RemoveImage, image.reference.clone());
-    let mut job = draft(tx, services, account, kind, image.host_id, reference).await?;
+    let (user_id, now) = (account.user().id, account.now());
+    let turn = place(tx, user_id, image.host_id, now).await?;
+    let mut job = draft::draft(services, account, kind, image.host_id, turn, reference);
     job.image_id = Set(Some(image.id));
     job.engine_image_id = Set(Some(image.engine_image_id));
     job.removal_of = Set(Some(image.id));
     job.traceparent = Set(traceparent);
-    Ok((transition::accepted(tx, job, account.now()).await?, true))
+    Ok((transition::accepted(tx, job, now).await?, true))
 }
 
 /// The image, if this user may let go of it. Another user's image is answered as one that does not exist.

@@ -110,6 +110,11 @@ impl<'r> Columns<'r> {
         Self { row, next: 0 }
     }
 
+    /// Leaves a column out.
+    pub(crate) fn skip(&mut self) {
+        self.next += 1;
+    }
+
     /// The next column.
     pub(crate) fn take<T: TryGetable>(&mut self) -> Result<T, DbErr> {
         let index = self.next;
