@@ -1,29 +1,25 @@
 //! Hands waiting jobs from the database to the queue: a bounded number ahead of the workers, fairly between users.
 //!
-//! Every gateway runs one over all hosts, and every worker one over its own. They may hand out the same job twice: the
-//! queue knows messages by job, and a job is claimed in the database before anything is done for it. What the queue lost
-//! (it was flushed, restarted, away) is handed out again.
+//! Every gateway runs one over all hosts, and every worker one over its own. Each push has a number, which is noted in the
+//! job first and which a worker compares when it claims the job: of two that hand out the same job, one notes it. A job that
+//! no worker has claimed in time is handed out again under the next number, whatever became of the message before.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, FromQueryResult,
-    QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 use uuid::Uuid;
-use wharfinger_entity::{JobState, Timestamp, host, job, paused_queue};
+use wharfinger_entity::{JobState, Timestamp};
 
+use crate::infra::db::Tries;
+use crate::infra::db::sql::{Columns, Sql};
 use crate::infra::tasks::{NeededBy, Task};
 use crate::infra::trace;
-use crate::job::order;
 use crate::live::events::{Event, Topic};
 use crate::live::notify::Change;
+use crate::live::wake::Due;
 use crate::queue::Dispatch;
 use crate::services::Services;
 
@@ -37,29 +33,58 @@ const IDLE_TICK: Duration = Duration::from_secs(2);
 /// How long a dispatcher may go without a pass before it counts as standing still.
 const STILL: Duration = Duration::from_secs(30);
 
-/// How long a message may be on its way before the queue is asked whether it still has it.
+/// How long a job may be handed out without being claimed before it is handed out again.
 const DELIVERY_TIME: Duration = Duration::from_secs(2);
+
+/// How often this time doubles at most: a job waits longer where its host is busy, or its engine is silent.
+const DOUBLINGS: u32 = 4;
 
 /// Messages that wait in the queue for each job that a host runs at a time: enough to keep workers busy for the time
 /// that a dispatch takes, and no more, since whoever comes now waits for all of them.
-const AHEAD: u64 = 1;
+const AHEAD: usize = 1;
 
-/// What the queue is told of a job, and when it last was.
-#[derive(Debug, FromQueryResult)]
+/// Jobs of a host that are handed out by one statement at most.
+const AT_ONCE: usize = 16;
+
+/// A job that is due.
+#[derive(Debug)]
 struct Waiting {
     id: Uuid,
     attempt: i32,
+    push: i32,
     traceparent: Option<String>,
     dispatched_at: Option<Timestamp>,
+    turn: i64,
+    /// Name of its host.
+    host: String,
+    /// How many jobs the host runs at a time.
+    concurrency: i32,
 }
 
 impl Waiting {
-    const COLUMNS: [job::Column; 4] = [
-        job::Column::Id,
-        job::Column::Attempt,
-        job::Column::Traceparent,
-        job::Column::DispatchedAt,
-    ];
+    const COLUMNS: &str = "jobs.id, jobs.attempt, jobs.push, jobs.traceparent, jobs.dispatched_at, jobs.turn, hosts.name, hosts.concurrency";
+
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let mut columns = Columns::of(row);
+        Ok(Self {
+            id: columns.take()?,
+            attempt: columns.take()?,
+            push: columns.take()?,
+            traceparent: columns.take()?,
+            dispatched_at: columns.take()?,
+            turn: columns.take()?,
+            host: columns.take()?,
+            concurrency: columns.take()?,
+        })
+    }
+
+    /// Whether it was handed out, and should have been claimed by now.
+    fn is_late(&self, now: Timestamp) -> bool {
+        // Each attempt takes one push. What is beyond was handed out again.
+        let again = u32::try_from(self.push - self.attempt - 1).unwrap_or(0);
+        let time = DELIVERY_TIME * 2u32.pow(again.min(DOUBLINGS));
+        self.dispatched_at.is_some_and(|at| now.since(at) > time)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,12 +112,13 @@ async fn dispatch(services: &Services, only: Option<Uuid>, task: Task) {
     let mut failing = false;
     let mut next_look = Instant::now();
     loop {
-        let look = tokio::select! {
-            () = tokio::time::sleep_until(next_look) => true,
-            () = services.wake.notified() => false,
+        let due = tokio::select! {
+            () = tokio::time::sleep_until(next_look) => Due::All,
+            due = services.wake.next() => due,
         };
-        let passed = pass(services, only, look).await;
-        let idle = matches!(passed, Ok(0));
+        let look = due == Due::All;
+        let passed = pass(services, only, due, failing).await;
+        let idle = matches!(passed, Ok(false));
         if look {
             next_look = Instant::now() + if idle { IDLE_TICK } else { TICK };
         } else if !idle {
@@ -114,185 +140,250 @@ async fn dispatch(services: &Services, only: Option<Uuid>, task: Task) {
     }
 }
 
-/// Wakes the dispatcher when another process announces a change on a host that is its own.
+/// Wakes the dispatcher when another process announces that a job waits on a host that is its own. A job that ends there makes
+/// no room in the queue, and what waited for its end is handed out by the process that ended it, or at the next tick.
 async fn listen(services: &Services, only: Option<Uuid>) {
+    let waiting = [JobState::Queued, JobState::Retrying];
     let mut changes = services.events.subscribe(Topic::AllJobs);
     while let Some(event) = changes.next().await {
-        let may_be_work = match event {
-            Event::Gap => true,
-            Event::Message(payload) => serde_json::from_slice::<Change>(&payload)
-                .is_ok_and(|change| is_work(&change, only)),
+        let Event::Message(payload) = event else {
+            services.wake.all();
+            continue;
         };
-        if may_be_work {
-            services.wake.notify_one();
+        match serde_json::from_slice::<Change>(&payload) {
+            Ok(change) if waiting.contains(&change.state) => match change.host_id {
+                Some(host) if only.is_none_or(|only| only == host) => services.wake.host(host),
+                Some(_) => {}
+                None => services.wake.all(),
+            },
+            _ => {}
         }
     }
     std::future::pending::<()>().await;
 }
 
-/// Whether a change may leave something to dispatch on these hosts: a job that waits is work, one that ended makes room, and
-/// one that begins to run is neither.
-fn is_work(change: &Change, only: Option<Uuid>) -> bool {
-    let ours = only.is_none_or(|host| change.host_id == Some(host));
-    ours && change.state != JobState::Running
-}
-
-/// Looks at the hosts where jobs wait. Returns how many there are.
+/// Looks at hosts where jobs may wait. Returns whether there are any. After a failure the queue is asked first whether it
+/// answers, so that nothing is noted as handed out to one that is away.
 async fn pass(
     services: &Services,
     only: Option<Uuid>,
-    look_for_lost: bool,
-) -> Result<usize, DispatchError> {
-    let mut waiting = Query::select();
-    waiting
-        .column(job::Column::HostId)
-        .from(job::Entity)
-        .and_where(Expr::col(job::Column::Live).eq(1))
-        .and_where(Expr::col(job::Column::State).is_in([JobState::Queued, JobState::Retrying]));
-    if let Some(host_id) = only {
-        waiting.and_where(Expr::col(job::Column::HostId).eq(host_id));
+    due: Due,
+    failing: bool,
+) -> Result<bool, DispatchError> {
+    if failing {
+        services.queue.health().await?;
     }
-    let paused = Query::select()
-        .column(paused_queue::Column::Id)
-        .from(paused_queue::Entity)
-        .to_owned();
-    let hosts = host::Entity::find()
-        .filter(host::Column::Id.in_subquery(waiting))
-        .filter(host::Column::Id.not_in_subquery(paused))
-        .all(services.db.read())
-        .await?;
-    for host in &hosts {
-        dispatch_host(services, host, look_for_lost).await?;
-    }
-    Ok(hosts.len())
-}
-
-async fn dispatch_host(
-    services: &Services,
-    host: &host::Model,
-    look_for_lost: bool,
-) -> Result<(), DispatchError> {
-    let now = services.clock.now();
-    let most = Ord::max(u64::try_from(host.concurrency).unwrap_or(1), 1) * AHEAD;
-    // In this order: what somebody else hands out in between is counted, so that no more go ahead than may.
-    let mut next = next_in_turn(services, host.id, now, most).await?;
-    let out = handed_out(services, host.id, now).await?;
-    if look_for_lost {
-        let late: Vec<Uuid> = out
-            .iter()
-            .filter(|job| {
-                job.dispatched_at
-                    .is_some_and(|at| now.since(at) > DELIVERY_TIME)
-            })
-            .map(|job| job.id)
-            .collect();
-        if !late.is_empty() {
-            let kept: HashSet<Uuid> = services.queue.holds(&host.name, &late).await?;
-            for job in out
-                .iter()
-                .filter(|job| late.contains(&job.id) && !kept.contains(&job.id))
-            {
-                let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
-                tracing::info!(job.id = %job.id, job.attempt, trace_id, "the queue lost a job: handing it out again");
-                push(services, host, job, now).await?;
-            }
+    let hosts = match due {
+        Due::All => hosts_with_waiting_jobs(services, only).await?,
+        Due::Hosts(hosts) => hosts.into_iter().collect(),
+    };
+    let mut any = false;
+    for host_id in hosts {
+        if only.is_none_or(|only| only == host_id) {
+            any |= dispatch_host(services, host_id).await?;
         }
     }
-    let room = usize::try_from(most).unwrap_or(usize::MAX);
-    next.truncate(room.saturating_sub(out.len()));
-    for job in &next {
-        push(services, host, job, now).await?;
-    }
-    Ok(())
+    Ok(any)
 }
 
-/// The jobs of a host that the queue was given and no worker has claimed.
-async fn handed_out(
-    services: &Services,
-    host_id: Uuid,
-    now: Timestamp,
-) -> Result<Vec<Waiting>, DbErr> {
-    job::Entity::find()
-        .select_only()
-        .columns(Waiting::COLUMNS)
-        .filter(waiting_on(host_id))
-        .filter(job::Column::DispatchedAt.is_not_null())
-        .filter(job::Column::RunAfter.lte(now))
-        .into_model()
-        .all(services.db.read())
-        .await
-}
-
-/// The next jobs of a host in fair order.
-async fn next_in_turn(
-    services: &Services,
-    host_id: Uuid,
-    now: Timestamp,
-    room: u64,
-) -> Result<Vec<Waiting>, DbErr> {
-    job::Entity::find()
-        .select_only()
-        .columns(Waiting::COLUMNS)
-        .filter(waiting_on(host_id))
-        .filter(job::Column::DispatchedAt.is_null())
-        .filter(job::Column::RunAfter.lte(now))
-        .filter(Expr::not_exists(order::predecessor()))
-        .order_by_asc(job::Column::Turn)
-        .order_by_asc(job::Column::Id)
-        .limit(room)
-        .into_model()
-        .all(services.db.read())
-        .await
-}
-
-fn waiting_on(host_id: Uuid) -> Condition {
-    Condition::all()
-        .add(job::Column::HostId.eq(host_id))
-        .add(job::Column::Live.eq(1))
-        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
-}
-
-/// Pushes first and notes it after: a crash in between hands a job out twice, which is harmless, rather than never.
-async fn push(
-    services: &Services,
-    host: &host::Model,
-    job: &Waiting,
-    now: Timestamp,
-) -> Result<(), DispatchError> {
-    let dispatch = Dispatch {
-        job_id: job.id,
-        attempt: job.attempt,
-        traceparent: job.traceparent.clone(),
+async fn dispatch_host(services: &Services, host_id: Uuid) -> Result<bool, DispatchError> {
+    let now = services.clock.now();
+    let waiting = waiting(services, host_id, now).await?;
+    let Some(any) = waiting.first() else {
+        return Ok(false);
     };
-    let traceparent = job.traceparent.as_deref();
-    let span = trace::dispatch(&host.name, job.id, traceparent);
-    let pushing = services.queue.push(&host.name, &dispatch);
-    let pushed = pushing.instrument(span.clone()).await;
-    pushed.inspect_err(|_| trace::failed(&span, "queue"))?;
-    let trace_id = trace::id_of(traceparent, job.id);
-    tracing::debug!(job.id = %job.id, job.attempt, trace_id, host = host.name, "handed a job out");
-    Ok(note(services, host.id, job.id, now).await?)
+    let host = any.host.clone();
+    let most = usize::try_from(any.concurrency).unwrap_or(1).max(1) * AHEAD;
+    let (out, mut next): (Vec<_>, Vec<_>) = waiting
+        .into_iter()
+        .partition(|job| job.dispatched_at.is_some());
+    next.sort_unstable_by_key(|job| (job.turn, job.id));
+    // A busy host is given more when half of what it was given is taken: many by one statement.
+    let room = if out.len() > most / 2 {
+        0
+    } else {
+        most - out.len()
+    };
+    let more = room > AT_ONCE && next.len() >= AT_ONCE;
+    let mut jobs: Vec<Waiting> = out.into_iter().filter(|job| job.is_late(now)).collect();
+    for job in &jobs {
+        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+        tracing::debug!(job.id = %job.id, job.attempt, trace_id, "no worker has taken a job in time: handing it out again");
+    }
+    jobs.extend(next.into_iter().take(room.min(AT_ONCE)));
+    if !jobs.is_empty() && note(services, host_id, &jobs, now).await? {
+        push(services, &host, &jobs).await?;
+    }
+    if more {
+        services.wake.host(host_id);
+    }
+    Ok(true)
 }
 
-/// Notes when a waiting job was handed out. It need not wait for the disk: what is forgotten hands a job out twice, and the
-/// job's claim would wait for it.
+/// The hosts where jobs wait and whose queues are not paused.
+async fn hosts_with_waiting_jobs(
+    services: &Services,
+    only: Option<Uuid>,
+) -> Result<Vec<Uuid>, DbErr> {
+    let db = services.db.read();
+    let mut sql = Sql::new(services.db.backend());
+    sql.push("SELECT hosts.id FROM hosts WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.host_id = hosts.id AND ");
+    waits(&mut sql);
+    sql.push(") AND NOT EXISTS (SELECT 1 FROM paused_queues WHERE paused_queues.id = hosts.id)");
+    if let Some(host_id) = only {
+        sql.push(" AND hosts.id = ").bind(host_id);
+    }
+    let rows = db.query_all_raw(sql.statement()).await?;
+    rows.iter().map(|row| Columns::of(row).take()).collect()
+}
+
+/// Appends that a job waits.
+fn waits(sql: &mut Sql) {
+    sql.push("jobs.live = 1 AND jobs.state IN ")
+        .bind_all([JobState::Queued, JobState::Retrying]);
+}
+
+/// The jobs of a host that were handed out and no worker has claimed, and the next ones of each state in fair order: by one
+/// statement, so that what another dispatcher hands out in between is counted. None where the queue is paused.
+async fn waiting(
+    services: &Services,
+    host_id: Uuid,
+    now: Timestamp,
+) -> Result<Vec<Waiting>, DbErr> {
+    let mut sql = Sql::new(services.db.backend());
+    sql.push("SELECT * FROM (");
+    due(&mut sql, host_id, now);
+    // With the plus, only the index of what is handed out can be used.
+    sql.push(" AND jobs.dispatched_at > 0 AND +jobs.live = 1 AND jobs.state IN ")
+        .bind_all([JobState::Queued, JobState::Retrying]);
+    sql.push(") AS handed_out");
+    for (state, name) in [
+        (JobState::Queued, "queued"),
+        (JobState::Retrying, "retrying"),
+    ] {
+        sql.push(" UNION ALL SELECT * FROM (");
+        due(&mut sql, host_id, now);
+        sql.push(" AND jobs.live = 1 AND jobs.state = ").bind(state);
+        // As a value and not as NOT EXISTS, which PostgreSQL joins with all that wait before it takes the first.
+        sql.push(
+            " AND jobs.dispatched_at IS NULL AND (SELECT 1 FROM jobs AS earlier \
+             WHERE earlier.user_id = jobs.user_id AND earlier.live = 1 AND earlier.host_id = jobs.host_id \
+             AND earlier.reference = jobs.reference AND earlier.ordinal < jobs.ordinal LIMIT 1) IS NULL \
+             ORDER BY jobs.turn, jobs.id LIMIT ",
+        );
+        sql.number(AT_ONCE as u64).push(") AS ").push(name);
+    }
+    let rows = services.db.read().query_all_raw(sql.statement()).await?;
+    rows.iter().map(Waiting::read).collect()
+}
+
+/// Appends a selection of the jobs of a host that are due, if its queue is not paused.
+fn due(sql: &mut Sql, host_id: Uuid, now: Timestamp) {
+    sql.push("SELECT ").push(Waiting::COLUMNS);
+    sql.push(" FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE jobs.host_id = ");
+    sql.bind(host_id).push(" AND jobs.run_after <= ").bind(now);
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM paused_queues WHERE paused_queues.id = ");
+    sql.bind(host_id).push(")");
+}
+
+/// Raises the number of each job's push, and notes when. Returns whether any was as it had been read: where none was, another
+/// dispatcher has handed them out. It need not wait for the disk: what is forgotten is handed out again.
 async fn note(
     services: &Services,
     host_id: Uuid,
-    job_id: Uuid,
+    jobs: &[Waiting],
     now: Timestamp,
-) -> Result<(), DbErr> {
-    // One row at a time: two dispatchers that note several, each in an order of its own, would wait for each other.
-    job::Entity::update_many()
-        .set(job::ActiveModel {
-            dispatched_at: Set(Some(now)),
-            ..Default::default()
+) -> Result<bool, DbErr> {
+    let mut tries = Tries::begin();
+    loop {
+        let mut sql = Sql::new(services.db.backend());
+        sql.push("UPDATE jobs")
+            .push(" SET push = push + 1, dispatched_at = ")
+            .bind(now);
+        // Of two that note the same jobs in different orders, PostgreSQL ends one only after a second.
+        let skips = services.db.backend() == DbBackend::Postgres;
+        let rows = if skips {
+            "jobs.id IN (SELECT jobs.id FROM jobs WHERE "
+        } else {
+            ""
+        };
+        sql.push(" WHERE ").push(rows).push("jobs.host_id = ");
+        sql.bind(host_id).push(" AND ");
+        waits(&mut sql);
+        sql.push(" AND jobs.run_after <= ").bind(now).push(" AND (");
+        for (number, job) in jobs.iter().enumerate() {
+            sql.push(if number == 0 { "" } else { " OR " });
+            sql.push("(jobs.id = ").bind(job.id);
+            sql.push(" AND jobs.push = ").bind(job.push).push(")");
+        }
+        sql.push(if skips {
+            ") FOR NO KEY UPDATE SKIP LOCKED)"
+        } else {
+            ")"
+        });
+        match services.db.relaxed().execute_raw(sql.statement()).await {
+            Err(error) if tries.again(&error).await => {}
+            noted => return Ok(noted?.rows_affected() > 0),
+        }
+    }
+}
+
+/// Gives jobs to the queue under the numbers that were noted. One that was not noted here is refused by the worker.
+async fn push(services: &Services, host: &str, jobs: &[Waiting]) -> Result<(), DispatchError> {
+    let dispatches: Vec<Dispatch> = jobs
+        .iter()
+        .map(|job| Dispatch {
+            job_id: job.id,
+            push: Some(job.push + 1),
+            attempt: job.attempt,
+            traceparent: job.traceparent.clone(),
         })
-        .filter(job::Column::Id.eq(job_id))
-        // Not one that has failed since, and waits to be tried again.
-        .filter(job::Column::RunAfter.lte(services.clock.now()))
-        .filter(waiting_on(host_id))
-        .exec(services.db.relaxed())
-        .await?;
+        .collect();
+    let spans: Vec<_> = jobs
+        .iter()
+        .map(|job| trace::dispatch(host, job.id, job.traceparent.as_deref()))
+        .collect();
+    services
+        .queue
+        .push(host, &dispatches)
+        .await
+        .inspect_err(|_| spans.iter().for_each(|span| trace::failed(span, "queue")))?;
+    for job in jobs {
+        let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
+        tracing::debug!(job.id = %job.id, job.attempt, trace_id, host, "handed a job out");
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_late_after_twice_the_time_each_time_up_to_a_bound() {
+        let at = Timestamp::from_micros(0);
+        let late_after = |push, attempt| {
+            let job = Waiting {
+                id: Uuid::nil(),
+                attempt,
+                push,
+                traceparent: None,
+                dispatched_at: Some(at),
+                turn: 0,
+                host: String::new(),
+                concurrency: 1,
+            };
+            let second = Duration::from_secs(1);
+            (1..).find(|seconds| job.is_late(at.after(second * *seconds)))
+        };
+        // Each attempt takes a push of its own.
+        for attempt in [0, 7] {
+            let seconds: Vec<_> = (1..8)
+                .filter_map(|push| late_after(attempt + push, attempt))
+                .collect();
+            assert_eq!(seconds, [3, 5, 9, 17, 33, 33, 33]);
+        }
+        // Attempts of a version that did not count.
+        assert_eq!(late_after(1, 5), Some(3));
+    }
 }

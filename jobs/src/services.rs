@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use sea_orm::DbErr;
 use sea_orm::sea_query::Expr;
-use tokio::sync::Notify;
 use wharfinger_entity::{JobState, job};
 
 use crate::infra::clock::Clock;
@@ -22,6 +21,7 @@ use crate::ledger::Balance;
 use crate::live::events::Events;
 use crate::live::notify::{self, Change};
 use crate::live::progress_event::ProgressEvent;
+use crate::live::wake::Wake;
 use crate::queue::JobQueue;
 use crate::registry::RegistryRules;
 use crate::settings::Settings;
@@ -50,7 +50,7 @@ pub struct Services {
     /// The worker that these are the parts of; none where it is a gateway's.
     pub(crate) worker: Option<Arc<str>>,
     /// Wakes this process's dispatcher.
-    pub(crate) wake: Arc<Notify>,
+    pub(crate) wake: Arc<Wake>,
     /// The long-lived tasks of this process.
     pub tasks: Tasks,
 }
@@ -77,7 +77,7 @@ impl Services {
             passwords: Passwords::default(),
             last_use: InFlight::default(),
             worker: None,
-            wake: Arc::new(Notify::new()),
+            wake: Arc::default(),
             tasks,
         }
     }
@@ -103,8 +103,8 @@ impl Services {
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
         // The dispatcher first: a user waits for it.
-        if job.state != JobState::Running {
-            self.wake.notify_one();
+        if let Some(host) = job.host_id.filter(|_| job.state != JobState::Running) {
+            self.wake.host(host);
         }
         metrics::job_changed(job);
         notify::job_changed(&self.events, &Change::of(job), balance.is_some());

@@ -34,7 +34,7 @@ fn redis_at(url: &str, prefix: &str) -> JobQueue {
 
 /// A worker whose handlers say that they started, and return when they are let.
 struct Worker {
-    started: mpsc::UnboundedReceiver<Uuid>,
+    started: mpsc::UnboundedReceiver<Dispatch>,
     gate: Arc<Semaphore>,
     stop: CancellationToken,
     run: JoinHandle<Result<(), QueueError>>,
@@ -42,6 +42,10 @@ struct Worker {
 
 impl Worker {
     fn closed(queue: &JobQueue, name: &'static str, concurrency: usize) -> Self {
+        Self::on(HOST, queue, name, concurrency)
+    }
+
+    fn on(host: &'static str, queue: &JobQueue, name: &'static str, concurrency: usize) -> Self {
         let (start, started) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let stop = CancellationToken::new();
@@ -50,7 +54,7 @@ impl Worker {
             move |dispatch: Dispatch| {
                 let (start, gate) = (start.clone(), gate.clone());
                 async move {
-                    start.send(dispatch.job_id).unwrap();
+                    start.send(dispatch.clone()).unwrap();
                     gate.acquire().await.unwrap().forget();
                     assert_ne!(dispatch.traceparent.as_deref(), Some("panic"));
                 }
@@ -58,7 +62,7 @@ impl Worker {
         };
         let (queue, token) = (queue.clone(), stop.clone());
         let run =
-            tokio::spawn(async move { queue.run(HOST, name, concurrency, handler, token).await });
+            tokio::spawn(async move { queue.run(host, name, concurrency, handler, token).await });
         Self {
             started,
             gate,
@@ -73,8 +77,12 @@ impl Worker {
         worker
     }
 
-    async fn next(&mut self) -> Uuid {
+    async fn next_message(&mut self) -> Dispatch {
         soon("a handler starts", self.started.recv()).await.unwrap()
+    }
+
+    async fn next(&mut self) -> Uuid {
+        self.next_message().await.job_id
     }
 
     async fn next_n(&mut self, n: usize) -> Vec<Uuid> {
@@ -91,44 +99,41 @@ impl Worker {
     }
 }
 
-async fn push(queue: &JobQueue) -> Uuid {
-    let job_id = Uuid::now_v7();
-    push_id(queue, job_id).await;
-    job_id
-}
-
-async fn push_id(queue: &JobQueue, job_id: Uuid) {
-    let dispatch = Dispatch {
+fn message(job_id: Uuid, push: i32) -> Dispatch {
+    Dispatch {
         job_id,
+        push: Some(push),
         attempt: 0,
         traceparent: None,
-    };
-    queue.push(HOST, &dispatch).await.unwrap();
+    }
 }
 
-async fn held(queue: &JobQueue, ids: &[Uuid]) -> HashSet<Uuid> {
-    queue.holds(HOST, ids).await.unwrap()
+/// The first message of a new job.
+fn new_message() -> Dispatch {
+    message(Uuid::now_v7(), 1)
 }
 
-async fn until_let_go(queue: &JobQueue, ids: &[Uuid]) {
-    until("the queue lets go", || async {
-        held(queue, ids).await.is_empty()
-    })
-    .await;
+async fn push(queue: &JobQueue) -> Uuid {
+    let message = new_message();
+    queue
+        .push(HOST, std::slice::from_ref(&message))
+        .await
+        .unwrap();
+    message.job_id
 }
 
 /// Pushes until a push is taken, as the dispatcher does.
 async fn push_in_the_end(queue: &JobQueue) -> Uuid {
-    let dispatch = Dispatch {
-        job_id: Uuid::now_v7(),
-        attempt: 0,
-        traceparent: None,
-    };
-    until("a push is taken", || async {
-        queue.push(HOST, &dispatch).await.is_ok()
-    })
-    .await;
-    dispatch.job_id
+    let job_id = Uuid::now_v7();
+    let mut number = 0;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        number += 1;
+        match queue.push(HOST, &[message(job_id, number)]).await {
+            Ok(()) => return job_id,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
 }
 
 async fn an_idle_worker_wakes_at_once(queue: JobQueue) {
@@ -141,7 +146,6 @@ async fn an_idle_worker_wakes_at_once(queue: JobQueue) {
         let job_id = push(&queue).await;
         assert_eq!(worker.next().await, job_id);
         waits.push(start.elapsed());
-        until_let_go(&queue, &[job_id]).await;
     }
     waits.sort();
     println!("push to handler: p50 {:?}, max {:?}", waits[25], waits[49]);
@@ -162,49 +166,35 @@ async fn every_job_runs(queue: JobQueue) {
 
 async fn hosts_are_apart(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
-    let elsewhere = Dispatch {
-        job_id: Uuid::now_v7(),
-        attempt: 0,
-        traceparent: None,
-    };
-    queue.push("host-2", &elsewhere).await.unwrap();
+    let elsewhere = new_message();
+    queue
+        .push("host-2", std::slice::from_ref(&elsewhere))
+        .await
+        .unwrap();
     let here = push(&queue).await;
     assert_eq!(worker.next().await, here);
-    let ids = [elsewhere.job_id];
-    assert!(held(&queue, &ids).await.is_empty());
-    assert!(queue.holds("host-2", &ids).await.unwrap().contains(&ids[0]));
+    let mut other = Worker::on("host-2", &queue, "w2", 1);
+    other.gate.add_permits(1);
+    assert_eq!(other.next().await, elsewhere.job_id);
+    assert!(worker.started.try_recv().is_err());
     worker.end().await;
+    other.end().await;
 }
 
-async fn a_duplicate_is_harmless_and_an_ended_job_can_be_pushed_again(queue: JobQueue) {
-    let job_id = push(&queue).await;
-    push_id(&queue, job_id).await;
-    let mut worker = Worker::open(&queue, "w", 1);
-    for _ in 0..3 {
-        assert_eq!(worker.next().await, job_id);
-        until_let_go(&queue, &[job_id]).await;
-        push_id(&queue, job_id).await;
+/// However often a job is handed out while it waits, the queue has its newest message alone, in the place of the first.
+async fn a_message_takes_the_place_of_the_one_before_it(queue: JobQueue) {
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let both = [message(first, 1), message(second, 1)];
+    queue.push(HOST, &both).await.unwrap();
+    for number in 2..5 {
+        queue.push(HOST, &[message(first, number)]).await.unwrap();
     }
-    worker.end().await;
-}
-
-async fn holds_tells_waiting_running_and_gone(queue: JobQueue) {
-    let never = Uuid::now_v7();
-    let first = push(&queue).await;
-    let second = push(&queue).await;
-    let all = [never, first, second];
-    let both = HashSet::from([first, second]);
-    assert_eq!(held(&queue, &all).await, both);
-
-    let mut worker = Worker::closed(&queue, "w", 1);
-    let running = worker.next().await;
-    assert_eq!(held(&queue, &all).await, both);
-    worker.gate.add_permits(1);
-    let next = worker.next().await;
-    until_let_go(&queue, &[running]).await;
-    assert_eq!(held(&queue, &all).await, HashSet::from([next]));
-    worker.gate.add_permits(1);
-    until_let_go(&queue, &all).await;
+    let mut worker = Worker::open(&queue, "w", 1);
+    let came = [worker.next_message().await, worker.next_message().await];
+    assert_eq!(came, [message(first, 4), message(second, 1)]);
+    // One that was dealt with makes room for the next.
+    queue.push(HOST, &[message(first, 5)]).await.unwrap();
+    assert_eq!(worker.next_message().await, message(first, 5));
     worker.end().await;
 }
 
@@ -243,13 +233,14 @@ async fn a_busy_worker_hoards_nothing(queue: JobQueue) {
 async fn a_panic_ends_only_its_handler(queue: JobQueue) {
     let mut worker = Worker::open(&queue, "w", 1);
     let panics = Dispatch {
-        job_id: Uuid::now_v7(),
-        attempt: 0,
         traceparent: Some("panic".to_owned()),
+        ..new_message()
     };
-    queue.push(HOST, &panics).await.unwrap();
+    queue
+        .push(HOST, std::slice::from_ref(&panics))
+        .await
+        .unwrap();
     assert_eq!(worker.next().await, panics.job_id);
-    until_let_go(&queue, &[panics.job_id]).await;
     let job_id = push(&queue).await;
     assert_eq!(worker.next().await, job_id);
     worker.end().await;
@@ -257,8 +248,8 @@ async fn a_panic_ends_only_its_handler(queue: JobQueue) {
 
 async fn stop_lets_the_running_end_and_leaves_the_rest(queue: JobQueue) {
     let mut worker = Worker::closed(&queue, "w", 1);
-    let ids = [push(&queue).await, push(&queue).await];
-    let running = worker.next().await;
+    let mut rest = HashSet::from([push(&queue).await, push(&queue).await]);
+    assert!(rest.remove(&worker.next().await));
     worker.stop.cancel();
     queue.health().await.unwrap();
     assert!(!worker.run.is_finished());
@@ -266,9 +257,6 @@ async fn stop_lets_the_running_end_and_leaves_the_rest(queue: JobQueue) {
     soon("the worker ends", worker.run).await.unwrap().unwrap();
     assert!(worker.started.try_recv().is_err());
 
-    let rest = held(&queue, &ids).await;
-    assert_eq!(rest.len(), 1);
-    assert!(!rest.contains(&running));
     let mut next = Worker::open(&queue, "w", 1);
     assert!(rest.contains(&next.next().await));
     next.end().await;
@@ -304,8 +292,7 @@ suite! {
     an_idle_worker_wakes_at_once
     every_job_runs
     hosts_are_apart
-    a_duplicate_is_harmless_and_an_ended_job_can_be_pushed_again
-    holds_tells_waiting_running_and_gone
+    a_message_takes_the_place_of_the_one_before_it
     no_more_handlers_than_allowed
     a_busy_worker_hoards_nothing
     a_panic_ends_only_its_handler
@@ -313,30 +300,19 @@ suite! {
     a_stopped_idle_worker_ends_and_its_name_serves_again
 }
 
+/// What it had taken is lost with it: the dispatcher hands it out again.
 #[tokio::test]
-async fn memory_forgets_the_running_jobs_of_a_dropped_worker() {
+async fn memory_serves_another_after_a_dropped_worker() {
     let queue = memory();
     let mut worker = Worker::closed(&queue, "w", 1);
     let lost = push(&queue).await;
     worker.next().await;
     worker.run.abort();
-    until_let_go(&queue, &[lost]).await;
-    push_id(&queue, lost).await;
+    assert!(worker.run.await.unwrap_err().is_cancelled());
+    queue.push(HOST, &[message(lost, 2)]).await.unwrap();
     let mut next = Worker::open(&queue, "w", 1);
-    assert_eq!(next.next().await, lost);
+    assert_eq!(next.next_message().await, message(lost, 2));
     next.end().await;
-}
-
-#[tokio::test]
-async fn redis_gives_a_killed_workers_jobs_to_another() {
-    let queue = redis();
-    let mut killed = Worker::closed(&queue, "killed", 2);
-    let ids = HashSet::from([push(&queue).await, push(&queue).await]);
-    killed.next_n(2).await;
-    killed.run.abort();
-    let mut other = Worker::open(&queue, "other", 1);
-    assert_eq!(HashSet::from_iter(other.next_n(2).await), ids);
-    other.end().await;
 }
 
 #[tokio::test]
@@ -403,12 +379,10 @@ async fn redis_is_left_clean() {
     let (url, prefix) = (redis_url(), prefix());
     let queue = redis_at(&url, &prefix);
     let mut worker = Worker::open(&queue, "w", 4);
-    let mut ids = Vec::new();
     for _ in 0..100 {
-        ids.push(push(&queue).await);
+        push(&queue).await;
     }
     worker.next_n(100).await;
-    until_let_go(&queue, &ids).await;
     worker.end().await;
     queue.vacuum(HOST).await.unwrap();
     let keys = command(&url, &["KEYS", &format!("{prefix}*")]).await;
@@ -421,12 +395,10 @@ async fn redis_is_cleaned_while_a_worker_runs() {
     let (url, prefix) = (redis_url(), prefix());
     let queue = redis_at(&url, &prefix);
     let mut worker = Worker::open(&queue, "w", 4);
-    let mut ids = Vec::new();
     for _ in 0..20 {
-        ids.push(push(&queue).await);
+        push(&queue).await;
     }
     worker.next_n(20).await;
-    until_let_go(&queue, &ids).await;
     let url = &url;
     for of_messages in ["data", "done", "meta:*"] {
         let pattern = format!("{prefix}*:{of_messages}");
@@ -463,13 +435,7 @@ async fn redis_restarted_runs_new_pushes_beside_old_handlers() {
     for _ in 0..2 {
         server.kill();
         let start = Instant::now();
-        let down = Dispatch {
-            job_id: Uuid::now_v7(),
-            attempt: 0,
-            traceparent: None,
-        };
-        assert!(queue.push(HOST, &down).await.is_err());
-        assert!(queue.holds(HOST, &[down.job_id]).await.is_err());
+        assert!(queue.push(HOST, &[new_message()]).await.is_err());
         assert!(queue.health().await.is_err());
         assert!(start.elapsed() < Duration::from_secs(6));
         server.up().await;
@@ -487,13 +453,8 @@ async fn redis_may_be_down_at_the_start() {
     let mut server = PrivateRedis::down();
     let queue = redis_at(&server.url(), "late");
     let mut worker = Worker::open(&queue, "w", 1);
-    let dispatch = Dispatch {
-        job_id: Uuid::now_v7(),
-        attempt: 0,
-        traceparent: None,
-    };
     let start = Instant::now();
-    assert!(queue.push(HOST, &dispatch).await.is_err());
+    assert!(queue.push(HOST, &[new_message()]).await.is_err());
     assert!(start.elapsed() < Duration::from_secs(3));
     server.up().await;
     let job_id = push_in_the_end(&queue).await;

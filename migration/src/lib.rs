@@ -23,6 +23,7 @@ mod m20261126_000012_append_only;
 mod m20261130_000014_blob_origins;
 mod m20261130_000016_housekeeping;
 mod m20261130_000018_waits;
+mod m20261201_000020_push;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000014_blob_origins::Migration),
             Box::new(m20261130_000016_housekeeping::Migration),
             Box::new(m20261130_000018_waits::Migration),
+            Box::new(m20261201_000020_push::Migration),
         ]
     }
 }

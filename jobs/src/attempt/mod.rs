@@ -175,7 +175,7 @@ impl JobRun {
                     tracing::warn!("lost the lease: another attempt has the job, or it has ended");
                     self.lost.cancel();
                 }
-                // Another attempt may have it by now, and can begin only when this one stops: the queue holds the message until then.
+                // Another attempt may have begun by now.
                 Err(error) if renewed.elapsed() >= lease => {
                     tracing::warn!(%error, "could not renew the lease until it ran out: leaving the job");
                     self.lost.cancel();

@@ -27,6 +27,12 @@ impl Running {
         self.lock().get(&job_id).and_then(Weak::upgrade)
     }
 
+    /// How many run.
+    #[cfg(feature = "testing")]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<JobRun>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

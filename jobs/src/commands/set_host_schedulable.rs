@@ -51,6 +51,6 @@ pub async fn set_host_schedulable(
         host.schedulable = Set(schedulable);
         Ok(host.update(&tx).await?)
     })?;
-    services.wake.notify_one();
+    services.wake.all();
     Ok(host)
 }

@@ -48,7 +48,7 @@ pub async fn set_queue_paused(
         Ok::<_, ServiceError>(host)
     })?;
     if !paused {
-        services.wake.notify_one();
+        services.wake.all();
     }
     Ok(host)
 }

@@ -33,6 +33,7 @@ pub(crate) fn draft(
         max_attempts: Set(services.settings.retry.attempts()),
         ordinal: Set(account.next_ordinal()),
         turn: Set(turn),
+        push: Set(0),
         progress: Set(None),
         traceparent: Set(None),
         created_at: Set(now),

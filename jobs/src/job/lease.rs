@@ -2,6 +2,8 @@
 //!
 //! The attempt number is the fencing token: every claim raises it, and only the worker of the newest attempt can settle.
 
+#[cfg(test)]
+mod claim_tests;
 mod renewal;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,7 @@ use crate::infra::db::{Transaction, Tries, for_update, in_transaction};
 use crate::job::order;
 use crate::job::transition::{self, Outcome};
 use crate::ledger::Account;
+use crate::queue::Dispatch;
 use crate::services::Services;
 
 /// A worker's right to run one attempt of a job.
@@ -42,7 +45,7 @@ impl Lease {
 pub(crate) enum Claim {
     /// The job runs, under this lease.
     Taken(Box<job::Model>, Lease),
-    /// The job does not wait on this host, is not due, has an earlier job of its user on the same reference before it, or its
+    /// The message is stale, or the job does not wait on this host, is not due, has an earlier job of its user on the same reference before it, or its
     /// queue is paused.
     NotClaimable,
     /// The job could be taken when it was read, and has changed since: another worker took it, or it was cancelled or moved.
@@ -56,11 +59,11 @@ pub(crate) async fn claim(
     services: &Services,
     host_id: Uuid,
     worker: &str,
-    job_id: Uuid,
+    message: &Dispatch,
 ) -> Result<Claim, ServiceError> {
     let mut tries = Tries::begin();
     loop {
-        match try_claim(services, host_id, worker, job_id).await {
+        match try_claim(services, host_id, worker, message).await {
             Err(error) if tries.again(&error).await => {}
             claimed => return claimed,
         }
@@ -71,10 +74,10 @@ async fn try_claim(
     services: &Services,
     host_id: Uuid,
     worker: &str,
-    job_id: Uuid,
+    message: &Dispatch,
 ) -> Result<Claim, ServiceError> {
     let now = services.clock.now();
-    let Some(job) = claimable(host_id, job_id, now)
+    let Some(job) = claimable(host_id, message, now)
         .one(services.db.write())
         .await?
     else {
@@ -84,7 +87,7 @@ async fn try_claim(
     let claim = transition::Claim {
         worker,
         lease_until: services.database_time(length),
-        still: waits(host_id, job_id, now),
+        still: waits(host_id, message, now),
     };
     // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
     // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
@@ -134,10 +137,15 @@ pub(crate) async fn record_attempt_while_running<T>(
     tokio::join!(note, attempt).1
 }
 
-/// Condition: the job waits on this host and is due.
-fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
+/// Condition: the job waits on this host, is due, and the message is of its newest push, which no attempt has begun from.
+fn waits(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Condition {
+    let newest = message.push.map(|push| {
+        let newest = Condition::all().add(job::Column::Push.eq(push));
+        newest.add(job::Column::DispatchedAt.is_not_null())
+    });
     Condition::all()
-        .add(job::Column::Id.eq(job_id))
+        .add(job::Column::Id.eq(message.job_id))
+        .add_option(newest)
         .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
         .add(job::Column::RunAfter.lte(now))
         .add(job::Column::HostId.eq(host_id))
@@ -145,9 +153,9 @@ fn waits(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Condition {
 
 /// The job, if it waits, its queue is not paused, and no earlier job of its user on the same reference has to end before it.
 /// Such an earlier job may end after this, but none can appear: a job that is accepted later comes later.
-fn claimable(host_id: Uuid, job_id: Uuid, now: Timestamp) -> Select<job::Entity> {
+fn claimable(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Select<job::Entity> {
     job::Entity::find()
-        .filter(waits(host_id, job_id, now))
+        .filter(waits(host_id, message, now))
         .filter(Expr::not_exists(order::predecessor()))
         .filter(Expr::not_exists(order::paused(host_id)))
 }

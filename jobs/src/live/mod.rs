@@ -3,3 +3,4 @@
 pub mod events;
 pub mod notify;
 pub mod progress_event;
+pub(crate) mod wake;

@@ -106,7 +106,7 @@ async fn take_over(services: &Services, mut rounds: Rounds) {
     while rounds.next().await {
         match vanished_workers::take_over(services, &rounds).await {
             Ok(0) => {}
-            Ok(_) => services.wake.notify_one(),
+            Ok(_) => services.wake.all(),
             Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
         }
     }
@@ -119,7 +119,7 @@ async fn look_after_hosts(services: &Services, mut rounds: Rounds) {
         // Before what is on lost hosts is given up.
         match moving.pass(services, &rounds).await {
             Ok(0) => {}
-            Ok(_) => services.wake.notify_one(),
+            Ok(_) => services.wake.all(),
             Err(error) => {
                 tracing::warn!(%error, "could not look for hosts that pulls have to leave");
             }

@@ -1,6 +1,6 @@
-//! The queue inside one process: apalis' in-memory backend over a list that can be asked what it holds.
+//! The queue inside one process: apalis' in-memory backend over a list.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apalis_core::backend::memory::{MemorySink, MemoryStorage, MemoryStorageError};
@@ -12,7 +12,6 @@ use apalis_core::worker::builder::WorkerBuilder;
 use futures::{Sink, SinkExt, StreamExt, sink, stream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::pool::{Pool, drive};
 use super::{Dispatch, QueueError};
@@ -25,15 +24,8 @@ pub struct MemoryQueue {
 
 #[derive(Debug, Default)]
 struct HostQueue {
-    jobs: Mutex<Jobs>,
+    waiting: Mutex<VecDeque<Dispatch>>,
     pushed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Jobs {
-    waiting: VecDeque<Dispatch>,
-    /// Waiting or running.
-    held: HashSet<Uuid>,
 }
 
 impl MemoryQueue {
@@ -49,24 +41,18 @@ impl MemoryQueue {
             .clone()
     }
 
-    pub(super) fn push(&self, host: &str, dispatch: &Dispatch) {
+    pub(super) fn push(&self, host: &str, dispatches: &[Dispatch]) {
         let queue = self.host(host);
-        let mut jobs = lock(&queue.jobs);
-        if jobs.held.insert(dispatch.job_id) {
-            jobs.waiting.push_back(dispatch.clone());
-            drop(jobs);
-            queue.pushed.notify_waiters();
+        let mut waiting = lock(&queue.waiting);
+        for dispatch in dispatches {
+            let of_job = |other: &&mut Dispatch| other.job_id == dispatch.job_id;
+            match waiting.iter_mut().find(of_job) {
+                Some(earlier) => *earlier = dispatch.clone(),
+                None => waiting.push_back(dispatch.clone()),
+            }
         }
-    }
-
-    pub(super) fn holds(&self, host: &str, job_ids: &[Uuid]) -> HashSet<Uuid> {
-        let queue = self.host(host);
-        let jobs = lock(&queue.jobs);
-        job_ids
-            .iter()
-            .filter(|id| jobs.held.contains(id))
-            .copied()
-            .collect()
+        drop(waiting);
+        queue.pushed.notify_waiters();
     }
 
     pub(super) async fn run<H, F>(
@@ -82,22 +68,13 @@ impl MemoryQueue {
         F: Future<Output = ()> + Send + 'static,
     {
         let queue = self.host(host);
-        let jobs = queue.clone();
-        let holding = move |dispatch: Dispatch| {
-            let held = Held(jobs.clone(), dispatch.job_id);
-            let work = handler(dispatch);
-            async move {
-                work.await;
-                drop(held);
-            }
-        };
-        let pool = Arc::new(Pool::new(concurrency, holding, stop.clone()));
+        let pool = Arc::new(Pool::new(concurrency, handler, stop.clone()));
         let (workers, name) = (pool.clone(), worker.to_owned());
         let monitor = Monitor::new()
             .register(move |_| {
                 WorkerBuilder::new(name.as_str())
                     .backend(queue.storage())
-                    .build(workers.service(Arc::default()))
+                    .build(workers.service())
             })
             // Nothing here fails; what a bug breaks starts again.
             .should_restart(|_, _| true);
@@ -133,20 +110,11 @@ impl HostQueue {
             let mut pushed = std::pin::pin!(self.pushed.notified());
             // Before looking, so that no push falls between the look and the wait.
             pushed.as_mut().enable();
-            if let Some(dispatch) = lock(&self.jobs).waiting.pop_front() {
+            if let Some(dispatch) = lock(&self.waiting).pop_front() {
                 return dispatch;
             }
             pushed.await;
         }
-    }
-}
-
-/// Lets a job go when its handler returned, panicked or was dropped.
-struct Held(Arc<HostQueue>, Uuid);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        lock(&self.0.jobs).held.remove(&self.1);
     }
 }
 

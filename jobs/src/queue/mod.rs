@@ -1,9 +1,10 @@
 //! How work reaches a worker at once.
 //!
-//! The database's job table is the truth. A queue carries only a pointer, [`Dispatch`], from the
-//! dispatcher to a worker of the job's host; the worker then claims the job in the database, with a
-//! fencing attempt number. So the queue may lose messages (the dispatcher asks [`JobQueue::holds`] and
-//! pushes again what is gone) and may deliver one twice (the second claim finds nothing to do).
+//! The database's job table is the truth, and a message is a hint: a [`Dispatch`] points to a job, and the worker claims the
+//! job in the database before it does anything. A message may be lost, late or doubled. The dispatcher gives each push a
+//! number, and the claim refuses every message but that of the newest one, once; a job that no worker has claimed in time is
+//! pushed again under the next number. So a worker takes its message off the queue before it works: what is lost with it is
+//! pushed again.
 //!
 //! One seam over apalis, two implementations: [`MemoryQueue`] in this process (embedded) and
 //! [`RedisQueue`] (fleet). Queues are named after their host. Neither retries: the retry policy is the
@@ -11,10 +12,8 @@
 
 mod memory;
 mod pool;
-mod prompt;
 mod redis;
-
-use std::collections::HashSet;
+mod wake_on_missed_signal;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +27,9 @@ pub use self::redis::RedisQueue;
 pub struct Dispatch {
     /// The job to claim.
     pub job_id: Uuid,
+    /// The number of this push among those of the job; none in a message of a version that did not count them.
+    #[serde(default)]
+    pub push: Option<i32>,
     /// How many attempts it has had, for the lines of the log.
     #[serde(default)]
     pub attempt: i32,
@@ -66,24 +68,15 @@ pub enum JobQueue {
 }
 
 impl JobQueue {
-    /// Hands `dispatch` to the workers of `host` and wakes an idle one at once. Answers within 2 seconds,
-    /// with an error when Redis is away. A job that the queue still holds is not added a second time.
-    pub async fn push(&self, host: &str, dispatch: &Dispatch) -> Result<(), QueueError> {
+    /// Hands messages to the workers of `host`, in this order, and wakes idle ones at once. Answers within 2 seconds, with an
+    /// error when Redis is away. A message takes the place of an earlier one of the same job that still waits.
+    pub async fn push(&self, host: &str, dispatches: &[Dispatch]) -> Result<(), QueueError> {
         match self {
             Self::Memory(queue) => {
-                queue.push(host, dispatch);
+                queue.push(host, dispatches);
                 Ok(())
             }
-            Self::Redis(queue) => queue.push(host, dispatch).await,
-        }
-    }
-
-    /// Of `job_ids`, those that the queue of `host` still has: waiting, or handed to a worker whose
-    /// handler has not returned. What is missing was lost, or ended.
-    pub async fn holds(&self, host: &str, job_ids: &[Uuid]) -> Result<HashSet<Uuid>, QueueError> {
-        match self {
-            Self::Memory(queue) => Ok(queue.holds(host, job_ids)),
-            Self::Redis(queue) => queue.holds(host, job_ids).await,
+            Self::Redis(queue) => queue.push(host, dispatches).await,
         }
     }
 
@@ -91,9 +84,9 @@ impl JobQueue {
     /// time, and never a message taken ahead of a free one. After `stop` it takes nothing more and returns
     /// when the running handlers have returned.
     ///
-    /// A handler that returns has dealt with its message; one that panics too, and the panic is logged. Handlers
-    /// run as tasks of their own: an error of Redis restarts the apalis worker, with back-off, and leaves them
-    /// alone. Dropping the returned future drops the running handlers, as the end of the process would.
+    /// A message is off the queue when its handler starts. Handlers run as tasks of their own: a panic is logged, an error of
+    /// Redis restarts the apalis worker, with back-off, and leaves them alone. Dropping the returned future drops the running
+    /// handlers, as the end of the process would.
     pub async fn run<H, F>(
         &self,
         host: &str,
@@ -112,15 +105,6 @@ impl JobQueue {
         }
     }
 
-    /// Takes a worker that is gone off the queue of `host`, by the name that it had in [`Self::run`]: what it was given goes to
-    /// the others at once, not after missed heartbeats. Returns how many messages.
-    pub async fn retire(&self, host: &str, worker: &str) -> Result<u32, QueueError> {
-        match self {
-            Self::Memory(_) => Ok(0),
-            Self::Redis(queue) => queue.retire_all(host, worker).await,
-        }
-    }
-
     /// Forgets messages that were dealt with. A running worker does it every few seconds by itself. Returns their number.
     pub async fn vacuum(&self, host: &str) -> Result<usize, QueueError> {
         match self {
@@ -135,5 +119,25 @@ impl JobQueue {
             Self::Memory(_) => Ok(()),
             Self::Redis(queue) => queue.health().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_version_before_is_read() {
+        let job_id = Uuid::now_v7();
+        let written =
+            format!(r#"{{"job_id":"{job_id}","pulls":"a:1","attempt":2,"traceparent":null}}"#);
+        let read: Dispatch = serde_json::from_str(&written).unwrap();
+        let expected = Dispatch {
+            job_id,
+            push: None,
+            attempt: 2,
+            traceparent: None,
+        };
+        assert_eq!(read, expected);
     }
 }

@@ -2,15 +2,14 @@
 //! tasks at any Redis error, and a pull of half an hour must not end with a hiccup of the queue.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready as at_once};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use apalis_core::monitor::Monitor;
 use apalis_core::task::Task;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard, PollSemaphore};
 use tokio_util::task::TaskTracker;
@@ -42,15 +41,13 @@ impl<H> Pool<H> {
         }
     }
 
-    /// What an apalis worker calls for each message. It sets `ended` when a handler returned, for the
-    /// worker to look at and clear.
-    pub(super) fn service(&self, ended: Arc<AtomicBool>) -> Handlers<H> {
+    /// What an apalis worker calls for each message: it starts a handler and returns.
+    pub(super) fn service(&self) -> Handlers<H> {
         Handlers {
             handler: self.handler.clone(),
             slots: PollSemaphore::new(self.slots.clone()),
             slot: None,
             running: self.running.clone(),
-            ended,
             stop: self.stop.clone(),
             abandon: self.abandon.clone(),
         }
@@ -84,7 +81,6 @@ pub(super) struct Handlers<H> {
     slots: PollSemaphore,
     slot: Option<OwnedSemaphorePermit>,
     running: TaskTracker,
-    ended: Arc<AtomicBool>,
     stop: CancellationToken,
     abandon: CancellationToken,
 }
@@ -96,7 +92,7 @@ where
 {
     type Response = ();
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<(), Infallible>>;
+    type Future = Ready<Result<(), Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if self.stop.is_cancelled() {
@@ -114,25 +110,15 @@ where
         let (job_id, attempt) = (task.args.job_id, task.args.attempt);
         let trace_id = trace::id_of(task.args.traceparent.as_deref(), job_id);
         let handled = AssertUnwindSafe((self.handler)(task.args)).catch_unwind();
-        let trace = trace_id.clone();
         let work = async move {
             if handled.await.is_err() {
-                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id = trace, "the handler of a job panicked");
+                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, "the handler of a job panicked");
             }
             drop(slot);
         };
         let abandon = self.abandon.clone();
-        let running = self
-            .running
+        self.running
             .spawn(async move { abandon.run_until_cancelled(work).await });
-        let ended = self.ended.clone();
-        async move {
-            if let Err(error) = running.await {
-                tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, %error, "the handler of a job was cut short");
-            }
-            ended.store(true, Ordering::Release);
-            Ok(())
-        }
-        .boxed()
+        at_once(Ok(()))
     }
 }

@@ -2,7 +2,6 @@
 
 mod worker;
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -11,16 +10,12 @@ use apalis_core::task::task_id::TaskId;
 use apalis_redis::{Config, queries};
 use redis::{AsyncCommands, Client, Script};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{Dispatch, QueueError};
 use crate::infra::redis_connection::Connection;
 
-static FORGET_ENDED: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/forget_ended.lua")));
 static MAKE_AVAILABLE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/make_available.lua")));
-static HOLDS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/holds.lua")));
 static VACUUM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/vacuum.lua")));
 
 /// A whole operation of several commands; each command has a shorter deadline of its own.
@@ -71,92 +66,28 @@ impl RedisQueue {
             .emit_events(false)
     }
 
-    pub(super) async fn push(&self, host: &str, dispatch: &Dispatch) -> Result<(), QueueError> {
+    pub(super) async fn push(&self, host: &str, dispatches: &[Dispatch]) -> Result<(), QueueError> {
         let config = self.config(host);
         let mut connection = self.connection.clone();
-        let id = dispatch.job_id.to_string();
-        let task = [TaskBuilder::new(serde_json::to_vec(dispatch)?)
-            .task_id(TaskId::from(id.clone()))
-            .build()];
+        let mut tasks = Vec::with_capacity(dispatches.len());
+        for dispatch in dispatches {
+            let task = TaskBuilder::new(serde_json::to_vec(dispatch)?);
+            tasks.push(task.task_id(TaskId::from(message_id(dispatch, 0))).build());
+        }
         in_operation(async {
             // Both are sent at once, in this order: one round trip.
             let mut second = connection.clone();
-            let (pushed, mut moved) = tokio::try_join!(
-                async {
-                    let (now, later) = queries::push_tasks(&mut connection, &config, &task).await?;
-                    Ok::<_, QueueError>(now + later)
-                },
-                self.make_available(&mut second, &config, &id)
+            let ((now, later), moved) = tokio::try_join!(
+                async { Ok(queries::push_tasks(&mut connection, &config, &tasks).await?) },
+                make_available(&mut second, &config, dispatches)
             )?;
-            let mut added = pushed;
-            if pushed == 0 && moved == 0 {
-                let forgotten: u32 = FORGET_ENDED
-                    .key(config.job_data_hash())
-                    .key(config.job_meta_hash())
-                    .key(config.active_jobs_list())
-                    .key(config.scheduled_jobs_set())
-                    .key(config.workers_set())
-                    .key(config.inflight_jobs_set())
-                    .key(config.done_jobs_set())
-                    .key(config.dead_jobs_set())
-                    .arg(&id)
-                    .invoke_async(&mut connection)
-                    .await?;
-                if forgotten == 1 {
-                    let (now, later) = queries::push_tasks(&mut connection, &config, &task).await?;
-                    added = now + later;
-                    moved = 0;
-                }
-            }
-            // Just pushed again, or Redis learnt the push's script anew and did the second first.
-            if added > 0 && moved == 0 {
-                self.make_available(&mut connection, &config, &id).await?;
+            // Redis learnt the push's script anew and did the second first.
+            if moved < now + later {
+                make_available(&mut connection, &config, dispatches).await?;
             }
             Ok(())
         })
         .await
-    }
-
-    /// Lets a message be fetched at once, and wakes a worker. Returns how many were waiting for that.
-    async fn make_available(
-        &self,
-        connection: &mut Connection,
-        config: &Config,
-        id: &str,
-    ) -> Result<u32, QueueError> {
-        Ok(MAKE_AVAILABLE
-            .key(config.active_jobs_list())
-            .key(config.scheduled_jobs_set())
-            .arg(id)
-            .arg(wake_channel(config))
-            .invoke_async(connection)
-            .await?)
-    }
-
-    pub(super) async fn holds(
-        &self,
-        host: &str,
-        job_ids: &[Uuid],
-    ) -> Result<HashSet<Uuid>, QueueError> {
-        if job_ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let config = self.config(host);
-        let mut connection = self.connection.clone();
-        let ids: Vec<String> = job_ids.iter().map(Uuid::to_string).collect();
-        let held: HashSet<String> = in_operation(async {
-            Ok(HOLDS
-                .key(config.active_jobs_list())
-                .key(config.scheduled_jobs_set())
-                .key(config.workers_set())
-                .key(config.inflight_jobs_set())
-                .arg(&ids)
-                .invoke_async(&mut connection)
-                .await?)
-        })
-        .await?;
-        let is_held = |id: &Uuid| held.contains(&id.to_string());
-        Ok(job_ids.iter().copied().filter(is_held).collect())
     }
 
     pub(super) async fn vacuum(&self, host: &str) -> Result<usize, QueueError> {
@@ -183,6 +114,36 @@ impl RedisQueue {
         let mut connection = self.connection.clone();
         in_operation(async { Ok(connection.ping::<()>().await?) }).await
     }
+}
+
+/// The id of a message in Redis, or of the one that was pushed so many before it. Each push has its own, so that apalis,
+/// which ignores an id that it has seen, takes every one.
+fn message_id(dispatch: &Dispatch, before: i32) -> String {
+    match dispatch.push {
+        Some(push) => format!("{}:{}", dispatch.job_id, push - before),
+        None => dispatch.job_id.to_string(),
+    }
+}
+
+/// Lets messages be fetched at once, and wakes a worker. Returns how many were waiting for that.
+async fn make_available(
+    connection: &mut Connection,
+    config: &Config,
+    dispatches: &[Dispatch],
+) -> Result<u32, QueueError> {
+    let mut script = MAKE_AVAILABLE.prepare_invoke();
+    script
+        .key(config.active_jobs_list())
+        .key(config.scheduled_jobs_set())
+        .key(config.job_data_hash())
+        .key(config.job_meta_hash())
+        .arg(wake_channel(config));
+    for dispatch in dispatches {
+        script
+            .arg(message_id(dispatch, 0))
+            .arg(message_id(dispatch, 1));
+    }
+    Ok(script.invoke_async(connection).await?)
 }
 
 fn wake_channel(config: &Config) -> String {

@@ -45,15 +45,9 @@ impl Worker {
         }
     }
 
-    /// First locks and leases, then the messages of the queue: a message that comes before its job is free would find nothing to take.
     async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
         let services = &self.context.services;
         lock::free_locks_of(services, worker).await?;
-        let freed = vanished_workers::free_leases_of(services, worker).await?;
-        // A queue that does not answer gives the messages back after missed heartbeats.
-        if let Err(error) = services.queue.retire(&self.host, worker).await {
-            tracing::debug!(worker, %error, "could not take a worker that is gone off the queue");
-        }
-        Ok(freed)
+        Ok(vanished_workers::free_leases_of(services, worker).await?)
     }
 }

@@ -94,6 +94,13 @@ impl Worker {
         self.context.engine_answers.subscribe()
     }
 
+    /// Tells how many attempts run here, for tests that wait for the end of all.
+    #[cfg(feature = "testing")]
+    pub fn attempts(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let running = self.context.running.clone();
+        move || running.count()
+    }
+
     /// The id of its host.
     pub fn host_id(&self) -> Uuid {
         self.host_id
@@ -166,7 +173,6 @@ impl Worker {
                         answering = answers.wait_for(|answers| *answers) => if answering.is_err() { return },
                     }
                     Box::pin(run::run(&context, host_id, dispatch)).await;
-                    context.services.wake.notify_one();
                 }
             }
         };

@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
     let left = |reason: &str| {
         tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, reason, "left a job of the queue");
     };
-    let (job, lease) = match lease::claim(services, host_id, &context.worker, job_id).await {
+    let (job, lease) = match lease::claim(services, host_id, &context.worker, &dispatch).await {
         Ok(Claim::Taken(job, lease)) => (*job, lease),
         Ok(Claim::NotClaimable) => {
             return left("it does not wait here, is not due, or something goes before it");

@@ -16,6 +16,7 @@ mod engines;
 mod errors;
 mod faults;
 mod foreign_texts;
+mod hand_out;
 mod housekeeping;
 mod interleavings;
 mod limits;

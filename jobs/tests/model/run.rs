@@ -138,7 +138,7 @@ impl Run {
             | O::Drain { .. } => self.administer(operation.clone()).await?,
             O::AtOnce(items) => self.at_once(&items).await?,
         }
-        self.world.settled(&self.jobs).await?;
+        self.world.settled().await?;
         self.clear_faults();
         self.compare().await
     }
@@ -275,7 +275,7 @@ impl Run {
         let owner = Some(self.world.users[user]);
         let answer = cancel_job(&self.world.services, owner, Some(job)).await;
         answer.map_err(|error| format!("a running pull was not cancelled: {error}"))?;
-        self.world.settled(&[job]).await?;
+        self.world.settled().await?;
         let engine = &self.world.hosts[host].engine;
         let dropped = tokio::time::timeout(PATIENCE, engine.stuck(0)).await;
         dropped.map_err(|_| "the cancelled pull goes on in the engine".to_owned())?;
@@ -301,7 +301,7 @@ impl Run {
             return self.resume_queue(started).await;
         }
         self.world.start_worker(0).await;
-        self.world.settled(&self.jobs).await?;
+        self.world.settled().await?;
         let order: Vec<Uuid> = self.attempts().await.split_off(started);
         let mut possible = Vec::new();
         for model in &self.models {

@@ -56,6 +56,7 @@ impl Pull {
             turn: 1,
             run_after: now,
             dispatched_at: Some(now),
+            push: 1,
             worker: Some("bench".to_owned()),
             lease_until: Some(Timestamp::from_micros(FOR_EVER)),
             cancel_requested: false,

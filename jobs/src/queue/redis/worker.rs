@@ -1,7 +1,5 @@
 //! The worker of a host: apalis workers, made again after any error, and what they need beside them.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use apalis_core::backend::ext::BackendExt;
@@ -10,7 +8,6 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_redis::{Config, RedisStorage};
 use futures::StreamExt;
 use futures::future::join_all;
-use redis::{AsyncCommands as _, Script};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::WatchStream;
@@ -20,10 +17,8 @@ use uuid::Uuid;
 use super::{RedisQueue, in_operation, wake_channel};
 use crate::infra::redis_connection::{self, Backoff, KEEPALIVE, in_time};
 use crate::queue::pool::{Pool, drive};
-use crate::queue::prompt::Prompt;
+use crate::queue::wake_on_missed_signal::WakeOnMissedSignal;
 use crate::queue::{Dispatch, QueueError};
-
-static RETIRE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/retire.lua")));
 
 /// apalis workers side by side: each fetches and acknowledges one message at a time, in two round trips.
 const LANES: usize = 2;
@@ -81,7 +76,7 @@ impl RedisQueue {
         while !stop.is_cancelled() {
             let start = Instant::now();
             // A new name each time: apalis refuses a name that was seen a moment ago.
-            let name = format!("{}{}", lanes_of(worker), Uuid::new_v4().simple());
+            let name = format!("{worker}-{}", Uuid::new_v4().simple());
             if let Err(error) = self.work(host, &name, pool, woken, stop).await {
                 tracing::warn!(host, worker, error, "restarting the worker");
             }
@@ -111,15 +106,13 @@ impl RedisQueue {
             .await
             .map_err(|error| error.to_string())?;
         let outcome = {
-            let ended = Arc::<AtomicBool>::default();
             let (woken, name) = (woken.clone(), name.to_owned());
-            let storage = RedisStorage::<Dispatch, _>::new(Prompt {
+            let storage = RedisStorage::<Dispatch, _>::new(WakeOnMissedSignal {
                 connection: self.connection.clone(),
-                ended: ended.clone(),
                 woken: woken.clone(),
             })
             .with_config(config.clone());
-            let service = std::sync::Mutex::new(Some(pool.service(ended)));
+            let service = std::sync::Mutex::new(Some(pool.service()));
             let monitor = Monitor::new().register(move |_| {
                 let service = service.lock().ok().and_then(|mut service| service.take());
                 WorkerBuilder::new(name.as_str())
@@ -132,9 +125,9 @@ impl RedisQueue {
             });
             drive(monitor, stop).await
         };
-        if let Err(error) = self.retire(&config, name, &note).await {
-            // Its messages go to the others after the missed heartbeats.
-            tracing::debug!(host, name, %error, "could not retire the worker");
+        if let Err(error) = self.deregister(&config, name, &note).await {
+            // apalis does after missed heartbeats.
+            tracing::debug!(host, name, %error, "could not deregister the worker");
         }
         outcome
     }
@@ -148,41 +141,18 @@ impl RedisQueue {
         in_operation(async { Ok(pipe.query_async(&mut connection).await?) }).await
     }
 
-    async fn retire(&self, config: &Config, name: &str, note: &str) -> Result<u32, QueueError> {
+    /// Forgets an apalis worker. A message that it had fetched and not yet acknowledged counts as dealt with.
+    async fn deregister(&self, config: &Config, name: &str, note: &str) -> Result<(), QueueError> {
         let mut connection = self.connection.clone();
-        in_operation(async {
-            Ok(RETIRE
-                .key(config.active_jobs_list())
-                .key(config.workers_set())
-                .key(format!("{}:{name}", config.inflight_jobs_set()))
-                .key(note)
-                .key(config.job_data_hash())
-                .key(config.job_meta_hash())
-                .arg(name)
-                .arg(wake_channel(config))
-                .invoke_async(&mut connection)
-                .await?)
-        })
-        .await
-    }
-
-    /// Retires the apalis workers of a worker that is gone.
-    pub(in crate::queue) async fn retire_all(
-        &self,
-        host: &str,
-        worker: &str,
-    ) -> Result<u32, QueueError> {
-        let config = self.config(host);
-        let mut connection = self.connection.clone();
-        let (registered, lanes) = (config.workers_set(), lanes_of(worker));
-        let names: Vec<String> =
-            in_operation(async { Ok(connection.zrange(&registered, 0, -1).await?) }).await?;
-        let mut given_back = 0;
-        for name in names.iter().filter(|name| name.starts_with(&lanes)) {
-            let note = note_of(&config, name);
-            given_back += self.retire(&config, name, &note).await?;
-        }
-        Ok(given_back)
+        let fetched = format!("{}:{name}", config.inflight_jobs_set());
+        let done = config.done_jobs_set();
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        pipe.sunionstore(&done, &[done.as_str(), fetched.as_str()])
+            .ignore();
+        pipe.zrem(config.workers_set(), name).ignore();
+        pipe.del(&[fetched.as_str(), note]).ignore();
+        in_operation(async { Ok(pipe.query_async(&mut connection).await?) }).await
     }
 
     /// Wakes the worker at each push, and when the connection was renewed: pushes may have been missed.
@@ -220,11 +190,6 @@ impl RedisQueue {
             }
         }
     }
-}
-
-/// What the names of a worker's apalis workers begin with.
-fn lanes_of(worker: &str) -> String {
-    format!("{worker}-")
 }
 
 /// Where apalis keeps a note about one of its workers.

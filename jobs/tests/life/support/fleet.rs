@@ -465,6 +465,11 @@ impl Fleet {
         .await;
     }
 
+    /// Whether a message of a job waits in the queue for a worker.
+    pub(crate) async fn waits_in_queue(&self, id: Uuid) -> bool {
+        self.link.has_message_of(id).await
+    }
+
     /// Takes the lock of an image on the engine, as a removal would: nothing settles until it is given back.
     pub(crate) async fn lock_image(&self, image_id: &str) {
         let until = self.services.clock.now().after(Duration::from_secs(100));

@@ -46,6 +46,19 @@ impl Link {
         }
     }
 
+    /// Whether a message of a job waits for a worker.
+    pub(crate) async fn has_message_of(&self, job: Uuid) -> bool {
+        let job = job.to_string();
+        match self {
+            Self::Memory { queue, .. } => format!("{queue:?}").contains(&job),
+            Self::Redis { .. } => {
+                let entries = self.entries().await;
+                let waiting = entries.iter().filter(|(key, _)| key.ends_with(":active"));
+                format!("{:?}", waiting.collect::<Vec<_>>()).contains(&job)
+            }
+        }
+    }
+
     /// What is stored of the queue in Redis, for a look at what went wrong.
     pub(crate) async fn entries(&self) -> Vec<(String, redis::Value)> {
         let Self::Redis { url, prefix } = self else {

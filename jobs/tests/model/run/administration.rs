@@ -198,7 +198,7 @@ impl Run {
                 .filter_map(|holding| model.holdings[holding].id)
                 .collect())
         })?;
-        self.world.settled(&self.jobs).await?;
+        self.world.settled().await?;
         let order = self.attempts().await.split_off(started);
         self.ran(&order)
     }
@@ -265,7 +265,7 @@ impl Run {
     pub(super) async fn resume_queue(&mut self, started: usize) -> Result<(), String> {
         self.set_queue_paused(false).await?;
         self.queue_paused = false;
-        self.world.settled(&self.jobs).await?;
+        self.world.settled().await?;
         let order = self.attempts().await.split_off(started);
         for model in &mut self.models {
             model.hosts[0].paused = false;
