@@ -1,5 +1,6 @@
 //! Who holds what: making and ending holdings, with what they cost.
 
+pub(crate) mod found;
 pub(crate) mod publication;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{Credits, LedgerEntryKind, Timestamp, job, ledger_entry, payment, user};
 
-use crate::infra::db::{Transaction, for_update};
+use crate::infra::db::{Transaction, for_update, insert};
 
 /// Why an account could not be changed. The transaction is to be rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,7 @@ pub(crate) struct Account<'t> {
     tx: &'t Transaction,
     user: user::Model,
     now: Timestamp,
+    changed: bool,
 }
 
 impl<'t> Account<'t> {
@@ -94,7 +95,12 @@ impl<'t> Account<'t> {
 
     /// The credits of a user whose row is locked.
     pub(crate) fn locked(tx: &'t Transaction, user: user::Model, now: Timestamp) -> Self {
-        Self { tx, user, now }
+        Self {
+            tx,
+            user,
+            now,
+            changed: false,
+        }
     }
 
     /// The user as locked, with the changes so far.
@@ -114,6 +120,7 @@ impl<'t> Account<'t> {
 
     /// The ordinal of a new acceptance.
     pub(crate) fn next_ordinal(&mut self) -> i64 {
+        self.changed = true;
         self.user.accepted_jobs += 1;
         self.user.accepted_jobs
     }
@@ -132,6 +139,7 @@ impl<'t> Account<'t> {
                 available: self.available(),
             });
         }
+        self.changed |= more != Credits::ZERO;
         self.user.held = add(self.user.held, more)?;
         job.held = Set(to);
         Ok(())
@@ -139,6 +147,7 @@ impl<'t> Account<'t> {
 
     /// Releases what a job holds. The caller stores the job, which ends, in the same transaction.
     pub(crate) fn release(&mut self, job: &mut job::Model) -> Result<(), LedgerError> {
+        self.changed |= job.held != Credits::ZERO;
         self.user.held = sub(self.user.held, job.held)?;
         job.held = Credits::ZERO;
         Ok(())
@@ -176,9 +185,8 @@ impl<'t> Account<'t> {
             engine_image_id: Set(engine_image_id),
             amount: Set(amount),
             live: Set(Some(1)),
-        }
-        .insert(self.tx)
-        .await?;
+        };
+        let payment: payment::Model = insert(self.tx, payment).await?;
         self.enter(
             LedgerEntryKind::Charge,
             sub(Credits::ZERO, amount)?,
@@ -231,6 +239,7 @@ impl<'t> Account<'t> {
         payment_id: Option<Uuid>,
         purpose: Purpose,
     ) -> Result<ledger_entry::Model, LedgerError> {
+        self.changed = true;
         self.user.total = add(self.user.total, amount)?;
         self.user.ledger_entries += 1;
         let entry = ledger_entry::ActiveModel {
@@ -246,12 +255,15 @@ impl<'t> Account<'t> {
             reason: Set(purpose.reason),
             created_at: Set(self.now),
         };
-        Ok(entry.insert(self.tx).await?)
+        Ok(insert(self.tx, entry).await?)
     }
 
-    /// Stores the totals. Everything before is undone unless this is called and the transaction commits.
+    /// Stores the totals, where they changed. Everything before is undone unless this is called and the transaction commits.
     pub(crate) async fn save(self) -> Result<Balance, LedgerError> {
         let balance = Balance::from(&self.user);
+        if !self.changed {
+            return Ok(balance);
+        }
         user::Entity::update_many()
             .set(user::ActiveModel {
                 total: Set(self.user.total),

@@ -18,7 +18,7 @@ pub(crate) use self::end::{AttemptEnd, record};
 pub(crate) use self::job::{Job, Limits, Retry};
 
 use crate::engine::{Engine, EngineInfo};
-use crate::job::lease::{self, Lease, Renewal};
+use crate::job::lease::{self, Known, Lease, Renewal};
 use crate::live::notify;
 use crate::live::progress_event::{ProgressEvent, is_within_reserve};
 use crate::progress::PullSnapshot;
@@ -57,6 +57,7 @@ pub(crate) struct JobRun {
     pub(crate) host_id: Uuid,
     pub(crate) job: Model,
     pub(crate) lease: Lease,
+    pub(crate) known: Known,
     /// The job is to be cancelled.
     pub(crate) cancel: CancellationToken,
     /// The worker stops, and the job is to go on elsewhere.
@@ -76,6 +77,7 @@ impl JobRun {
         host_id: Uuid,
         job: Model,
         lease: Lease,
+        known: Known,
     ) -> Self {
         let frame = ProgressEvent::of(&job);
         Self {
@@ -84,6 +86,7 @@ impl JobRun {
             kind,
             host_id,
             lease,
+            known,
             cancel: CancellationToken::new(),
             lost: CancellationToken::new(),
             sequence: AtomicI32::new(job.sequence),
@@ -135,13 +138,11 @@ impl JobRun {
     /// Proves that the lease is held, before the engine is asked for what only the newest attempt may ask for. Where it was
     /// lost, this never completes, and the attempt is interrupted.
     pub(crate) async fn prove_lease(&self) -> Result<(), sea_orm::DbErr> {
-        match lease::renew(&self.context.services, &self.lease, None).await? {
-            Renewal::Held | Renewal::CancelRequested => Ok(()),
-            Renewal::Lost => {
-                self.lost.cancel();
-                std::future::pending().await
-            }
+        if !lease::prove(&self.context.services, &self.lease).await? {
+            self.lost.cancel();
+            std::future::pending::<()>().await;
         }
+        Ok(())
     }
 
     /// Does something, and keeps the lease meanwhile.

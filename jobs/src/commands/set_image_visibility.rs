@@ -13,7 +13,8 @@ use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::engine_images::lock;
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::holdings::publication::{Matches, Publication, Published, publish};
+use crate::holdings::found::Found;
+use crate::holdings::publication::{Publication, Published, publish};
 use crate::infra::db::{for_update, in_transaction};
 use crate::services::Services;
 
@@ -46,8 +47,8 @@ pub async fn set_image_visibility(
             };
             // It may have been let go of while the row was waited for.
             let asked = find(&tx, image_id).await?.ok_or_else(no_such_image)?;
-            let found = Matches::find(&tx, row.host_id, &asked.reference, row.id).await?;
-            match (visibility, found.of_image) {
+            let found = Found::read(&tx, &row, Uuid::nil(), &asked.reference).await?;
+            match (visibility, found.public_of_image().cloned()) {
                 (ImageVisibility::Public, Some(public)) => Ok(Answer::Already(public)),
                 (ImageVisibility::Private, Some(_)) => Err(stays_public().into()),
                 _ if asked.state != ImageState::Held => Err(not_held().into()),

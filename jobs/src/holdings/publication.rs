@@ -2,8 +2,8 @@
 //! holder; what was published by one reference covers its image id on that host, by whatever reference a user asks.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
-    EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    QueryFilter, QueryOrder,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -41,60 +41,6 @@ pub(crate) fn count(sql: &mut Sql, reference: &str) {
     sql.push(" AND images.holder = ")
         .bind(Uuid::nil())
         .push(")");
-}
-
-/// The public images that matter to a pull.
-pub(crate) struct Matches {
-    /// The one of the reference that was asked for, whatever that means now: an administrator's pull refreshes it.
-    pub(crate) of_reference: Option<image::Model>,
-    /// The one of the engine's image that the reference turned out to mean: every pull of it gets this one. Where that is public
-    /// by several references, the one that was asked for, else the oldest.
-    pub(crate) of_image: Option<image::Model>,
-}
-
-impl Matches {
-    /// Looks for those of a reference and an engine's image on a host.
-    pub(crate) async fn find(
-        db: &impl ConnectionTrait,
-        host_id: Uuid,
-        reference: &str,
-        engine_image_id: Uuid,
-    ) -> Result<Self, DbErr> {
-        let either = Condition::any()
-            .add(image::Column::Reference.eq(reference))
-            .add(image::Column::EngineImageId.eq(engine_image_id));
-        let public = image::Entity::find()
-            .filter(image::Column::Holder.eq(Uuid::nil()))
-            .filter(image::Column::HostId.eq(host_id))
-            .filter(image::Column::Live.eq(1))
-            .filter(either)
-            .all(db)
-            .await?;
-        let of_image = public
-            .iter()
-            .filter(|image| image.engine_image_id == engine_image_id)
-            .min_by_key(|image| (image.reference != reference, image.id))
-            .cloned();
-        let of_reference = public
-            .into_iter()
-            .find(|image| image.reference == reference);
-        Ok(Self {
-            of_reference,
-            of_image,
-        })
-    }
-
-    /// The public image that a pull of this user refreshes: only an administrator's pull changes it.
-    pub(crate) async fn refreshed_by(
-        &self,
-        db: &impl ConnectionTrait,
-        user_id: Uuid,
-    ) -> Result<Option<&image::Model>, DbErr> {
-        match &self.of_reference {
-            Some(public) if is_administrator(db, user_id).await? => Ok(Some(public)),
-            _ => Ok(None),
-        }
-    }
 }
 
 /// Whether a user may publish, refresh and remove public images.

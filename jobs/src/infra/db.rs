@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use sea_orm::DbErr;
-use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::sea_query::{LockBehavior, LockType, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
 
 use connect::Server;
@@ -34,6 +34,7 @@ pub use pool::Pool;
 use pools::Shares;
 pub use pools::{LEAST_CONNECTIONS, PoolState};
 pub(crate) use refusal::refuses_data;
+pub(crate) use sql::insert;
 pub use transaction::Transaction;
 pub(crate) use tries::Tries;
 
@@ -230,6 +231,13 @@ pub(crate) fn for_update<S: QuerySelect>(tx: &Transaction, select: S) -> S {
     match lock_type(tx.get_database_backend()) {
         Some(strength) => select.lock(strength),
         None => select,
+    }
+}
+
+/// The same for a statement of several tables: their rows are locked in the order of the tables.
+pub(crate) fn lock_rows(tx: &Transaction, select: &mut SelectStatement) {
+    if let Some(strength) = lock_type(tx.get_database_backend()) {
+        select.lock(strength);
     }
 }
 

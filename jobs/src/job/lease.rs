@@ -4,17 +4,22 @@
 
 #[cfg(test)]
 mod claim_tests;
+mod known;
 mod renewal;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, Select, TryIntoModel};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait as _, DbErr, EntityTrait, FromQueryResult as _,
+    QueryFilter, Select, TryIntoModel,
+};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, job, user};
 
-pub(crate) use renewal::{Renewal, renew};
+pub(crate) use known::Known;
+pub(crate) use renewal::{Renewal, prove, renew};
 
 use crate::error::ServiceError;
 use crate::infra::db::{Transaction, Tries, for_update, in_transaction};
@@ -34,7 +39,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Whether the job is still that of this lease.
-    fn is_of(&self, job: &job::Model) -> bool {
+    pub(crate) fn is_of(&self, job: &job::Model) -> bool {
         job.state == JobState::Running
             && job.attempt == self.attempt
             && job.worker.as_deref() == Some(&self.worker)
@@ -44,8 +49,9 @@ impl Lease {
 /// What came of trying to take a job.
 pub(crate) enum Claim {
     /// The job runs, under this lease.
-    Taken(Box<job::Model>, Lease),
-    /// The message is stale, or the job does not wait on this host, is not due, has an earlier job of its user on the same reference before it, or its
+    Taken(Box<job::Model>, Lease, Known),
+    /// The message is stale, or the job does not wait on this host, is not due, has an earlier job of its user on the same
+    /// reference before it, or its
     /// queue is paused.
     NotClaimable,
     /// The job could be taken when it was read, and has changed since: another worker took it, or it was cancelled or moved.
@@ -77,21 +83,20 @@ async fn try_claim(
     message: &Dispatch,
 ) -> Result<Claim, ServiceError> {
     let now = services.clock.now();
-    let Some(job) = claimable(host_id, message, now)
-        .one(services.db.write())
-        .await?
-    else {
+    let claimable = Known::select(claimable(host_id, message, now));
+    let Some(row) = services.db.write().query_one(&claimable).await? else {
         return Ok(Claim::NotClaimable);
     };
+    let (job, known) = (job::Model::from_query_result(&row, "")?, Known::of(&row)?);
     let (length, asked) = (services.settings.worker.lease, Instant::now());
-    let claim = transition::Claim {
+    let new_lease = transition::NewLease {
         worker,
         lease_until: services.database_time(length),
         still: waits(host_id, message, now),
     };
     // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
     // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
-    let claimed = transition::claimed(services.db.relaxed(), job, claim, now).await?;
+    let claimed = transition::claimed(services.db.relaxed(), job, new_lease, now).await?;
     let Some(job) = claimed else {
         return Ok(Claim::ChangedSince);
     };
@@ -105,7 +110,7 @@ async fn try_claim(
     if late && matches!(renew(services, &lease, None).await, Ok(Renewal::Lost)) {
         return Ok(Claim::ChangedSince);
     }
-    Ok(Claim::Taken(Box::new(job), lease))
+    Ok(Claim::Taken(Box::new(job), lease, known))
 }
 
 /// Runs the attempt of a claimed job, and beside it notes the attempt and announces that the job runs. The attempt need not

@@ -5,6 +5,7 @@
 mod accept;
 mod fetching;
 mod job;
+mod locked;
 mod proof;
 mod public;
 mod record;

@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use tracing::Instrument as _;
-use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp, engine_image};
+use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp};
 
 use super::fetching::fetch;
+use super::record::Presence;
 use super::resolve::{Resolved, login_of, mismatch, registry_failure};
 use crate::attempt::JobRun;
 use crate::attempt::transfers::Brought;
@@ -45,16 +45,15 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Proves what the engine has, or may have, and writes down what it is about to fetch. `present` says that it has the
-    /// image.
+    /// Proves what the engine has, or may have, and writes down what it is about to fetch.
     pub(super) async fn begin(
         run: &JobRun,
         reference: &ImageReference,
         resolved: &Resolved,
-        present: bool,
+        present: Presence,
     ) -> Result<Self, RunError> {
         let (services, manifest) = (&run.context.services, &resolved.manifest);
-        let had = if present {
+        let had = if present.seen {
             run.context.engine.inspect(&resolved.image_id).await?
         } else {
             None
@@ -73,7 +72,7 @@ impl Proof {
             .into_iter()
             .any(|name| here.iter().any(|here| same_reference(name, here)));
         // A pull of ours that failed may have left the name.
-        let had_from_here = had_from_here && Box::pin(was_before_us(run, resolved)).await?;
+        let had_from_here = had_from_here && !present.brought;
         let origins = Origins::new(had_from_here, found);
         let mut proof = Self {
             since,
@@ -252,6 +251,9 @@ impl Proof {
             .map(|digest| (digest.clone(), diff_ids.get(digest).map(|id| (*id).clone())))
             .collect();
         let (services, host_id, source) = (&run.context.services, run.host_id, &self.source);
+        if watched.is_empty() {
+            return Ok(true);
+        }
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             if is_contested(&tx, host_id, source, &watched, self.since).await? {
@@ -344,13 +346,4 @@ fn parts(resolved: &Resolved, had: Option<&EngineImage>) -> Result<Vec<Part>, Ru
     Ok(parts
         .filter(|part| seen.insert(part.digest.clone()))
         .collect())
-}
-
-/// Whether the engine had the image before Wharfinger first heard of it.
-async fn was_before_us(run: &JobRun, resolved: &Resolved) -> Result<bool, ServiceError> {
-    let row = engine_image::Entity::find()
-        .filter(engine_image::Column::HostId.eq(run.host_id))
-        .filter(engine_image::Column::ImageId.eq(resolved.image_id.to_string()));
-    let row = row.one(run.context.services.db.read()).await?;
-    Ok(row.is_some_and(|row| !row.brought))
 }

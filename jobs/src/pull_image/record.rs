@@ -1,8 +1,9 @@
 //! Before the engine is asked for anything: what it has already is recorded, and the hold becomes the expected charge.
 
 use sea_orm::{ActiveValue::Set, IntoActiveModel};
-use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, engine_image, job};
+use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, Role, engine_image, job};
 
+use super::locked;
 use super::resolve::Resolved;
 use crate::attempt::JobRun;
 use crate::engine::EngineError;
@@ -10,7 +11,7 @@ use crate::engine_images::error::RunError;
 use crate::engine_images::lock::{self, Observation};
 use crate::error::{JobFailure, ServiceError};
 use crate::holdings;
-use crate::holdings::publication::Matches;
+use crate::holdings::found::Found;
 use crate::infra::db::in_transaction;
 use crate::job::lease;
 use crate::ledger::Account;
@@ -31,17 +32,31 @@ pub(super) async fn record_and_hold(
     }: &Resolved,
 ) -> Result<Presence, RunError> {
     let services = &run.context.services;
+    let mut known = run.known.version_of(image_id);
     loop {
-        let version = lock::settled_version(services, run.host_id, image_id).await?;
-        let seen = look(run, image_id, version).await?;
+        let (version, recorded) = match known.take() {
+            Some(version) => (version, true),
+            None => (
+                lock::settled_version(services, run.host_id, image_id).await?,
+                false,
+            ),
+        };
+        let seen = look(run, image_id, version, recorded).await?;
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
-            let (host, reference) = (run.host_id, &run.job.reference);
-            let row = lock::record(&tx, services, host, image_id, reference, &seen, now).await?;
+            let image = (run.host_id, &**image_id);
+            let (row, fenced) = locked::lock(&tx, services, image, version, &run.lease)
+                .await?
+                .unzip();
+            let reference = &run.job.reference;
+            let row = lock::record(&tx, services, row, image, reference, &seen).await?;
             let Some(row) = row else {
                 return Ok::<_, ServiceError>(Recorded::LookAgain);
             };
-            let fenced = lease::fenced_with_account(&tx, &run.lease, now).await?;
+            let fenced = match fenced {
+                Some(fenced) => fenced,
+                None => lease::fenced_with_account(&tx, &run.lease, now).await?,
+            };
             let Some((job, mut account)) = fenced else {
                 return Ok(Recorded::NotOurs);
             };
@@ -62,6 +77,8 @@ pub(super) async fn record_and_hold(
             Ok(Recorded::Yes(Presence {
                 seen: seen.present,
                 confirmed: seen.present && row.status == EngineImageStatus::Present,
+                brought: row.brought,
+                version: row.version,
             }))
         })?;
         match recorded {
@@ -84,8 +101,13 @@ pub(super) async fn record_and_hold(
     }
 }
 
-/// Looks at what the engine has now. `version` was read before.
-async fn look(run: &JobRun, image_id: &str, version: i64) -> Result<Observation, EngineError> {
+/// Looks at what the engine has now. `version` was read before, and whether the reference was `recorded` for the image then.
+async fn look(
+    run: &JobRun,
+    image_id: &str,
+    version: i64,
+    recorded: bool,
+) -> Result<Observation, EngineError> {
     let engine = &run.context.engine;
     let tagged = engine.inspect(&run.job.reference).await?;
     let tag_means = tagged.map(|image| image.id);
@@ -96,6 +118,7 @@ async fn look(run: &JobRun, image_id: &str, version: i64) -> Result<Observation,
         version,
         present,
         tag_means,
+        recorded,
     })
 }
 
@@ -106,6 +129,10 @@ pub(super) struct Presence {
     pub(super) seen: bool,
     /// By its row, too.
     pub(super) confirmed: bool,
+    /// Whether Wharfinger brought it, or is about to.
+    pub(super) brought: bool,
+    /// The version of its row.
+    pub(super) version: i64,
 }
 
 enum Recorded {
@@ -132,22 +159,18 @@ async fn expect_cost(
         expected: 0,
         least: 0,
     };
+    let found = Found::read(tx, row, job.user_id, &job.reference).await?;
     // What is paid for is not paid again, and what everyone may use costs nothing, or will be for everyone.
-    if account.payment_for(row.id).await?.is_some() {
+    let refreshes = account.user().role == Role::Admin && found.public_of_reference().is_some();
+    if found.is_paid() || found.public_of_image().is_some() || refreshes {
         return Ok(nothing);
     }
-    let public = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
-    if public.of_image.is_some() || public.refreshed_by(tx, job.user_id).await?.is_some() {
-        return Ok(nothing);
-    }
-    let old = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
-    let gives_back = match old {
-        Some(old) if old.engine_image_id != row.id && holdings::is_last_of(tx, &old).await? => {
-            account
-                .payment_for(old.engine_image_id)
-                .await?
-                .map_or(0, |payment| payment.amount.micro())
-        }
+    let gives_back = match found.own() {
+        // Of another image, or it would be paid for.
+        Some(old) if holdings::is_last_of(tx, old).await? => account
+            .payment_for(old.engine_image_id)
+            .await?
+            .map_or(0, |payment| payment.amount.micro()),
         _ => 0,
     };
     let cost = |factor: f64| scaled(manifest.compressed_size, factor) - gives_back;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use metrics::{counter, histogram};
 use tracing::Instrument as _;
-use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
+use wharfinger_entity::{ImageReference, JobErrorCode};
 
 use super::proof::{Proof, WasThere};
 use super::public::settle_public;
@@ -14,7 +14,7 @@ use super::resolve::{Resolved, resolve};
 use super::settle::{Arrived, Settled, settle};
 use super::transfer::transfer;
 use crate::attempt::{AttemptEnd, JobRun};
-use crate::engine::{EngineError, EngineImage};
+use crate::engine::{EngineError, EngineImage, same_reference};
 use crate::engine_images::error::RunError;
 use crate::engine_images::lock;
 use crate::error::JobFailure;
@@ -28,11 +28,13 @@ pub(super) async fn run(run: &Arc<JobRun>) -> Result<AttemptEnd, RunError> {
     if let Some(end) = settle_public(run).await? {
         return Ok(end);
     }
+    let mut earlier = None;
     loop {
+        let arriving = Box::pin(arrive(run, earlier.take()));
         let arrived = tokio::select! {
             biased;
             end = run.interrupted() => return Ok(end),
-            arrived = tokio::time::timeout_at(deadline, Box::pin(fetch(run))) => arrived.unwrap_or_else(|_| {
+            arrived = tokio::time::timeout_at(deadline, arriving) => arrived.unwrap_or_else(|_| {
                 let message = format!("the pull took longer than {}", humantime::format_duration(timeout));
                 Err(JobFailure::retry(JobErrorCode::TimedOut, message).into())
             })?,
@@ -41,7 +43,7 @@ pub(super) async fn run(run: &Arc<JobRun>) -> Result<AttemptEnd, RunError> {
         let arrived_now = Arrived {
             host_id: run.host_id,
             image: &arrived.image,
-            digest: Some(arrived.digest.into()),
+            digest: Some(arrived.resolved.manifest.digest.clone().into()),
             version: arrived.version,
             frame: &run.frame(),
         };
@@ -56,7 +58,7 @@ pub(super) async fn run(run: &Arc<JobRun>) -> Result<AttemptEnd, RunError> {
             }
             Settled::NotOurs => return Ok(AttemptEnd::NotOurs),
             Settled::Cancelled => return Ok(AttemptEnd::Cancelled),
-            Settled::LookAgain => {}
+            Settled::LookAgain => earlier = arrived.at_record.then_some(arrived.resolved),
             Settled::TooExpensive { needed, available } => {
                 let message =
                     format!("the image costs {needed} credits, and {available} are available");
@@ -76,26 +78,40 @@ async fn timed<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
     done
 }
 
-/// The image as the engine has it after its pull.
+/// An image that the engine has, and what it was asked for.
 struct Fetched {
     image: EngineImage,
-    digest: Digest,
+    resolved: Resolved,
+    /// The version of the image's row, read before the engine was looked at.
     version: i64,
+    /// Whether that was when the pull was recorded, before the engine's pull.
+    at_record: bool,
 }
 
-/// Everything up to the settle; dropping it cancels the engine's pull unless others joined it.
-async fn fetch(run: &Arc<JobRun>) -> Result<Fetched, RunError> {
+/// Everything up to the settle; dropping it cancels the engine's pull unless others joined it. `earlier` is what the engine
+/// has pulled already: the image's row has changed since the pull was recorded, so the engine is looked at again.
+async fn arrive(run: &Arc<JobRun>, earlier: Option<Resolved>) -> Result<Fetched, RunError> {
     let reference: ImageReference = run.job.reference.parse().map_err(|error| {
         JobFailure::fail(
             JobErrorCode::Internal,
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
+    if let Some(resolved) = earlier {
+        let inspecting = inspect(run, &reference, resolved, None);
+        if let Some(fetched) = timed("inspect", inspecting).await? {
+            return Ok(fetched);
+        }
+    }
     let resolved = timed("resolve", resolve(run, &reference)).await?;
     let present = timed("record", Box::pin(record_and_hold(run, &resolved))).await?;
     let transferred = Box::pin(proved_transfer(run, &reference, &resolved, present));
     timed("transfer", transferred).await?;
-    timed("inspect", inspect(run, &reference, &resolved)).await
+    let inspecting = inspect(run, &reference, resolved, Some(present.version));
+    let fetched = timed("inspect", inspecting).await?;
+    let message = "the engine pulled the image and then did not have it";
+    let gone = || JobFailure::retry(JobErrorCode::ImageNotFound, message).into();
+    fetched.ok_or_else(gone)
 }
 
 /// How often an engine may pull nothing because it has the image: it can lose it in between, and pull it the next time.
@@ -109,8 +125,12 @@ async fn proved_transfer(
     resolved: &Resolved,
     present: Presence,
 ) -> Result<(), RunError> {
-    let mut proof = Box::pin(Proof::begin(run, reference, resolved, present.seen)).await?;
+    let mut proof = Box::pin(Proof::begin(run, reference, resolved, present)).await?;
     let mut seen_there = 0;
+    let now_there = Presence {
+        seen: true,
+        ..present
+    };
     loop {
         let confirmed = present.confirmed;
         let (brought, last) = transfer(run, reference, resolved, &proof, confirmed).await?;
@@ -121,7 +141,7 @@ async fn proved_transfer(
             }
             WasThere::Image => {
                 seen_there += 1;
-                proof = Box::pin(Proof::begin(run, reference, resolved, true)).await?;
+                proof = Box::pin(Proof::begin(run, reference, resolved, now_there)).await?;
             }
             WasThere::Nothing if !brought.whole => {
                 let message = "the engine's pull ended early";
@@ -134,7 +154,7 @@ async fn proved_transfer(
         }
         if !Box::pin(proof.record(run, reference, resolved)).await? {
             // Another repository had to do with it meanwhile. Now all is there, and all is proved.
-            proof = Box::pin(Proof::begin(run, reference, resolved, true)).await?;
+            proof = Box::pin(Proof::begin(run, reference, resolved, now_there)).await?;
             if !Box::pin(proof.record(run, reference, resolved)).await? {
                 let message = "other pulls bring the same layers from elsewhere";
                 return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
@@ -145,24 +165,29 @@ async fn proved_transfer(
     }
 }
 
-/// Sets the tag that was asked for, and reads the image from the engine.
+/// Looks at the image on the engine and gives it the tag that was asked for. None where the engine does not have it.
+/// `recorded` is the version of its row when the pull was recorded.
 async fn inspect(
     run: &JobRun,
     reference: &ImageReference,
-    resolved: &Resolved,
-) -> Result<Fetched, RunError> {
+    resolved: Resolved,
+    mut recorded: Option<i64>,
+) -> Result<Option<Fetched>, RunError> {
     let engine = &run.context.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
     loop {
         let Some(image) = engine.inspect(&resolved.pinned(reference)).await? else {
-            let message = "the engine pulled the image and then did not have it";
-            return Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into());
+            return Ok(None);
         };
-        let services = &run.context.services;
-        let version = lock::settled_version(services, run.host_id, &image.id).await?;
-        if reference.digest().is_none() {
+        let at_record = recorded.take().filter(|_| image.id == resolved.image_id);
+        let version = match at_record {
+            Some(version) => version,
+            None => lock::settled_version(&run.context.services, run.host_id, &image.id).await?,
+        };
+        let tagged = is_tagged(&image, reference);
+        if !tagged {
             let tag = reference.tag().unwrap_or("latest");
             // An attempt that was taken over must not move the tag from where a newer one put it.
             run.prove_lease().await?;
@@ -173,15 +198,32 @@ async fn inspect(
                 Err(error) => return Err(error.into()),
             }
         }
-        // Looked at again after the version was read: what is confirmed now was there at that version or later.
-        if let Some(image) = engine.inspect(&image.id).await? {
-            return Ok(Fetched {
+        // Seen after the version was read and nothing changed since: it was there at that version or later.
+        let confirmed = if tagged && at_record.is_some() {
+            Some(image)
+        } else {
+            engine.inspect(&image.id).await?
+        };
+        if let Some(image) = confirmed {
+            return Ok(Some(Fetched {
                 image,
-                digest: resolved.manifest.digest.clone(),
+                resolved,
                 version,
-            });
+                at_record: at_record.is_some(),
+            }));
         }
     }
+}
+
+/// Whether the tag that was asked for means the image already. A digest needs no tag.
+fn is_tagged(image: &EngineImage, reference: &ImageReference) -> bool {
+    let name = format!(
+        "{}:{}",
+        reference.name(),
+        reference.tag().unwrap_or("latest")
+    );
+    let mut tags = image.repo_tags.iter();
+    reference.digest().is_some() || tags.any(|tag| same_reference(tag, &name))
 }
 
 /// Removes the images that were let go of when the tag moved, unless another user holds them, and puts back tags that other pulls

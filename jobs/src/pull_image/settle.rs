@@ -5,15 +5,17 @@ use sea_orm::{
 };
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, EngineImageStatus, ImageState, ImageVisibility, engine_image, image, job,
+    Credits, EngineImageStatus, ImageState, ImageVisibility, Role, engine_image, image, job,
 };
 
+use super::locked;
 use crate::engine::EngineImage;
 use crate::engine_images::{lock, tag_rollback};
 use crate::error::ServiceError;
 use crate::holdings;
-use crate::holdings::publication::{Matches, Publication, Published, publish};
-use crate::infra::db::{Transaction, in_transaction};
+use crate::holdings::found::Found;
+use crate::holdings::publication::{Publication, Published, publish};
+use crate::infra::db::{Transaction, in_transaction, insert};
 use crate::job::lease::{self, Lease};
 use crate::job::transition;
 use crate::ledger::{Account, Balance, LedgerError, Purpose};
@@ -56,18 +58,26 @@ pub(crate) async fn settle(
     arrived: &Arrived<'_>,
 ) -> Result<Settled, ServiceError> {
     let settled = in_transaction!(services.db, |tx| {
+        let now = services.clock.now();
         let (host, image, version) = (arrived.host_id, arrived.image, arrived.version);
-        let row = lock::locked_or_new(&tx, services, host, image, version).await?;
-        let Some(row) = row else {
-            return Ok::<_, ServiceError>(Err(Settled::LookAgain));
+        let locked = locked::lock(&tx, services, (host, &*image.id), version, lease).await?;
+        let (row, fenced) = if let Some(locked) = locked {
+            locked
+        } else {
+            let row = lock::locked_or_new(&tx, services, host, image, version).await?;
+            let Some(row) = row else {
+                return Ok::<_, ServiceError>(Err(Settled::LookAgain));
+            };
+            (row, lease::fenced_with_account(&tx, lease, now).await?)
         };
-        let Some(job) = lease::fenced(&tx, lease).await? else {
+        let Some((job, account)) = fenced else {
             return Ok(Err(Settled::NotOurs));
         };
         if job.cancel_requested {
             return Ok(Err(Settled::Cancelled));
         }
-        Ok(Ok(settle_in(&tx, services, job, row, arrived).await?))
+        let settling = settle_in(&tx, services, job, account, row, arrived);
+        Ok(Ok(settling.await?))
     });
     match settled {
         Ok(Ok(done)) => {
@@ -95,28 +105,35 @@ struct Done {
     published: Option<Published>,
 }
 
-async fn settle_in(
-    tx: &Transaction,
+async fn settle_in<'t>(
+    tx: &'t Transaction,
     services: &Services,
     mut job: job::Model,
+    mut account: Account<'t>,
     row: engine_image::Model,
     arrived: &Arrived<'_>,
 ) -> Result<Done, ServiceError> {
     let now = services.clock.now();
     let row = describe(tx, row, arrived.image).await?;
-    let mut to_look_at = tag_rollback::settled(tx, &row, &job.reference).await?;
-    // Before the account is locked: publishing moves credits of every holder, and they may be the same user.
-    let found = Matches::find(tx, row.host_id, &job.reference, row.id).await?;
-    let (public, published) = match found.refreshed_by(tx, job.user_id).await? {
-        Some(old) => refresh(tx, services, &row, &job, old.clone(), arrived).await?,
-        None => (found.of_image, None),
+    let found = Found::read(tx, &row, job.user_id, &job.reference).await?;
+    let mut to_look_at = if found.has_displaced_tags {
+        tag_rollback::settled(tx, &row, &job.reference).await?
+    } else {
+        Vec::new()
     };
-    to_look_at.extend(published.iter().filter_map(|new| new.replaced));
-
-    let mut account = Account::lock(tx, job.user_id, now).await?;
+    let (public, published) = match found.public_of_reference() {
+        Some(old) if account.user().role == Role::Admin => {
+            refresh(tx, services, &row, &job, old.clone(), arrived).await?
+        }
+        _ => (found.public_of_image().cloned(), None),
+    };
+    if let Some(published) = &published {
+        to_look_at.extend(published.replaced);
+        // Publishing moves credits of every holder, and this user may be one.
+        account = Account::lock(tx, job.user_id, now).await?;
+    }
     account.release(&mut job)?;
-    let held = holdings::of_reference(tx, job.user_id, row.host_id, &job.reference).await?;
-    let image = match (public, held) {
+    let image = match (public, found.own().cloned()) {
         (None, Some(held)) if held.engine_image_id == row.id => {
             note_digest(tx, held, arrived.digest.clone()).await?
         }
@@ -128,7 +145,10 @@ async fn settle_in(
             match public {
                 // Everyone may use it: there is nothing to hold, and nothing to pay.
                 Some(public) => public,
-                None => hold(tx, &mut account, &row, &job, arrived.digest.clone()).await?,
+                None => {
+                    let digest = arrived.digest.clone();
+                    hold(tx, &mut account, &row, &job, found.is_paid(), digest).await?
+                }
             }
         }
     };
@@ -168,16 +188,17 @@ async fn refresh(
     Ok((Some(published.image.clone()), Some(published)))
 }
 
-/// Makes the holding, and charges for the image unless its holder pays for it already.
+/// Makes the holding, and charges for the image unless its holder pays for it already, which `is_paid` says.
 async fn hold(
     tx: &Transaction,
     account: &mut Account<'_>,
     row: &engine_image::Model,
     job: &job::Model,
+    is_paid: bool,
     digest: Option<String>,
 ) -> Result<image::Model, ServiceError> {
     let mut charge = Credits::ZERO;
-    if account.payment_for(row.id).await?.is_none() {
+    if !is_paid {
         charge = Credits::from_micro(row.size);
         let purpose = Purpose {
             job_id: Some(job.id),
@@ -202,10 +223,10 @@ async fn hold(
         released_at: Set(None),
         live: Set(Some(1)),
     };
-    Ok(holding.insert(tx).await?)
+    Ok(insert(tx, holding).await?)
 }
 
-/// Stores what the engine says of the image, and that it is there.
+/// Stores what the engine says of the image, and that it is there, where that is not known already.
 async fn describe(
     tx: &Transaction,
     row: engine_image::Model,
@@ -216,22 +237,27 @@ async fn describe(
     if row.size != 0 && row.size != size {
         resize(tx, row.id, size).await?;
     }
-    let (version, absent) = (row.version, row.status == EngineImageStatus::Absent);
-    let mut row = row.into_active_model();
-    row.status = Set(EngineImageStatus::Present);
-    if absent {
-        // Nobody looked before it came: nobody can prove that Wharfinger brought it.
-        row.brought = Set(false);
+    // It was not looked for before it came, so nothing proves that Wharfinger brought it.
+    let brought = row.brought && row.status != EngineImageStatus::Absent;
+    let mut described = row.clone().into_active_model();
+    described
+        .status
+        .set_if_not_equals(EngineImageStatus::Present);
+    described.brought.set_if_not_equals(brought);
+    described.lock_token.set_if_not_equals(None);
+    described.lock_holder.set_if_not_equals(None);
+    described.lock_until.set_if_not_equals(None);
+    described.size.set_if_not_equals(size);
+    let platform = image.platform.to_string();
+    described.platform.set_if_not_equals(platform);
+    let ports = image.exposed_ports.clone();
+    described.exposed_ports.set_if_not_equals(ports);
+    if !described.is_changed() {
+        return Ok(row);
     }
     // A removal whose lock ran out must not go on as if nothing had happened since.
-    row.version = Set(version + 1);
-    row.lock_token = Set(None);
-    row.lock_holder = Set(None);
-    row.lock_until = Set(None);
-    row.size = Set(size);
-    row.platform = Set(image.platform.to_string());
-    row.exposed_ports = Set(image.exposed_ports.clone());
-    Ok(row.update(tx).await?)
+    described.version = Set(row.version + 1);
+    Ok(described.update(tx).await?)
 }
 
 /// Holdings keep the size of their image, for lists by size.

@@ -19,8 +19,10 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
     let left = |reason: &str| {
         tracing::debug!(job.id = %job_id, job.attempt = attempt, trace_id, reason, "left a job of the queue");
     };
-    let (job, lease) = match lease::claim(services, host_id, &context.worker, &dispatch).await {
-        Ok(Claim::Taken(job, lease)) => (*job, lease),
+    let claiming = lease::claim(services, host_id, &context.worker, &dispatch)
+        .instrument(tracing::trace_span!("claim", job.id = %job_id));
+    let (job, lease, known) = match claiming.await {
+        Ok(Claim::Taken(job, lease, known)) => (*job, lease, known),
         Ok(Claim::NotClaimable) => {
             return left("it does not wait here, is not due, or something goes before it");
         }
@@ -34,7 +36,14 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
     };
     let kind = crate::kind(job.kind);
     let span = trace::attempt(kind.span(), &job, &context.host);
-    let run = Arc::new(JobRun::new(Arc::clone(context), kind, host_id, job, lease));
+    let run = Arc::new(JobRun::new(
+        Arc::clone(context),
+        kind,
+        host_id,
+        job,
+        lease,
+        known,
+    ));
     let _registered = context.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");

@@ -39,6 +39,7 @@ mod requests;
 mod sentences;
 mod sharing;
 mod silence;
+mod statements;
 mod stolen_digests;
 mod stored_credentials;
 mod support;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict, UnionType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter, QuerySelect,
+    QueryFilter, QuerySelect, QueryTrait as _,
 };
 use uuid::Uuid;
 use wharfinger_entity::Timestamp;
@@ -36,45 +36,37 @@ pub(crate) async fn find(
 ) -> Result<Vec<Known>, DbErr> {
     let mut found = Vec::new();
     for digests in digests.chunks(AT_A_TIME) {
-        let of_these = || Entity::find().filter(Column::Digest.is_in(digests));
-        let own = of_these().filter(is_of(source)).all(db).await?;
-        found.extend(own.into_iter().map(|row| Known {
-            digest: row.digest,
-            diff_id: row.diff_id,
-            delivered: row.delivered,
-            anonymous: row.anonymous,
-            here: row.host_id == host_id,
-            own: true,
-        }));
+        let of_these = || {
+            let digest = Entity::find().select_only().column(Column::Digest);
+            digest.filter(Column::Digest.is_in(digests))
+        };
+        let is = |yes: bool| Expr::cust(if yes { "TRUE" } else { "FALSE" });
+        let mut own = of_these()
+            .columns([Column::DiffId, Column::Delivered, Column::Anonymous])
+            .expr_as(Column::HostId.eq(host_id), "here")
+            .expr_as(is(true), "own")
+            .filter(is_of(source));
         let free = of_these()
-            .select_only()
-            .columns([Column::Digest, Column::DiffId])
+            .column(Column::DiffId)
+            .exprs([is(true), is(true), is(false), is(false)])
             .filter(Column::Delivered.eq(true))
             .filter(Column::Anonymous.eq(true))
             .distinct();
-        let free: Vec<(String, Option<String>)> = free.into_tuple().all(db).await?;
-        found.extend(free.into_iter().map(|(digest, diff_id)| Known {
-            digest,
-            diff_id,
-            delivered: true,
-            anonymous: true,
-            here: false,
-            own: false,
-        }));
         let elsewhere = of_these()
-            .select_only()
-            .column(Column::Digest)
+            .exprs([
+                Expr::cust("NULL"),
+                is(false),
+                is(false),
+                is(true),
+                is(false),
+            ])
             .filter(is_of_others(host_id, source, since))
             .distinct();
-        let elsewhere: Vec<String> = elsewhere.into_tuple().all(db).await?;
-        found.extend(elsewhere.into_iter().map(|digest| Known {
-            digest,
-            diff_id: None,
-            delivered: false,
-            anonymous: false,
-            here: true,
-            own: false,
-        }));
+        // One statement for all, in the order of the fields of `Known`.
+        let all = QuerySelect::query(&mut own);
+        all.union(UnionType::All, free.into_query());
+        all.union(UnionType::All, elsewhere.into_query());
+        found.extend(own.into_model::<Known>().all(db).await?);
     }
     Ok(found)
 }

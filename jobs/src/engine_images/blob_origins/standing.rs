@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sea_orm::FromQueryResult;
+
 /// A layer or config of an image that a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -30,7 +32,7 @@ pub(crate) enum Standing {
 }
 
 /// A row of a blob, or several equal ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "columns of a row, each of which counts by itself"

@@ -33,48 +33,54 @@ pub(crate) struct Observation {
     pub(crate) present: bool,
     /// The image id that the reference means on the engine.
     pub(crate) tag_means: Option<Digest>,
+    /// Whether the reference was recorded for the image at that version. Rows of references go only with a new version.
+    pub(crate) recorded: bool,
 }
 
-/// Records durably what the engine had, before Wharfinger asks it for anything. Returns none if the image's row has changed
-/// since the engine was looked at: the caller looks again.
+/// Records durably what the engine had, before Wharfinger asks it for anything. `locked` is the image's row, if the caller has
+/// locked it at the version that was seen. Returns none if the row has changed since the engine was looked at: the caller
+/// looks again.
 ///
 /// `brought` says whether Wharfinger is to remove the image one day. The first job that looks decides it. It is kept while
 /// the image is expected or present, and becomes true when the engine does not have the image, as Wharfinger brings it then.
 pub(crate) async fn record(
     tx: &Transaction,
     services: &Services,
-    host_id: Uuid,
-    image_id: &str,
+    locked: Option<engine_image::Model>,
+    (host_id, image_id): (Uuid, &str),
     reference: &str,
     seen: &Observation,
-    now: Timestamp,
 ) -> Result<Option<engine_image::Model>, DbErr> {
-    let new = engine_image::ActiveModel {
-        brought: Set(!seen.present),
-        ..new_row(host_id, image_id, EngineImageStatus::Expected, now)
+    let found = if let Some(row) = locked {
+        Some((row, false))
+    } else {
+        let now = services.clock.now();
+        let new = engine_image::ActiveModel {
+            brought: Set(!seen.present),
+            ..new_row(host_id, image_id, EngineImageStatus::Expected, now)
+        };
+        at_version(tx, services, (host_id, image_id), seen.version, new).await?
     };
-    let row = match at_version(tx, services, (host_id, image_id), seen.version, new).await? {
-        None => return Ok(None),
-        Some((row, true)) => row,
-        Some((row, false)) => {
-            let undecided = row.status == EngineImageStatus::Absent || !seen.present;
-            if undecided {
-                let expected = row.status != EngineImageStatus::Present;
-                let version = row.version;
-                let mut row = row.into_active_model();
-                row.brought = Set(!seen.present);
-                // Jobs that looked at the engine before this look again.
-                row.version = Set(version + 1);
-                if expected {
-                    row.status = Set(EngineImageStatus::Expected);
-                }
-                row.update(tx).await?
-            } else {
-                row
-            }
+    let Some((mut row, made)) = found else {
+        return Ok(None);
+    };
+    let undecided = row.status == EngineImageStatus::Absent || !seen.present;
+    if undecided && !made {
+        let expected = row.status != EngineImageStatus::Present;
+        let version = row.version;
+        let mut decided = row.into_active_model();
+        decided.brought = Set(!seen.present);
+        // Jobs that looked at the engine before this look again.
+        decided.version = Set(version + 1);
+        if expected {
+            decided.status = Set(EngineImageStatus::Expected);
         }
-    };
+        row = decided.update(tx).await?;
+    }
     let was_there = seen.tag_means.as_deref() == Some(image_id);
+    if was_there && seen.recorded {
+        return Ok(Some(row));
+    }
     let previous_image_id = match seen.tag_means.as_deref() {
         Some(_) if was_there => None,
         // If it means an image that other pulls set it on, it goes back to what it meant before them.

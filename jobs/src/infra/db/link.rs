@@ -35,8 +35,14 @@ macro_rules! on {
     };
 }
 
+/// Tells of a statement: `WHARFINGER_LOG=wharfinger_jobs::sql=trace` shows all of them.
+fn told(sql: &str) {
+    tracing::trace!(target: "wharfinger_jobs::sql", sql);
+}
+
 macro_rules! query {
     ($statement:expr) => {{
+        told(&$statement.sql);
         let values = $statement.values.clone();
         let values = SqlxValues(values.unwrap_or_else(|| Values(Vec::new())));
         sqlx::query_with(AssertSqlSafe($statement.sql.as_str()), values)
@@ -52,6 +58,7 @@ impl Link {
     }
 
     pub(crate) async fn unprepared(&mut self, sql: &str) -> sqlx::Result<ExecResult> {
+        told(sql);
         on!(self, |connection| (**connection)
             .execute(AssertSqlSafe(sql.to_owned()))
             .await

@@ -1,7 +1,30 @@
 //! SQL as text with its values, for the statements that nearly every request needs: a builder of expressions would put
 //! the same text together anew each time, and find each column of each row by its name.
 
-use sea_orm::{DbBackend, DbErr, QueryResult, Statement, TryGetable, Value};
+use sea_orm::sea_query::{Alias, Expr, SelectStatement};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic as _,
+    Iterable as _, ModelTrait, QueryResult, Statement, TryGetable, TryIntoModel, Value,
+};
+
+/// Selects every column of an entity, named with a prefix, as the entity's `from_query_result` reads them.
+pub(crate) fn select_all<E: EntityTrait>(select: &mut SelectStatement, prefix: &str) {
+    for column in E::Column::iter() {
+        let name = Alias::new(format!("{prefix}{}", column.as_str()));
+        select.expr_as(Expr::col(column.as_column_ref()), name);
+    }
+}
+
+/// Inserts a row whose columns are all set. Returns it without reading it.
+pub(crate) async fn insert<A, M>(db: &impl ConnectionTrait, row: A) -> Result<M, DbErr>
+where
+    A: ActiveModelTrait + TryIntoModel<M>,
+    M: ModelTrait<Entity = A::Entity>,
+{
+    let inserted = row.clone().try_into_model()?;
+    A::Entity::insert(row).exec_without_returning(db).await?;
+    Ok(inserted)
+}
 
 /// A statement that is being written.
 pub(crate) struct Sql {

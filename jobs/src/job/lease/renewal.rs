@@ -40,13 +40,23 @@ pub(crate) async fn renew(
     }
 }
 
-async fn extend(
+/// Extends a lease. False when it was lost.
+pub(crate) async fn prove(services: &Services, lease: &Lease) -> Result<bool, DbErr> {
+    update(services, lease, None).await
+}
+
+/// How long a statement of a renewal may take.
+fn limit(services: &Services) -> Duration {
+    let time = services.settings.worker.lease;
+    (time / 3).max(RENEWAL_AT_LEAST).min(time)
+}
+
+async fn update(
     services: &Services,
     lease: &Lease,
     frame: Option<&ProgressEvent>,
-) -> Result<Renewal, DbErr> {
+) -> Result<bool, DbErr> {
     let time = services.settings.worker.lease;
-    let limit = (time / 3).max(RENEWAL_AT_LEAST).min(time);
     let mut changes = job::ActiveModel::default();
     if let Some(frame) = frame {
         changes.sequence = Set(frame.sequence);
@@ -59,16 +69,24 @@ async fn extend(
         .filter(job::Column::State.eq(JobState::Running))
         .filter(job::Column::Attempt.eq(lease.attempt))
         .filter(job::Column::Worker.eq(&lease.worker))
-        .exec(&services.db.relaxed().within(limit))
+        .exec(&services.db.relaxed().within(limit(services)))
         .await?;
-    if renewed.rows_affected == 0 {
+    Ok(renewed.rows_affected == 1)
+}
+
+async fn extend(
+    services: &Services,
+    lease: &Lease,
+    frame: Option<&ProgressEvent>,
+) -> Result<Renewal, DbErr> {
+    if !update(services, lease, frame).await? {
         return Ok(Renewal::Lost);
     }
     let cancel = job::Entity::find_by_id(lease.job_id)
         .select_only()
         .column(job::Column::CancelRequested)
         .into_tuple::<bool>()
-        .one(&services.db.read().within(limit))
+        .one(&services.db.read().within(limit(services)))
         .await;
     Ok(match cancel {
         Ok(Some(true)) => Renewal::CancelRequested,

@@ -22,7 +22,7 @@ pub(crate) use policy::Outcome;
 use policy::{Next, Retry};
 
 use crate::error::{JobFailure, ServiceError};
-use crate::infra::db::Transaction;
+use crate::infra::db::{Transaction, insert};
 use crate::job::order::place;
 use crate::ledger::{Account, Balance, LedgerError};
 use crate::live::progress_event::next_reserved;
@@ -187,19 +187,13 @@ pub(crate) async fn accepted_as_done(
     insert(tx, job).await
 }
 
-async fn insert(tx: &Transaction, job: job::ActiveModel) -> Result<job::Model, DbErr> {
-    let inserted = job.clone().try_into_model()?;
-    job::Entity::insert(job).exec_without_returning(tx).await?;
-    Ok(inserted)
-}
-
-/// A worker's claim of a job.
-pub(crate) struct Claim<'a> {
+/// The lease of a job that a worker claims.
+pub(crate) struct NewLease<'a> {
     /// Name of the worker.
     pub(crate) worker: &'a str,
-    /// The end of its lease, by the database's clock.
+    /// The end of the lease, by the database's clock.
     pub(crate) lease_until: Expr,
-    /// What must be true of the row still.
+    /// A condition under which alone it is given.
     pub(crate) still: Condition,
 }
 
@@ -207,7 +201,7 @@ pub(crate) struct Claim<'a> {
 pub(crate) async fn claimed(
     db: &impl ConnectionTrait,
     job: job::Model,
-    claim: Claim<'_>,
+    lease: NewLease<'_>,
     now: Timestamp,
 ) -> Result<Option<job::Model>, DbErr> {
     let (attempt, sequence) = (job.attempt, job.sequence);
@@ -216,15 +210,15 @@ pub(crate) async fn claimed(
     enter(&mut claimed, Some(&job), Transition::Claimed, now)?;
     claimed.attempt = Set(number);
     claimed.max_attempts = Set(job.max_attempts.max(number));
-    claimed.worker = Set(Some(claim.worker.to_owned()));
+    claimed.worker = Set(Some(lease.worker.to_owned()));
     claimed.started_at = Set(job.started_at.or(Some(now)));
     claimed.progress = Set(None);
     let job = claimed.clone().try_into_model()?;
     claimed.lease_until = NotSet;
     let taken = job::Entity::update_many()
         .set(claimed)
-        .col_expr(job::Column::LeaseUntil, claim.lease_until)
-        .filter(claim.still)
+        .col_expr(job::Column::LeaseUntil, lease.lease_until)
+        .filter(lease.still)
         .filter(job::Column::Attempt.eq(attempt))
         .filter(job::Column::Sequence.eq(sequence))
         .exec(db)
