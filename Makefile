@@ -14,8 +14,8 @@ down: ## Stop what `make up` started; its data stays in .wharfinger
 test: ## Run every check and every test, on servers that it starts
 	@jobs/dev/test.sh
 
-test-long: ## Run the long forms: 10,000 random sequences against the model, hundreds of interleavings on each database
-	@jobs/dev/with-servers.sh cargo test --workspace --test life --locked -- --ignored --nocapture model:: interleavings::
+test-long: ## Run what takes longer, before an issue is called resolved: more databases, the long forms, what measures waits
+	@jobs/dev/with-servers.sh jobs/dev/tests.sh long
 
 test-servers: ## Run CMD='…' (or a shell) beside test servers
 	@jobs/dev/with-servers.sh $(or $(CMD),bash)

@@ -43,17 +43,6 @@ pub async fn list(
     Ok(request.cut(query.all(pool).await?, |job| Position::id(job.id)))
 }
 
-/// The statement that reads such a page.
-#[cfg(feature = "testing")]
-pub fn statement(
-    backend: DbBackend,
-    viewer: Viewer,
-    filter: &JobFilter,
-    page: &PageArgs,
-) -> Result<sea_orm::Statement, PageError> {
-    Ok(select(backend, viewer, filter, &page.check()?)?.build(backend))
-}
-
 fn select(
     backend: DbBackend,
     viewer: Viewer,

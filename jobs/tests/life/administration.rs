@@ -32,7 +32,6 @@ on_every_shape!(
     dead_letters_are_redriven,
     as_many_as_asked_for_are_redriven,
     refused_dead_letters_keep_no_others_waiting,
-    two_redrives_at_once_share_the_dead_letters,
     a_discarded_dead_letter_is_passed_by,
     an_administrator_changes_anothers_job,
     a_cancelled_pull_ends_on_the_engine,
@@ -40,6 +39,12 @@ on_every_shape!(
     containers_are_seen_and_forgotten,
     who_is_no_administrator_any_more_changes_nothing,
 );
+
+mod at_once {
+    use super::two_redrives_at_once_share_the_dead_letters;
+
+    crate::support::on_every_database!(two_redrives_at_once_share_the_dead_letters);
+}
 
 pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
     match answer {
@@ -160,9 +165,7 @@ async fn dead_letters_are_redriven(shape: Shape) {
     let unaffordable = dead(&fleet, poor).await;
     let second = dead(&fleet, rich).await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(600_000))
-        .await;
+    fleet.push(&repository, "1", 600_000).await;
     fleet.pulled(poor, &repository.tag("1")).await;
     fleet.stop_worker().await;
     let queue = fleet.queue().await;
@@ -410,9 +413,7 @@ async fn a_cancelled_pull_goes_on_for_others(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    let id = fleet.push(&repository, "1", 400_000).await;
     let (one, other) = (fleet.user("100").await, fleet.user("100").await);
     proxy.block();
     let cancelled = fleet.pull(one, &repository.tag("1")).await.id;
@@ -439,9 +440,7 @@ async fn a_cancelled_pull_goes_on_for_others(shape: Shape) {
 async fn containers_are_seen_and_forgotten(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     let in_use = || async {

@@ -8,10 +8,9 @@ use wharfinger_migration::{Migrator, MigratorTrait as _};
 
 use crate::support::bare::Bare;
 use crate::support::database::TestDatabase;
-use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::{Fleet, Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     migrations_go_up_and_down,
     migrations_go_up_and_down_with_rows,
     pull_and_remove
@@ -64,9 +63,7 @@ async fn pull_and_remove(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(300_000))
-        .await;
+    let id = fleet.push(&repository, "1", 300_000).await;
     let reference = repository.tag("1");
 
     let accepted = fleet.pull(user, &reference).await;

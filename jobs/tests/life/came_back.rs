@@ -8,9 +8,9 @@ use sea_orm::{
 use wharfinger_entity::{ImageState, JobState, Timestamp, host};
 
 use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, eventually, on_every_fleet};
+use crate::support::{Fleet, Shape, eventually, on_every_server};
 
-on_every_fleet!(a_host_that_comes_back_while_it_is_given_up_keeps_everything);
+on_every_server!(a_host_that_comes_back_while_it_is_given_up_keeps_everything);
 
 /// How long its silence is watched: long enough to take its row meanwhile.
 const WATCHED: Duration = Duration::from_secs(2);

@@ -9,9 +9,9 @@ use wharfinger_entity::{image, job};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 
 use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, on_every_database};
 
-on_every_shape!(nothing_is_lost_when_workers_are_killed);
+on_every_database!(nothing_is_lost_when_workers_are_killed);
 
 const USERS: usize = 4;
 const TAGS: [&str; 5] = ["1", "2", "3", "4", "5"];

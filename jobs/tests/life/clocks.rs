@@ -13,9 +13,9 @@ use wharfinger_jobs::maintenance::{self, clock_skew};
 use wharfinger_jobs::services::Services;
 
 use crate::support::bare::{Bare, LATER};
-use crate::support::{Shape, eventually, in_time, on_every_shape};
+use crate::support::{Shape, eventually, in_time, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     a_clock_that_is_wrong_is_found_out,
     a_wrong_clock_takes_no_live_lease_and_keeps_no_dead_one,
     a_wrong_clock_takes_no_live_lock_and_keeps_no_dead_one,

@@ -13,9 +13,9 @@ use wharfinger_jobs::infra::db::Db;
 
 use crate::support::bare::Bare;
 use crate::support::database::TestDatabase;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     one_live_holding_of_a_reference,
     one_charge_and_one_refund_of_a_payment,
     a_key_is_used_once,

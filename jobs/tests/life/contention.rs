@@ -51,7 +51,7 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// of removals on one host. No request fails or waits long, every job succeeds, and in the end nothing is left of it. The
 /// engine and the registry are stand-ins that answer at once, so that the database is what everyone waits for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures how long requests wait: `make test` runs it after the others, alone"]
+#[ignore = "it measures how long requests wait: `make test-long` runs it alone"]
 async fn fifty_users_want_the_same_five_images() {
     let registry = Registry::start().await;
     let engine = Engine::start(&registry).await;
@@ -275,7 +275,7 @@ const IDLE_STATEMENTS: f64 = 2.0;
 /// A host with a thousand waiting pulls and two hundred holders is lost, in a fleet of twenty processes with few connections. No request waits
 /// for that, of these holders or of others, and processes that have nothing to do ask the database for next to nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures how long requests wait: `make test` runs it after the others, alone"]
+#[ignore = "it measures how long requests wait: `make test-long` runs it alone"]
 async fn a_lost_host_keeps_no_request_waiting() {
     let bare = Bare::with(Shape::Postgres, |settings| {
         settings.host.offline_after = Duration::from_secs(2);

@@ -166,9 +166,7 @@ async fn a_login_is_shown_to_its_registry_only_and_for_private_images_only(shape
     // A registry that it is for, and that gives the image to everybody.
     let open = Recorder::start(&fleet.registry.address).await;
     let repository = Repository::at(&open.address);
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     save(&fleet, user, &open.address, PASSWORD).await;
     fleet.pulled(user, &repository.tag("1")).await;
     assert!(open.requests() > 2, "the worker and the engine have asked");

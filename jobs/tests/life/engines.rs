@@ -23,9 +23,7 @@ async fn a_worker_killed_in_a_deletion_is_replaced(shape: Shape) {
     fleet.stop_worker().await;
     fleet.start_worker_at(&gate.url).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     gate.hold_deletions();
@@ -52,9 +50,7 @@ async fn a_silent_engine_uses_up_no_attempt(shape: Shape) {
     fleet.start_worker_at(&gate.url).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
     let job = fleet.pull(user, &repository.tag("1")).await;

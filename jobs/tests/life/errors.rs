@@ -1,7 +1,6 @@
 //! What goes wrong with a pull: how often it is tried, what its user is told, what it leaves behind.
 
-use wharfinger_entity::{Credits, JobErrorCode, JobState};
-use wharfinger_jobs::error::UserErrorCode;
+use wharfinger_entity::{JobErrorCode, JobState};
 
 use crate::support::images::{Repository, compressible_image, random_image};
 use crate::support::proxy::Proxy;
@@ -10,8 +9,6 @@ use crate::support::{Fleet, Shape, on_every_shape};
 on_every_shape!(
     an_unknown_tag_fails_at_once,
     an_unreachable_registry_is_tried_until_dead,
-    a_registry_that_is_not_allowed_is_refused,
-    too_little_credit_at_accept,
     too_little_credit_at_the_manifest,
     too_little_credit_at_the_settle,
 );
@@ -52,29 +49,6 @@ async fn an_unreachable_registry_is_tried_until_dead(shape: Shape) {
     fleet.finish().await;
 }
 
-async fn a_registry_that_is_not_allowed_is_refused(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let user = fleet.user("100").await;
-    let refused = fleet.try_pull(user, "10.0.0.1:5000/x:1").await.unwrap_err();
-    assert_eq!(refused.code, UserErrorCode::RegistryNotAllowed);
-    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
-    fleet.finish().await;
-}
-
-async fn too_little_credit_at_accept(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let user = fleet.user("1.5").await;
-    // Two would hold two credits.
-    fleet.pull(user, &fleet.repository().tag("none")).await;
-    let poor = fleet.user("0.999999").await;
-    let refused = fleet.try_pull(poor, &fleet.repository().tag("1")).await;
-    assert_eq!(
-        refused.unwrap_err().code,
-        UserErrorCode::InsufficientCredits
-    );
-    fleet.finish().await;
-}
-
 async fn too_little_credit_at_the_manifest(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
@@ -101,9 +75,7 @@ async fn too_little_credit_at_the_settle(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let before = repository
-        .push(&fleet.registry, "1", &random_image(200_000))
-        .await;
+    let before = fleet.push(&repository, "1", 200_000).await;
     let rich = fleet.user("100").await;
     let held = fleet.pulled(rich, &reference).await;
 

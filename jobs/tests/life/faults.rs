@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use wharfinger_entity::{JobErrorCode, JobState};
 
-use crate::support::images::{Repository, random_image};
+use crate::support::images::Repository;
 use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     a_worker_killed_in_a_pull_is_replaced,
     a_worker_killed_before_the_settle_is_replaced,
     a_worker_killed_in_a_removal_is_replaced,
@@ -28,9 +28,7 @@ struct StuckPull {
 async fn stuck_pull(fleet: Fleet) -> StuckPull {
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    let id = fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
     let job = fleet.pull(user, &repository.tag("1")).await.id;
@@ -103,9 +101,7 @@ async fn a_worker_killed_before_the_settle_is_replaced(shape: Shape) {
 async fn a_worker_killed_in_a_removal_is_replaced(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     fleet.lock_image(&id).await;

@@ -20,8 +20,13 @@ use crate::support::{Fleet, Shape, eventually, on_every_shape};
 on_every_shape!(
     what_an_image_says_of_itself_is_cleaned,
     what_a_registry_says_is_cleaned,
-    what_the_database_refuses_ends_the_job,
 );
+
+mod databases {
+    use super::what_the_database_refuses_ends_the_job;
+
+    crate::support::on_every_database!(what_the_database_refuses_ends_the_job);
+}
 
 /// NUL is in JSON what no text of PostgreSQL can have.
 async fn what_an_image_says_of_itself_is_cleaned(shape: Shape) {
@@ -98,9 +103,7 @@ async fn what_a_registry_says_is_cleaned(shape: Shape) {
 async fn what_the_database_refuses_ends_the_job(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let rule = match shape {
         Shape::Embedded => {
             "CREATE TRIGGER never BEFORE INSERT ON images BEGIN SELECT RAISE(ABORT, 'never'); END"

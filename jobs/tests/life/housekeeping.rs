@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, JobState, image, lease};
+use wharfinger_entity::{ImageState, JobState, Role, idempotency_key, image, lease, user};
+use wharfinger_jobs::accounts::{GrantCredits, grant_credits};
 use wharfinger_jobs::maintenance;
+use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::services::Services;
 
 use crate::support::bare::Bare;
-use crate::support::{Shape, eventually, in_time, on_every_shape};
+use crate::support::{Shape, eventually, in_time, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     the_work_changes_hands_when_its_process_vanishes,
     the_work_changes_hands_at_once_when_its_process_stops,
     a_lost_host_is_given_up_a_holder_at_a_time,
+    a_grants_key_is_kept_for_ever,
 );
 
 /// Starts a process that only keeps house, and that can be killed.
@@ -105,4 +108,51 @@ async fn a_lost_host_is_given_up_a_holder_at_a_time(shape: Shape) {
     }
     stop.cancel();
     in_time("it stops", keeping).await.unwrap();
+}
+
+/// As long as its key is kept, a mutation happens once.
+async fn a_grants_key_is_kept_for_ever(shape: Shape) {
+    let mut bare = Bare::start(shape).await;
+    bare.stop_clock();
+    let (user, admin) = (bare.user().await, bare.user().await);
+    let host = bare.host(|_| ()).await;
+    let db = &bare.services.db;
+    let set_up = user::ActiveModel {
+        id: Set(admin),
+        role: Set(Role::Admin),
+        ..Default::default()
+    };
+    let admin = set_up.update(db.write()).await.unwrap();
+    let grant = GrantCredits {
+        caller: &admin,
+        user_id: Some(user),
+        amount: "5".parse().unwrap(),
+        reason: "course",
+        idempotency_key: Some("k"),
+    };
+    let (_, granted) = grant_credits(&bare.services, &grant).await.unwrap();
+    let pull = PullImage {
+        user_id: user,
+        reference: "127.0.0.1:1/x".to_owned(),
+        host: Some(host),
+        idempotency_key: Some("k".to_owned()),
+        traceparent: None,
+    };
+    pull_image::accept(&bare.services, &pull).await.unwrap();
+
+    bare.services.clock.advance(Duration::from_hours(24 * 730));
+    let stop = CancellationToken::new();
+    let housekeeping = maintenance::run(bare.services.clone(), stop.clone());
+    let housekeeping = tokio::spawn(housekeeping);
+    eventually("the key of the pull is forgotten", || async {
+        let keys = idempotency_key::Entity::find().all(db.read()).await;
+        let of_pulls = keys.unwrap().iter().any(|key| key.job_id.is_some());
+        (!of_pulls).then_some(())
+    })
+    .await;
+    stop.cancel();
+    in_time("it stops", housekeeping).await.unwrap();
+    let (account, again) = grant_credits(&bare.services, &grant).await.unwrap();
+    assert_eq!(again, granted);
+    assert_eq!(account.total, "1005".parse().unwrap());
 }

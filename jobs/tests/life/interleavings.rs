@@ -21,9 +21,9 @@ use wharfinger_jobs::error::UserErrorCode;
 use crate::support::images::{Repository, random_image};
 use crate::support::invariants::check_invariants;
 use crate::support::schedule::Schedule;
-use crate::support::{Fleet, Shape, eventually, in_time, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, in_time, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     two_users_pull_and_remove_the_same_image,
     three_users_while_it_is_published_or_deleted_by_hand,
 );

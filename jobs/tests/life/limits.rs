@@ -9,9 +9,9 @@ use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserError, UserErrorCode};
 
 use crate::support::bare::Bare;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     pulls_of_an_hour_are_limited_and_the_refusal_says_until_when,
     a_retry_counts_as_a_pull,
     a_limit_that_was_lowered_says_when_there_is_room_again,

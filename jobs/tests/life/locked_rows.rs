@@ -11,9 +11,9 @@ use wharfinger_entity::{JobState, job};
 use wharfinger_jobs::maintenance;
 
 use crate::support::bare::Bare;
-use crate::support::{Shape, eventually, in_time, on_every_fleet};
+use crate::support::{Shape, eventually, in_time, on_every_server};
 
-on_every_fleet!(a_job_whose_row_is_locked_keeps_no_other_waiting);
+on_every_server!(a_job_whose_row_is_locked_keeps_no_other_waiting);
 
 /// Another transaction has the rows of many jobs of vanished workers, for as long as it likes: waited for one after the
 /// other, they would keep the last one waiting for minutes.

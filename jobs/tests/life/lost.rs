@@ -87,12 +87,8 @@ async fn what_went_while_nobody_listened_is_found(shape: Shape) {
 async fn an_image_that_an_operator_only_untags_is_kept(shape: Shape) {
     let fleet = only_listening(shape).await;
     let repository = fleet.repository();
-    let kept_id = repository
-        .push(&fleet.registry, "1", &random_image(50_000))
-        .await;
-    let gone_id = repository
-        .push(&fleet.registry, "2", &random_image(50_000))
-        .await;
+    let kept_id = fleet.push(&repository, "1", 50_000).await;
+    let gone_id = fleet.push(&repository, "2", 50_000).await;
     let user = fleet.user("100").await;
     let kept = fleet.pulled(user, &repository.tag("1")).await;
     let gone = fleet.pulled(user, &repository.tag("2")).await;
@@ -120,9 +116,7 @@ async fn an_image_deleted_before_the_settle_is_pulled_again(shape: Shape) {
     fleet.stop_worker().await;
     fleet.start_worker_at(&gate.url).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     gate.hold_pulls();
     let job = fleet.pull(user, &repository.tag("1")).await;
@@ -142,9 +136,7 @@ async fn an_image_deleted_before_the_settle_is_pulled_again(shape: Shape) {
 async fn a_removal_of_what_is_gone_succeeds(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     fleet.stop_worker().await;
@@ -186,9 +178,7 @@ async fn an_image_that_an_operator_made_stays_with_its_tags(shape: Shape) {
     fleet.removed(ada, one.id).await;
     fleet.removed(bob, two.id).await;
     // Nobody holds it any more. Whatever is to go has gone when one that was brought has.
-    let brought = repository
-        .push(&fleet.registry, "3", &random_image(1000))
-        .await;
+    let brought = fleet.push(&repository, "3", 1000).await;
     let three = fleet.pulled(ada, &repository.tag("3")).await;
     fleet.removed(ada, three.id).await;
     fleet.engine.loses(&brought).await;

@@ -8,9 +8,9 @@ use wharfinger_entity::{ImageState, JobState, engine_image};
 use crate::support::engine_gate::EngineGate;
 use crate::support::images::random_image;
 use crate::support::stand_in::{Engine, Image, Registry};
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     a_removal_that_lost_the_images_lock_deletes_nothing,
     a_lock_outlasts_the_change_that_the_engine_was_asked_for,
     an_attempt_that_was_taken_over_moves_no_tag,

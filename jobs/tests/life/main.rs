@@ -30,7 +30,6 @@ mod order;
 mod pages;
 mod patience;
 mod placement;
-mod plans;
 mod public;
 mod put_back;
 mod queue_loss;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 
-use crate::support::images::{Repository, random_image};
+use crate::support::images::Repository;
 use crate::support::proxy::Proxy;
 use crate::support::stand_in::Registry;
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
@@ -22,9 +22,7 @@ async fn a_users_many_jobs_let_another_user_pass(shape: Shape) {
     let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 1).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    fleet.push(&repository, "1", 400_000).await;
     let (many, one) = (fleet.user("100").await, fleet.user("100").await);
     proxy.block();
     let mut jobs = vec![fleet.pull(many, &repository.tag("1")).await.id];
@@ -107,9 +105,7 @@ async fn jobs_of_one_user_on_one_reference_run_in_order(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
     let mut jobs = Vec::new();
@@ -137,14 +133,10 @@ async fn a_removal_waits_for_the_pull_before_it(shape: Shape) {
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
     let reference = repository.tag("1");
-    repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     let old = fleet.pulled(user, &reference).await;
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    let id = fleet.push(&repository, "1", 400_000).await;
     proxy.block();
     let pull = fleet.pull(user, &reference).await;
     proxy.stuck().await;
@@ -172,9 +164,7 @@ async fn no_more_jobs_go_ahead_than_run_at_a_time(shape: Shape) {
     let mut jobs = Vec::new();
     for _ in 0..12 {
         let repository = Repository::at(&proxy.address);
-        repository
-            .push(&fleet.registry, "1", &random_image(400_000))
-            .await;
+        fleet.push(&repository, "1", 400_000).await;
         let user = fleet.user("100").await;
         jobs.push(fleet.pull(user, &repository.tag("1")).await.id);
     }

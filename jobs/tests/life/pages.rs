@@ -17,9 +17,9 @@ use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;
 
 use crate::support::database::TestDatabase;
-use crate::support::{Shape, on_every_shape, settings};
+use crate::support::{Shape, on_every_database, settings};
 
-on_every_shape!(
+on_every_database!(
     pages_are_those_of_a_sorted_vector,
     a_search_means_nothing_but_itself,
 );

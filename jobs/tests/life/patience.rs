@@ -9,7 +9,7 @@ use wharfinger_jobs::registry_credentials::save_registry_credential;
 use wharfinger_jobs::settings::Settings;
 
 use crate::credentials::login;
-use crate::support::images::{Repository, random_image};
+use crate::support::images::Repository;
 use crate::support::stand_in::{Engine, Image, Registry};
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
 
@@ -181,9 +181,7 @@ async fn a_back_off_survives_a_restart(shape: Shape) {
     fleet.start_worker().await;
     // By the end of another pull everybody has looked at what there is to do.
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(1000))
-        .await;
+    fleet.push(&repository, "1", 1000).await;
     fleet.pulled(user, &repository.tag("1")).await;
     let still = fleet.job(job).await;
     assert_eq!(

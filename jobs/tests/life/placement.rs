@@ -5,9 +5,9 @@ use wharfinger_entity::{ImageState, JobState, image};
 use wharfinger_jobs::error::UserErrorCode;
 
 use crate::support::bare::{Bare, LATER};
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     a_named_host_is_taken_if_it_is_there_and_takes_jobs,
     hosts_that_are_silent_or_drained_are_not_chosen,
     where_the_image_is_held_comes_first,

@@ -10,7 +10,7 @@ use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 
 use crate::administration::audited;
 use crate::support::engine_gate::EngineGate;
-use crate::support::images::{Repository, random_image};
+use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, on_every_shape};
 
 on_every_shape!(
@@ -42,18 +42,18 @@ async fn acts(fleet: &Fleet) -> Vec<AuditAction> {
     entries.iter().map(|entry| entry.action).collect()
 }
 
+/// Two users with a hundred credits, and an administrator.
+async fn people(fleet: &Fleet) -> [Uuid; 3] {
+    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
+    [ada, bob, fleet.admin().await]
+}
+
 async fn total(fleet: &Fleet, user: Uuid) -> Credits {
     fleet.account(user).await.total
 }
 
 fn credits(amount: &str) -> Credits {
     amount.parse().unwrap()
-}
-
-/// A new image under a tag. Returns its image id.
-async fn pushed(fleet: &Fleet, repository: &Repository, tag: &str) -> String {
-    let image = random_image(100_000);
-    repository.push(&fleet.registry, tag, &image).await
 }
 
 async fn publishing_refunds_every_holder_once(shape: Shape) {
@@ -63,11 +63,7 @@ async fn publishing_refunds_every_holder_once(shape: Shape) {
     let image = random_image(100_000);
     let id = repository.push(&fleet.registry, "1", &image).await;
     repository.push(&fleet.registry, "2", &image).await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let bobs = [
         fleet.pulled(bob, &repository.tag("1")).await,
@@ -119,12 +115,8 @@ async fn publishing_refunds_every_holder_once(shape: Shape) {
 async fn queued_removals_of_a_published_image_succeed(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = pushed(&fleet, &repository, "1").await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let id = fleet.push(&repository, "1", 100_000).await;
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let bobs = fleet.pulled(bob, &repository.tag("1")).await;
     fleet.stop_worker().await;
@@ -153,7 +145,7 @@ async fn queued_removals_of_a_published_image_succeed(shape: Shape) {
 async fn a_running_removal_of_a_published_image_succeeds(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = pushed(&fleet, &repository, "1").await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let (ada, eve) = (fleet.user("100").await, fleet.admin().await);
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     fleet.lock_image(&id).await;
@@ -182,7 +174,7 @@ async fn a_running_removal_of_a_published_image_succeeds(shape: Shape) {
 async fn a_failed_removal_of_a_published_image_is_not_tried_again(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = pushed(&fleet, &repository, "1").await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let (ada, eve) = (fleet.user("100").await, fleet.admin().await);
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let container = fleet.engine.create_container(&id).await;
@@ -210,11 +202,7 @@ async fn a_running_pull_of_a_published_image_is_free(shape: Shape) {
     let image = random_image(1_500_000);
     repository.push(&fleet.registry, "1", &image).await;
     repository.push(&fleet.registry, "2", &image).await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     gate.hold_pulls();
     let running = fleet.pull(bob, &repository.tag("2")).await;
@@ -236,18 +224,14 @@ async fn a_queued_pull_of_what_became_public_asks_nobody(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let id = pushed(&fleet, &repository, "1").await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let id = fleet.push(&repository, "1", 100_000).await;
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &reference).await;
     fleet.stop_worker().await;
     let queued = fleet.pull(bob, &reference).await;
     assert_eq!(queued.state, JobState::Queued);
     let public = fleet.published(eve, adas.id).await;
-    let moved = pushed(&fleet, &repository, "1").await;
+    let moved = fleet.push(&repository, "1", 100_000).await;
     fleet.start_worker().await;
     let done = fleet.ended(queued.id).await;
     assert_eq!(done.state, JobState::Succeeded, "{done:?}");
@@ -262,7 +246,7 @@ async fn a_queued_pull_of_what_became_public_asks_nobody(shape: Shape) {
 async fn a_public_image_is_pulled_at_once_and_for_nothing(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    pushed(&fleet, &repository, "1").await;
+    fleet.push(&repository, "1", 100_000).await;
     let (ada, eve) = (fleet.user("100").await, fleet.admin().await);
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let public = fleet.published(eve, adas.id).await;
@@ -283,13 +267,9 @@ async fn another_name_of_a_public_image_costs_nothing(shape: Shape) {
     let image = random_image(100_000);
     let id = repository.push(&fleet.registry, "1", &image).await;
     repository.push(&fleet.registry, "2", &image).await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let [ada, bob, eve] = people(&fleet).await;
     // What it meant before is let go of, as by any pull that finds a tag moved.
-    let other = pushed(&fleet, &repository, "3").await;
+    let other = fleet.push(&repository, "3", 100_000).await;
     let before = fleet.pulled(bob, &repository.tag("3")).await;
     repository.push(&fleet.registry, "3", &image).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
@@ -319,12 +299,8 @@ async fn an_administrator_refreshes_a_public_image(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let old_id = pushed(&fleet, &repository, "1").await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let old_id = fleet.push(&repository, "1", 100_000).await;
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &reference).await;
     let old = fleet.published(eve, adas.id).await;
 
@@ -396,7 +372,7 @@ async fn a_refresh_that_finds_nothing_new_changes_nothing(shape: Shape) {
 async fn only_an_administrator_removes_a_public_image(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = pushed(&fleet, &repository, "1").await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let (ada, eve) = (fleet.user("100").await, fleet.admin().await);
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let public = fleet.published(eve, adas.id).await;
@@ -428,14 +404,10 @@ async fn a_pull_of_a_public_reference_lets_go_of_what_it_meant_before(shape: Sha
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let old_id = pushed(&fleet, &repository, "1").await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let old_id = fleet.push(&repository, "1", 100_000).await;
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &reference).await;
-    let new_id = pushed(&fleet, &repository, "1").await;
+    let new_id = fleet.push(&repository, "1", 100_000).await;
     let bobs = fleet.pulled(bob, &reference).await;
     let public = fleet.published(eve, bobs.id).await;
     assert_eq!(fleet.holdings(ada).await, [adas]);
@@ -454,14 +426,10 @@ async fn publishing_leaves_other_images_of_the_tag_alone(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let old_id = pushed(&fleet, &repository, "1").await;
-    let (ada, bob, eve) = (
-        fleet.user("100").await,
-        fleet.user("100").await,
-        fleet.admin().await,
-    );
+    let old_id = fleet.push(&repository, "1", 100_000).await;
+    let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &reference).await;
-    pushed(&fleet, &repository, "1").await;
+    fleet.push(&repository, "1", 100_000).await;
     let bobs = fleet.pulled(bob, &reference).await;
     fleet.published(eve, bobs.id).await;
     assert_eq!(fleet.holdings(ada).await, std::slice::from_ref(&adas));
@@ -476,7 +444,7 @@ async fn publishing_leaves_other_images_of_the_tag_alone(shape: Shape) {
 async fn a_public_image_that_the_engine_lost_is_lost(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = pushed(&fleet, &repository, "1").await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let (ada, eve) = (fleet.user("100").await, fleet.admin().await);
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let public = fleet.published(eve, adas.id).await;

@@ -9,8 +9,7 @@ use crate::support::{Fleet, Shape, on_every_fleet};
 on_every_fleet!(a_flush_loses_no_job, jobs_wait_for_redis);
 
 async fn a_flush_loses_no_job(shape: Shape) {
-    let mut redis = PrivateRedis::new();
-    redis.start().await;
+    let redis = PrivateRedis::start().await;
     let mut fleet = Fleet::over_redis(shape, redis.url()).await;
     let repository = fleet.repository();
     let user = fleet.user("100").await;
@@ -36,15 +35,13 @@ async fn a_flush_loses_no_job(shape: Shape) {
 }
 
 async fn jobs_wait_for_redis(shape: Shape) {
-    let mut redis = PrivateRedis::new();
+    let mut redis = PrivateRedis::down();
     let fleet = Fleet::over_redis(shape, redis.url()).await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(50_000))
-        .await;
+    fleet.push(&repository, "1", 50_000).await;
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &repository.tag("1")).await;
-    redis.start().await;
+    redis.up().await;
     let job = fleet.ended(job.id).await;
     assert_eq!(
         (job.state, job.attempt),
@@ -53,11 +50,9 @@ async fn jobs_wait_for_redis(shape: Shape) {
     );
 
     redis.kill();
-    repository
-        .push(&fleet.registry, "2", &random_image(50_000))
-        .await;
+    fleet.push(&repository, "2", 50_000).await;
     let job = fleet.pull(user, &repository.tag("2")).await;
-    redis.start().await;
+    redis.up().await;
     let job = fleet.ended(job.id).await;
     assert_eq!(
         (job.state, job.attempt),

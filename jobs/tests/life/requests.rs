@@ -8,7 +8,7 @@ use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::pull_image::{self, PullImage};
 
-use crate::support::images::{Repository, random_image};
+use crate::support::images::Repository;
 use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, on_every_shape};
 
@@ -76,9 +76,7 @@ async fn a_running_pull_is_cancelled(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    let id = fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
     let job = fleet.pull(user, &repository.tag("1")).await;
@@ -109,9 +107,7 @@ async fn a_failed_pull_is_retried(shape: Shape) {
     let job = fleet.pull(user, &repository.tag("1")).await;
     assert_eq!(fleet.ended(job.id).await.state, JobState::Failed);
 
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     let again = retry(&fleet, user, job.id).await.unwrap();
     assert_eq!(
         (again.id, again.state, again.max_attempts),
@@ -168,9 +164,7 @@ async fn a_cancelled_pull_is_retried_only_with_credits(shape: Shape) {
 async fn a_second_removal_is_the_first(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     let stranger = fleet.user("100").await;
@@ -210,9 +204,7 @@ async fn live_jobs_are_limited(shape: Shape) {
 async fn an_image_in_use_stays(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     let container = fleet.engine.create_container(&id).await;
@@ -241,9 +233,7 @@ async fn an_operators_image_stays(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     fleet.engine.pull(&reference).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &reference).await;

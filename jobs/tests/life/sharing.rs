@@ -1,5 +1,7 @@
 //! Several users, several tags, and tags that move: who pays, and what the engine keeps.
 
+use std::time::Duration;
+
 use wharfinger_entity::{Credits, ImageState, JobState};
 
 use crate::support::images::{Repository, random_image};
@@ -27,9 +29,7 @@ async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    let id = fleet.push(&repository, "1", 400_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     proxy.block();
     let first = fleet.pull(ada, &repository.tag("1")).await;
@@ -58,12 +58,15 @@ async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
 
 /// Nobody has heard of the image, and everyone's record of it is written at once.
 async fn many_users_pull_at_the_same_moment(shape: Shape) {
-    let mut fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 8).await;
+    let mut fleet = Fleet::with(shape, |settings| {
+        settings.worker.concurrency = 8;
+        // One attempt each, also on a machine that is too busy to renew a short lease.
+        settings.worker.lease = Duration::from_mins(1);
+    })
+    .await;
     fleet.stop_worker().await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     let mut jobs = Vec::new();
     for _ in 0..8 {
         let user = fleet.user("100").await;
@@ -111,16 +114,12 @@ async fn a_moved_tag_is_paid_anew(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let old = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let old = fleet.push(&repository, "1", 100_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     let ours = fleet.pulled(ada, &reference).await;
     let theirs = fleet.pulled(bob, &reference).await;
 
-    let new = repository
-        .push(&fleet.registry, "1", &random_image(200_000))
-        .await;
+    let new = fleet.push(&repository, "1", 200_000).await;
     let moved = fleet.pulled(ada, &reference).await;
     assert_ne!(moved.id, ours.id);
     assert!(moved.charge > ours.charge);
@@ -146,9 +145,7 @@ async fn a_moved_tag_is_paid_anew(shape: Shape) {
 async fn a_lost_image_is_refunded(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     let ours = fleet.pulled(ada, &repository.tag("1")).await;
     let theirs = fleet.pulled(bob, &repository.tag("1")).await;
@@ -170,9 +167,7 @@ async fn a_lost_image_is_refunded(shape: Shape) {
 async fn somebody_elses_tag_keeps_the_image(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     fleet.engine.tag(&id, &repository.full_name(), "mine").await;

@@ -14,7 +14,7 @@ use wharfinger_jobs::services::Services;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
 use wharfinger_jobs::{dispatch, maintenance};
 
-use crate::support::images::{Repository, random_image};
+use crate::support::images::Repository;
 use crate::support::lock::Lock;
 use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_fleet};
@@ -188,9 +188,7 @@ async fn a_hung_settle_is_done_again(shape: Shape) {
 async fn stuck_pull(fleet: &Fleet) -> (Proxy, Uuid) {
     let proxy = Proxy::start(&fleet.registry.address).await;
     let repository = Repository::at(&proxy.address);
-    repository
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
+    fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
     let job = fleet.pull(user, &repository.tag("1")).await.id;
@@ -255,9 +253,7 @@ async fn housekeeping_goes_on(shape: Shape) {
 async fn the_reconciler_goes_on(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(50_000))
-        .await;
+    let id = fleet.push(&repository, "1", 50_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     fleet.stop_worker().await;

@@ -46,9 +46,7 @@ async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
         let image = random_image(100_000);
         repository.push(&fleet.registry, tag, &image).await;
     }
-    let used = repository
-        .push(&fleet.registry, "used", &random_image(100_000))
-        .await;
+    let used = fleet.push(&repository, "used", 100_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     let mut swept = vec![
         fleet.pulled(ada, &repository.tag("shared")).await,
@@ -158,9 +156,7 @@ async fn runs(fleet: &Fleet) -> u64 {
 async fn a_scheduled_sweep_runs_once_in_the_fleet(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     let clock = Clock::manual(ten_days_ago().after(HOUR));
@@ -278,9 +274,7 @@ fn daily_at(time: Timestamp) -> Schedule {
 async fn a_gateway_that_starts_makes_up_for_what_was_missed(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    repository
-        .push(&fleet.registry, "1", &random_image(100_000))
-        .await;
+    fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
     // Its next instant is tomorrow, also for the timer, which goes by the system's clock.

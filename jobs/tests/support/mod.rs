@@ -4,11 +4,11 @@
     reason = "each test program uses its own part of this module"
 )]
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+mod private_redis;
+
 use std::time::Duration;
 
-use tempfile::TempDir;
+pub(crate) use private_redis::PrivateRedis;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -49,76 +49,9 @@ pub(crate) fn prefix() -> String {
     format!("test-{}", Uuid::new_v4().simple())
 }
 
-/// A server of one test, to stop, start again and flush.
-pub(crate) struct PrivateRedis {
-    port: u16,
-    directory: TempDir,
-    server: Option<Child>,
-}
-
 impl PrivateRedis {
-    /// A server that runs.
-    pub(crate) async fn start() -> Self {
-        let mut redis = Self::down();
-        redis.up().await;
-        redis
-    }
-
-    /// The address of a server that does not run yet.
-    pub(crate) fn down() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self {
-            port: listener.local_addr().unwrap().port(),
-            directory: TempDir::new().unwrap(),
-            server: None,
-        }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    /// Starts the server, empty, and waits until it answers.
-    pub(crate) async fn up(&mut self) {
-        let server = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .arg("--port")
-            .arg(self.port.to_string())
-            .arg("--dir")
-            .arg(self.directory.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.server = Some(server);
-        let client = redis::Client::open(self.url()).unwrap();
-        until("redis-server answers", || async {
-            match client.get_multiplexed_async_connection().await {
-                Ok(mut connection) => redis::cmd("PING")
-                    .query_async::<()>(&mut connection)
-                    .await
-                    .is_ok(),
-                Err(_) => false,
-            }
-        })
-        .await;
-    }
-
-    /// Kills the server; what it held is gone.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            server.kill().unwrap();
-            server.wait().unwrap();
-        }
-    }
-
     pub(crate) async fn command(&self, words: &[&str]) -> redis::Value {
         command(&self.url(), words).await
-    }
-}
-
-impl Drop for PrivateRedis {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -9,9 +9,9 @@ use wharfinger_jobs::services::Services;
 
 use super::{Place, audit_log, make_user, refused, row};
 use crate::support::invariants::check_invariants;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     grants_add_up_and_never_go_below_zero,
     a_key_moves_credits_once,
 );

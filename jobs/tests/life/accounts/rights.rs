@@ -19,9 +19,9 @@ use wharfinger_jobs::services::Services;
 
 use super::{PASSWORD, Place, audit_log, make_user, refused, row, signed_in};
 use crate::credentials::login;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_database};
 
-on_every_shape!(
+on_every_database!(
     one_administrator_stays_however_many_are_demoted_at_once,
     the_last_administrator_stays,
     a_banned_user_can_do_nothing,

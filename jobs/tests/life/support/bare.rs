@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
-use serde_json::json;
 use uuid::Uuid;
-use wharfinger_entity::{
-    Credits, EngineImageStatus, ExposedPorts, ImageState, ImageVisibility, Role, engine_image,
-    host, image, job,
-};
+use wharfinger_entity::{Role, host, job};
 use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::error::{ServiceError, UserError};
 use wharfinger_jobs::infra::clock::Clock;
@@ -18,10 +14,9 @@ use wharfinger_jobs::settings::Settings;
 
 use super::database::TestDatabase;
 use super::process::{Link, services};
-use super::{Shape, settings};
+use super::{Shape, rows, settings};
 
-/// An instant that is not past while the test runs.
-pub(crate) const LATER: std::time::Duration = std::time::Duration::from_hours(1);
+pub(crate) use super::rows::LATER;
 
 /// Services over an empty database.
 pub(crate) struct Bare {
@@ -63,23 +58,7 @@ impl Bare {
 
     /// A host that is online, takes jobs, runs one at a time and has 1 GB of 10 GB free, unless changed.
     pub(crate) async fn host(&self, change: impl FnOnce(&mut host::ActiveModel)) -> Uuid {
-        let now = self.services.clock.now();
-        let id = Uuid::now_v7();
-        let mut host = host::ActiveModel {
-            id: Set(id),
-            name: Set(format!("host-{}", id.simple())),
-            schedulable: Set(true),
-            engine_version: Set(None),
-            platform: Set(None),
-            labels: Set(json!({})),
-            storage_used: Set(Some(9_000_000_000)),
-            storage_total: Set(Some(10_000_000_000)),
-            concurrency: Set(1),
-            created_at: Set(now),
-            last_seen_at: Set(Some(now.after(2 * LATER))),
-        };
-        change(&mut host);
-        host.insert(self.services.db.write()).await.unwrap().id
+        rows::host(&self.services, change).await
     }
 
     /// Changes a host.
@@ -143,44 +122,6 @@ impl Bare {
 
     /// Has somebody, or everybody, hold an image on a host.
     pub(crate) async fn hold(&self, host_id: Uuid, holder: Option<Uuid>, reference: &str) -> Uuid {
-        let now = self.services.clock.now();
-        let db = self.services.db.write();
-        let on_engine = engine_image::ActiveModel {
-            id: Set(Uuid::now_v7()),
-            host_id: Set(host_id),
-            image_id: Set(format!("sha256:{}", Uuid::new_v4().simple())),
-            status: Set(EngineImageStatus::Present),
-            brought: Set(true),
-            size: Set(1),
-            platform: Set("linux/amd64".into()),
-            exposed_ports: Set(ExposedPorts::default()),
-            version: Set(0),
-            lock_token: Set(None),
-            lock_holder: Set(None),
-            lock_until: Set(None),
-            created_at: Set(now),
-        };
-        let on_engine = on_engine.insert(db).await.unwrap();
-        let visibility = match holder {
-            Some(_) => ImageVisibility::Private,
-            None => ImageVisibility::Public,
-        };
-        let holding = image::ActiveModel {
-            id: Set(Uuid::now_v7()),
-            user_id: Set(holder),
-            holder: Set(holder.unwrap_or_default()),
-            host_id: Set(host_id),
-            engine_image_id: Set(on_engine.id),
-            reference: Set(reference.to_owned()),
-            digest: Set(None),
-            visibility: Set(visibility),
-            state: Set(ImageState::Held),
-            charge: Set(Credits::ZERO),
-            size: Set(on_engine.size),
-            pulled_at: Set(now),
-            released_at: Set(None),
-            live: Set(Some(1)),
-        };
-        holding.insert(db).await.unwrap().id
+        rows::hold(&self.services, host_id, holder, reference).await
     }
 }

@@ -34,7 +34,7 @@ use wharfinger_jobs::{dispatch, maintenance};
 use super::database::TestDatabase;
 use super::edges;
 use super::engine::TestEngine;
-use super::images::Repository;
+use super::images::{Repository, random_image};
 use super::invariants::check_invariants;
 use super::process::{Link, WorkerProcess, services};
 use super::{DEADLINE, Shape, eventually, in_time};
@@ -248,6 +248,12 @@ impl Fleet {
     /// An unused repository of the registry.
     pub(crate) fn repository(&self) -> Repository {
         Repository::at(&self.registry.address)
+    }
+
+    /// Pushes an image of so many random bytes under a tag. Returns its image id.
+    pub(crate) async fn push(&self, repository: &Repository, tag: &str, bytes: usize) -> String {
+        let image = random_image(bytes);
+        repository.push(&self.registry, tag, &image).await
     }
 
     /// A new user with this many credits.

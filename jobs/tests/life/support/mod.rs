@@ -13,7 +13,9 @@ pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
+#[path = "../../support/private_redis.rs"]
 pub(crate) mod redis;
+pub(crate) mod rows;
 pub(crate) mod schedule;
 pub(crate) mod stand_in;
 
@@ -66,7 +68,7 @@ where
     in_time(what, looking).await
 }
 
-/// Runs each of these tests on every shape.
+/// Runs each of these tests on every shape: on MariaDB in the long form, `make test-long`.
 macro_rules! on_every_shape {
     ($($test:ident),+ $(,)?) => {
         $crate::support::on_shape!(sqlite, Embedded, $($test),+);
@@ -75,14 +77,33 @@ macro_rules! on_every_shape {
 }
 pub(crate) use on_every_shape;
 
-/// Runs each of these tests on every shape that has a Redis.
+/// Runs each of these tests on every shape that has a Redis: on MariaDB in the long form.
 macro_rules! on_every_fleet {
+    ($($test:ident),+ $(,)?) => {
+        $crate::support::on_shape!(postgres, Postgres, $($test),+);
+        $crate::support::on_shape!(long mariadb, MariaDb, $($test),+);
+    };
+}
+pub(crate) use on_every_fleet;
+
+/// Runs each of these tests on every database, always: for SQL that each reads in its own way, locks, migrations, the ledger
+/// and crashes.
+macro_rules! on_every_database {
+    ($($test:ident),+ $(,)?) => {
+        $crate::support::on_shape!(sqlite, Embedded, $($test),+);
+        $crate::support::on_every_server!($($test),+);
+    };
+}
+pub(crate) use on_every_database;
+
+/// The same without SQLite.
+macro_rules! on_every_server {
     ($($test:ident),+ $(,)?) => {
         $crate::support::on_shape!(postgres, Postgres, $($test),+);
         $crate::support::on_shape!(mariadb, MariaDb, $($test),+);
     };
 }
-pub(crate) use on_every_fleet;
+pub(crate) use on_every_server;
 
 /// Runs each of these tests on one shape.
 macro_rules! on_shape {
@@ -90,6 +111,17 @@ macro_rules! on_shape {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test($crate::support::Shape::$shape).await;
+                }
+            )+
+        }
+    };
+    (long $module:ident, $shape:ident, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "as on PostgreSQL: `make test-long`"]
                 async fn $test() {
                     super::$test($crate::support::Shape::$shape).await;
                 }
