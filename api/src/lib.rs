@@ -20,3 +20,7 @@ pub mod http;
 mod observability;
 mod server;
 mod startup;
+
+#[cfg(test)]
+#[path = "../tests/graphql/mod.rs"]
+mod graphql_tests;

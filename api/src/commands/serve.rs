@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wharfinger_jobs::maintenance::write_probe::WriteProbe;
+use wharfinger_jobs::services::Services;
 use wharfinger_jobs::{dispatch, maintenance, sweep_images};
 
 use super::side_listeners::{metrics_listener, open_board, place_metrics};
@@ -70,26 +71,13 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
         gauges: Arc::default(),
         readiness: Arc::default(),
     };
-    let requests = services.for_requests();
-    let schema = graphql::schema(requests.clone());
-    let authenticator = TokenAuthenticator::new(requests, config.trusted_proxies(), schema.rules());
+    let (gateway, authenticator) = endpoint(&config, &services, &stop.close)?;
     let board_auth = board::BoardAuth {
         services: services.clone(),
         tokens: authenticator.tokens(),
         trusted_proxies: config.trusted_proxies().into(),
     };
     let min_size = config.compression.min_size;
-    let transport = TransportSettings {
-        trusted: parts::trusted_documents(&config)?,
-        ..config.transport()
-    };
-    let gateway = http::router(
-        WithoutNul(schema),
-        authenticator,
-        transport,
-        stop.close.clone(),
-    );
-    let gateway = http::compress(gateway, min_size);
     let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
     let tasks = TaskTracker::new();
     let mut app = gateway
@@ -144,6 +132,29 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
         Ok(())
     };
     supervised(&supervisor, &stop, serving).await
+}
+
+/// Returns `/graphql` over these services, which ends its sockets and streams on `close`, and its authenticator.
+pub(crate) fn endpoint(
+    config: &Config,
+    services: &Services,
+    close: &CancellationToken,
+) -> anyhow::Result<(Router, TokenAuthenticator)> {
+    let requests = services.for_requests();
+    let schema = graphql::schema(requests.clone());
+    let authenticator = TokenAuthenticator::new(requests, config.trusted_proxies(), schema.rules());
+    let transport = TransportSettings {
+        trusted: parts::trusted_documents(config)?,
+        ..config.transport()
+    };
+    let router = http::router(
+        WithoutNul(schema),
+        authenticator.clone(),
+        transport,
+        close.clone(),
+    );
+    let router = http::compress(router, config.compression.min_size);
+    Ok((router, authenticator))
 }
 
 /// Returns the pages that people open in a browser.

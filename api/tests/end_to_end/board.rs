@@ -9,10 +9,10 @@ use sea_orm::{EntityTrait as _, QueryOrder as _};
 use serde_json::{Value, json};
 use wharfinger_entity::{JobState, job};
 
-use crate::browser::{Browser, Look};
-use crate::crashes::pushed;
 use crate::support::books::database;
+use crate::support::browser::{Browser, Look};
 use crate::support::graphql::Client;
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{PrivateRedis, engine, unique_name};
 use crate::support::world::World;

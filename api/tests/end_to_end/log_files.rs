@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Map, Value};
 
-use crate::crashes::pushed;
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{Server, engine};
 use crate::support::world::World;

@@ -4,34 +4,31 @@
 
 mod accounts;
 mod acknowledged;
-mod administration;
-mod authorisation;
 mod board;
 mod board_rights;
-#[path = "../playground/browser.rs"]
-#[expect(dead_code, reason = "the playground's tests use the rest")]
-mod browser;
 mod browsers;
 mod command_line;
 mod contract;
-mod crashes;
 mod endpoints;
 #[path = "../http/events.rs"]
 mod events;
 mod examples;
 mod file_modes;
 mod fleet;
-mod idempotency;
+#[path = "../graphql/authorisation/introspect.rs"]
+#[allow(dead_code, reason = "the tests of the authorisation use the rest")]
+mod introspect;
+#[path = "../../../jobs/tests/life/support/invariants.rs"]
+mod invariants;
 mod limits;
-mod lists;
 mod log_files;
 mod metrics;
+mod mission;
 #[path = "../clients/node.rs"]
 mod node;
 mod observability;
-mod odd_texts;
 mod outages;
-mod publishing;
+mod playground;
 mod pulls;
 mod redis_gone;
 mod refusals;
@@ -39,7 +36,6 @@ mod restarts;
 mod rights;
 mod scanners;
 mod secrets;
-mod statements;
 mod stopping;
 mod stored_secrets;
 mod streams;

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use wharfinger_entity::JobState;
 
-use crate::crashes::pushed;
 use crate::support::graphql::Client;
+use crate::support::images::{pushed, stuck};
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
-use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine};
-use crate::support::socket::Subscription;
 use crate::support::world::World;
 use crate::support::{books, until};
 
@@ -194,15 +192,7 @@ async fn queues_dead_letters_and_watchers_are_shown_as_they_are() {
     client.online_host("one").await;
     let dead = client.pull("127.0.0.1:1/nothing:v1").await;
     assert_eq!(client.ended(&dead).await["state"], "DEAD");
-    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
-    let image = crate::crashes::push(&world, 9_000_000).await;
-    let job = client.pull(&format!("{}/{image}", registry.address)).await;
-    let mut progress = Subscription::progress(&client, &job).await;
-    progress
-        .next_where("bytes have arrived", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
+    let (registry, job, progress) = stuck(&world, &client).await;
 
     until("the scrape shows it", async || {
         let scrape = Scrape::of(&gateway).await;
@@ -286,7 +276,7 @@ async fn scraping_often_asks_the_database_no_more() {
 async fn a_scrape_tells_that_redis_and_the_engine_are_away() {
     let mut world = World::fleet(Server::Postgres).await;
     let worker = world.worker_at("one", "tcp://127.0.0.1:1").await;
-    world.redis.as_mut().unwrap().down();
+    world.redis.as_mut().unwrap().kill();
     until("Redis is shown as away", async || {
         let scrape = Scrape::of(&worker).await;
         (scrape.get("wharfinger_redis_up", &[]) == Some(0.0)
@@ -309,15 +299,7 @@ async fn a_take_over_is_counted() {
     let mut first = world.worker().await;
     let gateway = world.gateway().await;
     let client = World::client(&gateway, &token);
-    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
-    let image = crate::crashes::push(&world, 9_000_000).await;
-    let job = client.pull(&format!("{}/{image}", registry.address)).await;
-    Subscription::progress(&client, &job)
-        .await
-        .next_where("bytes have arrived", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
+    let (registry, job, _progress) = stuck(&world, &client).await;
     first.crash();
     registry.open();
     let second = world.worker().await;

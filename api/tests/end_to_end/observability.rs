@@ -7,8 +7,8 @@ use std::process::Command;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::crashes::pushed;
 use crate::metrics::Scrape;
+use crate::support::images::pushed;
 use crate::support::servers::Server;
 use crate::support::world::World;
 

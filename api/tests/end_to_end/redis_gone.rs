@@ -1,7 +1,7 @@
 //! Without Redis the gateway still accepts; what it accepted runs once Redis is back.
 
-use crate::crashes::pushed;
 use crate::support::books;
+use crate::support::images::pushed;
 use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
@@ -16,7 +16,7 @@ async fn what_is_accepted_without_redis_runs_once_it_is_back() {
     client.online_host("one").await;
     let references = [pushed(&world, 1000).await, pushed(&world, 1000).await];
 
-    world.redis.as_mut().unwrap().down();
+    world.redis.as_mut().unwrap().kill();
     let mut jobs = Vec::new();
     for reference in &references {
         jobs.push(client.pull(reference).await);

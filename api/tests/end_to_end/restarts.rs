@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::crashes::push;
 use crate::support::books;
 use crate::support::graphql::Client;
-use crate::support::registry_proxy::RegistryProxy;
+use crate::support::images::stuck;
 use crate::support::servers::{Server, engine};
-use crate::support::socket::Subscription;
 use crate::support::world::World;
 
 /// As long as nobody is to wait: what the setting is by default.
@@ -17,20 +15,6 @@ const LEASE: &str = "15s";
 
 /// How long a worker that runs again may take to begin the next attempt; on an idle machine it is a fraction of a second.
 const AT_MOST: Duration = Duration::from_secs(5);
-
-/// A pull of which a third has come, and which does not go on.
-async fn stuck(world: &World, client: &Client) -> (RegistryProxy, String, Subscription) {
-    let registry = RegistryProxy::start(&world.registry.address, 4_000_000).await;
-    let image = push(world, 12_000_000).await;
-    let job = client.pull(&format!("{}/{image}", registry.address)).await;
-    let mut progress = Subscription::progress(client, &job).await;
-    progress
-        .next_where("bytes have arrived", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
-    (registry, job, progress)
-}
 
 /// Waits for the second attempt, which is to begin soon.
 async fn begins_again(shape: &str, client: &Client, job: &str, since: Instant) {
@@ -67,17 +51,8 @@ async fn one_process_that_is_started_again_does_not_wait_for_its_own_lease() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease_on_postgres() {
-    does_not_wait_for_its_own_lease(Server::Postgres).await;
-}
-
-#[tokio::test]
-async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease_on_mariadb() {
-    does_not_wait_for_its_own_lease(Server::MariaDb).await;
-}
-
-async fn does_not_wait_for_its_own_lease(server: Server) {
-    let mut world = World::fleet(server).await;
+async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease() {
+    let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_WORKER__LEASE", LEASE);
     let token = world.user("ada", &[]);
     let gateway = world.gateway().await;
@@ -88,7 +63,7 @@ async fn does_not_wait_for_its_own_lease(server: Server) {
     worker.crash();
 
     let worker = world.worker().await;
-    begins_again(&format!("{server:?}"), &client, &job, Instant::now()).await;
+    begins_again("fleet", &client, &job, Instant::now()).await;
     registry.open();
     two_attempts(&client.succeeded(&job).await);
     // Those who watch are told what is waited for, and no number comes twice.

@@ -5,10 +5,8 @@ use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::accounts::{done, mutate};
-use crate::crashes::push;
-use crate::support::graphql::{Client, id};
-use crate::support::registry_proxy::RegistryProxy;
+use crate::support::graphql::{Client, done, id, mutate};
+use crate::support::images::stuck;
 use crate::support::servers::{Server, engine};
 use crate::support::socket::Subscription;
 use crate::support::world::World;
@@ -67,12 +65,7 @@ async fn what_was_accepted_before_a_ban_ends() {
     let gateway = world.serve(&engine(1)).await;
     let [ada, eve] = [&token, &admin].map(|token| World::client(&gateway, token));
     let user = ada.ask("{ viewer { id } }", json!({})).await;
-    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
-    let image = push(&world, 3_000_000).await;
-    let reference = format!("{}/{image}", registry.address);
-    let job = ada.pull(&reference).await;
-    ada.job_when(&job, "runs", |job| job["state"] == "RUNNING")
-        .await;
+    let (registry, job, _progress) = stuck(&world, &ada).await;
 
     let ban = json!({"userId": id(&user["viewer"]), "status": "BANNED"});
     done(&eve, "updateUser", ban, "").await;

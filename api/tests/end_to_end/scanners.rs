@@ -55,58 +55,6 @@ async fn place() -> (World, String, Process) {
 }
 
 #[tokio::test]
-async fn a_document_that_costs_more_than_it_looks_is_refused() {
-    let (_world, token, gateway) = place().await;
-    let aliases: String = (0..101).fold(String::new(), |text, number| {
-        format!("{text} alias{number}: __typename")
-    });
-    let circle = "fields { type { ".repeat(10);
-    let closed = "} } ".repeat(10);
-    let spreads = "...A ".repeat(40);
-    for (what, document) in [
-        ("alias overloading", format!("{{ {aliases} }}")),
-        (
-            "directive overloading",
-            format!("{{ __typename {} }}", "@aa".repeat(50)),
-        ),
-        (
-            "known directives",
-            format!("{{ __typename {} }}", "@include(if: true)".repeat(50)),
-        ),
-        (
-            "field duplication",
-            format!("{{ {} }}", "__typename ".repeat(500)),
-        ),
-        (
-            "circular introspection",
-            format!("{{ __schema {{ types {{ {circle} name {closed} }} }} }}"),
-        ),
-        (
-            "fragments of fragments",
-            format!(
-                "{{ {spreads} }} fragment A on Query {{ {} }} fragment B on Query {{ {} }}",
-                "...B ".repeat(40),
-                "__typename ".repeat(40)
-            ),
-        ),
-        (
-            "pages of pages",
-            "{ jobs(first: 100) { nodes { requestedBy { jobs(first: 100) { nodes { requestedBy { \
-             jobs(first: 100) { nodes { id } } } } } } } } }"
-                .to_owned(),
-        ),
-    ] {
-        for client in [
-            World::client(&gateway, &token),
-            Client::new(&gateway.address, None),
-        ] {
-            let (_, answer) = client.send(&document, json!({})).await;
-            assert_eq!(refused(&answer), "LIMIT_EXCEEDED", "{what}: {answer}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn another_sites_form_changes_nothing_and_a_batch_is_none() {
     let (_world, token, gateway) = place().await;
     let mutation = "mutation { createApiToken(input: {name: \"forged\"}) { secret } }";

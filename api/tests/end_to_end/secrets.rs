@@ -5,10 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
-use crate::accounts::{done, mutate};
-use crate::crashes::pushed;
 use crate::log_files;
-use crate::support::graphql::{Client, id};
+use crate::support::graphql::{Client, done, id, mutate};
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{Server, random_layer, unique_name};
 use crate::support::socket::Subscription;

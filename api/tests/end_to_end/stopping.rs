@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::crashes::push;
 use crate::support::books;
 use crate::support::graphql::Client;
+use crate::support::images::stuck;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::Server;
-use crate::support::socket::Subscription;
 use crate::support::world::World;
 
 /// A fleet with a pull that is under way and goes no further for now.
@@ -32,15 +31,7 @@ async fn underway(grace: &str) -> Underway {
     let worker = world.worker().await;
     let gateway = world.gateway().await;
     let client = World::client(&gateway, &token);
-    let registry = RegistryProxy::start(&world.registry.address, 3_000_000).await;
-    let image = push(&world, 9_000_000).await;
-    let job = client.pull(&format!("{}/{image}", registry.address)).await;
-    Subscription::progress(&client, &job)
-        .await
-        .next_where("bytes have arrived", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
+    let (registry, job, _progress) = stuck(&world, &client).await;
     Underway {
         world,
         worker,

@@ -6,9 +6,8 @@ use sha2::{Digest as _, Sha256};
 use wharfinger_entity::{api_token, user};
 use wharfinger_jobs::testing::registry::{PASSWORD as REGISTRY, TestRegistry, USERNAME};
 
-use crate::accounts::{done, mutate};
 use crate::support::collector::Collector;
-use crate::support::graphql::Client;
+use crate::support::graphql::{Client, done, mutate};
 use crate::support::process::Process;
 use crate::support::servers::{engine, random_layer, unique_name};
 use crate::support::until;

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
-use crate::crashes::pushed;
 use crate::support::graphql::Client;
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{Server, engine};
 use crate::support::soon;

@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use wharfinger_entity::job;
 
-use crate::crashes::{push, pushed};
 use crate::support::collector::{Collector, Span};
 use crate::support::graphql::id;
+use crate::support::images::{push, pushed};
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::Server;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::crashes::{push, pushed};
 use crate::events::Events;
 use crate::metrics::Scrape;
 use crate::node::Script;
 use crate::support::graphql::Client;
+use crate::support::images::{push, pushed};
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
@@ -236,7 +236,7 @@ async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
     assert_eq!(during, before, "subscribers cost no connection to Redis");
 
     // The pull ends while nobody can be told.
-    redis.down();
+    redis.kill();
     registry.open();
     ada.succeeded(&job).await;
     redis.up().await;

@@ -1,15 +1,15 @@
-//! Where each sentence of DESIGN.md about the life of a pull and about credits is tested. Those of `life` run on SQLite,
-//! PostgreSQL and MariaDB; `invariants` are checked all the time while they do.
+//! Where each sentence of DESIGN.md about the life of a pull and about credits is tested. Those of `life` run on SQLite and
+//! PostgreSQL, and on MariaDB in `make test-long` or always; `invariants` are checked all the time while they do.
 //!
 //! The life of a pull:
 //!
 //! | sentence | tests |
 //! |---|---|
-//! | Accept: the reference is parsed | `entity/tests/values/grammar.rs` `api/tests/end_to_end/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
-//! | the registry allow-list | `errors::a_registry_that_is_not_allowed_is_refused` `jobs/tests/registry/inside.rs` |
+//! | Accept: the reference is parsed | `entity/tests/values/grammar.rs` `api/tests/graphql/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
+//! | the registry allow-list | `api/tests/graphql/refusals.rs::what_the_caller_can_mend_is_a_user_error` `jobs/tests/registry/inside.rs` |
 //! | the user's limits | `requests::live_jobs_are_limited` |
-//! | the job is inserted, QUEUED, with its hold | `basics::pull_and_remove` `errors::too_little_credit_at_accept` |
-//! | it will end in a final state, whatever crashes | `chaos::nothing_is_lost_when_workers_are_killed` `api/tests/end_to_end/crashes.rs` |
+//! | the job is inserted, QUEUED, with its hold | `basics::pull_and_remove` `api/tests/graphql/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
+//! | it will end in a final state, whatever crashes | `chaos::nothing_is_lost_when_workers_are_killed` `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_sqlite` |
 //! | Dispatch: fairly between users | `order::a_users_many_jobs_let_another_user_pass` |
 //! | a bounded number ahead of the workers | `order::no_more_jobs_go_ahead_than_run_at_a_time` |
 //! | Redis may be flushed, restarted or away | `queue_loss::a_flush_loses_no_job` `queue_loss::jobs_wait_for_redis` |
@@ -54,7 +54,7 @@
 //! | 1 byte of the engine's unpacked size is 1 micro-credit | `basics::pull_and_remove` |
 //! | new users get their credits as a ledger GRANT | `basics::pull_and_remove` `api/tests/end_to_end/pulls.rs::one_process_pulls_reports_charges_and_refunds` |
 //! | total is the sum of entries, held that of unfinished jobs, available never negative | `support/invariants.rs` |
-//! | a pull needs a minimum, and holds that much at once | `errors::too_little_credit_at_accept` `basics::pull_and_remove` |
+//! | a pull needs a minimum, and holds that much at once | `api/tests/graphql/refusals.rs::what_the_caller_can_mend_is_a_user_error` `basics::pull_and_remove` |
 //! | the hold becomes the expected charge | `credits::the_hold_becomes_the_expected_charge` |
 //! | 0 if the user already pays for that image id | `credits::an_image_that_is_paid_for_is_not_held_for_again` |
 //! | less what the pull gives back | `credits::what_a_moved_tag_gives_back_pays_for_its_successor` |
@@ -65,8 +65,8 @@
 //! | a user pays once per (host, image id), and the last tag's removal refunds exactly that | `sharing::two_tags_of_one_image_are_paid_once` |
 //! | every private holder pays, gets back their own, and the engine pulls it once | `sharing::two_users_share_a_transfer_and_an_image` `sharing::many_users_pull_at_the_same_moment` |
 //! | public images cost nothing | `public::a_public_image_is_pulled_at_once_and_for_nothing` `public::another_name_of_a_public_image_costs_nothing` |
-//! | and everyone sees them | `api/tests/end_to_end/publishing.rs::an_image_is_published_used_by_everyone_and_removed` |
-//! | only an administrator publishes | `administration::who_is_no_administrator_any_more_changes_nothing` `api/tests/end_to_end/publishing.rs::an_image_is_published_used_by_everyone_and_removed` |
+//! | and everyone sees them | `api/tests/graphql/publishing.rs::an_image_is_published_and_used_by_everyone` |
+//! | only an administrator publishes | `administration::who_is_no_administrator_any_more_changes_nothing` `api/tests/graphql/publishing.rs::an_image_is_published_and_used_by_everyone` |
 //! | refreshes | `public::an_administrator_refreshes_a_public_image` `public::a_refresh_that_finds_nothing_new_changes_nothing` |
 //! | or removes them | `public::only_an_administrator_removes_a_public_image` |
 //! | publishing covers the (host, image id): each holder is refunded once, their private holdings end | `public::publishing_refunds_every_holder_once` `public::publishing_leaves_other_images_of_the_tag_alone` |
@@ -96,15 +96,15 @@
 //! | 2: total, held and available, at every committed instant | `support/invariants.rs` `constraints::nothing_is_negative` `chaos::nothing_is_lost_when_workers_are_killed` |
 //! | 3: one CHARGE per (user, host, image id) held, one REFUND for it | `support/invariants.rs` `constraints::one_charge_and_one_refund_of_a_payment` `constraints::one_live_holding_of_a_reference` |
 //! | mutations with a key happen once while the key is kept | `constraints::a_key_is_used_once` `requests::an_idempotency_key_makes_one_job` |
-//! | a grant's key is kept for ever | `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_sqlite` `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_postgres` `api/tests/end_to_end/idempotency.rs::a_grants_key_is_kept_for_ever_on_mariadb` |
+//! | a grant's key is kept for ever | `housekeeping::a_grants_key_is_kept_for_ever` |
 //! | 4: an image the engine lost becomes LOST and is refunded | `sharing::a_lost_image_is_refunded` `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
 //! | one that nobody holds is only ever removed if Wharfinger brought it | `lost::an_image_that_an_operator_made_stays_with_its_tags` `sharing::somebody_elses_tag_keeps_the_image` `lost::an_image_that_an_operator_only_untags_is_kept` |
-//! | 5: nobody sees another user's things, by any query, id, subscription or error | `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says` `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_postgres` `api/tests/end_to_end/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_mariadb` |
+//! | 5: nobody sees another user's things, by any query, id, subscription or error | `api/tests/graphql/authorisation/mod.rs::everybody_is_answered_as_the_table_says` `api/tests/graphql/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_postgres`  |
 //! | or by the timing of a name | `jobs/tests/life/accounts/passwords.rs::what_is_wrong_is_answered_alike_after_the_same_work` |
 //! | nor gets another's image by its digest | `credentials::a_private_image_is_for_those_with_a_login` `stolen_digests::an_image_is_not_had_by_the_digest_of_its_config` `stolen_digests::a_layer_is_not_had_by_its_digest` `stolen_digests::an_image_is_not_had_by_the_digest_of_its_manifest` `stolen_digests::what_another_repository_brings_meanwhile_is_not_had_either` |
 //! | 6: an acknowledged mutation survives kill -9 of any process the moment after | `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_sqlite` `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_postgres` `api/tests/end_to_end/acknowledged/mod.rs::what_was_acknowledged_survives_a_kill_on_mariadb` `queue_loss::a_flush_loses_no_job` |
-//! | Errors: what the caller can mend is a user error | `api/tests/end_to_end/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
-//! | the request's have a code | `api/tests/end_to_end/refusals.rs::nobody_gets_in_without_a_token_that_is_known` `api/tests/end_to_end/limits/rate.rs::too_many_requests_are_refused_with_when_to_come_back_and_without_a_statement` `api/tests/end_to_end/limits/time.rs::a_token_that_cannot_be_looked_up_is_not_called_bad` |
+//! | Errors: what the caller can mend is a user error | `api/tests/graphql/refusals.rs::what_the_caller_can_mend_is_a_user_error` |
+//! | the request's have a code | `api/tests/graphql/refusals.rs::a_token_that_nobody_has_is_refused` `api/tests/end_to_end/limits/rate.rs::too_many_requests_are_refused_with_when_to_come_back_and_without_a_statement` `api/tests/end_to_end/limits/time.rs::a_token_that_cannot_be_looked_up_is_not_called_bad` |
 //! | work that failed later has `Job.error` | `errors::an_unknown_tag_fails_at_once` |
 //! | INTERNAL carries an id that the log has, and no detail | `api/tests/end_to_end/refusals.rs::a_fault_of_the_program_is_answered_with_an_id_that_the_log_has` |
 

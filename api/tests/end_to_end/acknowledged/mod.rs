@@ -6,9 +6,9 @@ mod place;
 
 use serde_json::json;
 
-use crate::authorisation::introspect::{QUERY, Schema};
+use crate::introspect::{QUERY, Schema};
 use crate::support::books;
-use crate::support::durable_server::DurableServer;
+use crate::support::own_server::DurableServer;
 use crate::support::servers::Server;
 use crate::support::world::World;
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::deeds::Deed;
-use crate::accounts::{done, mutate};
-use crate::crashes::pushed;
-use crate::support::durable_server::DurableServer;
-use crate::support::graphql::{Client, id};
+use crate::support::graphql::{Client, done, id, mutate};
+use crate::support::images::pushed;
+use crate::support::own_server::DurableServer;
 use crate::support::process::Process;
 use crate::support::servers::engine;
 use crate::support::world::World;

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Examples;
-use crate::administration::nowhere;
-use crate::crashes::pushed;
 use crate::support::graphql::{Client, id};
+use crate::support::images::pushed;
 use crate::support::servers::engine;
 use crate::support::world::World;
 
@@ -71,8 +70,8 @@ async fn pulled(client: &Client, reference: &str) -> String {
 /// Two jobs die; one is run again and dies again, and the other is taken off the list.
 async fn dead_letters(examples: &mut Examples, ada: &Client, eve: &Client) {
     let mut dead = Vec::new();
-    for _ in 0..2 {
-        let job = ada.pull(&nowhere()).await;
+    for number in 0..2 {
+        let job = ada.pull(&format!("127.0.0.1:1/nowhere:{number}")).await;
         assert_eq!(ada.ended(&job).await["state"], "DEAD");
         dead.push(job);
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Examples;
-use crate::crashes::pushed;
 use crate::support::graphql::id;
+use crate::support::images::pushed;
 use crate::support::servers::engine;
 use crate::support::world::World;
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Examples;
-use crate::crashes::pushed;
 use crate::support::graphql::id;
+use crate::support::images::pushed;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{engine, random_layer, unique_name};
 use crate::support::world::World;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{FOLDER, names};
-use crate::crashes::pushed;
+use crate::support::images::pushed;
 use crate::support::servers::engine;
 use crate::support::soon;
 use crate::support::world::World;

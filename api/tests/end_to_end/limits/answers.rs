@@ -4,10 +4,10 @@ use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 
-use crate::crashes::pushed;
 use crate::events::Events;
 use crate::support::books::database;
 use crate::support::graphql::Client;
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::engine;
 use crate::support::socket::Subscription;

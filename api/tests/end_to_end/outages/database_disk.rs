@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use wharfinger_entity::ledger_entry;
 use wharfinger_jobs::testing::small_disk::SmallDisk;
 
-use crate::crashes::push;
-use crate::support::disk_server::DiskServer;
 use crate::support::graphql::{Client, id};
+use crate::support::images::push;
+use crate::support::own_server::DiskServer;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::world::World;

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::crashes::pushed;
 use crate::support::books;
-use crate::support::disk_server::DiskServer;
 use crate::support::graphql::id;
+use crate::support::images::pushed;
+use crate::support::own_server::DiskServer;
 use crate::support::world::World;
 
 fn is_full(attempt: &Value) -> bool {

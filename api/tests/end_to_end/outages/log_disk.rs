@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 use wharfinger_jobs::testing::small_disk::SmallDisk;
 
-use crate::crashes::pushed;
 use crate::support::graphql::Client;
+use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{Server, engine};
 use crate::support::until;

@@ -2,7 +2,7 @@
 
 use wharfinger_jobs::testing::small_disk::SmallDisk;
 
-use crate::crashes::{push, pushed};
+use crate::support::images::{push, pushed};
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{PrivateRedis, Server};
 use crate::support::world::World;

@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::crashes::push;
-use crate::support::disk_server::DiskServer;
 use crate::support::graphql::Client;
+use crate::support::images::push;
+use crate::support::own_server::DiskServer;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::socket::Subscription;

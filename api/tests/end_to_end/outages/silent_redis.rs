@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
 
 use super::scene::Scene;
-use crate::crashes::push;
 use crate::support::books;
 use crate::support::graphql::id;
+use crate::support::images::push;
 use crate::support::servers::Server;
 use crate::support::world::World;
 

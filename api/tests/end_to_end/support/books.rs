@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use wharfinger_entity::{Credits, JobState, LedgerEntryKind, job, ledger_entry, user};
 
 use super::graphql::Client;
-use super::until;
 use super::world::World;
 
 /// Micro-credits of a number in an answer.
@@ -23,18 +22,6 @@ pub(crate) async fn database(world: &World) -> DatabaseConnection {
 pub(crate) async fn job_states(db: &DatabaseConnection) -> Vec<JobState> {
     let jobs = job::Entity::find().all(db).await.unwrap();
     jobs.into_iter().map(|job| job.state).collect()
-}
-
-/// Waits in the database alone until every job there is done: no gateway is asked.
-pub(crate) async fn all_succeed(db: &DatabaseConnection) {
-    until("every job is done", async || {
-        let states = job_states(db).await;
-        states
-            .iter()
-            .all(|state| *state == JobState::Succeeded)
-            .then_some(())
-    })
-    .await;
 }
 
 /// Fails unless the books of this user are in order, nothing is held, and they paid `charges` times and got back

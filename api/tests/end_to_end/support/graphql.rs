@@ -1,7 +1,14 @@
-//! A client of the GraphQL endpoint over HTTP.
+//! A client of the GraphQL endpoint: of a program over HTTP, or of a router in this process.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use super::until;
 
@@ -16,6 +23,8 @@ const JOB: &str = "fragment J on Job {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// Answers in the place of a server.
+    router: Option<Router>,
     /// `127.0.0.1:port`
     pub(crate) address: String,
     pub(crate) token: Option<String>,
@@ -33,11 +42,45 @@ impl Client {
         let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
         Self {
             http: builder.build().unwrap(),
+            router: None,
             address: address.to_owned(),
             token: token.map(ToOwned::to_owned),
             traceparent: None,
             headers: Vec::new(),
         }
+    }
+
+    /// A client of a router in this process, from 127.0.0.1.
+    pub(crate) fn of(router: &Router, token: Option<&str>) -> Self {
+        Self {
+            router: Some(router.clone()),
+            ..Self::new("127.0.0.1", token)
+        }
+    }
+
+    /// The same client with another token, or none.
+    pub(crate) fn with_token(&self, token: Option<&str>) -> Self {
+        Self {
+            token: token.map(ToOwned::to_owned),
+            ..self.clone()
+        }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Response {
+        let Some(router) = &self.router else {
+            return request.send().await.unwrap();
+        };
+        let request = axum::http::Request::try_from(request.build().unwrap()).unwrap();
+        let mut request = request.map(Body::new);
+        // As the connection of a server adds them.
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
+        request.extensions_mut().insert(peer);
+        let host = self.address.parse().unwrap();
+        request.headers_mut().insert("host", host);
+        let answer = router.clone().oneshot(request).await.unwrap();
+        answer
+            .map(|body| reqwest::Body::wrap_stream(body.into_data_stream()))
+            .into()
     }
 
     /// The status of a page, if anything answers there.
@@ -81,14 +124,14 @@ impl Client {
             .http
             .post(format!("http://{}/graphql", self.address))
             .json(&json!({"query": query, "variables": variables}));
-        self.dressed(request).send().await.unwrap()
+        self.answer(self.dressed(request)).await
     }
 
     /// The answer to a query by GET.
     pub(crate) async fn query_by_get(&self, query: &str) -> Value {
         let url = format!("http://{}/graphql", self.address);
         let request = self.http.get(url).query(&[("query", query)]);
-        let answer = self.dressed(request).send().await.unwrap();
+        let answer = self.answer(self.dressed(request)).await;
         answer.json().await.unwrap()
     }
 
@@ -243,4 +286,21 @@ impl Client {
 /// The id of something.
 pub(crate) fn id(of: &Value) -> String {
     of["id"].as_str().expect("an id").to_owned()
+}
+
+/// The payload of a mutation with one input.
+pub(crate) async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+    let capital = mutation[..1].to_uppercase();
+    let query = format!(
+        "mutation($input: {capital}{}Input!) {{ {mutation}(input: $input) {{ {fields} userErrors {{ code message field }} }} }}",
+        &mutation[1..]
+    );
+    client.ask(&query, json!({"input": input})).await[mutation].take()
+}
+
+/// The payload of a mutation that must be done.
+pub(crate) async fn done(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
+    let payload = mutate(client, mutation, input, fields).await;
+    assert_eq!(payload["userErrors"], json!([]), "{mutation}");
+    payload
 }

@@ -64,23 +64,6 @@ impl World {
         world
     }
 
-    /// Another one with the same settings and the same files, which are its own from here on. No process may run here.
-    pub(crate) fn copy(&self) -> Self {
-        let mut copy = Self::embedded();
-        let data_dir = copy.settings["WHARFINGER_DATA_DIR"].clone();
-        std::fs::create_dir_all(&data_dir).unwrap();
-        for entry in std::fs::read_dir(self.data_dir()).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                let to = std::path::Path::new(&data_dir).join(entry.file_name());
-                std::fs::copy(entry.path(), to).unwrap();
-            }
-        }
-        copy.settings.clone_from(&self.settings);
-        copy.set("WHARFINGER_DATA_DIR", &data_dir);
-        copy
-    }
-
     /// Changes a setting for the processes that start from now on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use wharfinger_jobs::testing::image::TestImage;
+use uuid::Uuid;
+use wharfinger_entity::Role;
+use wharfinger_jobs::testing::image::{TestImage, layer};
+use wharfinger_jobs::testing::registry::TestRegistry;
 
 use super::CALLERS;
-use crate::support::graphql::{Client, id};
-use crate::support::process::Process;
-use crate::support::servers::{engine, random_layer, unique_name};
-use crate::support::world::World;
+use crate::graphql_tests::PASSWORD;
+use crate::graphql_tests::client::{Client, id};
+use crate::graphql_tests::gateway::{Gateway, Store, variable};
 
 /// In every name of Ada's: nobody else may ever read it.
 pub(super) const MARK: &str = "canary";
@@ -17,19 +19,15 @@ pub(super) const MARK: &str = "canary";
 /// Ada's at a registry.
 const LOGIN: &str = "registry-hunter2";
 
-/// Good for everybody.
-pub(super) const PASSWORD: &str = "correct horse battery staple";
-
-/// A world with everything in it, and no worker that would change it.
+/// A gateway with everything in it, and no worker that would change it.
 pub(super) struct Place {
-    pub(super) world: World,
-    pub(super) gateway: Process,
+    gateway: Gateway,
     tokens: BTreeMap<&'static str, String>,
     pub(super) ids: Ids,
 }
 
 /// Ids of Ada's things, and of what is everybody's.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Ids {
     /// By what it is: the argument that takes it, less `Id`.
     by_kind: BTreeMap<&'static str, String>,
@@ -38,64 +36,59 @@ pub(super) struct Ids {
 }
 
 impl Place {
-    pub(super) async fn new(mut world: World) -> Self {
-        for (name, value) in [
-            ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
-            ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
-            ("WHARFINGER_WORKER__LABELS", "room=b12"),
-            ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
-            // All of Ada's things are asked for at once.
-            ("WHARFINGER_LIMITS__COMPLEXITY", "0"),
+    pub(super) async fn on(store: Store) -> Self {
+        let engine = variable("WHARFINGER_TEST_DOCKER_HOST_1");
+        let gateway = Gateway::with(
+            store,
+            &[
+                ("DOCKER_HOST", &engine),
+                ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
+                ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
+                ("WHARFINGER_WORKER__LABELS", "room=b12"),
+                // All of Ada's things are asked for at once.
+                ("WHARFINGER_LIMITS__COMPLEXITY", "0"),
+            ],
+        )
+        .await;
+        let mut tokens = BTreeMap::new();
+        for (caller, name, role) in [
+            ("banned", "carol", Role::User),
+            ("other", "bob", Role::User),
+            ("owner", &*format!("ada-{MARK}"), Role::User),
+            ("administrator", "eve", Role::Admin),
         ] {
-            world.set(name, value);
+            let made = gateway.make(name, role, "100000", Some(PASSWORD)).await;
+            tokens.insert(caller, made.token.unwrap());
         }
-        let user = |name: &str, more: &[&str]| world.user_with_password(name, PASSWORD, more);
-        let rich: &[&str] = &["--credits", "100000"];
-        let tokens = BTreeMap::from([
-            ("banned", user("carol", rich)),
-            ("other", user("bob", rich)),
-            ("owner", user(&format!("ada-{MARK}"), rich)),
-            (
-                "administrator",
-                user("eve", &["--admin", "--credits", "100000"]),
-            ),
-        ]);
         // Whom everybody knows the password of.
-        user("dave", &[]);
-        let mut gateway = world.serve(&engine(1)).await;
-        let client = |caller: &str| World::client(&gateway, &tokens[caller]);
-        let (ada, eve) = (client("owner"), client("administrator"));
-        let mut by_kind = things(&world, &ada, &eve).await;
-        gateway.terminate();
-        assert!(gateway.ended().await.success());
+        gateway
+            .make("dave", Role::User, "1000", Some(PASSWORD))
+            .await;
+        let mut place = Self {
+            gateway,
+            tokens,
+            ids: Ids::default(),
+        };
+        let (ada, eve) = (place.client("owner"), place.client("administrator"));
+        let mut by_kind = place.gateway.working(things(&ada, &eve)).await;
 
         // Nothing happens from here on but what is asked for.
-        let gateway = world.gateway().await;
-        let ada = World::client(&gateway, &tokens["owner"]);
         let queued = ada.pull(&format!("127.0.0.1:1/{MARK}-queued")).await;
         by_kind.insert("queued", queued);
-        let eve = World::client(&gateway, &tokens["administrator"]);
         let entry = "{ auditLog(first: 1) { nodes { id } } }";
         let entry = eve.ask(entry, json!({})).await;
         by_kind.insert("entry", id(&entry["auditLog"]["nodes"][0]));
-        let everybodys = ["host"];
-        let private = by_kind
-            .iter()
-            .filter(|(kind, _)| !everybodys.contains(kind));
+        let private = by_kind.iter().filter(|(kind, _)| **kind != "host");
         let private = private.map(|(_, id)| id.clone()).collect();
-        Self {
-            ids: Ids { by_kind, private },
-            world,
-            gateway,
-            tokens,
-        }
+        place.ids = Ids { by_kind, private };
+        place
     }
 
     /// A client of one of [`CALLERS`].
     pub(super) fn client(&self, caller: &str) -> Client {
         assert!(CALLERS.contains(&caller));
         let token = self.tokens.get(caller).map(String::as_str);
-        Client::new(&self.gateway.address, token)
+        self.gateway.anonymous().with_token(token)
     }
 
     /// What no answer has in it: tokens, passwords and logins, and how a password is stored.
@@ -104,20 +97,10 @@ impl Place {
         tokens.chain([PASSWORD, LOGIN, "$argon2"])
     }
 
-    /// Two more of the same, each with a life of its own from here on. This one goes on too.
-    pub(super) async fn copies(&mut self) -> [Self; 2] {
-        self.gateway.terminate();
-        assert!(self.gateway.ended().await.success());
-        let copies = [self.copy().await, self.copy().await];
-        self.gateway = self.world.gateway().await;
-        copies
-    }
-
-    async fn copy(&self) -> Self {
-        let world = self.world.copy();
+    /// One more of the same on SQLite, with a life of its own from here on.
+    pub(super) async fn copy(&self) -> Self {
         Self {
-            gateway: world.gateway().await,
-            world,
+            gateway: self.gateway.copy().await,
             tokens: self.tokens.clone(),
             ids: self.ids.clone(),
         }
@@ -125,15 +108,16 @@ impl Place {
 }
 
 /// Makes everything that takes a worker, and returns the ids.
-async fn things(world: &World, ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
+async fn things(ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
+    let registry = TestRegistry::open();
     let host = eve.online_host("one").await;
-    let name = format!("{MARK}-{}", unique_name());
-    let image = TestImage::new(vec![random_layer(10_000)]);
-    world.registry.push(&name, "v1", &image).await;
-    let registry = &world.registry.address;
-    let job = ada.pull(&format!("{registry}/{name}:v1")).await;
+    let name = format!("{MARK}-{}", Uuid::new_v4().simple());
+    let image = TestImage::new(vec![layer("content", name.as_bytes())]);
+    registry.push(&name, "v1", &image).await;
+    let address = &registry.address;
+    let job = ada.pull(&format!("{address}/{name}:v1")).await;
     let image = id(&ada.succeeded(&job).await["image"]);
-    let failed = ada.pull(&format!("{registry}/{name}:missing")).await;
+    let failed = ada.pull(&format!("{address}/{name}:missing")).await;
     assert_eq!(ada.ended(&failed).await["state"], "FAILED");
     let dead = ada.pull(&format!("127.0.0.1:1/{name}:v1")).await;
     assert_eq!(ada.ended(&dead).await["state"], "DEAD");

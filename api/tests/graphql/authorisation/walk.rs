@@ -9,8 +9,9 @@ use super::ask::{ask, code, follow, word};
 use super::introspect::Schema;
 use super::place::{MARK, Place};
 use super::table::Answers;
-use crate::support::graphql::Client;
-use crate::support::socket::Subscription;
+use crate::graphql_tests::client::Client;
+use crate::graphql_tests::events::Events;
+use crate::graphql_tests::waiting::LOOK_AGAIN;
 
 /// A way to the things of a type: a document with `$` where a field of theirs goes, and the keys that lead to them.
 #[derive(Clone)]
@@ -178,7 +179,7 @@ async fn for_once(client: &Client, caller: &str) -> Client {
     }
     let make = "mutation { createApiToken(input: {name: \"once\"}) { secret } }";
     let made = client.ask(make, json!({})).await;
-    Client::new(&client.address, made["createApiToken"]["secret"].as_str())
+    client.with_token(made["createApiToken"]["secret"].as_str())
 }
 
 /// Watches everything that can be, while Ada and the watcher ask for images.
@@ -199,20 +200,25 @@ pub(super) async fn subscriptions(place: &Place, schema: &Schema, found: &mut An
 }
 
 async fn watch(client: &Client, ada: &Client, document: &str, caller: &str) -> String {
-    if Subscription::is_refused(client).await {
-        return "refused".to_owned();
+    let events = client.with_header("accept", "text/event-stream");
+    let answer = events.stream(document, json!({})).await;
+    if !answer.status().is_success() {
+        let answer: Value = answer.json().await.unwrap();
+        return code(&answer, usize::MAX).expect("a code");
     }
-    let mut subscription = Subscription::start(client, document, json!({})).await;
+    let mut events = Events::of(answer);
     loop {
         // Whatever is told of Ada's is told before what is the watcher's own.
         ada.pull(&format!("127.0.0.1:1/{MARK}-noise")).await;
-        let payload = client
-            .try_pull(json!({"reference": "127.0.0.1:1/own"}))
-            .await;
-        assert_eq!(payload["userErrors"], json!([]));
-        let Some(answer) = subscription.answer().await else {
+        if client.token.is_some() {
+            let own = json!({"reference": "127.0.0.1:1/own"});
+            let payload = client.try_pull(own).await;
+            assert_eq!(payload["userErrors"], json!([]));
+        }
+        let Ok(event) = tokio::time::timeout(LOOK_AGAIN, events.next()).await else {
             continue;
         };
+        let answer = event.expect("an event").json();
         if let Some(code) = code(&answer, usize::MAX) {
             return code;
         }

@@ -46,7 +46,7 @@ pub(super) fn compare(callers: &[&str], found: &Answers) {
     }
     assert!(
         wrong.is_empty(),
-        "api/tests/end_to_end/authorisation/table.csv does not say what callers are answered. Add what is missing once it is \
+        "api/tests/graphql/authorisation/table.csv does not say what callers are answered. Add what is missing once it is \
          what it should be:\n{}",
         wrong.join("\n")
     );

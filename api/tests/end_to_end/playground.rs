@@ -1,15 +1,11 @@
 //! The playground of the real program in a real browser: it works, and asks nothing of any other host.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that panics fails, and says where"
-)]
 
-mod browser;
-mod gateway;
-
-use browser::{Browser, Look, QUERY_EDITOR, RESULT};
-use gateway::Gateway;
+use crate::support::browser::{Browser, Look, QUERY_EDITOR, RESULT};
 use serde_json::json;
+
+use crate::support::images::pushed;
+use crate::support::servers::engine;
+use crate::support::world::World;
 
 const SCREENS: [(&str, Look); 3] = [
     ("light", Look::light(1280, 800)),
@@ -20,8 +16,13 @@ const SCREENS: [(&str, Look); 3] = [
 /// What a visitor does: a query, a pull, and its progress to the end, signed in by the headers editor.
 #[tokio::test]
 async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
-    let gateway = Gateway::start().await;
-    let mut page = Browser::open(&gateway.url("/playground")).await;
+    let world = World::embedded();
+    let token = world.user("ada", &[]);
+    let gateway = world.serve(&engine(1)).await;
+    let image = pushed(&world, 1000).await;
+    let own = format!("http://{}/", gateway.address);
+    let own_socket = own.replace("http:", "ws:");
+    let mut page = Browser::open(&format!("{own}playground")).await;
 
     // The schema is there for whoever is not signed in: the editor completes and checks with it.
     page.until(&format!("{QUERY_EDITOR}?.options.lint?.schema"))
@@ -29,12 +30,12 @@ async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     let refused = page.run("{ balance { total } }", &json!({})).await;
     assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
 
-    let bearer = json!({"Authorization": format!("Bearer {}", gateway.token)});
+    let bearer = json!({"Authorization": format!("Bearer {token}")});
     page.set_headers(&bearer).await;
     let balance = page.run("{ balance { available } }", &json!({})).await;
     assert!(balance.contains(r#""available": "1000""#), "{balance}");
 
-    let reference = json!({"reference": gateway.image});
+    let reference = json!({"reference": image});
     let pull = "mutation ($reference: String!) { pullImage(input: { reference: $reference }) \
                 { job { id } userErrors { message } } }";
     let accepted = page.run(pull, &reference).await;
@@ -70,9 +71,8 @@ async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     let sockets = page.requests.iter().filter(|url| url.starts_with("ws:"));
     assert!(sockets.count() >= 2, "{:?}", page.requests);
     for url in &page.requests {
-        let own = url.starts_with(&gateway.url("/"))
-            || url.starts_with(&gateway.url("/").replace("http:", "ws:"))
-            || url.starts_with("data:");
+        let mut allowed = [&*own, &own_socket, "data:"].into_iter();
+        let own = allowed.any(|prefix| url.starts_with(prefix));
         assert!(own, "the page asked for {url}");
     }
     assert_eq!(page.complaints, Vec::<String>::new());

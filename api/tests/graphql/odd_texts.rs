@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::authorisation::introspect::{QUERY, Schema};
-use crate::support::graphql::Client;
-use crate::support::servers::Server;
-use crate::support::world::World;
+use super::authorisation::introspect::{QUERY, Schema};
+use super::client::Client;
+use super::gateway::{Gateway, Store};
 
 /// What is refused in an argument is the caller's to mend.
 const CODES: [&str; 5] = [
@@ -64,16 +63,9 @@ async fn checked(client: &Client, document: &str) {
     }
 }
 
-async fn every_text_in_every_argument(mut world: World) {
-    for (name, value) in [
-        ("WHARFINGER_SECRET_KEY", "no secret for anything but this"),
-        ("WHARFINGER_LIMITS__REQUESTS_PER_SECOND", "0"),
-    ] {
-        world.set(name, value);
-    }
-    let token = world.user("eve", &["--admin"]);
-    let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
+async fn every_text_in_every_argument(store: Store) {
+    let gateway = Gateway::on(store).await;
+    let client = gateway.admin("eve").await;
     let told: Value = client.ask(QUERY, json!({})).await;
     let schema = Schema::read(&told);
     for (root, kind) in [("Query", "query"), ("Mutation", "mutation")] {
@@ -102,15 +94,15 @@ async fn every_text_in_every_argument(mut world: World) {
 
 #[tokio::test]
 async fn no_text_is_a_fault_of_the_server_on_sqlite() {
-    every_text_in_every_argument(World::embedded()).await;
+    every_text_in_every_argument(Store::Sqlite).await;
 }
 
 #[tokio::test]
 async fn no_text_is_a_fault_of_the_server_on_postgresql() {
-    every_text_in_every_argument(World::fleet(Server::Postgres).await).await;
+    every_text_in_every_argument(Store::Postgres).await;
 }
 
 #[tokio::test]
 async fn no_text_is_a_fault_of_the_server_on_mariadb() {
-    every_text_in_every_argument(World::fleet(Server::MariaDb).await).await;
+    every_text_in_every_argument(Store::MariaDb).await;
 }

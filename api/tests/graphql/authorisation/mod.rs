@@ -2,7 +2,7 @@
 //! user's things as nobody, as a banned user, as another user, as their owner and as an administrator.
 //!
 //! `table.csv` has what each is answered, in a word: an error's code; `done` or the code of a user error; `value`, `null`,
-//! or `hidden` where what the field is of cannot be reached at all; `told` or `refused` of a subscription. A field without a
+//! or `hidden` where what the field is of cannot be reached at all; `told` of a subscription. A field without a
 //! row fails the test, and so does a row without a field.
 
 mod ask;
@@ -19,8 +19,7 @@ use introspect::{QUERY, Schema};
 use place::Place;
 use table::Answers;
 
-use crate::support::servers::Server;
-use crate::support::world::World;
+use crate::graphql_tests::gateway::Store;
 
 /// Who asks, in the order of the table's columns.
 const CALLERS: [&str; 5] = ["nobody", "banned", "other", "owner", "administrator"];
@@ -30,11 +29,11 @@ const STRANGERS: [&str; 3] = ["nobody", "banned", "other"];
 
 #[tokio::test]
 async fn everybody_is_answered_as_the_table_says() {
-    let mut place = Place::new(World::embedded()).await;
+    let place = Place::on(Store::Sqlite).await;
     let (schema, mut found) = read_everything(&place).await;
 
     // What the owner and an administrator do would be in the way of the others: each has a place of their own for it.
-    let [owners, administrators] = place.copies().await;
+    let [owners, administrators] = [place.copy().await, place.copy().await];
     let mut done = BTreeMap::new();
     for (caller, place) in [("owner", &owners), ("administrator", &administrators)] {
         done.insert(caller, walk::mutations(place, &schema, caller).await);
@@ -49,22 +48,11 @@ async fn everybody_is_answered_as_the_table_says() {
     table::compare(&CALLERS, &found);
 }
 
-#[tokio::test]
-async fn everybody_is_answered_as_the_table_says_on_postgres() {
-    on_a_server(Server::Postgres).await;
-}
-
-#[tokio::test]
-async fn everybody_is_answered_as_the_table_says_on_mariadb() {
-    on_a_server(Server::MariaDb).await;
-}
-
 /// Everything that is read, and what strangers try to change: the place of a server's database cannot be copied for those
 /// who may change it.
-async fn on_a_server(server: Server) {
-    let mut world = World::embedded();
-    world.set("DATABASE_URL", &server.database().await);
-    let place = Place::new(world).await;
+#[tokio::test]
+async fn everybody_is_answered_as_the_table_says_on_postgres() {
+    let place = Place::on(Store::Postgres).await;
     let (schema, found) = read_everything(&place).await;
     let done = strangers_try_everything(&place, &schema).await;
     let promised = table::promised(&CALLERS);

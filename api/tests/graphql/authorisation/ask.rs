@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::place::{MARK, Place};
-use crate::support::graphql::Client;
+use crate::graphql_tests::client::Client;
 
 /// An answer in one word.
 pub(super) fn word(values: &[&Value]) -> String {
