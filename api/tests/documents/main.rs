@@ -2,6 +2,7 @@
 //! exist.
 //!
 //! `make docs` writes the pages that are made: it runs these tests with `WHARFINGER_TEST_WRITE_DOCS` set.
+#![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
 mod alerts;
 mod decisions;

@@ -137,13 +137,16 @@ impl Schema {
         value: &dyn Fn(&str, &str) -> String,
     ) -> Vec<(String, String)> {
         let coordinate = format!("{of}.{}", field.name);
-        let mut ways = vec![(
-            coordinate.clone(),
-            self.arguments(&field.args, &coordinate, None, value),
-        )];
+        // `(name: value, …)` with what is required, and what the path leads to.
+        let arguments = |path: Option<&str>| {
+            let given = self.given(&field.args, &coordinate, path, value);
+            let given = (!given.is_empty()).then(|| format!("({given})"));
+            given.unwrap_or_default()
+        };
+        let mut ways = vec![(coordinate.clone(), arguments(None))];
         for path in self.optional(&field.args, true, wanted) {
-            let given = self.arguments(&field.args, &coordinate, Some(&path), value);
-            ways.push((format!("{coordinate}({path}:)"), given));
+            let asked = format!("{coordinate}({path}:)");
+            ways.push((asked, arguments(Some(path.as_str()))));
         }
         ways
     }
@@ -162,22 +165,6 @@ impl Schema {
             }
         }
         paths
-    }
-
-    /// `(name: value, …)` with what is required, and what `path` leads to.
-    fn arguments(
-        &self,
-        inputs: &[Input],
-        coordinate: &str,
-        path: Option<&str>,
-        value: &dyn Fn(&str, &str) -> String,
-    ) -> String {
-        let given = self.given(inputs, coordinate, path, value);
-        if given.is_empty() {
-            String::new()
-        } else {
-            format!("({given})")
-        }
     }
 
     fn given(
