@@ -11,7 +11,7 @@ use crate::infra::db::sql::select_all;
 const HOLDING: &str = "i_";
 
 /// The column that says whether a tag is to be looked at.
-const DISPLACED: &str = "displaced";
+const ORPHANED_TAGS: &str = "orphaned_tags";
 
 /// The live holdings on a host, public or of one user, of a reference or of the engine's image that it means.
 pub(crate) struct Found {
@@ -20,7 +20,7 @@ pub(crate) struct Found {
     reference: String,
     engine_image_id: Uuid,
     /// Whether a pull of the reference, on any image of the host, has recorded where its tag was before.
-    pub(crate) has_displaced_tags: bool,
+    pub(crate) has_orphaned_tags: bool,
 }
 
 impl Found {
@@ -39,33 +39,33 @@ impl Found {
             .add(image::Column::HostId.eq(row.host_id))
             .add(image::Column::Live.eq(1))
             .add(which);
-        let displaced = Query::select()
+        let orphaned_tags = Query::select()
             .expr(Expr::value(1))
             .from(engine_tag::Entity)
             .and_where(engine_tag::Column::HostId.eq(row.host_id))
             .and_where(engine_tag::Column::Reference.eq(reference))
-            .and_where(engine_tag::Column::Displaced.is_not_null())
+            .and_where(engine_tag::Column::PreviousImageId.is_not_null())
             .to_owned();
         let mut select = Query::select();
         select_all::<image::Entity>(&mut select, HOLDING);
         select
-            .expr_as(Expr::exists(displaced), Alias::new(DISPLACED))
+            .expr_as(Expr::exists(orphaned_tags), Alias::new(ORPHANED_TAGS))
             .from(engine_image::Entity)
             .join(JoinType::LeftJoin, image::Entity, matters)
             .and_where(engine_image::Column::Id.eq(row.id));
-        let (mut holdings, mut has_displaced_tags) = (Vec::new(), false);
+        let (mut holdings, mut has_orphaned_tags) = (Vec::new(), false);
         for found in db.query_all(&select).await? {
             if found.try_get::<Option<Uuid>>(HOLDING, "id")?.is_some() {
                 holdings.push(image::Model::from_query_result(&found, HOLDING)?);
             }
-            has_displaced_tags = found.try_get("", DISPLACED)?;
+            has_orphaned_tags = found.try_get("", ORPHANED_TAGS)?;
         }
         Ok(Self {
             holdings,
             user_id,
             reference: reference.to_owned(),
             engine_image_id: row.id,
-            has_displaced_tags,
+            has_orphaned_tags,
         })
     }
 

@@ -51,8 +51,7 @@ pub(crate) enum Claim {
     /// The job runs, under this lease.
     Taken(Box<job::Model>, Lease, Known),
     /// The message is stale, or the job does not wait on this host, is not due, has an earlier job of its user on the same
-    /// reference before it, or its
-    /// queue is paused.
+    /// reference before it, or its queue is paused.
     NotClaimable,
     /// The job could be taken when it was read, and has changed since: another worker took it, or it was cancelled or moved.
     ChangedSince,

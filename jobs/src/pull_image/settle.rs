@@ -116,7 +116,7 @@ async fn settle_in<'t>(
     let now = services.clock.now();
     let row = describe(tx, row, arrived.image).await?;
     let found = Found::read(tx, &row, job.user_id, &job.reference).await?;
-    let mut to_look_at = if found.has_displaced_tags {
+    let mut to_look_at = if found.has_orphaned_tags {
         tag_rollback::settled(tx, &row, &job.reference).await?
     } else {
         Vec::new()
