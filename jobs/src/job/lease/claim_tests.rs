@@ -57,7 +57,7 @@ async fn try_to(
         traceparent: None,
     };
     match claim(services, host_id, WORKER, &message).await.unwrap() {
-        Claim::Taken(_, lease) => Some(lease),
+        Claim::Taken(_, lease, _) => Some(lease),
         Claim::NotClaimable | Claim::ChangedSince => None,
     }
 }
