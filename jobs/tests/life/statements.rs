@@ -67,7 +67,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ByJob {
         event.record(&mut sql);
         let mut spans = context.event_scope(event).into_iter().flatten();
         let job = spans.find_map(|span| span.extensions().get::<JobId>().map(|job| job.0.clone()));
-        if let (Some(sql), Some(job)) = (sql.text, job) {
+        // On SQLite a claim that does not wait for the disk sets its connection so, in this process.
+        let sql = sql.text.filter(|sql| !sql.starts_with("PRAGMA"));
+        if let (Some(sql), Some(job)) = (sql, job) {
             let mut statements = STATEMENTS.lock().unwrap();
             let of_all = statements.get_or_insert_default();
             of_all.entry(job).or_default().push(sql);
