@@ -105,7 +105,7 @@ job_payload!(
 
 #[Object]
 impl JobMutation {
-    /// Pull an image onto a host. Returns as soon as the request is durably recorded and its credits are held.
+    /// Ask for an image on a host. Returns as soon as the request is durably recorded and its credits are held.
     async fn pull_image(
         &self,
         ctx: &Context<'_>,
@@ -137,8 +137,8 @@ impl JobMutation {
         )
     }
 
-    /// Remove a private image; an administrator also removes public ones. The charge is refunded with the viewer's last tag
-    /// of it.
+    /// Let go of a private image; an administrator also removes public ones. The charge comes
+    /// back with the viewer's last tag of it.
     async fn remove_image(
         &self,
         ctx: &Context<'_>,
@@ -162,7 +162,7 @@ impl JobMutation {
         )
     }
 
-    /// Cancel a queued, retrying or running job and release its hold.
+    /// Stop a queued, retrying or running job and release what it held.
     async fn cancel_job(
         &self,
         ctx: &Context<'_>,

@@ -108,7 +108,7 @@ pub(crate) struct GrantCreditsPayload {
 
 #[Object]
 impl UserMutation {
-    /// Administrators only: create a user, with a first balance.
+    /// Administrators only: make a user, with a first balance.
     async fn create_user(
         &self,
         ctx: &Context<'_>,

@@ -79,7 +79,7 @@ impl Image {
         &self.0.image.reference
     }
 
-    /// The short form: redis:7
+    /// As people write it: redis:7
     async fn familiar_name(&self) -> Result<String> {
         Ok(self.parts()?.familiar())
     }
@@ -123,7 +123,7 @@ impl Image {
         (self.0.image.size as f64 / 100_000.0).round() / 10.0
     }
 
-    /// The ports that the image declares: 6379/tcp. Lowest port first, at most 1,000.
+    /// As the image declares them: 6379/tcp. Lowest port first. There are at most 1,000.
     async fn exposed_ports(&self, ctx: &Context<'_>) -> Result<List<String>> {
         Ok(List(self.on_engine(ctx).await?.exposed_ports.to_strings()))
     }
@@ -138,7 +138,7 @@ impl Image {
         self.0.image.visibility.into()
     }
 
-    /// RELEASED images are history, and the ledger says when and why. LOST ones vanished from the engine and were refunded.
+    /// RELEASED images are history: let go, by whom and when is in the ledger. LOST ones vanished from the engine and were refunded.
     async fn state(&self) -> ImageState {
         self.0.image.state.into()
     }

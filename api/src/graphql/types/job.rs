@@ -125,7 +125,7 @@ impl Job {
         user.map(User).ok_or_else(|| internal(&Missing("user")))
     }
 
-    /// The image that it pulled, or is to remove; null for a pull that has not succeeded.
+    /// The image that it made, or was asked to remove. Null for a pull that has not succeeded.
     async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
         let Some(id) = self.0.image_id else {
             return Ok(None);
@@ -137,7 +137,7 @@ impl Job {
         Ok(image.map(Image::from))
     }
 
-    /// Attempts begun so far.
+    /// Tries started so far.
     async fn attempt(&self) -> i32 {
         self.0.attempt
     }
@@ -161,7 +161,7 @@ impl Job {
             .collect())
     }
 
-    /// Why it failed or waits for another attempt; null where nothing went wrong.
+    /// Why it ended or is waiting to try again. Null where nothing went wrong.
     async fn error(&self) -> Option<JobError> {
         JobError::new(
             self.0.error_code,
@@ -201,7 +201,7 @@ impl Job {
         (self.0.state == wharfinger_entity::JobState::Retrying).then(|| self.0.run_after.into())
     }
 
-    /// When an administrator discarded this dead letter; null for every other job.
+    /// When an administrator took this dead letter off the list. Null for every other job.
     async fn discarded_at(&self) -> Option<DateTime> {
         self.0.discarded_at.map(DateTime::from)
     }

@@ -60,7 +60,7 @@ impl LedgerEntry {
         Ok(job.map(Job))
     }
 
-    /// The reference of its image, kept when the image is gone; null for a movement without an image.
+    /// The image reference that it was for, kept when the image is gone. Null for a movement without an image.
     async fn reference(&self) -> Option<&str> {
         self.0.reference.as_deref()
     }

@@ -62,12 +62,12 @@ pub(crate) enum Node {
     ApiToken(ApiToken),
 }
 
-/// A problem that the caller can fix. Nothing changed for the item at fault.
+/// A problem that the caller can mend. Nothing changed for the item at fault.
 #[derive(SimpleObject, Clone, Debug)]
 pub(crate) struct UserError {
     /// The kind of problem, for programs.
     code: UserErrorCode,
-    /// A message for people, which says what is wrong and what would be right.
+    /// For people; says what was wrong and what would be right.
     message: String,
     /// Path of the input field at fault: ["input", "reference"]. Null where it is not a single one.
     field: Option<Vec<String>>,
