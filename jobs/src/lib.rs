@@ -13,7 +13,7 @@
 //! [`accounts`] and [`registry_credentials`] who may do what, and [`infra`] what all of it is built on.
 //!
 //! Imports run one way: `infra` knows of nothing above it, and the kinds of job know `attempt`, which knows none of them: what
-//! is particular to one is found by `kind`.
+//! is particular to one is found by `kinds`.
 
 pub mod error;
 pub mod services;
@@ -41,6 +41,8 @@ pub mod registry;
 mod attempt;
 pub mod pull_image;
 pub mod remove_image;
+
+mod kinds;
 pub mod worker;
 
 pub mod commands;
@@ -52,12 +54,3 @@ pub mod sweep_images;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-
-/// The implementation of a kind of job. This is where kinds are registered: a module above, and a line here.
-pub(crate) fn kind(kind: wharfinger_entity::JobKind) -> &'static dyn attempt::Job {
-    use wharfinger_entity::JobKind as Kind;
-    match kind {
-        Kind::PullImage => &pull_image::PullImageJob,
-        Kind::RemoveImage => &remove_image::RemoveImageJob,
-    }
-}

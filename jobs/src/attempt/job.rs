@@ -14,7 +14,7 @@ use crate::job::transition::Outcome;
 use crate::ledger::Account;
 use crate::services::Services;
 
-/// A kind of job. `crate::kind` registers it.
+/// A kind of job. `crate::kinds` registers it.
 #[async_trait]
 pub(crate) trait Job: Send + Sync {
     /// The span of an attempt, as `infra::trace::attempt_span` makes it: `job.` and the kind's name.
@@ -73,24 +73,4 @@ pub(crate) enum Limits {
     OfTheUser,
     /// An administrator asks.
     Waived,
-}
-
-#[cfg(test)]
-mod tests {
-    use sea_orm::{ActiveEnum as _, Iterable as _};
-    use wharfinger_entity::JobKind;
-
-    #[test]
-    fn every_kind_has_one_name() {
-        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
-            for kind in JobKind::iter() {
-                let word = kind.to_value();
-                assert_eq!(serde_json::to_value(kind).unwrap(), word);
-                assert_eq!(kind.name(), word.to_lowercase());
-                let span = crate::kind(kind).span();
-                let name = span.metadata().expect("it is enabled").name();
-                assert_eq!(name, format!("job.{}", kind.name()));
-            }
-        });
-    }
 }

@@ -48,7 +48,7 @@ async fn cancel(
                 transition::state_label(job.state)
             )))?;
         }
-        if let Some(reason) = crate::kind(job.kind).refuses_to_stop(&job) {
+        if let Some(reason) = crate::kinds::implementation_of(job.kind).refuses_to_stop(&job) {
             Err(not_cancellable(reason.into()))?;
         }
         if let Some(administrator) = administrator

@@ -125,7 +125,9 @@ pub(crate) async fn accept_again(
         limits,
         again: &mut again,
     };
-    crate::kind(job.kind).accept_again(retry).await?;
+    crate::kinds::implementation_of(job.kind)
+        .accept_again(retry)
+        .await?;
     again.ordinal = Set(account.next_ordinal());
     again.max_attempts = Set(job
         .attempt

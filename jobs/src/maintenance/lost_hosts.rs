@@ -230,7 +230,7 @@ async fn end_job(
         if !still_lost(services, host_now.as_ref()) {
             return Ok(None);
         }
-        let outcome = crate::kind(job.kind).when_host_is_lost(reason(host));
+        let outcome = crate::kinds::implementation_of(job.kind).when_host_is_lost(reason(host));
         Ok(Some(transition::finish(&tx, services, job, outcome).await?))
     })?;
     if let Some((job, balance)) = ended {

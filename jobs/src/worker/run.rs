@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
             return;
         }
     };
-    let kind = crate::kind(job.kind);
+    let kind = crate::kinds::implementation_of(job.kind);
     let span = trace::attempt(kind.span(), &job, &context.host);
     let run = Arc::new(JobRun::new(
         Arc::clone(context),

@@ -1,0 +1,36 @@
+//! The registration of the kinds of job: above the kinds, below the modules that handle jobs of any kind.
+
+use wharfinger_entity::JobKind;
+
+use crate::attempt::Job;
+use crate::pull_image::PullImageJob;
+use crate::remove_image::RemoveImageJob;
+
+/// The implementation of a kind of job. A new kind gets a line here.
+pub(crate) fn implementation_of(kind: JobKind) -> &'static dyn Job {
+    match kind {
+        JobKind::PullImage => &PullImageJob,
+        JobKind::RemoveImage => &RemoveImageJob,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ActiveEnum as _, Iterable as _};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_name() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            for kind in JobKind::iter() {
+                let word = kind.to_value();
+                assert_eq!(serde_json::to_value(kind).unwrap(), word);
+                assert_eq!(kind.name(), word.to_lowercase());
+                let span = implementation_of(kind).span();
+                let name = span.metadata().expect("it is enabled").name();
+                assert_eq!(name, format!("job.{}", kind.name()));
+            }
+        });
+    }
+}
