@@ -1,6 +1,6 @@
 //! A job as it is accepted.
 
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobKind, job};
 
@@ -39,6 +39,24 @@ pub(crate) fn draft(
         created_at: Set(now),
         started_at: Set(None),
         removal_of: Set(None),
-        ..Default::default()
+        // Set by the transition. All columns are named, so that a new one does not compile until it is decided here.
+        state: NotSet,
+        run_after: NotSet,
+        dispatched_at: NotSet,
+        rate_limited_since: NotSet,
+        free_in_a_row: NotSet,
+        redrive_refused_at: NotSet,
+        worker: NotSet,
+        lease_until: NotSet,
+        cancel_requested: NotSet,
+        touched_engine: NotSet,
+        sequence: NotSet,
+        error_code: NotSet,
+        error_message: NotSet,
+        error_retryable: NotSet,
+        accepted_at: NotSet,
+        finished_at: NotSet,
+        discarded_at: NotSet,
+        live: NotSet,
     }
 }

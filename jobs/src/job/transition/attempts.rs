@@ -1,105 +1,102 @@
-//! The rows of a job's attempts: one is written when the attempt begins, and once more when it ends.
+//! Transitions of attempts: a worker claims the job, and the job waits again after an attempt.
 
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    TryIntoModel,
 };
-use uuid::Uuid;
-use wharfinger_entity::{Timestamp, job, job_attempt};
+use wharfinger_entity::{JobErrorCode, Timestamp, job};
 
-use crate::error::JobFailure;
+use super::policy::Retry;
+use super::{Transition, attempt_rows, enter, leave, next_turn};
 use crate::infra::db::Transaction;
 
-/// Attempts of a job that are kept whatever came after them.
-const FIRST_KEPT: i32 = 10;
-
-/// Attempts of a job that are kept as the newest ones.
-const NEWEST_KEPT: i32 = 40;
-
-/// Deletes the attempts between the first and the newest ones, of a job whose number of attempts has no bound.
-pub(super) async fn forget_middle(tx: &Transaction, job: &job::Model) -> Result<(), DbErr> {
-    let newest = job.attempt.saturating_sub(NEWEST_KEPT);
-    if newest <= FIRST_KEPT {
-        return Ok(());
-    }
-    job_attempt::Entity::delete_many()
-        .filter(job_attempt::Column::JobId.eq(job.id))
-        .filter(job_attempt::Column::Number.gt(FIRST_KEPT))
-        .filter(job_attempt::Column::Number.lte(newest))
-        .exec(tx)
-        .await?;
-    Ok(())
+/// The lease of a job that a worker claims.
+pub(crate) struct NewLease<'a> {
+    /// Name of the worker.
+    pub(crate) worker: &'a str,
+    /// The end of the lease, by the database's clock.
+    pub(crate) lease_until: Expr,
+    /// A condition under which alone it is given.
+    pub(crate) still: Condition,
 }
 
-/// The number of earlier attempts of this acceptance that failed with the same code and message. Attempts are rows, so the
-/// count survives restarts.
-pub(super) async fn failed_alike(
+/// QUEUED or RETRYING to RUNNING, in one statement: none if the row has changed since `job` was read.
+pub(crate) async fn claimed(
+    db: &impl ConnectionTrait,
+    job: job::Model,
+    lease: NewLease<'_>,
+    now: Timestamp,
+) -> Result<Option<job::Model>, DbErr> {
+    let (attempt, sequence) = (job.attempt, job.sequence);
+    let number = attempt + 1;
+    let mut claimed = job.clone().into_active_model();
+    enter(&mut claimed, Some(&job), Transition::Claimed, now)?;
+    claimed.attempt = Set(number);
+    claimed.max_attempts = Set(job.max_attempts.max(number));
+    claimed.worker = Set(Some(lease.worker.to_owned()));
+    claimed.started_at = Set(job.started_at.or(Some(now)));
+    claimed.progress = Set(None);
+    let job = claimed.clone().try_into_model()?;
+    claimed.lease_until = NotSet;
+    let taken = job::Entity::update_many()
+        .set(claimed)
+        .col_expr(job::Column::LeaseUntil, lease.lease_until)
+        .filter(lease.still)
+        .filter(job::Column::Attempt.eq(attempt))
+        .filter(job::Column::Sequence.eq(sequence))
+        .exec(db)
+        .await?;
+    Ok((taken.rows_affected == 1).then_some(job))
+}
+
+/// RUNNING to RETRYING, after a failed attempt.
+pub(super) async fn retried(
     tx: &Transaction,
     job: &job::Model,
-    failure: &JobFailure,
-) -> Result<i32, DbErr> {
-    let attempts = job_attempt::Entity::find()
-        .filter(job_attempt::Column::JobId.eq(job.id))
-        .filter(job_attempt::Column::Number.lt(job.attempt))
-        .filter(job_attempt::Column::StartedAt.gte(job.accepted_at))
-        .filter(job_attempt::Column::ErrorCode.eq(failure.code))
-        .filter(job_attempt::Column::ErrorMessage.eq(failure.message.clone()))
-        .count(tx)
-        .await?;
-    Ok(i32::try_from(attempts).unwrap_or(i32::MAX))
-}
-
-/// Inserts the attempt that the job is at, which began `now`.
-pub(crate) async fn begin(
-    db: &impl ConnectionTrait,
-    job: &job::Model,
+    retry: &Retry,
     now: Timestamp,
-) -> Result<(), DbErr> {
-    insert(db, job, now, job_attempt::ActiveModel::default()).await
+) -> Result<job::Model, DbErr> {
+    let mut fields = job.clone().into_active_model();
+    fields.run_after = Set(retry.run_after);
+    let code = retry.error.code;
+    if code == JobErrorCode::RegistryRateLimited && job.rate_limited_since.is_none() {
+        fields.rate_limited_since = Set(Some(now));
+    }
+    // The attempt had its turn. A job whose worker vanished goes on where it was.
+    if code != JobErrorCode::WorkerLost {
+        fields.turn = Set(next_turn(tx, job, now).await?);
+    }
+    if retry.free {
+        do_not_count(tx, job, &mut fields).await?;
+    } else {
+        fields.free_in_a_row = Set(0);
+    }
+    let by = Transition::Retried;
+    leave(tx, by, job, fields, Some(&retry.error), now).await
 }
 
-/// Writes the end of the attempt that the job is at.
-pub(super) async fn finish(
+/// RUNNING to RETRYING, because its worker stops. The attempt does not count.
+pub(super) async fn handed_back(
     tx: &Transaction,
     job: &job::Model,
-    error: Option<&JobFailure>,
+    run_after: Timestamp,
     now: Timestamp,
-) -> Result<(), DbErr> {
-    let ending = job_attempt::ActiveModel {
-        finished_at: Set(Some(now)),
-        error_code: Set(error.map(|error| error.code)),
-        error_message: Set(error.map(|error| error.message.clone())),
-        error_retryable: Set(error.map(JobFailure::is_retryable)),
-        ..Default::default()
-    };
-    let written = job_attempt::Entity::update_many()
-        .set(ending.clone())
-        .filter(job_attempt::Column::JobId.eq(job.id))
-        .filter(job_attempt::Column::Number.eq(job.attempt))
-        .exec(tx)
-        .await?;
-    if written.rows_affected == 0 {
-        // Its worker ended between the claim and the insertion of the attempt.
-        insert(tx, job, now, ending).await?;
-    }
-    Ok(())
+) -> Result<job::Model, DbErr> {
+    let mut fields = job.clone().into_active_model();
+    fields.run_after = Set(run_after);
+    do_not_count(tx, job, &mut fields).await?;
+    leave(tx, Transition::HandedBack, job, fields, None, now).await
 }
 
-/// Inserts the attempt that the job is at. `ending` has nothing set while the attempt runs.
-async fn insert(
-    db: &impl ConnectionTrait,
+/// Allows one attempt more.
+async fn do_not_count(
+    tx: &Transaction,
     job: &job::Model,
-    started_at: Timestamp,
-    ending: job_attempt::ActiveModel,
+    fields: &mut job::ActiveModel,
 ) -> Result<(), DbErr> {
-    job_attempt::Entity::insert(job_attempt::ActiveModel {
-        id: Set(Uuid::now_v7()),
-        job_id: Set(job.id),
-        number: Set(job.attempt),
-        worker: Set(job.worker.clone().unwrap_or_default()),
-        started_at: Set(started_at),
-        ..ending
-    })
-    .exec_without_returning(db)
-    .await?;
-    Ok(())
+    fields.max_attempts = Set(job.max_attempts.saturating_add(1));
+    fields.free_in_a_row = Set(job.free_in_a_row.saturating_add(1));
+    attempt_rows::forget_middle(tx, job).await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use wharfinger_entity::{JobErrorCode, Timestamp, job};
 
-use super::attempts;
+use super::attempt_rows;
 use crate::error::{JobFailure, Then};
 use crate::infra::db::Transaction;
 use crate::services::Services;
@@ -70,7 +70,9 @@ pub(super) async fn next_state(
         },
         Outcome::Failed(failure) => {
             let alike = match failure.then {
-                Then::RetryFreeAtMost { .. } => attempts::failed_alike(tx, job, &failure).await?,
+                Then::RetryFreeAtMost { .. } => {
+                    attempt_rows::failed_alike(tx, job, &failure).await?
+                }
                 _ => 0,
             };
             after_failure(services, job, failure, alike, now)
