@@ -12,17 +12,7 @@ use super::client::Shared;
 use super::endpoint::Target;
 use super::manifest::ACCEPT;
 use super::transport::{Reply, TransportError};
-
-/// The part of the answer that is needed.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Want {
-    /// A manifest, whole.
-    Document,
-    /// No more than whether it is there, and where.
-    FirstByte,
-    /// A layer or config, whose bytes are left to be read.
-    Content,
-}
+use super::want::Want;
 
 impl Shared {
     /// A URL of the registry, authorized as often as needed: with what is known, and once more if that is refused.

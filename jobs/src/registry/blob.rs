@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use tokio::time::timeout;
 
 use super::auth::Login;
-use super::authorized::Want;
 use super::client::{RegistryClient, Shared, truer, wants_tls};
 use super::endpoint::{RegistryHost, Target};
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
 use super::question::Question;
 use super::transport::{Reply, TransportError};
 use super::uncompressed::Content;
+use super::want::Want;
 
 /// Uncompressed bytes that are hashed for each compressed byte, at most: a layer of zeros must not keep a worker busy.
 const MOST_UNCOMPRESSED: u64 = 100;

@@ -14,7 +14,6 @@ use url::Url;
 use wharfinger_entity::Digest;
 
 use super::auth::{Grant, Login};
-use super::authorized::Want;
 use super::cache::Bounded;
 use super::endpoint::{RegistryHost, Target};
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
@@ -23,6 +22,7 @@ use super::platform::Platform;
 use super::question::Question;
 use super::rules::RegistryRules;
 use super::transport::{Reply, SystemResolver, Transport, TransportError, VetError};
+use super::want::Want;
 
 const MAX_TOKENS: usize = 4096;
 const MAX_MANIFESTS: usize = 512;

@@ -26,6 +26,7 @@ mod rules_tests;
 mod span;
 mod transport;
 mod uncompressed;
+mod want;
 
 pub use auth::Login;
 pub use blob::{Blob, BlobError, Delivered};

@@ -10,7 +10,6 @@ use reqwest::{Response, StatusCode};
 use url::{Host, Url};
 
 use super::auth::Login;
-use super::authorized::Want;
 use super::client::{RegistryClient, Shared, truer, wants_tls};
 use super::endpoint::{RegistryHost, Target, canonical_host};
 use super::error::InvalidAnswer;
@@ -18,6 +17,7 @@ use super::manifest::Manifest;
 use super::rules::NotAllowed;
 use super::span;
 use super::transport::{Reply, Transport, TransportError, VetError, is_redirect, read};
+use super::want::Want;
 
 /// Parts of an image that are asked for at a time.
 const AT_A_TIME: usize = 8;

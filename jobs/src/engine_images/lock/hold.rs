@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::engine_image;
 
-use super::row::held;
 use crate::services::Services;
 
 /// Length of a lock without a renewal, while no change is asked of the engine.
@@ -38,6 +39,16 @@ struct Term {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the image is busy with another change")]
 pub(crate) struct LockLost;
+
+/// Condition: this lock is held at this moment. A lock that ran out does not count, even if no other process has taken it
+/// since: a pull may have settled meanwhile.
+pub(super) fn held(services: &Services, image_lock: &ImageLock) -> Condition {
+    let until = engine_image::Column::LockUntil.into_expr();
+    Condition::all()
+        .add(engine_image::Column::Id.eq(image_lock.engine_image_id))
+        .add(engine_image::Column::LockToken.eq(image_lock.token))
+        .add(until.gte(services.database_time(Duration::ZERO)))
+}
 
 impl ImageLock {
     /// A lock that was just taken and lasts until `until`.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{EngineImageStatus, Timestamp, engine_image, engine_tag};
 
-use super::hold::{ImageLock, LOCK_TIME};
+use super::hold::{ImageLock, LOCK_TIME, held};
 use crate::infra::db::{Transaction, for_update};
 use crate::services::Services;
 
@@ -28,16 +28,6 @@ pub(crate) fn unlocked(services: &Services) -> Condition {
     Condition::any()
         .add(until.is_null())
         .add(until.into_expr().lt(services.database_time(Duration::ZERO)))
-}
-
-/// Condition: this lock is held at this moment. A lock that ran out does not count, even if no other process has taken it
-/// since: a pull may have settled meanwhile.
-pub(super) fn held(services: &Services, image_lock: &ImageLock) -> Condition {
-    let until = engine_image::Column::LockUntil.into_expr();
-    Condition::all()
-        .add(engine_image::Column::Id.eq(image_lock.engine_image_id))
-        .add(engine_image::Column::LockToken.eq(image_lock.token))
-        .add(until.gte(services.database_time(Duration::ZERO)))
 }
 
 /// Takes the lock. Returns none if another process holds it.
