@@ -7,6 +7,7 @@
 
 mod asked;
 mod holdings;
+mod run_rows;
 mod runs;
 mod schedule;
 

@@ -8,22 +8,18 @@ use std::time::Duration;
 
 use apalis_cron::{CronScheduler, Tick};
 use futures::StreamExt as _;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, SqlErr,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, sweep_run};
 
 use super::holdings::{PAGE, Part, chosen, enter, sweep_page};
+use super::run_rows::{Lease, Take, begin, change, find, is_known, lease, rename, take_over};
 use super::schedule::{ByClock, SweepSchedule};
 use crate::accounts::audit::Actor;
 use crate::error::ServiceError;
 use crate::infra::tasks::NeededBy;
 use crate::services::Services;
-
-/// Length of a runner's lease. It renews it after every page of holdings.
-const LEASE: Duration = Duration::from_mins(1);
 
 /// Time until the next try after the database failed, and the next look at a run of another gateway.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -86,23 +82,7 @@ fn instant(tick: Tick) -> Timestamp {
     Timestamp::from_micros(0).after(seconds)
 }
 
-/// A runner's lease, by the database's clock.
-#[derive(Clone, Copy)]
-struct Lease {
-    from: Timestamp,
-    until: Timestamp,
-}
-
-/// A lease that begins now.
-async fn lease(services: &Services) -> Result<Lease, DbErr> {
-    let from = services.db.now(&services.clock).await?;
-    Ok(Lease {
-        from,
-        until: from.after(LEASE),
-    })
-}
-
-/// Sees to it that what was due at an instant is done, by whomever.
+/// Returns when the sweep that was due at an instant is over, run by this gateway or by another.
 async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, at: Timestamp) {
     let mut at = at;
     loop {
@@ -137,8 +117,8 @@ pub async fn due(
     let now = services.clock.now();
     let lease = lease(services).await?;
     let run = loop {
-        if let Some(run) = of(services, instant).await? {
-            match take_over(services, &run, schedule, runner, lease).await? {
+        if let Some(run) = find(services, instant).await? {
+            match take_over(services, &run, schedule.catch_up, runner, lease).await? {
                 Take::Taken => break run.id,
                 Take::Over => {
                     rename(services, run.id, &schedule.schedule).await?;
@@ -153,7 +133,7 @@ pub async fn due(
             return Ok(Due::Nothing);
         }
         let runner = known.then_some((runner, lease));
-        match begin(services, schedule, instant, runner).await? {
+        match begin(services, &schedule.schedule, instant, runner).await? {
             Some(id) if known => break id,
             Some(_) => return Ok(Due::Nothing),
             // Another gateway was faster: look at its run.
@@ -161,106 +141,6 @@ pub async fn due(
         }
     };
     sweep(services, run, runner).await
-}
-
-async fn of(services: &Services, instant: Timestamp) -> Result<Option<sweep_run::Model>, DbErr> {
-    sweep_run::Entity::find()
-        .filter(sweep_run::Column::ScheduledAt.eq(instant))
-        .one(services.db.write())
-        .await
-}
-
-/// Lets a run that is over count as one of this schedule: a schedule that was edited is not a new one at its next instant.
-async fn rename(services: &Services, run: Uuid, schedule: &SweepSchedule) -> Result<(), DbErr> {
-    sweep_run::Entity::update_many()
-        .set(sweep_run::ActiveModel {
-            schedule: Set(schedule.text().to_owned()),
-            ..Default::default()
-        })
-        .filter(sweep_run::Column::Id.eq(run))
-        .filter(sweep_run::Column::Schedule.ne(schedule.text()))
-        .exec(services.db.write())
-        .await?;
-    Ok(())
-}
-
-async fn is_known(services: &Services, schedule: &SweepSchedule) -> Result<bool, DbErr> {
-    let seen = sweep_run::Entity::find()
-        .filter(sweep_run::Column::Schedule.eq(schedule.text()))
-        .count(services.db.write())
-        .await?;
-    Ok(seen > 0)
-}
-
-/// Makes the row of an instant; none when there is one. Without a runner it is only noted.
-async fn begin(
-    services: &Services,
-    schedule: &Schedule,
-    instant: Timestamp,
-    runner: Option<(Uuid, Lease)>,
-) -> Result<Option<Uuid>, DbErr> {
-    let (id, now) = (Uuid::now_v7(), services.clock.now());
-    let inserted = sweep_run::Entity::insert(sweep_run::ActiveModel {
-        id: Set(id),
-        scheduled_at: Set(instant),
-        schedule: Set(schedule.schedule.text().to_owned()),
-        runner: Set(runner.map(|(runner, _)| runner)),
-        lease_until: Set(runner.map(|(_, lease)| lease.until)),
-        started_at: Set(now),
-        finished_at: Set(runner.is_none().then_some(now)),
-        jobs: Set(0),
-    })
-    .exec_without_returning(services.db.write())
-    .await;
-    match inserted {
-        Ok(_) => Ok(Some(id)),
-        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-enum Take {
-    Taken,
-    Over,
-    Elsewhere(Timestamp),
-}
-
-/// Takes a run over from a runner that vanished.
-async fn take_over(
-    services: &Services,
-    run: &sweep_run::Model,
-    schedule: &Schedule,
-    runner: Uuid,
-    lease: Lease,
-) -> Result<Take, DbErr> {
-    let Some(until) = run.lease_until.filter(|_| run.finished_at.is_none()) else {
-        return Ok(Take::Over);
-    };
-    if until > lease.from {
-        return Ok(Take::Elsewhere(until));
-    }
-    if services.clock.now().since(run.scheduled_at) > schedule.catch_up {
-        return Ok(Take::Over);
-    }
-    let taken = sweep_run::Entity::update_many()
-        .set(sweep_run::ActiveModel {
-            runner: Set(Some(runner)),
-            lease_until: Set(Some(lease.until)),
-            ..Default::default()
-        })
-        .filter(sweep_run::Column::Id.eq(run.id))
-        .filter(sweep_run::Column::LeaseUntil.eq(until))
-        .filter(sweep_run::Column::FinishedAt.is_null())
-        .exec(services.db.write())
-        .await?;
-    Ok(if taken.rows_affected == 1 {
-        tracing::warn!("took a scheduled clean-up over from a process that vanished");
-        Take::Taken
-    } else {
-        Take::Elsewhere(lease.until)
-    })
 }
 
 /// Sweeps every host, as long as the run is this runner's.
@@ -306,21 +186,4 @@ async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, Serv
         .exec(services.db.write())
         .await?;
     Ok(Due::Swept(jobs))
-}
-
-/// Changes a run. Returns false if another gateway has it by now.
-async fn change(
-    services: &Services,
-    run: Uuid,
-    runner: Uuid,
-    changes: sweep_run::ActiveModel,
-) -> Result<bool, DbErr> {
-    let done = sweep_run::Entity::update_many()
-        .set(changes)
-        .filter(sweep_run::Column::Id.eq(run))
-        .filter(sweep_run::Column::Runner.eq(runner))
-        .filter(sweep_run::Column::FinishedAt.is_null())
-        .exec(services.db.write())
-        .await?;
-    Ok(done.rows_affected == 1)
 }
