@@ -42,14 +42,15 @@ impl Change {
 /// A request for the progress of a job to the worker that runs it. The database knows only what was saved at the last renewal
 /// of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ask {
-    /// The job.
-    pub(crate) how_far_is: Uuid,
+pub(crate) struct ProgressRequest {
+    /// The job. Its name in the event is the one that workers of earlier versions read.
+    #[serde(rename = "how_far_is")]
+    pub(crate) job_id: Uuid,
 }
 
 /// Asks for the progress of a job. The answer comes as an event of its progress, if a worker runs it.
 pub(crate) fn ask(events: &Events, job_id: Uuid) {
-    events.publish(Topic::AllJobs, encode(&Ask { how_far_is: job_id }));
+    events.publish(Topic::AllJobs, encode(&ProgressRequest { job_id }));
 }
 
 /// Announces a change of state to the watchers of its owner's jobs and of all jobs, and a change of the owner's credits.
@@ -81,4 +82,21 @@ fn encode<T: Serialize>(value: &T) -> std::sync::Arc<[u8]> {
     serde_json::to_vec(value)
         .expect("plain data without maps of odd keys always encodes")
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_request_is_the_json_that_earlier_versions_send_and_read() {
+        let job_id = Uuid::from_u128(1);
+        let json = br#"{"how_far_is":"00000000-0000-0000-0000-000000000001"}"#;
+        let request = ProgressRequest { job_id };
+        assert_eq!(*encode(&request), *json);
+        assert_eq!(
+            serde_json::from_slice::<ProgressRequest>(json).unwrap(),
+            request
+        );
+    }
 }

@@ -114,17 +114,17 @@ async fn take_over(services: &Services, mut rounds: Rounds) {
 
 /// Hosts that pulls have to leave, and lost ones.
 async fn look_after_hosts(services: &Services, mut rounds: Rounds) {
-    let mut moving = Relocator::default();
+    let mut relocator = Relocator::default();
     while rounds.next().await {
         // Before what is on lost hosts is given up.
-        match moving.pass(services, &rounds).await {
+        match relocator.pass(services, &rounds).await {
             Ok(0) => {}
             Ok(_) => services.wake.all(),
             Err(error) => {
                 tracing::warn!(%error, "could not look for hosts that pulls have to leave");
             }
         }
-        let silent = moving.silent(services);
+        let silent = relocator.silent(services);
         if let Err(error) = lost_hosts::give_up(services, silent, &rounds).await {
             tracing::warn!(%error, "could not look for lost hosts");
         }

@@ -40,7 +40,7 @@ enum Why {
 /// Moves pulls off hosts, and remembers since when it has seen which hosts silent.
 #[derive(Debug, Default)]
 pub(crate) struct Relocator {
-    silent_since: HashMap<Uuid, Timestamp>,
+    offline_since: HashMap<Uuid, Timestamp>,
 }
 
 impl Relocator {
@@ -55,7 +55,7 @@ impl Relocator {
         let hosts = host::Entity::find().all(services.db.read()).await?;
         let paused = placement::paused(services.db.read()).await?;
         let online = |host: &host::Model| is_online(services, host);
-        self.silent_since
+        self.offline_since
             .retain(|id, _| hosts.iter().any(|host| host.id == *id && !online(host)));
         let mut moved = 0;
         for host in &hosts {
@@ -64,7 +64,7 @@ impl Relocator {
             } else {
                 // When this process starts, or the fleet comes back, every host looks silent until its next heartbeat: a
                 // silent host is watched for two of them.
-                let since = *self.silent_since.entry(host.id).or_insert(now);
+                let since = *self.offline_since.entry(host.id).or_insert(now);
                 (now.since(since) >= settings.offline_after / 3).then_some(Why::Silent)
             };
             let others = |other: &host::Model| {
@@ -87,7 +87,7 @@ impl Relocator {
     pub(crate) fn silent(&self, services: &Services) -> Vec<Uuid> {
         let now = services.clock.now();
         let long = services.settings.host.offline_after;
-        self.silent_since
+        self.offline_since
             .iter()
             .filter(|(_, since)| now.since(**since) >= long)
             .map(|(id, _)| *id)

@@ -25,7 +25,7 @@ use crate::error::ServiceError;
 use crate::hosts;
 use crate::infra::tasks::NeededBy;
 use crate::live::events::{Event, Topic};
-use crate::live::notify::{Ask, Change};
+use crate::live::notify::{Change, ProgressRequest};
 use crate::registry::RegistryClient;
 use crate::services::Services;
 use presence::Presence;
@@ -197,8 +197,8 @@ impl Worker {
             let Event::Message(payload) = event else {
                 continue;
             };
-            if let Ok(ask) = serde_json::from_slice::<Ask>(&payload) {
-                if let Some(run) = running.of(ask.how_far_is) {
+            if let Ok(request) = serde_json::from_slice::<ProgressRequest>(&payload) {
+                if let Some(run) = running.of(request.job_id) {
                     run.tell();
                 }
             } else if let Ok(change) = serde_json::from_slice::<Change>(&payload)
