@@ -113,7 +113,7 @@ pub async fn accept(services: &Services, request: &PullImage) -> Result<job::Mod
     Ok(job)
 }
 
-/// What an acceptance has to know, read by one statement when the account is locked.
+/// The data on which an acceptance decides, read by one statement when the account is locked.
 struct Ground {
     /// The hosts that the pull may go to.
     places: Vec<Place>,
@@ -209,8 +209,8 @@ async fn succeed_at_once(
     Ok(())
 }
 
-/// An administrator pulls a public reference again: everyone gets what it means then, and nobody pays, so it holds
-/// nothing either.
+/// Records that an administrator pulls a public reference again. The image that it names then is public too, and free, so the
+/// job holds no credits.
 async fn refresh(
     tx: &Transaction,
     administrator: &user::Model,

@@ -1,8 +1,11 @@
-//! Reading blobs from a registry as proof that it has them: to nowhere, counted as downloaded.
+//! Proofs by the registry: it says that it gives a blob to the caller, or delivers it to the worker, which counts the bytes as
+//! downloaded and keeps none.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tracing::Instrument as _;
 use wharfinger_entity::JobErrorCode;
 
 use super::resolve::{Resolved, mismatch, registry_failure};
@@ -12,11 +15,35 @@ use crate::engine_images::blob_origins::{self, Part, Source};
 use crate::engine_images::error::RunError;
 use crate::error::{JobFailure, ServiceError};
 use crate::infra::db::in_transaction;
+use crate::infra::trace;
 use crate::progress::ProgressTracker;
 use crate::registry::{Blob, BlobError, Login, RegistryError};
 
 /// Progress is told at most so often.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Blobs that a registry is asked for at a time.
+const AT_A_TIME: usize = 8;
+
+/// Asks the source's registry whether it gives these blobs to the caller. Returns those that it does not give.
+pub(super) async fn withheld(
+    run: &JobRun,
+    source: &Source,
+    parts: Vec<Part>,
+    login: Option<&Login>,
+) -> Result<Vec<Part>, JobFailure> {
+    let (registry, repository) = (&source.registry, &source.repository);
+    let client = &run.context.registry;
+    let asked = stream::iter(parts.into_iter().map(|part| async move {
+        let gives = client.gives(registry, repository, &part.digest, login);
+        let gives = gives.await.map_err(|error| registry_failure(&error))?;
+        Ok((!gives).then_some(part))
+    }));
+    let withheld = asked
+        .buffer_unordered(AT_A_TIME)
+        .try_filter_map(async |part| Ok(part));
+    withheld.try_collect().instrument(trace::phase("ask")).await
+}
 
 /// Lets a registry deliver these blobs one after the other, and writes each down. `before` was fetched earlier. Returns their
 /// digests, with what they are uncompressed.

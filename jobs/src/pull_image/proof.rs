@@ -3,13 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp};
 
-use super::fetching::fetch;
+use super::fetching::{fetch, withheld};
 use super::record::Presence;
-use super::resolve::{Resolved, login_of, mismatch, registry_failure};
+use super::resolve::{Resolved, login_of, mismatch};
 use crate::attempt::JobRun;
 use crate::attempt::transfers::Brought;
 use crate::engine::{EngineImage, ImageStore, same_reference};
@@ -23,13 +22,10 @@ use crate::infra::trace;
 use crate::progress::PullSnapshot;
 use crate::registry::{Login, short_id};
 
-/// Blobs that a registry is asked for at a time.
-const AT_A_TIME: usize = 8;
-
-/// What is proved of an image, and what is left to the engine.
+/// The blobs of an image that are proved, and those that the engine has to fetch.
 pub(super) struct Proof {
     source: Source,
-    /// From when on announcements of others count.
+    /// Announcements of other pulls count from this time on.
     since: Timestamp,
     store: ImageStore,
     /// Digests of the layers, from the bottom up.
@@ -38,9 +34,9 @@ pub(super) struct Proof {
     watched: HashSet<String>,
     /// Digests that the registry has delivered to the worker.
     fetched: HashSet<String>,
-    /// What layers are uncompressed, by their digests, as the worker found when it fetched them.
+    /// Digests of the uncompressed layers that the worker fetched, by the layers' digests.
     diff_ids: HashMap<String, String>,
-    /// The same, as it was found in other pulls. They must not be able to hinder this one.
+    /// Digests of uncompressed layers as other pulls recorded them. A wrong one must not make this pull fail.
     said: HashMap<String, HashSet<String>>,
 }
 
@@ -58,7 +54,7 @@ impl Proof {
         } else {
             None
         };
-        let parts = parts(resolved, had.as_ref())?;
+        let parts = resolved.parts(had.as_ref())?;
         let digests: Vec<_> = parts.iter().map(|part| part.digest.clone()).collect();
         let source = resolved.source(reference);
         let timeout = services.settings.worker.pull_timeout;
@@ -102,7 +98,7 @@ impl Proof {
             (of(Standing::Watch), of(Standing::Ask), of(Standing::Fetch));
         if !ask.is_empty() || !to_fetch.is_empty() {
             let login = login_of(run, reference, resolved.with_login).await?;
-            to_fetch.extend(proof.refused(run, ask, login.as_ref()).await?);
+            to_fetch.extend(withheld(run, &proof.source, ask, login.as_ref()).await?);
             Box::pin(proof.fetch(run, resolved, login.as_ref(), &to_fetch)).await?;
         }
         let watched: Vec<_> = watch.into_iter().map(|part| part.digest).collect();
@@ -116,30 +112,6 @@ impl Proof {
         })?;
         proof.watched.extend(watched);
         Ok(proof)
-    }
-
-    /// Asks the registry that these came from. Returns those that it does not give.
-    async fn refused(
-        &self,
-        run: &JobRun,
-        ask: Vec<Part>,
-        login: Option<&Login>,
-    ) -> Result<Vec<Part>, JobFailure> {
-        let Source {
-            registry,
-            repository,
-            ..
-        } = &self.source;
-        let client = &run.context.registry;
-        let asked = stream::iter(ask.into_iter().map(|part| async move {
-            let gives = client.gives(registry, repository, &part.digest, login);
-            let gives = gives.await.map_err(|error| registry_failure(&error))?;
-            Ok((!gives).then_some(part))
-        }));
-        let refused = asked
-            .buffer_unordered(AT_A_TIME)
-            .try_filter_map(async |part| Ok(part));
-        refused.try_collect().instrument(trace::phase("ask")).await
     }
 
     /// Lets the registry deliver these to the worker, whole.
@@ -169,8 +141,8 @@ impl Proof {
             .collect()
     }
 
-    /// What a transfer did not fetch of what it had to, and the engine has all the same: proves it. Says whether the image
-    /// was there, so that all has to be proved anew.
+    /// Proves the blobs that the engine was to fetch and did not, because it had them. Returns what the engine had. After
+    /// [`WasThere::Image`] nothing was proved: the caller begins the proof again.
     pub(super) async fn complete(
         &mut self,
         run: &JobRun,
@@ -197,7 +169,8 @@ impl Proof {
             let existed = |layer: &&String| brought.existed.contains(short_id(layer));
             self.layers.iter().filter(existed).cloned().collect()
         };
-        let parts: Vec<_> = parts(resolved, None)?
+        let parts: Vec<_> = resolved
+            .parts(None)?
             .into_iter()
             .filter(|part| self.watched.contains(&part.digest) && missing.contains(&part.digest))
             .collect();
@@ -234,7 +207,7 @@ impl Proof {
         };
         let in_doubt = self.in_doubt(&image);
         if !in_doubt.is_empty() {
-            let mut parts = parts(resolved, None)?;
+            let mut parts = resolved.parts(None)?;
             parts.retain(|part| in_doubt.contains(&part.digest));
             let login = login_of(run, reference, resolved.with_login).await?;
             Box::pin(self.fetch(run, resolved, login.as_ref(), &parts)).await?;
@@ -297,53 +270,13 @@ impl Proof {
     }
 }
 
-/// What a transfer found on the engine that it had to fetch.
+/// Blobs that the engine had already when it was to fetch them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WasThere {
+    /// None.
     Nothing,
     /// Some layers, which are proved now.
     Layers,
+    /// The whole image.
     Image,
-}
-
-/// The config and the layers, each once. `had` is the image, where the engine has it.
-fn parts(resolved: &Resolved, had: Option<&EngineImage>) -> Result<Vec<Part>, RunError> {
-    let manifest = &resolved.manifest;
-    let by_config = resolved.image_id == manifest.config_digest;
-    // By its config alone the engine would take other layers for those of the image.
-    let diff_ids = match had {
-        // Of an image without layers there is nothing to be had but the config.
-        Some(image) if by_config && !image.diff_ids.is_empty() => {
-            if image.diff_ids.len() != manifest.layers.len() {
-                return Err(mismatch().into());
-            }
-            image.diff_ids.iter().map(Some).collect()
-        }
-        _ => vec![None; manifest.layers.len()],
-    };
-    let there = had.is_some();
-    let config = Part {
-        digest: manifest.config_digest.to_string(),
-        size: manifest.config_size,
-        media_type: None,
-        diff_id: None,
-        // No word of this store tells of a config.
-        may_be_there: there || resolved.store == ImageStore::Containerd,
-    };
-    let layers = manifest
-        .layers
-        .iter()
-        .zip(diff_ids)
-        .map(|(layer, diff_id)| Part {
-            digest: layer.digest.to_string(),
-            size: layer.size,
-            media_type: Some(layer.media_type.to_string()),
-            diff_id: diff_id.cloned(),
-            may_be_there: there,
-        });
-    let mut seen = HashSet::new();
-    let parts = std::iter::once(config).chain(layers);
-    Ok(parts
-        .filter(|part| seen.insert(part.digest.clone()))
-        .collect())
 }

@@ -23,7 +23,7 @@ pub(super) async fn settle_public(run: &JobRun) -> Result<Option<AttemptEnd>, Ru
     }
     let settled = in_transaction!(services.db, |tx| {
         let Some(mut job) = lease::fenced(&tx, &run.lease).await? else {
-            // Somebody else has the job: there is nothing left to do here.
+            // Another worker has the job.
             return Ok::<_, ServiceError>(Settled::NotOurs);
         };
         let mut account = Account::lock(&tx, job.user_id, services.clock.now()).await?;

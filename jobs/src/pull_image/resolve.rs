@@ -1,26 +1,28 @@
-//! Reading the manifest upstream, before anything else: nobody gets an image that the registry would not give them.
+//! Reads the manifest from the registry, before anything else: a user gets no image that the registry would refuse them.
+
+use std::collections::HashSet;
 
 use wharfinger_entity::{Digest, ImageReference, JobErrorCode};
 
 use crate::attempt::{JobRun, WorkerContext};
-use crate::engine::ImageStore;
-use crate::engine_images::blob_origins::Source;
+use crate::engine::{EngineImage, ImageStore};
+use crate::engine_images::blob_origins::{Part, Source};
 use crate::engine_images::error::RunError;
 use crate::error::{JobFailure, MAX_RETRY_AFTER, ServiceError, rate_limited};
 use crate::progress::{PullPhase, PullSnapshot};
 use crate::registry::{Login, Manifest, Platform, RegistryError, canonical_name};
 use crate::registry_credentials::{LoginError, login_for};
 
-/// What a reference means.
+/// The manifest that a reference names at this moment, and how the engine identifies its image.
 #[derive(Clone, Debug)]
 pub(super) struct Resolved {
-    /// As the registry gave it.
+    /// The manifest, as the registry sent it.
     pub(super) manifest: Manifest,
-    /// It gave it to this user's login, and would not to everybody.
+    /// Whether the manifest was read with the user's login. The registry refused the anonymous request then.
     pub(super) with_login: bool,
     /// How the engine keeps images.
     pub(super) store: ImageStore,
-    /// What the engine will call the image.
+    /// The image's id on the engine.
     pub(super) image_id: Digest,
     /// The digest by which the engine pulls it.
     pub(super) pulled_digest: Digest,
@@ -49,12 +51,12 @@ impl Resolved {
         }
     }
 
-    /// What was read by its digest, in the repository that was named.
+    /// The reference by digest, `repository@digest`, in the repository that the user named.
     pub(super) fn pinned(&self, reference: &ImageReference) -> String {
         format!("{}@{}", reference.name(), self.pulled_digest)
     }
 
-    /// Where it comes from.
+    /// The repository that the image comes from, and whether it is readable without a login.
     pub(super) fn source(&self, reference: &ImageReference) -> Source {
         let registry = reference.registry();
         Source {
@@ -71,13 +73,57 @@ impl Resolved {
             .map(|layer| (layer.digest.to_string(), layer.size))
             .collect()
     }
+
+    /// The config and the layers, each once. `had` is the image, where the engine has it. Fails if that has other layers than
+    /// the manifest.
+    pub(super) fn parts(&self, had: Option<&EngineImage>) -> Result<Vec<Part>, RunError> {
+        let manifest = &self.manifest;
+        let by_config = self.image_id == manifest.config_digest;
+        // By its config alone the engine would take other layers for those of the image.
+        let diff_ids = match had {
+            // Of an image without layers there is nothing to be had but the config.
+            Some(image) if by_config && !image.diff_ids.is_empty() => {
+                if image.diff_ids.len() != manifest.layers.len() {
+                    return Err(mismatch().into());
+                }
+                image.diff_ids.iter().map(Some).collect()
+            }
+            _ => vec![None; manifest.layers.len()],
+        };
+        let there = had.is_some();
+        let config = Part {
+            digest: manifest.config_digest.to_string(),
+            size: manifest.config_size,
+            media_type: None,
+            diff_id: None,
+            // This store does not report configs.
+            may_be_there: there || self.store == ImageStore::Containerd,
+        };
+        let layers = manifest
+            .layers
+            .iter()
+            .zip(diff_ids)
+            .map(|(layer, diff_id)| Part {
+                digest: layer.digest.to_string(),
+                size: layer.size,
+                media_type: Some(layer.media_type.to_string()),
+                diff_id: diff_id.cloned(),
+                may_be_there: there,
+            });
+        let mut seen = HashSet::new();
+        let parts = std::iter::once(config).chain(layers);
+        Ok(parts
+            .filter(|part| seen.insert(part.digest.clone()))
+            .collect())
+    }
 }
 
-/// What the reference means now, for the engine's platform. `begun` is a read as nobody that is under way.
+/// Reads the manifest of the job's reference for the engine's platform.
 ///
-/// The registry is asked as nobody at first, and with the login that this user has saved for this very registry only if it
-/// refused: a pull of what everybody may have carries no login. A registry that has nothing for nobody may have it for
-/// somebody. One that is asked too often says nothing of whose the image is: it is asked again later, as nobody.
+/// The first request is anonymous, so that the pull of a public image carries no login. If the registry denies it or has no
+/// such image, the request is repeated with the login that the user saved for this registry, if there is one. A rate limit
+/// says nothing about access: the error is returned, and the next attempt begins anonymously again. Fails with the registry's
+/// last error, with an unusable login, and where the image has more layers than the engine accepts.
 pub(super) async fn resolve(
     run: &JobRun,
     reference: &ImageReference,
@@ -112,7 +158,8 @@ pub(super) async fn resolve(
     }
 }
 
-/// The manifest, if the engine takes so many layers. It would say so only once it has fetched them all.
+/// Returns the manifest. Fails if it has more layers than the engine accepts: the engine itself fails only after it has
+/// fetched them all.
 fn fitting(run: &JobRun, manifest: Manifest) -> Result<Manifest, JobFailure> {
     let info = run.context.info.borrow();
     let most = info.as_ref().map_or(usize::MAX, |info| info.max_layers);
@@ -125,7 +172,7 @@ fn fitting(run: &JobRun, manifest: Manifest) -> Result<Manifest, JobFailure> {
     Err(JobFailure::fail(JobErrorCode::ImageUnsupported, message))
 }
 
-/// The login that the registry gave the manifest to; none where it gave it without.
+/// The login with which the manifest was read; none if it was read anonymously. Fails if the login was deleted since.
 pub(super) async fn login_of(
     run: &JobRun,
     reference: &ImageReference,
@@ -149,7 +196,8 @@ pub(super) fn mismatch() -> JobFailure {
     JobFailure::fail(JobErrorCode::ImageNotFound, message)
 }
 
-/// What it means for a job that a saved login cannot be used: somebody has to act, and may have by the next attempt.
+/// The error of an attempt whose saved login cannot be used. Without the key of the login the attempt is retried, because an
+/// administrator may configure it meanwhile. A login that the key cannot decrypt fails the job.
 pub(super) fn login_failure(error: LoginError) -> RunError {
     match error {
         LoginError::Database(error) => ServiceError::from(error).into(),
@@ -160,7 +208,7 @@ pub(super) fn login_failure(error: LoginError) -> RunError {
     }
 }
 
-/// Asks the registry, with a login or as nobody.
+/// Reads the manifest of a reference for the engine's platform, with a login or anonymously.
 pub(super) async fn read(
     context: &WorkerContext,
     reference: &ImageReference,

@@ -22,13 +22,13 @@ use crate::ledger::{Account, Balance, LedgerError, Purpose};
 use crate::live::progress_event::ProgressEvent;
 use crate::services::Services;
 
-/// What a worker brings to the settle.
+/// The image that a worker pulled, and the progress of its attempt.
 pub(crate) struct Arrived<'a> {
-    /// Where.
+    /// The worker's host.
     pub(crate) host_id: Uuid,
     /// The image as the engine describes it.
     pub(crate) image: &'a EngineImage,
-    /// The manifest digest that the reference meant.
+    /// The manifest digest that the reference named.
     pub(crate) digest: Option<String>,
     /// The version of the image's row before the engine was looked at.
     pub(crate) version: i64,
@@ -36,16 +36,16 @@ pub(crate) struct Arrived<'a> {
     pub(crate) frame: &'a ProgressEvent,
 }
 
-/// What came of it.
+/// The result of [`settle`].
 pub(crate) enum Settled {
-    /// The job SUCCEEDED. With the engine's images that were let go of because the tag had moved, or that have the tag of
-    /// another pull.
+    /// The job SUCCEEDED. `to_look_at` are the ids of the engine's images to reconcile: they lost their last holding because
+    /// the tag moved, or carry the tag of another pull.
     Done { to_look_at: Vec<Uuid> },
     /// The image's row changed since the engine was looked at: look again.
     LookAgain,
-    /// The lease was lost: somebody else settles.
+    /// The lease was lost: another worker settles the job.
     NotOurs,
-    /// The job was to be stopped.
+    /// Cancellation of the job was requested. Nothing was changed.
     Cancelled,
     /// The exact size costs more than the user has. Nothing was changed.
     TooExpensive { needed: Credits, available: Credits },
@@ -97,7 +97,7 @@ pub(crate) async fn settle(
     }
 }
 
-/// What a settle did.
+/// The changes of a settlement, to announce after the commit.
 struct Done {
     job: job::Model,
     balance: Balance,
@@ -233,7 +233,7 @@ async fn describe(
     image: &EngineImage,
 ) -> Result<engine_image::Model, ServiceError> {
     let size = i64::try_from(image.size).map_err(|_| LedgerError::Overflow)?;
-    // It was 0 before the engine told, and nobody held it.
+    // The size is 0 until the engine reports it, and the image has no holders until then.
     if row.size != 0 && row.size != size {
         resize(tx, row.id, size).await?;
     }

@@ -57,7 +57,7 @@ pub(super) async fn transfer(
                 let message = "the transfer ended without a result";
                 return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
             }
-            // Nothing comes because the engine is gone, which is nobody's fault who waits for it.
+            // The engine is unreachable. The retry is free, because the pull did not cause that.
             Next::Stalled if !*run.context.engine_answers.borrow() => {
                 let message = "the Docker engine fell silent in the middle of the pull";
                 return Err(JobFailure::retry_free(
@@ -76,7 +76,7 @@ pub(super) async fn transfer(
     }
 }
 
-/// The progress of a transfer that has ended. One in which a watched layer was there told nothing from then on.
+/// The progress of a transfer that has ended. The engine reports no more progress once it finds a layer that it was to fetch.
 fn at_the_end(snapshot: PullSnapshot, resolved: &Resolved) -> PullSnapshot {
     if snapshot.phase >= PullPhase::Settling {
         return snapshot;
@@ -87,9 +87,9 @@ fn at_the_end(snapshot: PullSnapshot, resolved: &Resolved) -> PullSnapshot {
     tracker.snapshot(now)
 }
 
-/// What is looked at before the engine connects by itself: that it can only get to addresses that the rules permit, that
-/// the registry sends it to no other, and that the login, where the registry gave the manifest to it alone, is still saved.
-/// Returns the login. An engine that has the image fetches nothing, so it can be sent nowhere.
+/// Checks what must hold before the engine connects to the registry itself. Fails if the registry's addresses, or those that it
+/// redirects to, are not permitted, or if the login that read the manifest was deleted. Redirects are not checked for an
+/// image that is `present`: the engine fetches nothing. Returns the login for the engine; none for an anonymous pull.
 async fn prepare(
     run: &JobRun,
     reference: &ImageReference,
@@ -109,9 +109,9 @@ async fn prepare(
     Ok(login.map(|login| login.for_engine(registry)))
 }
 
-/// The registry had the manifest a moment ago. An engine that misses something in the middle of a pull may have had the
-/// image deleted under its hands; whether the registry has it no more, the next attempt finds out before anything else.
-/// And a refusal was the login's of whoever began the transfer: who only joined has read the manifest with another.
+/// The error of an attempt whose transfer failed. A blob that the engine does not find is retried: the registry had the
+/// manifest a moment ago, and the next attempt reads it again. A denial is retried by a job that `joined` the transfer: the
+/// registry refused the login of the job that started it.
 fn transfer_failure(error: &EngineError, joined: bool) -> JobFailure {
     match error {
         EngineError::NotFound(message) => {
