@@ -115,7 +115,8 @@ fn cut(cleaned: &mut String, length: usize, most: usize) {
     }
 }
 
-/// What follows a control sequence (ECMA-48, section 5.4) that begins with `introducer`; after ESC alone, what follows it.
+/// Returns the text after a control sequence (ECMA-48, section 5.4) that begins with `introducer`. After an ESC that begins no
+/// sequence, that is all of `rest`.
 fn after_sequence<'a>(introducer: char, rest: &std::str::Chars<'a>) -> std::str::Chars<'a> {
     let mut ahead = rest.clone();
     if introducer == '\u{1b}' && ahead.next() != Some('[') {
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_should_obey_goes() {
+    fn control_and_direction_characters_are_removed() {
         for (text, left) in [
             ("a\0b", "ab"),
             ("\u{1b}[31mred\u{1b}[0m", "red"),

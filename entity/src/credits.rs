@@ -45,7 +45,7 @@ impl Credits {
         self.0
     }
 
-    /// What `bytes` of unpacked image cost; none where that is more than an amount can be (9.2 exabytes).
+    /// The price of an unpacked image of this many bytes; none above the largest amount (9.2 exabytes).
     pub fn from_bytes(bytes: u64) -> Option<Self> {
         i64::try_from(bytes).ok().map(Self)
     }
@@ -144,7 +144,7 @@ impl From<Credits> for String {
     }
 }
 
-/// Why a text is not an amount of [`Credits`], and what would be. What is quoted of the input is shortened and escaped.
+/// Why a text is not an amount of [`Credits`], and what would be. Quoted input is shortened and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreditsError {
     /// There is nothing.
@@ -155,7 +155,7 @@ pub enum CreditsError {
         "\"{text}\" is not an amount of credits: write digits, with at most one point between them, after a \"-\" if it is negative, such as \"300\" or \"-12.5\""
     )]
     NotDecimal {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
     /// More digits after the point than a micro-credit has.
@@ -163,7 +163,7 @@ pub enum CreditsError {
         "\"{text}\" is too precise for an amount of credits: give at most 6 digits after the point"
     )]
     TooPrecise {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
     /// More than fits.
@@ -171,7 +171,7 @@ pub enum CreditsError {
         "\"{text}\" is out of range for an amount of credits: it must be between -9223372036854.775808 and 9223372036854.775807"
     )]
     OutOfRange {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
 }

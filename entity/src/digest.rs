@@ -170,7 +170,7 @@ impl From<Digest> for String {
     }
 }
 
-/// Why a text is not a [`Digest`], and what would be. What is quoted of the input is shortened and escaped.
+/// Why a text is not a [`Digest`], and what would be. Quoted input is shortened and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// There is no colon, so no algorithm.
@@ -178,7 +178,7 @@ pub enum DigestError {
         "digest \"{text}\" names no algorithm: write \"sha256:\" and then 64 hexadecimal digits"
     )]
     NoAlgorithm {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
     /// The algorithm is none of the registered ones, or is not in lower case.
@@ -186,13 +186,13 @@ pub enum DigestError {
         "digest algorithm \"{name}\" is not known: use sha256, sha384 or sha512, in lower case"
     )]
     Algorithm {
-        /// What stood before the colon.
+        /// The part before the colon.
         name: String,
     },
     /// Something other than hexadecimal digits follows the colon.
     #[error("\"{hex}\" in a digest is not hexadecimal: use the digits 0-9 and a-f only")]
     NotHex {
-        /// What stood after the colon.
+        /// The part after the colon.
         hex: String,
     },
     /// The hash is cut off or too long.
@@ -210,7 +210,7 @@ pub enum DigestError {
     /// The hash is right but for upper-case digits, which registries take for another digest.
     #[error("digest digits \"{hex}\" are in upper case: write them in lower case")]
     UpperCase {
-        /// What stood after the colon.
+        /// The part after the colon.
         hex: String,
     },
 }

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::StringLen;
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
 
-/// What a user may do.
+/// The role of a user.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
 )]
@@ -34,7 +34,7 @@ pub enum UserStatus {
     Banned,
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
 )]
@@ -187,7 +187,7 @@ pub enum LedgerEntryKind {
     Adjustment,
 }
 
-/// What is known of an image id on a host's engine.
+/// Presence of an image id on a host's engine.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
 )]

@@ -125,7 +125,7 @@ impl Serialize for ExposedPorts {
 }
 
 impl<'de> Deserialize<'de> for ExposedPorts {
-    /// What another version stored is bounded when it is read.
+    /// Bounds the list also when it is read, because another version may have stored a longer one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::<String>::deserialize(deserializer).map(Self::declared)
     }

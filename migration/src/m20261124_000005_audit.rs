@@ -1,4 +1,4 @@
-//! What administrators did.
+//! The audit log: actions of administrators.
 
 use sea_orm_migration::prelude::*;
 

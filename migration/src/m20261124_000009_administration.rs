@@ -1,4 +1,4 @@
-//! What administrators stop and sweep: paused queues, images that containers use, and runs of the clean-up.
+//! Tables for administration: paused queues, images that containers use, and runs of the clean-up.
 
 use sea_orm_migration::prelude::*;
 
@@ -49,7 +49,7 @@ impl MigrationTrait for Migration {
             manager,
             &sweep_runs,
             vec![
-                // Whoever inserts the row of an instant runs its sweep.
+                // The process that inserts the row of an instant runs its sweep.
                 unique("sweep_runs", &["scheduled_at"]),
                 index("sweep_runs", &["schedule", "scheduled_at"]),
             ],

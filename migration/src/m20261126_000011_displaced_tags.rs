@@ -1,5 +1,5 @@
-//! What a tag meant before a pull set it is kept with the tag, until the pull is settled or the tag is back: it was kept
-//! with the job, which knows nothing of other pulls of the same tag.
+//! Keeps the image that a tag named before a pull with the tag, until the pull is settled or the tag is set back. It was kept
+//! with the job before, which does not know other pulls of the same tag.
 
 use sea_orm_migration::prelude::*;
 

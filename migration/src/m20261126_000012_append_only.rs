@@ -8,7 +8,7 @@ pub(crate) struct Migration;
 
 const TABLES: [&str; 2] = ["ledger_entries", "audit_entries"];
 
-/// What is refused, and how PostgreSQL looks at it.
+/// The refused statements, and the level of PostgreSQL's trigger for each.
 const CHANGES: [(&str, &str); 3] = [
     ("UPDATE", "ROW"),
     ("DELETE", "ROW"),

@@ -1,5 +1,5 @@
-//! What a job's waits are counted by, which dead letters were refused when they were to be run again, and which worker has the
-//! lock of an image.
+//! Columns for a job's waits (rate limits, free retries), for dead letters whose retry was refused, and for the worker that
+//! holds an image's lock.
 
 use sea_orm_migration::prelude::*;
 

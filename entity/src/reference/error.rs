@@ -32,9 +32,9 @@ pub enum ReferenceError {
         "\"{scheme}://\" does not belong in an image reference: leave out the scheme, write \"{rest}\""
     )]
     Scheme {
-        /// What stood before `://`.
+        /// The part before `://`.
         scheme: String,
-        /// What stood after it.
+        /// The part after it.
         rest: String,
     },
     /// 64 hexadecimal digits alone, or `sha256:` and digits: an id, which could not be told from a name.
@@ -42,7 +42,7 @@ pub enum ReferenceError {
         "\"{text}\" is an image id, and ids cannot be pulled: write a name and tag, or a name, \"@sha256:\" and the digest"
     )]
     Identifier {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
     /// The part before the first slash is meant as a registry and is no host.
@@ -62,7 +62,7 @@ pub enum ReferenceError {
     /// Only a tag or a digest.
     #[error("\"{text}\" has no repository name: write one first, such as \"redis{text}\"")]
     NoName {
-        /// What was given.
+        /// The input, shortened and escaped.
         text: String,
     },
     /// Upper-case letters in the repository's name.
@@ -117,7 +117,7 @@ pub enum ReferenceError {
         /// How long it may be.
         limit: usize,
     },
-    /// What follows the `@` is no digest.
+    /// The part after the `@` is not a digest.
     #[error(transparent)]
     Digest(#[from] DigestError),
 }

@@ -20,10 +20,10 @@ use crate::engine::{Engine, EngineError, EngineLogin, PullName};
 use crate::infra::trace::TraceContext;
 use crate::progress::{ProgressTracker, PullSnapshot};
 
-/// Where a transfer is.
+/// The state of a transfer.
 #[derive(Clone, Debug)]
 pub(crate) struct TransferState {
-    /// What has arrived so far.
+    /// The progress so far.
     pub(crate) snapshot: PullSnapshot,
     /// How it ended, once it has.
     pub(crate) ended: Option<Result<Arc<Brought>, Arc<EngineError>>>,

@@ -33,18 +33,18 @@ const NAMED: usize = 100;
 /// How many are read at a time.
 const PAGE: usize = 100;
 
-/// Which dead letters.
+/// A selection of dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadJobs {
     /// Only of this queue.
     pub queue: Option<String>,
-    /// Only those that died of this.
+    /// Only those with this error.
     pub error_code: Option<JobErrorCode>,
     /// At most so many.
     pub limit: i32,
 }
 
-/// What became of them.
+/// The result of running dead letters again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Redriven {
     /// Those that wait again, oldest first.
@@ -245,7 +245,8 @@ async fn page(
         .await
 }
 
-/// Accepts one again. None when somebody else did, or discarded it, since it was read.
+/// Accepts one dead letter again. Returns the job and its owner's balance; none if it was accepted again or discarded since
+/// it was read.
 async fn redrive(
     services: &Services,
     actor: &Actor,

@@ -129,7 +129,7 @@ fn not_held() -> UserError {
     UserError::new(
         UserErrorCode::ImageNotFound,
         "imageId",
-        "nobody holds this image any more, and only one that is held can be published: pull it again first",
+        "no user holds this image any more, and only an image that a user holds can be published: pull it again first",
     )
 }
 
@@ -137,7 +137,7 @@ fn stays_public() -> UserError {
     UserError::new(
         UserErrorCode::NotRemovable,
         "visibility",
-        "a public image stays public, because those who use it have not paid for it: remove it, and whoever wants it pulls it",
+        "a public image cannot become private, because its users did not pay for it: remove it, and users who need it can pull it again",
     )
 }
 

@@ -90,7 +90,8 @@ async fn pause(tx: &impl ConnectionTrait, host_id: Uuid, now: Timestamp) -> Resu
     Ok(true)
 }
 
-/// What was handed out before or during the pause was turned away by the workers: it is handed out again.
+/// Ends the pause, and marks the host's waiting jobs to be handed out again, because the workers turned them away during the
+/// pause. Returns whether the queue was paused.
 async fn resume(tx: &impl ConnectionTrait, host_id: Uuid) -> Result<bool, DbErr> {
     let resumed = paused_queue::Entity::delete_by_id(host_id).exec(tx).await?;
     if resumed.rows_affected == 0 {

@@ -182,9 +182,9 @@ impl Db {
         &self.write
     }
 
-    /// For what the database server may forget if it crashes within a second, because it is done again then: everybody
-    /// else sees it at once, and it lasts as soon as anything that was committed after it does. MariaDB cannot tell the two
-    /// apart, and SQLite does for single statements alone: there it is the same as [`Self::write`].
+    /// For writes that may be lost if the database server crashes within a second, because they are repeated then. Other
+    /// connections see them at once, and a later durable commit makes them durable too. MariaDB has no such commit, and SQLite
+    /// only for single statements: there it is the same as [`Self::write`].
     pub(crate) fn relaxed(&self) -> &Pool {
         &self.relaxed
     }

@@ -74,7 +74,7 @@ impl Key {
         }
     }
 
-    /// What came of the first call with this key where that is not a job.
+    /// Id of the row that the first call with this key made, for mutations without a job. None if the key is new.
     pub(crate) async fn earlier_result(
         &self,
         tx: &Transaction,

@@ -15,10 +15,10 @@ use crate::infra::db::Transaction;
 use crate::infra::db::sql::{Columns, Sql};
 use crate::settings::LimitSettings;
 
-/// What `limits.pulls_per_hour_per_user` looks back.
+/// Period over which `limits.pulls_per_hour_per_user` counts.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a user has that counts against the limits; 0 where a limit is off.
+/// A user's counts that the limits compare; 0 where a limit is off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     live: i64,

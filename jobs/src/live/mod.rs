@@ -1,4 +1,4 @@
-//! What watchers see as it happens: events between processes, and the announcements that travel in them.
+//! Live updates for watchers: events between processes, and the announcements that they carry.
 
 pub mod events;
 pub mod notify;

@@ -1,4 +1,4 @@
-//! What wakes the dispatcher of this process, and for which hosts.
+//! Wakes the dispatcher of this process, for the hosts where jobs may wait.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

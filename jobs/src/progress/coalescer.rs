@@ -33,7 +33,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a teller does with changes at these milliseconds: when it tells, and the number of the change told then.
+    /// Plays changes at these times, in milliseconds. Returns when states were sent, in milliseconds, and the index of the
+    /// change that each one shows.
     fn tell(changes: &[u64]) -> Vec<(u64, usize)> {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);

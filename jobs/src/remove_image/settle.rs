@@ -32,7 +32,7 @@ pub(crate) async fn begin(
     })
 }
 
-/// What came of a settle.
+/// The result of [`settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// The job SUCCEEDED.

@@ -66,7 +66,7 @@ async fn what_moves_unseen_by_watchers_counts() {
 }
 
 #[tokio::test]
-async fn everybody_gives_up_what_has_stalled_and_nobody_joins_it() {
+async fn every_follower_gives_up_a_stalled_transfer_and_no_job_joins_it() {
     let transfer = |stall| {
         let (sender, state) = watch::channel(state(now()));
         let task = tokio::spawn(async move { sender.closed().await });
@@ -80,7 +80,7 @@ async fn everybody_gives_up_what_has_stalled_and_nobody_joins_it() {
     assert!(transfer(MINUTE).is_running());
     let stalled = transfer(Duration::ZERO);
     assert!(!stalled.is_running());
-    // Whoever comes late sees how it stands, and no more.
+    // A late follower gets the state once, and then the stall.
     for _ in 0..2 {
         let mut following = stalled.follow();
         assert!(matches!(following.next().await, Next::State(_)));
