@@ -82,12 +82,11 @@ impl Lease {
             .into_tuple()
             .one(services.db.read())
             .await?;
-        let look_again = match row {
-            Some((expires_at, now)) => expires_at.since(now) + MOMENT,
-            None => {
-                self.begin(services).await?;
-                Duration::ZERO
-            }
+        let look_again = if let Some((expires_at, now)) = row {
+            expires_at.since(now) + MOMENT
+        } else {
+            self.begin(services).await?;
+            Duration::ZERO
         };
         Ok(Turn::Anothers { look_again })
     }

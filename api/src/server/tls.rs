@@ -1,6 +1,6 @@
 //! TLS on the gateway's own listeners, by rustls, where a certificate is set.
 //!
-//! Only HTTP/1.1 is offered: it carries everything that the gateway serves, WebSockets included. The files are read once,
+//! Only HTTP/1.1 is offered: it carries everything that the gateway serves, `WebSocket`s included. The files are read once,
 //! at the start, so a new certificate takes a restart, which drains.
 
 use std::io::{Error, ErrorKind};

@@ -142,13 +142,12 @@ async fn settle_in<'t>(
                 to_look_at.push(old.engine_image_id);
                 holdings::let_go_of_moved(tx, &mut account, old, &job).await?;
             }
-            match public {
+            if let Some(public) = public {
                 // Everyone may use it: there is nothing to hold, and nothing to pay.
-                Some(public) => public,
-                None => {
-                    let digest = arrived.digest.clone();
-                    hold(tx, &mut account, &row, &job, found.is_paid(), digest).await?
-                }
+                public
+            } else {
+                let digest = arrived.digest.clone();
+                hold(tx, &mut account, &row, &job, found.is_paid(), digest).await?
             }
         }
     };

@@ -48,6 +48,6 @@ impl Worker {
     async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
         let services = &self.context.services;
         lock::free_locks_of(services, worker).await?;
-        Ok(vanished_workers::free_leases_of(services, worker).await?)
+        vanished_workers::free_leases_of(services, worker).await
     }
 }

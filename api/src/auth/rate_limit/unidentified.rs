@@ -1,4 +1,4 @@
-//! A limit of WebSockets of one address that have not authenticated.
+//! A limit of `WebSocket`s of one address that have not authenticated.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -56,7 +56,7 @@ fn a_transition_leads_to_one_state_and_only_from_where_the_table_says() {
     let states = || std::iter::once(None).chain(JobState::iter().map(Some));
     for (_, by, to) in EDGES {
         for from in states() {
-            let edge = EDGES.iter().any(|edge| *edge == (from, *by, *to));
+            let edge = EDGES.contains(&(from, *by, *to));
             assert_eq!(
                 target(from, *by).ok(),
                 edge.then_some(*to),
