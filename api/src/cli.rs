@@ -15,7 +15,7 @@ use crate::commands::{serve, user_create, worker};
 use crate::config::Config;
 use crate::graphql;
 use crate::observability::telemetry::{self, Role};
-use crate::startup::{data_dir, parts};
+use crate::startup::{self, data_dir};
 
 /// Pulls container images onto a fleet of shared Docker hosts, metered per user, through one GraphQL endpoint.
 #[derive(Debug, Parser)]
@@ -219,7 +219,7 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
         Command::Migrate => {
             telemetry::start_warnings();
             warn_of(&loose);
-            parts::database(&config, true).await.map(|_| ())
+            startup::database(&config, true).await.map(|_| ())
         }
         Command::User(UserCommand::Create {
             name,

@@ -156,7 +156,7 @@ pub struct LimitSettings {
     pub depth: u64,
     /// Highest cost of a document: about the number of fields of its answer.
     pub complexity: u64,
-    /// Whether who is signed in may ask for the schema, and is told which name they may have meant.
+    /// Whether signed-in callers may ask for the schema, and get suggestions for a misspelt name.
     pub introspection: bool,
     /// Longest request body and WebSocket message, in bytes. Cannot be turned off.
     pub request_body: usize,

@@ -64,6 +64,11 @@ impl TokenAuthenticator {
         self.tokens.clone()
     }
 
+    /// The counts of requests, for the same listeners.
+    pub(crate) fn rates(&self) -> RateLimits {
+        self.rates.clone()
+    }
+
     fn address(&self, parts: &Parts) -> Option<ClientAddress> {
         client_address(&parts.extensions, &parts.headers, &self.trusted_proxies)
     }

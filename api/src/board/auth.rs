@@ -1,4 +1,5 @@
-//! Authentication of the board: administrators only, by the console's session or an API token.
+//! Authentication of the board: administrators only, by the console's session or an API token, counted as requests to the
+//! gateway are.
 //!
 //! The board's page cannot sign in, so a browser without a session is asked by its own prompt (HTTP Basic): any name, and
 //! an API token as the password. The board changes nothing, so reading is the only right that is checked.
@@ -6,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -16,8 +17,10 @@ use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::Authenticated;
 use wharfinger_jobs::services::Services;
 
+use crate::auth::rate_limit::{PendingCharge, RateLimits};
 use crate::auth::token_check::TokenCheck;
-use crate::http::cookie;
+use crate::http::{Refusal, cookie, retry_after_seconds};
+use crate::server::client_address::client_address;
 
 /// The challenge of a response that asks for a token.
 const CHALLENGE: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;
@@ -28,36 +31,58 @@ pub(crate) struct BoardAuth {
     pub(crate) services: Services,
     /// The gateway's own: what ends its sockets ends the board's streams.
     pub(crate) tokens: TokenCheck,
+    /// The gateway's own: a request to the board counts like one to `/graphql`.
+    pub(crate) rates: RateLimits,
     /// The proxies whose `X-Forwarded-Proto` is believed.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
 }
 
 impl BoardAuth {
-    /// Returns the administrator who sent these headers. Fails with the response for any other caller: 401, 403, or 503
-    /// where the database does not answer.
+    /// Returns the administrator who sent these headers, and resolves the pending charge of their request. Fails with the
+    /// response for any other caller: 401, 403, 429 for too many requests, or 503 where the database does not answer.
     pub(super) async fn administrator(
         &self,
         headers: &HeaderMap,
+        pending: Option<PendingCharge>,
     ) -> Result<Authenticated, Response> {
         let Some(token) = token(headers) else {
             return Err(challenge(
                 "sign in as an administrator: any name, and an API token as the password\n",
             ));
         };
-        match self.tokens.find(&token).await {
-            Ok(Some(found)) if found.user.role == Role::Admin => Ok(found),
-            Ok(Some(_)) => {
-                let message = "only an administrator may see the board\n";
-                Err((StatusCode::FORBIDDEN, message).into_response())
+        let found = self.tokens.find(&token).await.map_err(|refusal| {
+            if let Some(pending) = &pending {
+                pending.cancel();
             }
-            Ok(None) => Err(challenge(
+            refused(&refusal)
+        })?;
+        // A bad token's request is charged to its address, where `pending` is dropped.
+        let Some(found) = found else {
+            return Err(challenge(
                 "this token is not known, has expired or was revoked\n",
-            )),
-            Err(_logged) => {
-                let message = "the database does not answer: try again later\n";
-                Err((StatusCode::SERVICE_UNAVAILABLE, message).into_response())
-            }
+            ));
+        };
+        if let Some(pending) = pending {
+            let charged = pending.charge_user(found.user.id);
+            charged.map_err(|refusal| refused(&refusal))?;
         }
+        if found.user.role != Role::Admin {
+            let message = "only an administrator may see the board\n";
+            return Err((StatusCode::FORBIDDEN, message).into_response());
+        }
+        Ok(found)
+    }
+
+    /// Counts a request, then returns the administrator who sent it. Fails like [`Self::administrator`].
+    async fn admit(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<Authenticated, Response> {
+        let address = client_address(extensions, headers, &self.trusted_proxies);
+        let counted = self.rates.count(token(headers).as_deref(), address);
+        let counted = counted.map_err(|refusal| refused(&refusal))?;
+        self.administrator(headers, counted.pending).await
     }
 }
 
@@ -67,7 +92,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let admin = match auth.administrator(request.headers()).await {
+    let admin = match auth.admit(request.extensions(), request.headers()).await {
         Ok(admin) => admin,
         Err(refusal) => return refusal,
     };
@@ -79,6 +104,17 @@ pub(super) async fn guard(
         return (StatusCode::METHOD_NOT_ALLOWED, allow, message).into_response();
     }
     next.run(request).await
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let mut response = (refusal.code.status(), format!("{refusal}\n")).into_response();
+    if let Some(wait) = refusal.retry_after {
+        let seconds = retry_after_seconds(wait);
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 fn challenge(message: &'static str) -> Response {

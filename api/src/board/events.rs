@@ -28,7 +28,7 @@ pub(super) async fn stream(
 ) -> Response {
     let session = auth.tokens.sessions().open(&admin);
     // The right may have been taken away before the session was open, and the session not ended by that.
-    if let Err(refusal) = auth.administrator(&headers).await {
+    if let Err(refusal) = auth.administrator(&headers, None).await {
         return refusal;
     }
     let over = async move {

@@ -1,8 +1,8 @@
 //! apalis-board, the page of the queues, for administrators, on a listener of its own.
 //!
-//! A request passes [`auth`] (administrators only, and only to read), then either the page that apalis-board brings along,
-//! or [`api`], apalis-board's own routes over [`backend`], which reads the jobs table and not the queue. [`events`] streams
-//! the jobs' changes of state.
+//! A request passes [`auth`] (administrators only, within the limits of requests, and only to read), then either the page that
+//! apalis-board brings along, or [`api`], apalis-board's own routes over [`backend`], which reads the jobs table and not the
+//! queue. [`events`] streams the jobs' changes of state.
 
 mod api;
 pub(crate) mod auth;

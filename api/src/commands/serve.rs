@@ -27,7 +27,7 @@ use crate::server::over_tls::strict_transport;
 use crate::server::tls::Tls;
 use crate::startup::signals;
 use crate::startup::supervise::supervised;
-use crate::startup::{first_admin, parts};
+use crate::startup::{self, first_admin};
 use crate::{board, graphql};
 
 /// Options of `serve`.
@@ -49,10 +49,10 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
     };
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let for_metrics = metrics_listener(&config).await?;
-    let services = parts::gateway(&config, options.migrate).await?;
+    let services = startup::services_of_gateway(&config, options.migrate).await?;
     first_admin::make(&config, &services).await?;
     let worker = if options.worker {
-        Some(parts::worker(&config, &services).await?)
+        Some(startup::local_worker(&config, &services).await?)
     } else {
         None
     };
@@ -75,6 +75,7 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
     let board_auth = board::BoardAuth {
         services: services.clone(),
         tokens: authenticator.tokens(),
+        rates: authenticator.rates(),
         trusted_proxies: config.trusted_proxies().into(),
     };
     let min_size = config.compression.min_size;
@@ -110,7 +111,7 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
     if let Some(address) = config.board.listen {
         open_board(&tasks, address, connections.few(), board_auth, &stop).await?;
     }
-    if let Some(schedule) = parts::sweeps(&config)? {
+    if let Some(schedule) = startup::sweep_schedule(&config)? {
         let keeping = sweep_images::keep(services.clone(), schedule, stop.close.clone());
         tasks.spawn(keeping);
     }
@@ -144,7 +145,7 @@ pub(crate) fn endpoint(
     let schema = graphql::schema(requests.clone());
     let authenticator = TokenAuthenticator::new(requests, config.trusted_proxies(), schema.rules());
     let transport = TransportSettings {
-        trusted: parts::trusted_documents(config)?,
+        trusted: startup::trusted_documents(config)?,
         ..config.transport()
     };
     let router = http::router(

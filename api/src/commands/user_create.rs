@@ -11,7 +11,7 @@ use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::infra::password_hashing::Passwords;
 
 use crate::config::Config;
-use crate::startup::parts;
+use crate::startup;
 
 /// Longest password that is read, in bytes: a longer one is a mistake, and costly to hash.
 const MAX_PASSWORD: usize = 1024;
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     } else {
         None
     };
-    let db = parts::database(config, true).await?;
+    let db = startup::database(config, true).await?;
     let now = Clock::system().now();
     let new = NewUser {
         name,

@@ -15,7 +15,7 @@ use crate::observability::health::{self, Health};
 use crate::observability::metrics;
 use crate::server::listener::{self, Connections, listen};
 use crate::startup::supervise::supervised;
-use crate::startup::{parts, signals};
+use crate::startup::{self, signals};
 
 /// Runs until a signal to stop. Fails where a part cannot start, or a background task ends.
 pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
@@ -25,8 +25,8 @@ pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
     );
     let metrics = metrics::start(config.metrics)?;
     let for_metrics = metrics_listener(&config).await?;
-    let services = parts::apart(&config, migrate).await?;
-    let worker = parts::worker(&config, &services).await?;
+    let services = startup::services_of_worker(&config, migrate).await?;
+    let worker = startup::local_worker(&config, &services).await?;
     // It serves no requests that a load balancer would have to send elsewhere first.
     let stop = signals::stop(&services.tasks, Duration::ZERO);
     metrics::keep_up(metrics.clone(), &services.tasks);

@@ -1,4 +1,4 @@
-//! What can be watched.
+//! The subscriptions: progress of a pull, changes of jobs, credits.
 
 use std::time::Duration;
 
@@ -33,10 +33,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// as much longer at random, so that subscribers who came at once do not all read at once.
 const RESYNC: Duration = Duration::from_secs(30);
 
-/// What can be watched.
+/// Everything that can be watched.
 pub struct Subscription;
 
-/// What can be watched.
+/// Everything that can be watched.
 #[GraphQlSubscription]
 impl Subscription {
     /// The current state of a pull at once, then every change until the job ends; then it completes.

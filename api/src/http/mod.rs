@@ -43,6 +43,7 @@ pub use self::response::cors::AllowedOrigins;
 pub use self::response::error::{ErrorCode, Refusal};
 pub use self::response::etag::tagged;
 pub use self::response::headers::{CONTENT_SECURITY_POLICY, SecurityHeaders};
+pub(crate) use self::response::quota::seconds as retry_after_seconds;
 pub use self::response::quota::{Quota, QuotaLeft};
 pub use self::response::size_limit::AnswerBudget;
 use self::transport::Transport;

@@ -14,7 +14,7 @@ const HEAD: &str = "# Decisions
 <!-- Made from the heads of the files by `make docs`. -->
 
 One file each: the context, the decision, the consequence. A decision that no longer holds stays, and its status names the one that
-replaced it.
+replaced it. Missing numbers were never used.
 
 | | decision | status |
 |---|---|---|
@@ -30,7 +30,7 @@ fn the_list_of_decisions_is_made_from_their_heads() {
         .collect();
     names.sort();
     let head = Regex::new(
-        r"^# (\d{4}):? (.+)\n\n\*\*Status\.\*\* (Accepted|(?:Superseded|Amended) by \[\d{4}\]\([^)]+\))",
+        r"^# (\d{4}): (.+)\n\n\*\*Status\.\*\* (Accepted|(?:Superseded|Amended) by \[\d{4}\]\([^)]+\))",
     )
     .unwrap();
     let mut page = HEAD.to_owned();

@@ -15,9 +15,11 @@ use wharfinger_jobs::services::Services;
 use wharfinger_jobs::{dispatch, maintenance};
 
 use super::client::Client;
+use crate::auth::token_authenticator::TokenAuthenticator;
+use crate::board::{self, BoardAuth};
 use crate::commands::serve;
 use crate::config::Config;
-use crate::startup::parts;
+use crate::startup;
 
 /// Pulls that nothing but what is tested refuses.
 const SETTINGS: &[(&str, &str)] = &[
@@ -64,6 +66,7 @@ impl Store {
 pub(crate) struct Gateway {
     pub(crate) services: Services,
     pub(crate) router: Router,
+    authenticator: TokenAuthenticator,
     environment: BTreeMap<String, String>,
     config: Config,
     _closing: DropGuard,
@@ -92,12 +95,13 @@ impl Gateway {
         environment.insert("WHARFINGER_DATA_DIR".to_owned(), data);
         let no_flags = Serialized::defaults(Dict::new());
         let config = Config::from_sources(None, environment.clone(), &no_flags).unwrap();
-        let services = parts::gateway(&config, true).await.unwrap();
+        let services = startup::services_of_gateway(&config, true).await.unwrap();
         let close = CancellationToken::new();
-        let (router, _gate) = serve::endpoint(&config, &services, &close).unwrap();
+        let (router, authenticator) = serve::endpoint(&config, &services, &close).unwrap();
         Self {
             services,
             router,
+            authenticator,
             environment,
             config,
             _closing: close.drop_guard(),
@@ -129,7 +133,18 @@ impl Gateway {
         self.config.database_url().expose().to_owned()
     }
 
-    /// Whoever calls without a token.
+    /// The board beside the endpoint.
+    pub(crate) fn board(&self) -> Router {
+        let auth = BoardAuth {
+            services: self.services.clone(),
+            tokens: self.authenticator.tokens(),
+            rates: self.authenticator.rates(),
+            trusted_proxies: [].into(),
+        };
+        board::router(auth, CancellationToken::new())
+    }
+
+    /// A client without a token.
     pub(crate) fn anonymous(&self) -> Client {
         Client::of(&self.router, None)
     }
@@ -176,7 +191,9 @@ impl Gateway {
     /// Runs a worker for the engine of the settings, and the tasks of a gateway, until this is done.
     pub(crate) async fn working<T>(&self, during: impl Future<Output = T>) -> T {
         let stop = CancellationToken::new();
-        let worker = parts::worker(&self.config, &self.services).await.unwrap();
+        let worker = startup::local_worker(&self.config, &self.services)
+            .await
+            .unwrap();
         let tasks = async {
             let services = || self.services.clone();
             tokio::join!(

@@ -1,10 +1,11 @@
-//! GraphQL in this process: the endpoint as a gateway has it, with its gate, limits and schema, on SQLite and PostgreSQL,
+//! GraphQL in this process: the endpoint as a gateway has it, with its authentication, limits and schema, on SQLite and PostgreSQL,
 //! without a socket or a program of its own. What takes a process to see is in `end_to_end`.
 #![allow(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
 mod accounts;
 mod administration;
 mod authorisation;
+mod board;
 #[path = "../end_to_end/support/graphql.rs"]
 mod client;
 #[path = "../http/events.rs"]

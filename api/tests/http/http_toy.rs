@@ -135,6 +135,20 @@ impl Subscriptions {
             Padded { number, padding }
         })
     }
+    /// Numbers for ever, always ready. While it makes 3, the session ends, gets fewer rights, or the server stops.
+    async fn ending(&self, context: &Context<'_>, by: String) -> impl Stream<Item = i32> {
+        let toy = context.data_unchecked::<Toy>();
+        let end = match by.as_str() {
+            "revoked" => toy.revoked.clone(),
+            "demoted" => toy.demoted.clone(),
+            _ => toy.shutdown.clone(),
+        };
+        stream::iter(0..).inspect(move |number| {
+            if *number == 3 {
+                end.cancel();
+            }
+        })
+    }
     async fn forbidden(&self) -> Result<stream::Empty<i32>, Error> {
         Err(Error::new("not yours").extend_with(|_, error| error.set("code", "FORBIDDEN")))
     }

@@ -196,7 +196,11 @@ mod tests {
         );
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         let other = join("bob");
-        assert_eq!(begun.load(Ordering::SeqCst), 2, "nobody else's");
+        assert_eq!(
+            begun.load(Ordering::SeqCst),
+            2,
+            "bob has an execution of his own"
+        );
 
         drop((first, second, other));
         assert_eq!(executions.len(), 1);
@@ -208,7 +212,7 @@ mod tests {
             }
         };
         let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
-        ended.expect("nothing is executed for nobody");
+        ended.expect("an execution without subscribers ends");
     }
 
     #[tokio::test]
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_joins_one_that_has_ended_or_is_out_of_date() {
+    async fn an_execution_that_ended_or_is_out_of_date_is_not_joined() {
         let executions = Executions::default();
         let for_at_most = |time| Audience {
             fresh: Some(time),
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_joins_one_whose_newest_response_has_errors() {
+    async fn an_execution_whose_newest_response_has_errors_is_not_joined() {
         let executions = Executions::default();
         let (say, responses) = mpsc::unbounded();
         let request = || Request::new("subscription");

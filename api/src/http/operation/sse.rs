@@ -110,7 +110,7 @@ struct Live {
     _open: Open,
 }
 
-/// What is still to be sent.
+/// The events that are still to be sent.
 enum Rest {
     Live(Box<Live>),
     Complete,

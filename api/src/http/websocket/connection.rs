@@ -10,6 +10,7 @@ use async_graphql::{Data, Executor, Request, ServerError};
 use axum::extract::ws::{Message, WebSocket};
 use futures::{FutureExt as _, StreamExt as _, future, stream};
 use tokio::time::{Instant, Interval, interval_at};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use wharfinger_jobs::infra::trace::TraceContext;
 
@@ -48,6 +49,8 @@ pub(super) async fn follow<E: Executor, A: Authenticator>(
         transport,
         socket,
         session: Arc::new(session.data),
+        ended: session.ended.clone(),
+        outdated: session.outdated.clone(),
         operations: Operations::new(transport.settings.max_answer),
         frames,
         place,
@@ -66,6 +69,8 @@ struct Connection<'a, E, A> {
     transport: &'a Arc<Transport<E, A>>,
     socket: &'a mut WebSocket,
     session: Arc<Data>,
+    ended: CancellationToken,
+    outdated: CancellationToken,
     operations: Operations,
     frames: Frames,
     place: Option<TraceContext>,
@@ -79,7 +84,7 @@ struct Connection<'a, E, A> {
     _open: Open,
 }
 
-/// What happens to a connection beside its operations.
+/// An event of a connection beside those of its operations.
 enum Happening {
     Frame(Frame),
     /// It is time for a ping.
@@ -111,8 +116,27 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
             tokio::select! {
                 // Boxed: it is rare, and would make the task of every socket larger.
                 happening = happening => Box::pin(self.take(happening?)).await?,
-                text = operations.next() => self.say(text).await?,
+                text = operations.next() => {
+                    // The branches are polled in any order: the other one may not have seen yet that it is over.
+                    if let Some(close) = self.must_close() {
+                        return Err(close.into());
+                    }
+                    self.say(text).await?;
+                }
             }
+        }
+    }
+
+    /// Why the server has to close the socket now; `None` where it has not.
+    fn must_close(&self) -> Option<Close> {
+        if self.transport.shutdown.is_cancelled() {
+            Some(Close::GOING_AWAY)
+        } else if self.ended.is_cancelled() {
+            Some(Close::UNAUTHORIZED)
+        } else if self.outdated.is_cancelled() {
+            Some(Close::OUTDATED)
+        } else {
+            None
         }
     }
 
@@ -138,7 +162,7 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
         }
     }
 
-    /// Counts what begins no operation.
+    /// Counts a frame that begins no operation.
     fn count(&mut self) -> Result<(), End> {
         self.frames
             .count()
@@ -210,8 +234,8 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
         Ok(())
     }
 
-    /// Whether one more operation may run, whose message or document has so many bytes. What runs keeps its text, so all of
-    /// them together may be as long as one may be.
+    /// Prepares one more operation, whose message or document has so many bytes. Fails where too many run, or their texts
+    /// would be too long together: each keeps its own while it runs, so all of them may be as long as one may be.
     fn admit(&self, request: &mut Request, size: usize) -> Result<(), Rejection> {
         let settings = &self.transport.settings;
         let limit = settings.max_operations;
@@ -256,7 +280,7 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
             ..
         } = self;
         let meanwhile = async {
-            // What is awaited here is polled there again, and has to be.
+            // The loop polls `over` too, and has to poll it again after this replaced its waker.
             wakeups.rouse();
             tokio::select! {
                 biased;

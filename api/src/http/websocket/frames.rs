@@ -1,11 +1,11 @@
-//! How many frames one socket may send beside the operations that it begins, which the authenticator counts.
+//! Limits the frames that one socket may send. Those that begin operations are not among them: the authenticator counts them.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::http::response::error::{ErrorCode, Refusal};
 
-/// So many may come at once as there may be in this time.
+/// A socket may send as many frames at once as its rate allows in this time.
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// A token bucket: the time at which it will be full again.
@@ -15,7 +15,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// So many frames in a second; 0 is any number.
+    /// Allows `per_second` frames a second; 0 is no limit.
     pub(crate) fn new(per_second: u32) -> Self {
         Self {
             rate: NonZeroU32::new(per_second),
@@ -23,7 +23,7 @@ impl Frames {
         }
     }
 
-    /// Counts a frame, or a message that begins no operation; a refusal where there were too many.
+    /// Counts a frame. Fails with `RATE_LIMITED` where there were too many.
     pub(crate) fn count(&mut self) -> Result<(), Refusal> {
         self.count_at(Instant::now())
     }

@@ -21,11 +21,11 @@ use crate::http::request::negotiation::MediaType;
 use crate::http::spans;
 use crate::http::transport::Transport;
 
-/// Allocated per socket at once, and enough for what clients say: with the default of 128 KiB ten thousand subscribers
-/// cost over a gigabyte.
+/// Bytes of the read buffer that each socket allocates at once. Clients' messages are short; with the default of 128 KiB ten
+/// thousand subscribers cost over a gigabyte.
 const READ_BUFFER: usize = 2048;
 
-/// Turns the request into a WebSocket, or says why that cannot be.
+/// Returns the response that turns a request into a WebSocket, or the one that refuses it.
 pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
     transport: Arc<Transport<E, A>>,
     mut parts: Parts,
@@ -64,8 +64,8 @@ pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
         })
 }
 
-/// The request that opened the socket is let go when it is known whose the socket is; otherwise it lasts as long as the
-/// socket, and with it what the authenticator counts by it.
+/// Serves a socket until it ends, and returns how. `parts` is the request that opened it, dropped once the caller is known:
+/// until then the authenticator's counts live in its extensions.
 async fn serve<E: Executor, A: Authenticator>(
     transport: &Arc<Transport<E, A>>,
     parts: &mut Option<Box<Parts>>,
@@ -92,7 +92,7 @@ async fn serve<E: Executor, A: Authenticator>(
     follow(transport, socket, session, frames, place).await
 }
 
-/// Everything up to the acknowledgement.
+/// Reads messages up to `connection_init`, authenticates its caller, and acknowledges. Returns the session.
 async fn open<E: Executor, A: Authenticator>(
     transport: &Transport<E, A>,
     parts: &Parts,

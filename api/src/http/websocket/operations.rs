@@ -45,7 +45,7 @@ enum Outcome {
 
 struct Operation {
     id: String,
-    /// What a result is put into to be sent, up to its place.
+    /// The text of a `next` message up to its result.
     envelope: String,
     /// Bytes of the message that began it, or of its document.
     bytes: usize,

@@ -17,7 +17,7 @@ pub(crate) const PROTOCOL: &str = "graphql-transport-ws";
 /// Longest id of an operation, in bytes: every event of it has it, and clients use numbers or UUIDs.
 pub(crate) const MOST_ID: usize = 256;
 
-/// What a client says.
+/// A message of a client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ClientMessage {
@@ -40,7 +40,7 @@ pub(crate) enum ClientMessage {
     },
 }
 
-/// What the server says.
+/// A message of the server. Responses are written by [`respond`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ServerMessage<'a> {

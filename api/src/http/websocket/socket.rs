@@ -1,4 +1,4 @@
-//! The frames of one WebSocket: what comes, what is sent, and how it ends.
+//! Receives and sends the frames of one WebSocket, and closes it.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -15,11 +15,11 @@ use crate::http::request::json_object::Object;
 /// How long the peer's half of the closing handshake is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Messages and frames that are read of a peer that was told to go. One that goes on is cut off.
+/// Most frames that are read from a peer after the close frame; one that sends more is cut off.
 const MOST_UNDER_WAY: usize = 10_000;
 
-/// How long a socket that cannot be read any more stays open after the frame that says why: what was not read makes the
-/// kernel reset the connection, and a reset can overtake the frame.
+/// How long a socket that cannot be read any more stays open after the frame that says why. Unread bytes make the kernel
+/// reset the connection, and a reset can overtake the frame.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a socket ends.
@@ -38,7 +38,7 @@ impl From<Close> for End {
     }
 }
 
-/// What a client sends.
+/// A frame that a client sent.
 pub(super) enum Frame {
     /// A message, and its length.
     Message(ClientMessage, usize),
@@ -48,7 +48,7 @@ pub(super) enum Frame {
     Pong,
 }
 
-/// What comes next. Safe to cancel.
+/// Returns the next frame. Fails where there is none, or it cannot be read. Safe to cancel.
 pub(super) async fn receive(socket: &mut WebSocket) -> Result<Frame, End> {
     match socket.recv().await {
         Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
@@ -103,7 +103,7 @@ async fn sent(
     }
 }
 
-/// What a message that is no message comes to. Any other failure is the connection's.
+/// Returns how a socket ends after this error: closed with a code for a frame that breaks the protocol, else gone.
 fn unreadable(error: axum::Error) -> End {
     match error.into_inner().downcast_ref() {
         Some(WebSocketError::Capacity(_)) => Close::TOO_LONG.into(),
@@ -143,6 +143,6 @@ pub(super) async fn say_goodbye(mut socket: WebSocket, close: Close) {
             }
         }
     };
-    // A peer that does not answer in time is dropped; there is nobody left to tell.
+    // A peer that does not answer in time is dropped.
     let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
 }

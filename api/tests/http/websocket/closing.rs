@@ -190,6 +190,20 @@ async fn the_end_of_a_session_and_of_the_server_close_sockets() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_gets_no_further_event_of_a_stream_that_is_always_ready() {
+    for (by, code) in [("revoked", 4401), ("demoted", 4403), ("shutdown", 1001)] {
+        let mut client = Client::ready(serve(&Toy::default(), settings()).await).await;
+        let stream = format!("subscription {{ ending(by: \"{by}\") }}");
+        client.subscribe("1", &stream).await;
+        for number in 0..3 {
+            let event = client.hear().await;
+            assert_eq!(event["payload"]["data"]["ending"], number, "{by}: {event}");
+        }
+        assert_eq!(client.closed().await.0, code, "{by}");
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_answers_no_ping_is_dropped() {
     let settings = TransportSettings {
         keep_alive: Duration::from_millis(1),
