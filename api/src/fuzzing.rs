@@ -1,6 +1,11 @@
 //! Properties of everything that clients send: no input panics, every accepted text has one spelling, and no header is
 //! trusted without a proxy. The fuzzer (`api/fuzz`) and the property tests below run the same functions.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "each panics where its property does not hold, which is what a fuzzer looks for"
+)]
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use async_graphql::ID;
