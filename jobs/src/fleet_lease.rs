@@ -3,6 +3,7 @@
 //! A row names the holder and says until when it is trusted to be alive, by the database's clock. The holder renews it;
 //! another process takes it when that time is over.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::sea_query::{Condition, Expr, OnConflict};
@@ -38,6 +39,8 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) struct Lease {
     name: &'static str,
     holder: Uuid,
+    /// Whether it was taken, and not lost since.
+    held: AtomicBool,
 }
 
 /// Whose turn it is.
@@ -57,6 +60,7 @@ impl Lease {
         Self {
             name,
             holder: Uuid::now_v7(),
+            held: AtomicBool::new(false),
         }
     }
 
@@ -72,6 +76,7 @@ impl Lease {
             .lt(services.database_time(Duration::ZERO));
         let until = services.database_time(LENGTH);
         if self.write(services, self.ours().add(free), until).await? {
+            self.held.store(true, Ordering::Relaxed);
             return Ok(Turn::Ours);
         }
         let row: Option<(Timestamp, Timestamp)> = lease::Entity::find()
@@ -116,6 +121,11 @@ impl Lease {
 
     /// Renews the lease until it is lost, or could not be renewed in time.
     pub(crate) async fn keep(&self, services: &Services, task: &Task) {
+        self.renew(services, task).await;
+        self.held.store(false, Ordering::Relaxed);
+    }
+
+    async fn renew(&self, services: &Services, task: &Task) {
         let mut given_up_at = Instant::now() + 2 * PATIENCE;
         while Instant::now() < given_up_at {
             let next = sleep_until(given_up_at.min(Instant::now() + RENEWAL));
@@ -134,6 +144,9 @@ impl Lease {
 
     /// Lets another process take the lease at once, if this one holds it.
     pub(crate) async fn give_up(&self, services: &Services) {
+        if !self.held.load(Ordering::Relaxed) {
+            return;
+        }
         let over = Expr::value(FREE);
         if timeout(PATIENCE, self.write(services, self.ours(), over))
             .await
