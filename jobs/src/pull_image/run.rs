@@ -58,7 +58,7 @@ pub(super) async fn run(run: &Arc<JobRun>) -> Result<AttemptEnd, RunError> {
             }
             Settled::NotOurs => return Ok(AttemptEnd::NotOurs),
             Settled::Cancelled => return Ok(AttemptEnd::Cancelled),
-            Settled::LookAgain => earlier = arrived.at_record.then_some(arrived.resolved),
+            Settled::LookAgain => earlier = Some((arrived.resolved, arrived.at_record)),
             Settled::TooExpensive { needed, available } => {
                 let message =
                     format!("the image costs {needed} credits, and {available} are available");
@@ -89,21 +89,24 @@ struct Fetched {
 }
 
 /// Everything up to the settle; dropping it cancels the engine's pull unless others joined it. `earlier` is what the engine
-/// has pulled already: the image's row has changed since the pull was recorded, so the engine is looked at again.
-async fn arrive(run: &Arc<JobRun>, earlier: Option<Resolved>) -> Result<Fetched, RunError> {
+/// has pulled already, where the image's row has changed since: with true, the engine is looked at once more first.
+async fn arrive(run: &Arc<JobRun>, earlier: Option<(Resolved, bool)>) -> Result<Fetched, RunError> {
     let reference: ImageReference = run.job.reference.parse().map_err(|error| {
         JobFailure::fail(
             JobErrorCode::Internal,
             format!("the stored reference cannot be read: {error}"),
         )
     })?;
-    if let Some(resolved) = earlier {
-        let inspecting = inspect(run, &reference, resolved, None);
+    if let Some((resolved, true)) = &earlier {
+        let inspecting = inspect(run, &reference, resolved.clone(), None);
         if let Some(fetched) = timed("inspect", inspecting).await? {
             return Ok(fetched);
         }
     }
-    let resolved = timed("resolve", resolve(run, &reference)).await?;
+    let resolved = match earlier {
+        Some((resolved, _)) => resolved,
+        None => timed("resolve", resolve(run, &reference)).await?,
+    };
     let present = timed("record", Box::pin(record_and_hold(run, &resolved))).await?;
     let transferred = Box::pin(proved_transfer(run, &reference, &resolved, present));
     timed("transfer", transferred).await?;
