@@ -41,7 +41,7 @@ pub struct Model {
     pub run_after: Timestamp,
     /// The time at which it was last handed to the queue for the coming attempt.
     pub dispatched_at: Option<Timestamp>,
-    /// The number of its newest push to the queue: messages of earlier ones are stale.
+    /// The number of its newest push to the queue.
     pub push: i32,
     /// The time of the first 429 of a registry since it was last accepted.
     pub rate_limited_since: Option<Timestamp>,

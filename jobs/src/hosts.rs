@@ -18,7 +18,8 @@ pub fn is_online(services: &Services, host: &host::Model) -> bool {
     seen_lately(services, host.last_seen_at)
 }
 
-fn seen_lately(services: &Services, last_seen_at: Option<Timestamp>) -> bool {
+/// The same of an instant at which it was last seen.
+pub(crate) fn seen_lately(services: &Services, last_seen_at: Option<Timestamp>) -> bool {
     silence(services, last_seen_at)
         .is_some_and(|silence| silence < services.settings.host.offline_after)
 }

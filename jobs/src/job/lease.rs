@@ -50,7 +50,7 @@ impl Lease {
 pub(crate) enum Claim {
     /// The job runs, under this lease.
     Taken(Box<job::Model>, Lease, Known),
-    /// The message is stale, or the job does not wait on this host, is not due, has an earlier job of its user on the same
+    /// The message is of an earlier attempt, or the job does not wait on this host, has an earlier job of its user on the same
     /// reference before it, or its queue is paused.
     NotClaimable,
     /// The job could be taken when it was read, and has changed since: another worker took it, or it was cancelled or moved.
@@ -141,17 +141,18 @@ pub(crate) async fn record_attempt_while_running<T>(
     tokio::join!(note, attempt).1
 }
 
-/// Condition: the job waits on this host, is due, and the message is of its newest push, which no attempt has begun from.
+/// Condition: the job waits on this host for the attempt that the message was sent for. It was due when the message was sent,
+/// by the clock of the dispatcher, and is not judged again by this one. A message without a number may be older than the job's
+/// wait.
 fn waits(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Condition {
-    let newest = message.push.map(|push| {
-        let newest = Condition::all().add(job::Column::Push.eq(push));
-        newest.add(job::Column::DispatchedAt.is_not_null())
-    });
+    let is_due = match message.push {
+        Some(_) => job::Column::Attempt.eq(message.attempt),
+        None => job::Column::RunAfter.lte(now),
+    };
     Condition::all()
         .add(job::Column::Id.eq(message.job_id))
-        .add_option(newest)
+        .add(is_due)
         .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
-        .add(job::Column::RunAfter.lte(now))
         .add(job::Column::HostId.eq(host_id))
 }
 
@@ -160,7 +161,7 @@ fn waits(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Condition {
 fn claimable(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Select<job::Entity> {
     job::Entity::find()
         .filter(waits(host_id, message, now))
-        .filter(Expr::not_exists(order::predecessor()))
+        .filter(Expr::cust(order::NONE_BEFORE))
         .filter(Expr::not_exists(order::paused(host_id)))
 }
 

@@ -1,9 +1,9 @@
 //! A place in the fair order of a host (ADR 0003).
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
-use wharfinger_entity::{JobState, Timestamp, job, paused_queue};
+use wharfinger_entity::{JobState, Timestamp, paused_queue};
 
 use crate::infra::db::sql::{Columns, Sql};
 
@@ -77,21 +77,13 @@ pub(crate) async fn place(
     )
 }
 
-/// Selects the earlier jobs of a job's user on the same (host, reference) that have not ended: they run in order.
-pub(crate) fn predecessor() -> SelectStatement {
-    let earlier = Alias::new("earlier");
-    let column = |column: job::Column| (earlier.clone(), column);
-    let own = |column: job::Column| (job::Entity, column);
-    Query::select()
-        .expr(Expr::value(1))
-        .from_as(job::Entity, earlier.clone())
-        .and_where(Expr::col(column(job::Column::UserId)).equals(own(job::Column::UserId)))
-        .and_where(Expr::col(column(job::Column::Live)).eq(1))
-        .and_where(Expr::col(column(job::Column::HostId)).equals(own(job::Column::HostId)))
-        .and_where(Expr::col(column(job::Column::Reference)).equals(own(job::Column::Reference)))
-        .and_where(Expr::col(column(job::Column::Ordinal)).lt(Expr::col(own(job::Column::Ordinal))))
-        .to_owned()
-}
+/// A condition on `jobs`, in the SQL of every database: no earlier job of its user on the same (host, reference) has still to
+/// end. They run in order: the dispatcher hands none out before, and no claim takes one.
+///
+/// As a value and not as NOT EXISTS, which PostgreSQL joins with all that wait before it takes the first.
+pub(crate) const NONE_BEFORE: &str = "(SELECT 1 FROM jobs AS earlier \
+     WHERE earlier.user_id = jobs.user_id AND earlier.live = 1 AND earlier.host_id = jobs.host_id \
+     AND earlier.reference = jobs.reference AND earlier.ordinal < jobs.ordinal LIMIT 1) IS NULL";
 
 /// Selects the pause of a host's queue.
 pub(crate) fn paused(host_id: Uuid) -> SelectStatement {

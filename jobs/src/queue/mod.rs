@@ -1,9 +1,9 @@
 //! How work reaches a worker at once.
 //!
 //! The database's job table is the truth, and a message is a hint: a [`Dispatch`] points to a job, and the worker claims the
-//! job in the database before it does anything. A message may be lost, late or doubled. The dispatcher gives each push a
-//! number, and the claim refuses every message but that of the newest one, once; a job that no worker has claimed in time is
-//! pushed again under the next number. So a worker takes its message off the queue before it works: what is lost with it is
+//! job in the database before it does anything. A message may be lost, late or doubled. The claim takes a
+//! job once for each attempt, and refuses messages of earlier attempts; a job that no worker has claimed in time is pushed
+//! again. So a worker takes its message off the queue before it works: what is lost with it is
 //! pushed again.
 //!
 //! One seam over apalis, two implementations: [`MemoryQueue`] in this process (embedded) and
@@ -27,10 +27,11 @@ pub use self::redis::RedisQueue;
 pub struct Dispatch {
     /// The job to claim.
     pub job_id: Uuid,
-    /// The number of this push among those of the job; none in a message of a version that did not count them.
+    /// The number of this push among those of the job, by which the queue knows the message; none in a message of a version
+    /// that did not count them.
     #[serde(default)]
     pub push: Option<i32>,
-    /// How many attempts it has had, for the lines of the log.
+    /// How many attempts the job had had: once it has had more, the message is stale.
     #[serde(default)]
     pub attempt: i32,
     /// W3C trace context of the request that was accepted, so that one trace spans request and work.

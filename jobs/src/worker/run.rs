@@ -24,7 +24,9 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
     let (job, lease, known) = match claiming.await {
         Ok(Claim::Taken(job, lease, known)) => (*job, lease, known),
         Ok(Claim::NotClaimable) => {
-            return left("it does not wait here, is not due, or something goes before it");
+            return left(
+                "the message is stale, or it does not wait here, or something goes before it",
+            );
         }
         Ok(Claim::ChangedSince) => {
             return left("another worker took it, or it was cancelled or moved");

@@ -8,17 +8,22 @@ use uuid::Uuid;
 use wharfinger_entity::{ImageVisibility, JobState, Timestamp, engine_image, image, job, lease};
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
+use wharfinger_jobs::engine::Engine;
 use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::maintenance::{self, clock_skew};
+use wharfinger_jobs::registry::{RegistryClient, Timeouts};
 use wharfinger_jobs::services::Services;
+use wharfinger_jobs::worker::Worker;
 
 use crate::support::bare::{Bare, LATER};
-use crate::support::{Shape, eventually, in_time, on_every_database};
+use crate::support::process::rules;
+use crate::support::{Fleet, Shape, eventually, in_time, on_every_database};
 
 on_every_database!(
     a_clock_that_is_wrong_is_found_out,
     a_wrong_clock_takes_no_live_lease_and_keeps_no_dead_one,
     a_wrong_clock_takes_no_live_lock_and_keeps_no_dead_one,
+    a_worker_whose_clock_is_behind_takes_a_job_at_once,
 );
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -127,4 +132,26 @@ async fn a_wrong_clock_takes_no_live_lock_and_keeps_no_dead_one(shape: Shape) {
             .unwrap();
         assert!(now() >= until, "it was taken while it was held");
     }
+}
+
+/// Every job is due in the future, as this worker sees it: its clock does not even go on.
+async fn a_worker_whose_clock_is_behind_takes_a_job_at_once(shape: Shape) {
+    let fleet = Fleet::idle(shape, |settings| settings.host.offline_after = LATER).await;
+    let behind = Clock::wrong(now().before(30 * SECOND));
+    let services = fleet.process(behind).await;
+    let engine = Engine::connect(Some(&fleet.engine.url)).unwrap();
+    let registry = RegistryClient::new(rules(), Timeouts::default());
+    let worker = Worker::join(services, engine, registry, "behind");
+    let worker = worker.await.unwrap();
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker.run(stop.clone()));
+    let repository = fleet.repository();
+    fleet.push(&repository, "1", 50_000).await;
+    let user = fleet.user("100").await;
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    let job = fleet.ended(job.id).await;
+    assert_eq!((job.state, job.attempt), (JobState::Succeeded, 1));
+    stop.cancel();
+    in_time("it stops", working).await.unwrap();
+    fleet.finish().await;
 }

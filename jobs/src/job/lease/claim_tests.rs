@@ -1,15 +1,18 @@
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
+use std::time::Duration;
+
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
 use wharfinger_entity::{Credits, JobKind, Role};
 
 use super::*;
 use crate::accounts::{NewUser, create_user};
+use crate::infra::clock::Clock;
 use crate::job::draft;
 use crate::ledger::Account;
 use crate::services::test_services::on_sqlite;
 
 const WORKER: &str = "one/1";
 
-/// A job that waits on a host, handed out for the third time.
+/// A job that waits on a host, handed out for the first time.
 async fn handed_out(folder: &tempfile::TempDir) -> (Services, Uuid, Uuid) {
     let services = on_sqlite(folder).await;
     let (db, now) = (&services.db, services.clock.now());
@@ -29,7 +32,7 @@ async fn handed_out(folder: &tempfile::TempDir) -> (Services, Uuid, Uuid) {
     let job = transition::accepted(&tx, job, now).await.unwrap();
     account.save().await.unwrap();
     tx.commit().await.unwrap();
-    hand_out(&services, job.id, 3).await;
+    hand_out(&services, job.id, 1).await;
     (services, host_id, job.id)
 }
 
@@ -43,17 +46,18 @@ async fn hand_out(services: &Services, id: Uuid, push: i32) {
     noted.update(services.db.write()).await.unwrap();
 }
 
-/// Claims for the message of a push; none stands for one of a version that did not count them.
+/// Claims for the message of a push, which was sent after so many attempts; no push stands for a message of a version that did
+/// not count them.
 async fn try_to(
     services: &Services,
     host_id: Uuid,
     job_id: Uuid,
-    push: Option<i32>,
+    (push, attempt): (Option<i32>, i32),
 ) -> Option<Lease> {
     let message = Dispatch {
         job_id,
         push,
-        attempt: 0,
+        attempt,
         traceparent: None,
     };
     match claim(services, host_id, WORKER, &message).await.unwrap() {
@@ -62,40 +66,53 @@ async fn try_to(
     }
 }
 
-async fn claimed(services: &Services, host_id: Uuid, job_id: Uuid, push: Option<i32>) -> bool {
-    try_to(services, host_id, job_id, push).await.is_some()
-}
-
+/// A worker takes its time between the message and the claim.
 #[tokio::test]
-async fn a_message_of_an_earlier_push_claims_nothing() {
+async fn a_message_of_an_earlier_push_of_the_same_attempt_claims() {
     let folder = tempfile::tempdir().unwrap();
     let (services, host, job) = handed_out(&folder).await;
-    for push in [1, 2, 4] {
-        assert!(!claimed(&services, host, job, Some(push)).await, "{push}");
+    for push in 2..5 {
+        hand_out(&services, job, push).await;
     }
-    assert!(claimed(&services, host, job, Some(3)).await);
+    let lease = try_to(&services, host, job, (Some(1), 0)).await;
+    assert_eq!(lease.unwrap().attempt, 1);
+    for push in 1..5 {
+        let twice = try_to(&services, host, job, (Some(push), 0)).await;
+        assert_eq!(twice, None, "{push}");
+    }
 }
 
 #[tokio::test]
-async fn a_message_that_comes_twice_claims_once() {
+async fn a_message_of_an_earlier_attempt_claims_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (services, host, job) = handed_out(&folder).await;
-    let lease = try_to(&services, host, job, Some(3)).await.unwrap();
-    assert!(!claimed(&services, host, job, Some(3)).await);
-    // Nor when the job waits again: it has not been handed out since.
+    let lease = try_to(&services, host, job, (Some(1), 0)).await.unwrap();
     let waits = end(&services, &lease, Outcome::HandedBack).await.unwrap();
     assert_eq!(waits.unwrap().state, JobState::Retrying);
-    assert!(!claimed(&services, host, job, Some(3)).await);
-    hand_out(&services, job, 4).await;
-    assert!(claimed(&services, host, job, Some(4)).await);
-    let attempts = job::Entity::find_by_id(job).one(services.db.read()).await;
-    assert_eq!(attempts.unwrap().unwrap().attempt, 2);
+    // Nor when it is handed out again.
+    for push in 1..3 {
+        hand_out(&services, job, push).await;
+        assert_eq!(try_to(&services, host, job, (Some(push), 0)).await, None);
+    }
+    let lease = try_to(&services, host, job, (Some(2), 1)).await;
+    assert_eq!(lease.unwrap().attempt, 2);
+}
+
+#[tokio::test]
+async fn what_is_due_is_judged_by_the_dispatcher_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut services, host, job) = handed_out(&folder).await;
+    let behind = services.clock.now().before(Duration::from_secs(30));
+    services.clock = Clock::wrong(behind);
+    // One without a number may be of an earlier wait.
+    assert_eq!(try_to(&services, host, job, (None, 0)).await, None);
+    assert!(try_to(&services, host, job, (Some(1), 0)).await.is_some());
 }
 
 #[tokio::test]
 async fn a_message_without_a_number_claims_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let (services, host, job) = handed_out(&folder).await;
-    assert!(claimed(&services, host, job, None).await);
-    assert!(!claimed(&services, host, job, None).await);
+    assert!(try_to(&services, host, job, (None, 7)).await.is_some());
+    assert_eq!(try_to(&services, host, job, (None, 7)).await, None);
 }

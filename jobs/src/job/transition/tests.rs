@@ -103,12 +103,14 @@ fn writers(source: &str) -> Vec<usize> {
                     ];
                     ends.iter().any(|end| call.contains(end.as_str()))
                 });
-        let lower = line.to_lowercase().replace(['"', '\\'], "");
+        // SQL may be put together of parts.
+        let lower = line.to_lowercase().replace("\").push(\"", "");
+        let lower = lower.replace(['"', '\\'], "");
         let assigns = line.contains(".state = ") && line.contains("Set(");
         let in_literal = line.trim_start().starts_with("state:")
             && line.contains("Set(")
             && !literal.ends_with("image::");
-        if sets_column || assigns || in_literal || lower.contains("update jobs ") {
+        if sets_column || assigns || in_literal || lower.contains("update jobs") {
             found.push(number + 1);
         }
     }
@@ -125,9 +127,17 @@ fn no_other_file_writes_the_state_of_a_job() {
     assert!(files.len() > 100, "{}", files.len());
     let mut own_writers = 0;
     for file in files {
-        let found = writers(&std::fs::read_to_string(&file).unwrap());
+        let source = std::fs::read_to_string(&file).unwrap();
+        let found = writers(&source);
         if file.starts_with(&own) {
             own_writers += usize::from(file.ends_with("mod.rs")) * found.len();
+        } else if file.ends_with("jobs/src/dispatch/waiting.rs") {
+            // Its one statement notes the push.
+            assert_eq!(found.len(), 1, "{found:?}");
+            let (_, statement) = source.split_once("UPDATE jobs SET ").unwrap();
+            let (sets, _) = statement.split_once(" WHERE ").unwrap();
+            assert!(sets.starts_with("push = "), "{sets}");
+            assert!(!sets.contains("state"), "{sets}");
         } else {
             assert_eq!(found, [0; 0], "{} writes jobs.state", file.display());
         }
@@ -145,6 +155,9 @@ fn writers_are_found() {
         "Query::update().value(Column::State, JobState::Dead)",
         "changed.set(job::Column::State, JobState::Dead.into());",
         "execute_unprepared(\"UPDATE \\\"jobs\\\" SET state = 'DEAD'\")",
+        "sql.push(\"UPDATE jobs\").push(\" SET state = \").bind(JobState::Dead);",
+        "sql.push(\"UPDATE \").push(\"jobs SET state = \").bind(JobState::Dead);",
+        "sql.push(\"update jobs\");",
     ] {
         assert_eq!(writers(line).len(), 1, "{line}");
     }

@@ -1,6 +1,6 @@
 -- apalis schedules every push for "now" by the pusher's clock. Making it available at once needs no agreement of
 -- clocks, and keeps the scheduled set, which apalis promotes in one unbounded `unpack`, empty. A message takes the place of
--- an earlier one of its job that still waits, so that the queue holds one for each job however often it is pushed.
+-- the one before it that still waits, so that the queue usually holds one for each job however often it is pushed.
 -- KEYS: active, scheduled, data, meta prefix. ARGV: wake channel, then for each message its id and that of the one before it.
 -- Returns how many were made available.
 local moved = 0

@@ -119,9 +119,13 @@ impl Fleet {
     }
 
     /// The same with a Redis of the test's own.
-    pub(crate) async fn over_redis(shape: Shape, url: String) -> Self {
+    pub(crate) async fn over_redis(
+        shape: Shape,
+        url: String,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let prefix = "life".to_owned();
-        let mut fleet = Self::without_worker(shape, Link::Redis { url, prefix }, |_| ()).await;
+        let mut fleet = Self::without_worker(shape, Link::Redis { url, prefix }, change).await;
         fleet.start_worker().await;
         fleet
     }
@@ -235,6 +239,11 @@ impl Fleet {
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> &str {
         &self.database.url
+    }
+
+    /// The name of the host.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The host's queue as administrators see it.
