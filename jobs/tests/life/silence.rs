@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, JobErrorCode, JobState, Role, UserStatus, host, job, user};
+use wharfinger_entity::{ImageState, JobErrorCode, JobState, Role, UserStatus, host, user};
 use wharfinger_jobs::accounts::{Sessions, authenticate, create_api_token};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
@@ -129,19 +129,9 @@ async fn the_dispatcher_goes_on(shape: Shape) {
     let scene = Scene::of(fleet).await;
     let fleet = &scene.fleet;
     let job = fleet.pull(user, "127.0.0.1:1/nothing:1").await.id;
-    fleet.handed_out(job).await;
     let lock = Lock::table(fleet.database_url(), "paused_queues").await;
     let _dispatcher = scene.dispatcher().await;
     let silent = scene.fall_silent_behind(lock, &["FROM hosts"]).await;
-    set_job(
-        fleet,
-        job,
-        job::ActiveModel {
-            dispatched_at: Set(None),
-            ..Default::default()
-        },
-    )
-    .await;
     fleet.handed_out(job).await;
     within(silent, STATEMENT + Duration::from_secs(1));
 }
@@ -268,12 +258,4 @@ async fn the_reconciler_goes_on(shape: Shape) {
     scene.fleet.becomes(image.id, ImageState::Lost).await;
     within(silent, STATEMENT + Duration::from_secs(1));
     scene.fleet.finish().await;
-}
-
-async fn set_job(fleet: &Fleet, id: Uuid, changes: job::ActiveModel) {
-    let changed = job::Entity::update_many()
-        .set(changes)
-        .filter(job::Column::Id.eq(id));
-    let changed = changed.exec(fleet.services.db.write()).await.unwrap();
-    assert_eq!(changed.rows_affected, 1);
 }
