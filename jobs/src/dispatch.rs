@@ -25,17 +25,16 @@ use crate::services::Services;
 
 use waiting::{AT_ONCE, Waiting, hosts_with_waiting_jobs, note, waiting};
 
-/// How often the whole is looked at while jobs wait, whatever was announced: bounds how late a due retry or a lost message
-/// is noticed.
+/// Time between two looks at all hosts while jobs wait: bounds how late a due retry or a lost message is noticed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The same while none waits: bounds how late a job is noticed whose announcement was lost.
+/// Time between two looks while no job waits: bounds how late a job is noticed whose announcement was lost.
 const IDLE_TICK: Duration = Duration::from_secs(2);
 
-/// How long a dispatcher may go without a pass before it counts as standing still.
+/// The longest time that a dispatcher may go without a pass before it counts as standing still.
 const STILL: Duration = Duration::from_secs(30);
 
-/// How long a job may be handed out without being claimed before it is handed out again, where a worker could take it.
+/// The longest time that a job may be handed out without being claimed before it is handed out again, where a worker could take it.
 const LATE: Duration = Duration::from_secs(2);
 
 /// The same where its host is busy, or its engine is silent.

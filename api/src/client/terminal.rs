@@ -73,7 +73,7 @@ impl Terminal {
         }
     }
 
-    /// The same with colour, for tests.
+    /// Returns a copy that writes colours, for tests.
     #[cfg(test)]
     pub(crate) fn coloured(mut self) -> Self {
         self.out.colour = true;

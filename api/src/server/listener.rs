@@ -88,7 +88,7 @@ impl Connections {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// The same connections, but no more than [`FEW`] of them.
+    /// Returns a copy with room for at most [`FEW`] connections.
     pub(crate) fn few(&self) -> Self {
         Self {
             most: FEW,

@@ -31,7 +31,7 @@ fn files(endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// What a Markdown page says outside of blocks of code.
+/// The text of a Markdown page without its blocks of code.
 fn prose(text: &str) -> String {
     let blocks = text.split("\n```").enumerate();
     let outside = blocks.filter(|(index, _)| index % 2 == 0);

@@ -5,7 +5,7 @@
 //! the others.
 
 use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobState, host, image, job};
 
@@ -92,6 +92,24 @@ fn reason(host: &host::Model) -> String {
     format!("host {} has been gone for too long", host.name)
 }
 
+/// The next page of ids that a statement selects, in their order: those after `last`, the last one of the page before.
+async fn next_page<E: EntityTrait>(
+    services: &Services,
+    ids: Select<E>,
+    column: E::Column,
+    last: Option<Uuid>,
+) -> Result<Vec<Uuid>, DbErr> {
+    let ids = match last {
+        Some(last) => ids.filter(column.gt(last)),
+        None => ids,
+    };
+    ids.order_by_asc(column)
+        .limit(PAGE)
+        .into_tuple()
+        .all(services.db.read())
+        .await
+}
+
 async fn lose_holdings(
     services: &Services,
     host: &host::Model,
@@ -99,21 +117,13 @@ async fn lose_holdings(
 ) -> Result<(), ServiceError> {
     let mut last = None;
     loop {
-        let mut holders = image::Entity::find()
+        let holders = image::Entity::find()
             .select_only()
             .column(image::Column::Holder)
             .distinct()
             .filter(image::Column::HostId.eq(host.id))
             .filter(image::Column::Live.eq(1));
-        if let Some(last) = last {
-            holders = holders.filter(image::Column::Holder.gt(last));
-        }
-        let holders: Vec<Uuid> = holders
-            .order_by_asc(image::Column::Holder)
-            .limit(PAGE)
-            .into_tuple()
-            .all(services.db.read())
-            .await?;
+        let holders = next_page(services, holders, image::Column::Holder, last).await?;
         let Some(newest) = holders.last() else {
             return Ok(());
         };
@@ -177,21 +187,13 @@ async fn end_jobs(
 ) -> Result<(), ServiceError> {
     let mut last = None;
     loop {
-        let mut waiting = job::Entity::find()
+        let waiting = job::Entity::find()
             .select_only()
             .column(job::Column::Id)
             .filter(job::Column::HostId.eq(host.id))
             .filter(job::Column::Live.eq(1))
             .filter(job::Column::State.is_in([JobState::Queued, JobState::Retrying]));
-        if let Some(last) = last {
-            waiting = waiting.filter(job::Column::Id.gt(last));
-        }
-        let waiting: Vec<Uuid> = waiting
-            .order_by_asc(job::Column::Id)
-            .limit(PAGE)
-            .into_tuple()
-            .all(services.db.read())
-            .await?;
+        let waiting = next_page(services, waiting, job::Column::Id, last).await?;
         let Some(newest) = waiting.last() else {
             return Ok(());
         };

@@ -58,7 +58,7 @@ impl Client {
         }
     }
 
-    /// The same client with another token, or none.
+    /// A copy of this client with another token, or none.
     pub(crate) fn with_token(&self, token: Option<&str>) -> Self {
         Self {
             token: token.map(ToOwned::to_owned),
@@ -89,7 +89,7 @@ impl Client {
         request.send().await.ok().map(|answer| answer.status())
     }
 
-    /// The same client with its requests in a trace.
+    /// A copy of this client whose requests belong to a trace.
     pub(crate) fn in_trace(&self, traceparent: &str) -> Self {
         Self {
             traceparent: Some(traceparent.to_owned()),

@@ -23,7 +23,7 @@ pub(crate) async fn pushed(world: &World, bytes: usize) -> String {
 }
 
 /// Asks for an image of which a third comes, and no more until the registry is opened. Returns when bytes have come, with the
-/// job and whoever watches it.
+/// job and its watchers.
 pub(crate) async fn stuck(world: &World, client: &Client) -> (RegistryProxy, String, Subscription) {
     let registry = RegistryProxy::start(&world.registry.address, 3_000_000).await;
     let image = push(world, 9_000_000).await;

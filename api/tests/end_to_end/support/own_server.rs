@@ -17,7 +17,7 @@ use super::until;
 struct OwnServer {
     kind: &'static str,
     files: PathBuf,
-    /// What it has committed outlasts a kill.
+    /// Committed transactions outlast a kill.
     durable: bool,
 }
 
