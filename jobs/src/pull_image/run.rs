@@ -207,6 +207,8 @@ async fn inspect(
         } else {
             engine.inspect(&image.id).await?
         };
+        // A removal that was waited for before the version was read may have taken the tag that was seen before.
+        let confirmed = confirmed.filter(|image| !tagged || is_tagged(image, reference));
         if let Some(image) = confirmed {
             return Ok(Some(Fetched {
                 image,
