@@ -1,9 +1,5 @@
 //! Runs a script of this folder with node: other projects' clients against our endpoint.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part, and a test that cannot go on should panic where it stands"
-)]
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::path::Path;
 use std::process::Stdio;

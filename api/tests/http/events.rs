@@ -1,9 +1,5 @@
 //! Server-sent events as they come over the wire.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part, and a test that cannot go on should panic where it stands"
-)]
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::time::Duration;
 

@@ -1,22 +1,14 @@
 //! A toy schema behind the real transport on a real socket, for the tests of `wharfinger::http`.
 #![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
-#![expect(
     clippy::unused_async,
     reason = "async-graphql makes resolvers of async functions only"
 )]
 
-use std::{
-    any::TypeId,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::any::TypeId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_graphql::{
     Context, Data, Error, ErrorExtensions, Object, Request, Schema, ServerError, SimpleObject,
@@ -25,16 +17,14 @@ use async_graphql::{
 use axum::http::{header, request::Parts};
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value};
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, watch},
-};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
-use wharfinger::http::compress;
 use wharfinger::http::{
     Audience, Authenticator, CurrentEventId, ErrorCode, Refusal, Session, TransportSettings,
-    playground, router,
+    compress, playground, router,
 };
 
 /// Who the authenticator let in.
@@ -103,10 +93,7 @@ impl Subscriptions {
         numbers.mark_changed();
         WatchStream::new(numbers).map(move |number| {
             if let Some(ids) = &ids {
-                ids.note(
-                    i32::try_from(number).expect("tests do not count that far"),
-                    false,
-                );
+                ids.note(number.try_into().unwrap(), false);
             }
             Tick {
                 number,
@@ -130,7 +117,7 @@ impl Subscriptions {
         let numbers = WatchStream::new(toy.newest.subscribe());
         let taken = toy.flooded.clone();
         numbers.map(move |number| {
-            taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            taken.fetch_add(1, Ordering::SeqCst);
             let padding = "x".repeat(16 * 1024);
             Padded { number, padding }
         })
@@ -200,12 +187,7 @@ fn caller(authorization: Option<&str>) -> Result<Data, Refusal> {
                 .retry_after(Duration::from_millis(1500)));
         }
         Some(token) if token.starts_with("user-") => data.insert(Caller(token.to_owned())),
-        Some(_) => {
-            return Err(Refusal::new(
-                ErrorCode::Unauthenticated,
-                "the token is not valid",
-            ));
-        }
+        Some(_) => return Err(Refusal::new(ErrorCode::Unauthenticated, "a bad token")),
     }
     Ok(data)
 }
@@ -287,17 +269,29 @@ pub(crate) fn settings() -> TransportSettings {
 
 /// Serves until the test's runtime ends.
 pub(crate) async fn serve(toy: &Toy, settings: TransportSettings) -> SocketAddr {
-    serve_on(toy, settings, "127.0.0.1:0").await
-}
-
-pub(crate) async fn serve_on(toy: &Toy, settings: TransportSettings, address: &str) -> SocketAddr {
     let schema = Schema::build(Query, Mutation, Subscriptions)
         .data(toy.clone())
         .finish();
     let gateway = router(schema, toy.clone(), settings, toy.shutdown.clone());
     let app = compress(gateway, 1024).merge(playground());
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     address
+}
+
+/// Serves, and returns the URL of the endpoint.
+pub(crate) async fn serve_at(toy: &Toy, settings: TransportSettings) -> String {
+    format!("http://{}/graphql", serve(toy, settings).await)
+}
+
+/// Waits until something is so that no event tells.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let held = timeout(Duration::from_mins(1), held).await;
+    held.unwrap_or_else(|_| panic!("not in time: {what}"));
 }

@@ -1,25 +1,18 @@
 //! Documents that are named by their SHA-256, as Apollo's clients do it, and the list of trusted ones.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use wharfinger::http::{TransportSettings, TrustedDocuments};
 
 use crate::events::Events;
-use crate::http_toy::{Toy, serve, settings};
+use crate::http_toy::{Toy, serve, serve_at, settings};
 use crate::node::Script;
 use crate::post_get::client;
+use crate::websocket::Client;
 
 const QUERY: &str = "query($n: String!) { hello(name: $n) }";
 const NEW: &str = "application/graphql-response+json";
@@ -27,15 +20,11 @@ const NEW: &str = "application/graphql-response+json";
 async fn server(change: impl FnOnce(&mut TransportSettings)) -> String {
     let mut settings = settings();
     change(&mut settings);
-    format!("http://{}/graphql", serve(&Toy::default(), settings).await)
+    serve_at(&Toy::default(), settings).await
 }
 
 fn hash(document: &str) -> String {
-    let digest = Sha256::digest(document.as_bytes());
-    digest.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    hex::encode(Sha256::digest(document))
 }
 
 fn extension(document: &str) -> Value {
@@ -93,11 +82,9 @@ async fn a_hash_that_is_not_of_its_document_is_refused_and_keeps_nothing() {
     let url = server(|_| {}).await;
     let other = json!({"query": "{ caller }", "extensions": extension(QUERY)});
     let (status, answer) = post(&url, "application/json", &other).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
     let expected = ("provided sha does not match query", "BAD_REQUEST");
-    assert_eq!(
-        (status, error(&answer)),
-        (StatusCode::BAD_REQUEST, expected)
-    );
+    assert_eq!(error(&answer), expected);
     let named = json!({"extensions": extension(QUERY)});
     let (_, answer) = post(&url, NEW, &named).await;
     assert_eq!(error(&answer).1, "PERSISTED_QUERY_NOT_FOUND");
@@ -111,10 +98,8 @@ async fn a_hash_that_is_not_of_its_document_is_refused_and_keeps_nothing() {
     ] {
         let request = json!({"query": QUERY, "extensions": {"persistedQuery": persisted}});
         let (status, answer) = post(&url, NEW, &request).await;
-        assert_eq!(
-            (status, error(&answer).1),
-            (StatusCode::BAD_REQUEST, "BAD_REQUEST")
-        );
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(error(&answer).1, "BAD_REQUEST");
     }
     let nothing = json!({"query": "{ hello }", "extensions": {"persistedQuery": null}});
     assert_eq!(post(&url, NEW, &nothing).await.0, StatusCode::OK);
@@ -199,12 +184,7 @@ async fn a_mutation_is_answered_with_its_hash_and_without_being_kept() {
 #[tokio::test]
 async fn a_named_mutation_cannot_be_sent_with_get_either() {
     let mutation = "mutation { increment(by: 1) }";
-    let url = server(|settings| {
-        let manifest = json!({hash(mutation): mutation});
-        let trusted = TrustedDocuments::parse(&manifest.to_string()).unwrap();
-        settings.trusted = Some(Arc::new(trusted));
-    })
-    .await;
+    let url = server(|settings| trust(settings, &[mutation])).await;
     let named = json!({"extensions": extension(mutation)});
     assert_eq!(post(&url, NEW, &named).await.0, StatusCode::OK);
     let extensions = extension(mutation).to_string();
@@ -215,10 +195,8 @@ async fn a_named_mutation_cannot_be_sent_with_get_either() {
 #[tokio::test]
 async fn where_nothing_is_kept_clients_are_told_not_to_try() {
     let url = server(|settings| settings.persisted_entries = 0).await;
-    let expected = (
-        "PersistedQueryNotSupported",
-        "PERSISTED_QUERY_NOT_SUPPORTED",
-    );
+    let code = "PERSISTED_QUERY_NOT_SUPPORTED";
+    let expected = ("PersistedQueryNotSupported", code);
     for request in [
         json!({"extensions": extension("{ hello }")}),
         json!({"query": "{ hello }", "extensions": extension("{ hello }")}),
@@ -230,13 +208,15 @@ async fn where_nothing_is_kept_clients_are_told_not_to_try() {
     assert_eq!(post(&url, NEW, &plain).await.0, StatusCode::OK);
 }
 
-fn trusting(settings: &mut TransportSettings) {
-    let manifest = json!({
-        hash("{ hello }"): "{ hello }",
-        hash("subscription { count(to: 1) }"): "subscription { count(to: 1) }",
-    });
-    let trusted = TrustedDocuments::parse(&manifest.to_string()).unwrap();
+fn trust(settings: &mut TransportSettings, documents: &[&str]) {
+    let manifest = documents.iter().map(|document| (hash(document), *document));
+    let manifest = json!(manifest.collect::<BTreeMap<_, _>>()).to_string();
+    let trusted = TrustedDocuments::parse(&manifest).unwrap();
     settings.trusted = Some(Arc::new(trusted));
+}
+
+fn trusting(settings: &mut TransportSettings) {
+    trust(settings, &["{ hello }", "subscription { count(to: 1) }"]);
 }
 
 #[tokio::test]
@@ -259,10 +239,8 @@ async fn where_there_is_a_list_of_trusted_documents_nothing_else_is_executed() {
     ] {
         for accept in [NEW, "application/json", "text/event-stream"] {
             let (status, answer) = post(&url, accept, &request).await;
-            assert_eq!(
-                (status, error(&answer).1),
-                (StatusCode::FORBIDDEN, "FORBIDDEN")
-            );
+            assert_eq!(status, StatusCode::FORBIDDEN);
+            assert_eq!(error(&answer).1, "FORBIDDEN");
         }
     }
     let named = json!({"extensions": extension("{ caller }")});
@@ -282,53 +260,27 @@ async fn a_named_subscription_is_streamed() {
 
 #[tokio::test]
 async fn a_socket_is_no_way_round_the_list_and_knows_names_too() {
-    let url = server(trusting).await.replace("http://", "ws://");
-    let mut request = url.into_client_request().unwrap();
-    let protocol = "graphql-transport-ws".parse().unwrap();
-    let headers = request.headers_mut();
-    headers.insert("sec-websocket-protocol", protocol);
-    let (mut socket, _) = connect_async(request).await.unwrap();
+    let mut settings = settings();
+    trusting(&mut settings);
+    let mut socket = Client::ready(serve(&Toy::default(), settings).await).await;
+    socket.subscribe("1", "{ caller }").await;
     let named = json!({"extensions": extension("subscription { count(to: 1) }")});
-    for message in [
-        json!({"type": "connection_init"}),
-        json!({"type": "subscribe", "id": "1", "payload": {"query": "{ caller }"}}),
-        json!({"type": "subscribe", "id": "2", "payload": named}),
-    ] {
-        let text = Message::text(message.to_string());
-        socket.send(text).await.unwrap();
-    }
-    let mut heard = Vec::new();
-    while heard.len() < 4 {
-        if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
-            heard.push(serde_json::from_str::<Value>(&text).unwrap());
-        }
-    }
-    assert_eq!(heard[0]["type"], "connection_ack");
-    assert_eq!(
-        (&heard[1]["type"], &heard[1]["id"]),
-        (&json!("error"), &json!("1"))
-    );
-    assert_eq!(heard[1]["payload"][0]["extensions"]["code"], "FORBIDDEN");
+    let subscribe = json!({"type": "subscribe", "id": "2", "payload": named});
+    socket.say(subscribe).await;
+    assert_eq!(socket.refused("1").await, "FORBIDDEN");
     let next = json!({"type": "next", "id": "2", "payload": {"data": {"count": 0}}});
-    assert_eq!(heard[2], next);
-    assert_eq!(heard[3]["type"], "complete");
+    assert_eq!(socket.hear().await, next);
+    assert_eq!(socket.hear().await["type"], "complete");
 }
 
 #[tokio::test]
 async fn apollo_client_sends_a_document_once() {
     let url = server(|_| {}).await;
     for how in ["POST", "GET"] {
-        let script = Script::start("apollo.mjs", &[&url, how]);
-        let requests: Vec<Value> = script
-            .succeed()
-            .await
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let with_document: Vec<_> = requests
-            .iter()
-            .map(|request| &request["document"])
-            .collect();
+        let said = Script::start("apollo.mjs", &[&url, how]).succeed().await;
+        let requests = said.iter().map(|line| serde_json::from_str(line).unwrap());
+        let requests: Vec<Value> = requests.collect();
+        let with_document: Vec<_> = requests.iter().map(|sent| &sent["document"]).collect();
         // Refused once, sent with the document, and by name alone from then on.
         assert_eq!(with_document, [false, true, false], "{requests:?}");
         assert_eq!(requests[2]["method"], how);
@@ -341,9 +293,7 @@ async fn apollo_client_gives_up_names_where_they_are_not_supported() {
     let url = server(|settings| settings.persisted_entries = 0).await;
     let requests = Script::start("apollo.mjs", &[&url, "POST"]).succeed().await;
     let last: Value = serde_json::from_str(requests.last().unwrap()).unwrap();
-    assert_eq!(
-        (&last["document"], &last["named"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!(last["document"], true);
+    assert_eq!(last["named"], false);
     assert_eq!(last["data"], json!({"hello": "hello wharf"}));
 }

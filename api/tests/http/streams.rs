@@ -1,8 +1,4 @@
 //! GraphQL over server-sent events, event by event.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,15 +13,14 @@ use tokio::time::timeout;
 use wharfinger::http::TransportSettings;
 
 use crate::events::{Event, Events};
-use crate::http_toy::{Toy, serve, settings};
+use crate::http_toy::{Toy, serve, serve_at, settings, until};
 use crate::post_get::client;
 
 const EVENTS: &str = "text/event-stream";
 const DEADLINE: Duration = Duration::from_mins(1);
 
 async fn server() -> String {
-    let address = serve(&Toy::default(), settings()).await;
-    format!("http://{address}/graphql")
+    serve_at(&Toy::default(), settings()).await
 }
 
 fn post(client: &Client, url: &str, query: &str) -> RequestBuilder {
@@ -56,10 +51,7 @@ async fn every_kind_of_operation_is_answered_with_events() {
         assert_eq!(headers["x-accel-buffering"], "no");
         let mut events = Events::of(response);
         let first = events.block().await.unwrap();
-        assert!(
-            first.is_comment(),
-            "the stream shows at once that it is open"
-        );
+        assert!(first.is_comment(), "the stream shows that it is open");
         for expected in data.as_array().unwrap() {
             assert_eq!(events.result().await, json!({"data": expected}));
         }
@@ -87,15 +79,12 @@ async fn get_streams_queries_and_subscriptions_and_no_mutation() {
 #[tokio::test]
 async fn what_is_wrong_with_a_document_is_told_as_an_event() {
     let url = server().await;
-    for (query, code) in [
-        ("{", "BAD_REQUEST"),
-        ("{ nothing }", "BAD_REQUEST"),
-        ("subscription { nothing }", "BAD_REQUEST"),
-    ] {
+    for query in ["{", "{ nothing }", "subscription { nothing }"] {
         let mut events = subscribe(&url, query).await;
         let answer = events.result().await;
         assert!(answer.get("data").is_none(), "{answer}");
-        assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{query}");
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(code, "BAD_REQUEST", "{query}");
         events.completes().await;
     }
     let unknown =
@@ -153,8 +142,7 @@ async fn a_quiet_stream_shows_that_it_lives() {
         sse_keep_alive: Duration::from_millis(20),
         ..settings()
     };
-    let address = serve(&Toy::default(), settings).await;
-    let url = format!("http://{address}/graphql");
+    let url = serve_at(&Toy::default(), settings).await;
     let mut events = subscribe(&url, "subscription { silence }").await;
     for _ in 0..3 {
         assert_eq!(events.block().await, Some(Event::default()));
@@ -164,7 +152,7 @@ async fn a_quiet_stream_shows_that_it_lives() {
 #[tokio::test]
 async fn a_session_that_is_over_ends_the_stream_and_says_so() {
     let toy = Toy::default();
-    let url = format!("http://{}/graphql", serve(&toy, settings()).await);
+    let url = serve_at(&toy, settings()).await;
     let mut events = subscribe(&url, "subscription { silence }").await;
     assert!(events.block().await.unwrap().is_comment());
     toy.revoked.cancel();
@@ -176,7 +164,7 @@ async fn a_session_that_is_over_ends_the_stream_and_says_so() {
 #[tokio::test]
 async fn a_server_that_stops_breaks_the_stream_off_so_that_the_client_comes_back() {
     let toy = Toy::default();
-    let url = format!("http://{}/graphql", serve(&toy, settings()).await);
+    let url = serve_at(&toy, settings()).await;
     let mut events = subscribe(&url, "subscription { silence }").await;
     assert!(events.block().await.unwrap().is_comment());
     toy.shutdown.cancel();
@@ -213,18 +201,13 @@ async fn a_stream_goes_on_after_the_event_that_the_client_has_seen() {
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_operation_with_it() {
     let toy = Toy::default();
-    let url = format!("http://{}/graphql", serve(&toy, settings()).await);
+    let url = serve_at(&toy, settings()).await;
     let mut events = subscribe(&url, "subscription { flood }").await;
     assert!(events.result().await["data"]["flood"].is_string());
     let handles = || Arc::strong_count(&toy.flooded);
     let running = handles();
     drop(events);
-    let dropped = async {
-        while handles() >= running {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, dropped).await.expect("dropped in time");
+    until("the operation is dropped", || handles() < running).await;
 }
 
 /// A socket that has asked for a subscription, and reads nothing.
@@ -247,12 +230,7 @@ async fn a_slow_reader_gets_the_newest_state_and_no_growing_queue() {
     let address = serve(&toy, settings()).await;
     let mut socket = asked(address, "subscription { newest { number padding } }").await;
     let taken = || toy.flooded.load(Ordering::SeqCst);
-    let begun = async {
-        while taken() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, begun).await.expect("the first state");
+    until("the first state is taken", || taken() > 0).await;
     // One state after the other, each as soon as the one before was taken: until the kernel's buffers are full.
     let mut number = 0;
     let full = async {
@@ -260,21 +238,14 @@ async fn a_slow_reader_gets_the_newest_state_and_no_growing_queue() {
             let before = taken();
             number += 1;
             toy.newest.send_replace(number);
-            let next = async {
-                while taken() == before {
-                    tokio::task::yield_now().await;
-                }
-            };
+            let next = until("the next state is taken", || taken() > before);
             if timeout(Duration::from_millis(500), next).await.is_err() {
                 return;
             }
         }
     };
     full.await;
-    assert!(
-        number < LAST - 1,
-        "nothing holds a client up that does not read"
-    );
+    assert!(number < LAST - 1, "not held up by who does not read");
     // What happens meanwhile is nothing to the stream.
     for number in number..=LAST {
         toy.newest.send_replace(number);

@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, time::timeout};
-use tokio_tungstenite::{
-    MaybeTlsStream, connect_async,
-    tungstenite::{
-        Error, Message,
-        client::IntoClientRequest,
-        protocol::frame::{
-            CloseFrame, Frame,
-            coding::{CloseCode, Data, OpCode},
-        },
-    },
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, connect_async};
 use wharfinger::http::TransportSettings;
 
-use super::{Client, DEADLINE, server};
+use super::{Client, DEADLINE, request, server};
 use crate::http_toy::{Toy, serve, settings};
 
 #[tokio::test]
@@ -133,18 +127,14 @@ async fn breaking_the_order_of_the_protocol_has_a_code_each() {
 
     let mut twice = Client::ready(address).await;
     twice.say(json!({"type": "connection_init"})).await;
-    assert_eq!(
-        twice.closed().await,
-        (4429, "Too many initialisation requests".to_owned())
-    );
+    let expected = (4429, "Too many initialisation requests".to_owned());
+    assert_eq!(twice.closed().await, expected);
 
     let mut same = Client::ready(address).await;
     same.subscribe("1", "subscription { silence }").await;
     same.subscribe("1", "{ hello }").await;
-    assert_eq!(
-        same.closed().await,
-        (4409, "Subscriber for 1 already exists".to_owned())
-    );
+    let expected = (4409, "Subscriber for 1 already exists".to_owned());
+    assert_eq!(same.closed().await, expected);
 }
 
 #[tokio::test]
@@ -163,10 +153,8 @@ async fn another_sub_protocol_is_closed_with_4406() {
     // tungstenite's client fails when its protocol is not chosen, so this one asks for none.
     let url = format!("ws://{}/graphql", server().await);
     let mut client = Client(connect_async(url).await.unwrap().0);
-    assert_eq!(
-        client.closed().await,
-        (4406, "Subprotocol not acceptable".to_owned())
-    );
+    let expected = (4406, "Subprotocol not acceptable".to_owned());
+    assert_eq!(client.closed().await, expected);
 }
 
 #[tokio::test]
@@ -215,12 +203,9 @@ async fn a_peer_that_answers_no_ping_is_dropped() {
         panic!("no TLS here")
     };
     let mut received = Vec::new();
-    let everything = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut received);
+    let everything = timeout(DEADLINE, stream.read_to_end(&mut received)).await;
     // Ends, with or without an error, once the server lets go.
-    assert!(
-        timeout(DEADLINE, everything).await.is_ok(),
-        "dropped in time"
-    );
+    assert!(everything.is_ok(), "dropped in time");
 }
 
 #[tokio::test]
@@ -234,13 +219,9 @@ async fn a_page_of_another_site_opens_no_socket() {
         ("null", 403),
         (neighbour.as_str(), 403),
     ] {
-        let mut request = format!("ws://{address}/graphql")
-            .into_client_request()
-            .unwrap();
+        let mut request = request(address);
         let headers = request.headers_mut();
         headers.insert("origin", origin.parse().unwrap());
-        let protocol = "graphql-transport-ws".parse().unwrap();
-        headers.insert("sec-websocket-protocol", protocol);
         let answered = match connect_async(request).await {
             Ok((_, answer)) => answer.status(),
             Err(Error::Http(answer)) => answer.status(),

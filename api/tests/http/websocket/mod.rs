@@ -1,61 +1,61 @@
 //! graphql-transport-ws, message by message.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
 
 mod closing;
 mod operations;
 mod sharing;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
-};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::http_toy::{Toy, serve, settings};
 
 /// Nothing here takes long; a test that would hang fails instead.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// A request for a socket with our protocol.
+fn request(address: SocketAddr) -> Request {
+    let url = format!("ws://{address}/graphql");
+    let mut request = url.into_client_request().unwrap();
+    let protocol = "graphql-transport-ws".parse().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", protocol);
+    request
+}
+
 /// A client that says and hears messages.
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
-        Self::with_protocol(address, "graphql-transport-ws").await
-    }
-
-    async fn with_protocol(address: SocketAddr, protocol: &str) -> Self {
-        let mut request = format!("ws://{address}/graphql")
-            .into_client_request()
-            .unwrap();
-        let header = protocol.parse().unwrap();
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", header);
-        Self(connect_async(request).await.unwrap().0)
+        Self(connect_async(request(address)).await.unwrap().0)
     }
 
     /// Connected and acknowledged.
-    async fn ready(address: SocketAddr) -> Self {
+    pub(crate) async fn ready(address: SocketAddr) -> Self {
         Self::ready_as(address, "").await
     }
 
     /// The same as this user of the toy's.
     async fn ready_as(address: SocketAddr, user: &str) -> Self {
         let mut client = Self::connect(address).await;
-        let payload = json!({"authorization": user});
-        client
-            .say(json!({"type": "connection_init", "payload": payload}))
-            .await;
+        client.introduce(user).await;
         assert_eq!(client.hear().await, json!({"type": "connection_ack"}));
         client
+    }
+
+    async fn introduce(&mut self, user: &str) {
+        let payload = json!({"authorization": user});
+        let init = json!({"type": "connection_init", "payload": payload});
+        self.say(init).await;
     }
 
     /// The next event of `ticks`: its number, and whose execution told it.
@@ -68,27 +68,30 @@ impl Client {
         (u32::try_from(number).unwrap(), viewer.to_owned())
     }
 
-    async fn say(&mut self, message: Value) {
-        self.0
-            .send(Message::text(message.to_string()))
-            .await
-            .unwrap();
+    /// The code of the error that ends this operation next.
+    pub(crate) async fn refused(&mut self, id: &str) -> Value {
+        let mut message = self.hear().await;
+        assert_eq!(message["type"], "error", "{message}");
+        assert_eq!(message["id"], id, "{message}");
+        message["payload"][0]["extensions"]["code"].take()
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn say(&mut self, message: Value) {
+        let text = Message::text(message.to_string());
+        self.0.send(text).await.unwrap();
+    }
+
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.say(json!({"id": id, "type": "subscribe", "payload": {"query": query}}))
             .await;
     }
 
     async fn frame(&mut self) -> Message {
-        timeout(DEADLINE, self.0.next())
-            .await
-            .expect("in time")
-            .unwrap()
-            .unwrap()
+        let frame = timeout(DEADLINE, self.0.next()).await;
+        frame.expect("in time").unwrap().unwrap()
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
             match self.frame().await {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -101,10 +104,10 @@ impl Client {
     async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.frame().await {
-                Message::Close(Some(frame)) => {
+                Message::Close(frame) => {
+                    let frame = frame.expect("a code");
                     return (frame.code.into(), frame.reason.to_string());
                 }
-                Message::Close(None) => panic!("closed without a code"),
                 _ => {}
             }
         }

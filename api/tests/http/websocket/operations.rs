@@ -32,20 +32,13 @@ async fn a_request_error_ends_the_operation_with_error() {
     let mut client = Client::ready(server().await).await;
     for query in ["{", "{ nothing }", "subscription { nothing }"] {
         client.subscribe("1", query).await;
-        let message = client.hear().await;
-        assert_eq!(
-            (&message["type"], &message["id"]),
-            (&json!("error"), &json!("1"))
-        );
-        assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_REQUEST");
+        assert_eq!(client.refused("1").await, "BAD_REQUEST");
     }
     client.subscribe("1", "subscription { forbidden }").await;
     let message = client.hear().await;
     assert_eq!(message["type"], "next");
-    assert_eq!(
-        message["payload"]["errors"][0]["extensions"]["code"],
-        "FORBIDDEN"
-    );
+    let code = &message["payload"]["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "FORBIDDEN");
     assert_eq!(client.hear().await["type"], "complete");
 }
 
@@ -54,34 +47,25 @@ async fn ping_is_answered_before_and_after_the_acknowledgement() {
     let mut client = Client::connect(server().await).await;
     client.say(json!({"type": "ping"})).await;
     assert_eq!(client.hear().await, json!({"type": "pong"}));
-    client
-        .say(json!({"type": "connection_init", "payload": null}))
-        .await;
+    let init = json!({"type": "connection_init", "payload": null});
+    client.say(init).await;
     assert_eq!(client.hear().await["type"], "connection_ack");
     client.say(json!({"type": "pong"})).await;
-    client
-        .say(json!({"type": "ping", "payload": {"at": 1}}))
-        .await;
-    assert_eq!(
-        client.hear().await,
-        json!({"type": "pong", "payload": {"at": 1}})
-    );
+    let with_payload = |name| json!({"type": name, "payload": {"at": 1}});
+    client.say(with_payload("ping")).await;
+    assert_eq!(client.hear().await, with_payload("pong"));
 }
 
 #[tokio::test]
 async fn completing_one_operation_leaves_the_others() {
     let toy = Toy::default();
     let mut client = Client::ready(serve(&toy, settings()).await).await;
-    client
-        .subscribe("gone", "subscription { untilReleased }")
-        .await;
-    client.say(json!({"id": "gone", "type": "complete"})).await;
-    client
-        .say(json!({"id": "never was", "type": "complete"}))
-        .await;
-    client
-        .subscribe("stays", "subscription { untilReleased }")
-        .await;
+    let query = "subscription { untilReleased }";
+    client.subscribe("gone", query).await;
+    for id in ["gone", "never was"] {
+        client.say(json!({"id": id, "type": "complete"})).await;
+    }
+    client.subscribe("stays", query).await;
     // Answered after the subscriptions were started, so that the release reaches them.
     client.subscribe("sync", "{ hello }").await;
     assert_eq!(client.hear().await["id"], "sync");
@@ -101,24 +85,15 @@ async fn operations_on_one_socket_are_limited() {
     let mut client = Client::ready(serve(&toy, settings()).await).await;
     for id in ["1", "2", "3"] {
         // They tell one thing, which shows that they run, and then nothing.
-        client
-            .subscribe(id, "subscription { ticks { number } }")
-            .await;
+        let ticks = "subscription { ticks { number } }";
+        client.subscribe(id, ticks).await;
         assert_eq!(client.hear().await["id"], id);
     }
     let looked_up = || toy.looked_up.load(Ordering::SeqCst);
     assert_eq!(looked_up(), 3);
     client.subscribe("4", "subscription { silence }").await;
-    let message = client.hear().await;
+    assert_eq!(client.refused("4").await, "LIMIT_EXCEEDED");
     assert_eq!(looked_up(), 3, "nobody was looked up for it");
-    assert_eq!(
-        (&message["type"], &message["id"]),
-        (&json!("error"), &json!("4"))
-    );
-    assert_eq!(
-        message["payload"][0]["extensions"]["code"],
-        "LIMIT_EXCEEDED"
-    );
     client.say(json!({"id": "1", "type": "complete"})).await;
     client.subscribe("4", "{ hello }").await;
     assert_eq!(client.hear().await["type"], "next");
@@ -128,12 +103,9 @@ async fn operations_on_one_socket_are_limited() {
 async fn the_gate_may_refuse_one_operation() {
     let mut client = Client::ready(server().await).await;
     let payload = json!({"query": "query Refused { hello }", "operationName": "Refused"});
-    client
-        .say(json!({"id": "1", "type": "subscribe", "payload": payload}))
-        .await;
-    let message = client.hear().await;
-    assert_eq!(message["type"], "error");
-    assert_eq!(message["payload"][0]["extensions"]["code"], "RATE_LIMITED");
+    let subscribe = json!({"id": "1", "type": "subscribe", "payload": payload});
+    client.say(subscribe).await;
+    assert_eq!(client.refused("1").await, "RATE_LIMITED");
 }
 
 #[tokio::test]
@@ -145,17 +117,10 @@ async fn the_token_of_connection_init_says_who_is_calling() {
         ("Bearer crowded", 4429),
     ] {
         let mut client = Client::connect(address).await;
-        client
-            .say(json!({"type": "connection_init", "payload": {"authorization": token}}))
-            .await;
+        client.introduce(token).await;
         assert_eq!(client.closed().await.0, code);
     }
-    let mut client = Client::connect(address).await;
-    let payload = json!({"authorization": "Bearer user-ada"});
-    client
-        .say(json!({"type": "connection_init", "payload": payload}))
-        .await;
-    assert_eq!(client.hear().await["type"], "connection_ack");
+    let mut client = Client::ready_as(address, "Bearer user-ada").await;
     client.subscribe("1", "{ caller }").await;
     assert_eq!(client.hear().await["payload"]["data"]["caller"], "user-ada");
 }
@@ -167,23 +132,14 @@ async fn what_runs_on_one_socket_has_a_bound_in_bytes() {
     let long = format!("subscription {{ silence }} #{}", "x".repeat(2500));
     client.subscribe("1", &long).await;
     client.subscribe("2", &long).await;
-    let message = client.hear().await;
-    assert_eq!(
-        (&message["type"], &message["id"]),
-        (&json!("error"), &json!("2"))
-    );
-    assert_eq!(
-        message["payload"][0]["extensions"]["code"],
-        "LIMIT_EXCEEDED"
-    );
+    assert_eq!(client.refused("2").await, "LIMIT_EXCEEDED");
     client.subscribe("3", "{ hello }").await;
     assert_eq!(client.hear().await["type"], "next");
     assert_eq!(client.hear().await["type"], "complete");
     // What has ended counts no more.
     client.say(json!({"id": "1", "type": "complete"})).await;
-    client
-        .subscribe("2", &long.replace("subscription { silence }", "{ hello }"))
-        .await;
+    let long = long.replace("subscription { silence }", "{ hello }");
+    client.subscribe("2", &long).await;
     assert_eq!(client.hear().await["type"], "next");
 }
 
@@ -197,9 +153,7 @@ async fn what_is_refused_for_its_document_is_refused_before_anybody_is_looked_up
         ("{", "BAD_REQUEST"),
     ] {
         client.subscribe("1", document).await;
-        let message = client.hear().await;
-        assert_eq!(message["type"], "error");
-        assert_eq!(message["payload"][0]["extensions"]["code"], code);
+        assert_eq!(client.refused("1").await, code);
     }
     assert_eq!(toy.looked_up.load(Ordering::SeqCst), 0);
     client.subscribe("1", "{ hello }").await;

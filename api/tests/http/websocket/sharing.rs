@@ -1,15 +1,15 @@
 //! What many sockets have in common, and slow readers.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::timeout;
 use wharfinger::http::TransportSettings;
 
-use super::{Client, DEADLINE};
+use super::Client;
 use crate::events::Events;
-use crate::http_toy::{Toy, serve, settings};
+use crate::http_toy::{Toy, serve, settings, until};
 use crate::post_get::client;
 
 #[tokio::test]
@@ -24,30 +24,19 @@ async fn a_client_that_does_not_read_pauses_its_stream_and_is_dropped() {
     assert_eq!(client.hear().await["type"], "next");
     // Nothing is read from here on. The stream stands still when the kernel's buffers are full; when the
     // server gives up, the toy's stream is dropped and with it the last other handle of its counter.
-    let handles = || std::sync::Arc::strong_count(&toy.flooded);
+    let handles = || Arc::strong_count(&toy.flooded);
     let running = handles();
-    let dropped = async {
-        while handles() >= running {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, dropped).await.expect("dropped in time");
+    until("the stream is dropped", || handles() < running).await;
     // A few megabytes of socket buffers at most, where an unbounded queue would have gone on.
     assert!(toy.flooded.load(Ordering::SeqCst) < 32 * 1024);
 }
 
 const TICKS: &str = "subscription { ticks { number viewer } }";
+const NUMBERS: &str = "subscription { ticks { number } }";
 
 /// Waits until no execution of `ticks` runs any more.
 async fn nothing_ticks(toy: &Toy) {
-    let nobody = async {
-        while toy.ticks.receiver_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, nobody)
-        .await
-        .expect("nothing runs for nobody");
+    until("nothing runs", || toy.ticks.receiver_count() == 0).await;
 }
 
 #[tokio::test]
@@ -73,9 +62,7 @@ async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() 
     // Another text is another execution, and whoever began one may leave the others to it.
     let (mut first, _) = clients.remove(0);
     first.say(json!({"id": "1", "type": "complete"})).await;
-    first
-        .subscribe("2", "subscription { ticks { number } }")
-        .await;
+    first.subscribe("2", NUMBERS).await;
     assert_eq!(first.tick().await.0, 9);
     assert_eq!(watched(), 3);
     toy.ticks.send_replace(10);
@@ -90,20 +77,18 @@ async fn subscribers_with_the_same_rights_share_an_execution_and_nobody_elses() 
 
 #[tokio::test]
 async fn streams_of_events_share_with_sockets_and_leave_out_what_their_clients_have_seen() {
-    const QUERY: &str = "subscription { ticks { number } }";
     let toy = Toy::default();
     let address = serve(&toy, settings()).await;
     let mut socket = Client::ready_as(address, "user-ada").await;
-    socket.subscribe("1", QUERY).await;
+    socket.subscribe("1", NUMBERS).await;
     assert_eq!(socket.tick().await.0, 0);
     let stream = async |last: &str| {
-        let request = client().post(format!("http://{address}/graphql"));
-        let request = request
+        let request = client()
+            .post(format!("http://{address}/graphql"))
             .header("accept", "text/event-stream")
-            .header("last-event-id", last);
-        let request = request
+            .header("last-event-id", last)
             .bearer_auth("user-ada")
-            .json(&json!({"query": QUERY}));
+            .json(&json!({"query": NUMBERS}));
         Events::of(request.send().await.unwrap())
     };
     let mut streams = [stream("").await, stream("0").await];
