@@ -6,49 +6,25 @@ use serde_json::{Value, json};
 use wharfinger_entity::api_token;
 
 use crate::support::books::{database, micro};
-use crate::support::graphql::{Client, done, id, mutate};
-use crate::support::process::Process;
+use crate::support::graphql::{PASSWORD, done, id, mutate};
 use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
 
-/// A password that nobody guesses.
-const PASSWORD: &str = "correct horse battery staple";
-
 const BALANCE: &str = "subscription { balanceChanged { total } }";
-
-/// Signs in.
-async fn sign_in(gateway: &Process, name: &str, password: &str) -> Client {
-    let nobody = Client::new(&gateway.address, None);
-    let input = json!({"name": name, "password": password});
-    let payload = done(&nobody, "signIn", input, "token user { name }").await;
-    Client::new(&gateway.address, payload["token"].as_str())
-}
-
-/// What a request comes to that needs somebody signed in.
-async fn status(client: &Client) -> StatusCode {
-    client.send("{ viewer { name } }", json!({})).await.0
-}
-
-async fn viewer_id(client: &Client) -> String {
-    id(&client.ask("{ viewer { id } }", json!({})).await["viewer"])
-}
 
 #[tokio::test]
 async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     let world = World::embedded();
     world.user_with_password("ada", PASSWORD, &[]);
     let gateway = world.gateway().await;
-    let page = Client::new(&gateway.address, None);
-    let own = format!("http://{}", gateway.address);
-    let query = "mutation($input: SignInInput!) { signIn(input: $input) { token user { name } userErrors { code } } }";
-    let input = json!({"input": {"name": "ada", "password": PASSWORD, "cookie": true}});
+    let page = gateway.anonymous();
     let evil = page.with_header("origin", "https://evil.example");
-    let refused = evil.post(query, input.clone()).await;
+    let refused = evil.sign_in_with_cookie("ada", PASSWORD).await;
     assert!(!refused.headers().contains_key("set-cookie"));
 
-    let page = page.with_header("origin", &own);
-    let answer = page.post(query, input).await;
+    let page = page.with_header("origin", &format!("http://{}", gateway.address));
+    let answer = page.sign_in_with_cookie("ada", PASSWORD).await;
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     for attribute in [
         "; HttpOnly",
@@ -60,29 +36,18 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     }
     let answer: Value = answer.json().await.unwrap();
     let payload = &answer["data"]["signIn"];
-    assert_eq!(
-        (&payload["token"], &payload["user"]["name"]),
-        (&Value::Null, &json!("ada"))
-    );
+    assert_eq!(payload["token"], Value::Null);
+    assert_eq!(payload["user"]["name"], "ada");
 
     let (pair, _) = cookie.split_once(';').unwrap();
+    let viewer = "{ viewer { name } }";
     let signed_in = page.with_header("cookie", pair);
-    assert_eq!(status(&signed_in).await, StatusCode::OK);
-    let code = async |client: &Client| {
-        let (_, answer) = client.send("{ viewer { name } }", json!({})).await;
-        answer["errors"][0]["extensions"]["code"].clone()
-    };
-    assert_eq!(code(&signed_in).await, Value::Null);
-    let mut elsewhere = Client::new(&gateway.address, None).with_header("cookie", pair);
-    assert_eq!(
-        code(&elsewhere).await,
-        Value::Null,
-        "no browser has no origin"
-    );
-    elsewhere = elsewhere.with_header("origin", "https://evil.example");
-    assert_eq!(code(&elsewhere).await, "UNAUTHENTICATED");
+    let by_link = gateway.anonymous().with_header("cookie", pair);
+    // No browser has no origin.
+    for client in [&signed_in, &by_link] {
+        assert_eq!(client.ask(viewer, json!({})).await["viewer"]["name"], "ada");
+    }
     // A link on another site's page asks by GET, and the browser adds the cookie and where it was.
-    let by_link = Client::new(&gateway.address, None).with_header("cookie", pair);
     for (site, expected) in [
         ("none", Value::Null),
         ("same-origin", Value::Null),
@@ -90,13 +55,12 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
         ("cross-site", json!("UNAUTHENTICATED")),
     ] {
         let browser = by_link.with_header("sec-fetch-site", site);
-        let answer = browser.query_by_get("{ viewer { name } }").await;
+        let answer = browser.query_by_get(viewer).await;
         let code = &answer["errors"][0]["extensions"]["code"];
         assert_eq!(*code, expected, "{site}: {answer}");
     }
     let mut socket = Subscription::start(&signed_in, BALANCE, json!({})).await;
     assert_eq!(socket.next().await.unwrap()["total"], "1000");
-    assert_eq!(Subscription::upgrade_refused(&elsewhere).await, 403);
 
     let out = "mutation { signOut { userErrors { code } } }";
     let out = signed_in.post(out, json!({})).await;
@@ -104,9 +68,9 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     assert!(cookie.starts_with("whf_session=;") && cookie.contains("Max-Age=0"));
     assert_eq!(socket.closed().await, 4401);
     // A cookie that is good for nothing is nobody's, and does not keep anybody from signing in again.
-    assert_eq!(code(&signed_in).await, "UNAUTHENTICATED");
-    let input = json!({"name": "ada", "password": PASSWORD});
-    done(&signed_in, "signIn", input, "token").await;
+    let code = signed_in.error_code(viewer, json!({})).await;
+    assert_eq!(code, "UNAUTHENTICATED");
+    signed_in.sign_in("ada", PASSWORD).await;
 }
 
 #[tokio::test]
@@ -116,30 +80,25 @@ async fn what_is_taken_away_at_one_gateway_closes_sockets_at_another() {
     let admin = world.user("admin", &["--admin"]);
     let token = world.user("ada", &[]);
     let (here, there) = (world.gateway().await, world.gateway().await);
-    let (root, admin) = (World::client(&here, &root), World::client(&there, &admin));
-    let ada = World::client(&there, &token);
-    let second = done(
-        &ada,
-        "createApiToken",
-        json!({"name": "second"}),
-        "secret apiToken { id }",
-    )
-    .await;
-    let by_second = Client::new(&there.address, second["secret"].as_str());
+    let (root, admin) = (here.client(&root), there.client(&admin));
+    let ada = there.client(&token);
+    let second = json!({"name": "second"});
+    let second = done(&ada, "createApiToken", second, "secret apiToken { id }").await;
+    let by_second = ada.with_token(second["secret"].as_str());
 
     let mut of_second = Subscription::start(&by_second, BALANCE, json!({})).await;
     let mut of_ada = Subscription::start(&ada, BALANCE, json!({})).await;
     for socket in [&mut of_second, &mut of_ada] {
         assert_eq!(socket.next().await.unwrap()["total"], "1000");
     }
-    let ada_here = World::client(&here, &token);
+    let ada_here = here.client(&token);
     let revoke = json!({"apiTokenId": id(&second["apiToken"])});
     done(&ada_here, "revokeApiToken", revoke, "").await;
     assert_eq!(of_second.closed().await, 4401);
-    assert_eq!(status(&by_second).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(by_second.status().await, StatusCode::UNAUTHORIZED);
 
     // The other one goes on.
-    let user_id = viewer_id(&ada).await;
+    let user_id = ada.viewer_id().await;
     let grant = json!({"userId": user_id, "amount": "5", "reason": "more"});
     done(&root, "grantCredits", grant, "user { id }").await;
     of_ada
@@ -148,18 +107,16 @@ async fn what_is_taken_away_at_one_gateway_closes_sockets_at_another() {
 
     let all = "subscription { jobUpdated(all: true) { id } }";
     let mut of_admin = Subscription::start(&admin, all, json!({})).await;
-    let demote = json!({"userId": viewer_id(&admin).await, "role": "USER"});
+    let demote = json!({"userId": admin.viewer_id().await, "role": "USER"});
     done(&root, "updateUser", demote, "user { role }").await;
     assert_eq!(of_admin.closed().await, 4403);
     let mut again = Subscription::start(&admin, all, json!({})).await;
     assert_eq!(again.refusal().await["extensions"]["code"], "FORBIDDEN");
 
-    let ban = json!({"userId": user_id, "status": "BANNED"});
-    let banned = done(&root, "updateUser", ban, "user { status }").await;
-    assert_eq!(banned["user"]["status"], "BANNED");
+    root.ban(&user_id).await;
     assert_eq!(of_ada.closed().await, 4401);
-    assert_eq!(status(&ada).await, StatusCode::UNAUTHORIZED);
-    for stranger in [ada, Client::new(&there.address, None)] {
+    assert_eq!(ada.status().await, StatusCode::UNAUTHORIZED);
+    for stranger in [ada, there.anonymous()] {
         assert_eq!(Subscription::refused(&stranger).await, 4403);
     }
 }
@@ -172,7 +129,8 @@ async fn the_first_administrator_comes_from_the_settings_once() {
     world.set("WHARFINGER_ADMIN__PASSWORD_FILE", &file);
     let (one, two, three) = tokio::join!(world.gateway(), world.gateway(), world.gateway());
     for gateway in [&one, &two, &three] {
-        let admin = sign_in(gateway, "harbourmaster", PASSWORD).await;
+        let admin = gateway.anonymous();
+        let admin = admin.sign_in("harbourmaster", PASSWORD).await;
         let users = "{ users { nodes { name role } } }";
         let users = admin.ask(users, json!({})).await;
         let only = json!([{"name": "harbourmaster", "role": "ADMIN"}]);
@@ -183,9 +141,8 @@ async fn the_first_administrator_comes_from_the_settings_once() {
     std::fs::remove_file(&file).unwrap();
     world.set("WHARFINGER_ADMIN__NAME", "another");
     let gateway = world.gateway().await;
-    let nobody = Client::new(&gateway.address, None);
     let input = json!({"name": "another", "password": PASSWORD});
-    let payload = mutate(&nobody, "signIn", input, "").await;
+    let payload = mutate(&gateway.anonymous(), "signIn", input, "").await;
     assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
 }
 
@@ -211,9 +168,9 @@ async fn the_command_line_signs_in_prints_statements_and_signs_out() {
     let (code, _, errors) = run(&login, &format!("{PASSWORD}\n"));
     assert_eq!(code, Some(0), "{errors}");
 
-    let admin = World::client(&gateway, &root);
-    let ada = sign_in(&gateway, "ada", PASSWORD).await;
-    let user_id = viewer_id(&ada).await;
+    let admin = gateway.client(&root);
+    let ada = gateway.anonymous().sign_in("ada", PASSWORD).await;
+    let user_id = ada.viewer_id().await;
     // More than two pages.
     for n in 0..205 {
         let amount = if n % 3 == 2 { "-1.5" } else { "1" };
@@ -267,5 +224,5 @@ async fn the_command_line_signs_in_prints_statements_and_signs_out() {
     assert_eq!(sign_ins().await, before - 1);
     assert_eq!(run(&["balance"], "").0, Some(4));
     assert_eq!(run(&["logout"], "").0, Some(0));
-    assert_eq!(status(&ada).await, StatusCode::OK, "signed in elsewhere");
+    assert_eq!(ada.status().await, StatusCode::OK, "signed in elsewhere");
 }

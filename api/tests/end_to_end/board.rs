@@ -1,8 +1,6 @@
 //! The board of the queues: who sees it, that it agrees with the database, that it changes nothing, and how it looks.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::Path;
 
 use reqwest::{Method, StatusCode};
 use sea_orm::{EntityTrait as _, QueryOrder as _};
@@ -10,14 +8,12 @@ use serde_json::{Value, json};
 use wharfinger_entity::{JobState, job};
 
 use crate::support::books::database;
-use crate::support::browser::{Browser, Look};
-use crate::support::graphql::Client;
+use crate::support::browser::Browser;
+use crate::support::graphql::done;
 use crate::support::images::pushed;
 use crate::support::process::Process;
-use crate::support::servers::{PrivateRedis, engine, unique_name};
+use crate::support::servers::{PrivateRedis, unique_name};
 use crate::support::world::World;
-
-const ANNOUNCED: &str = "the board listens on http://";
 
 /// A gateway with a board, an administrator, and jobs that ended in every way there is.
 struct Board {
@@ -40,27 +36,26 @@ async fn board(redis: bool) -> Board {
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");
     let user = world.user("ada", &["--credits", "10000"]);
     let admin = world.user("eve", &["--admin"]);
-    let gateway = world.serve(&engine(1)).await;
-    let address = gateway.announced(ANNOUNCED).await;
-    let (ada, eve) = (
-        World::client(&gateway, &user),
-        World::client(&gateway, &admin),
-    );
+    let gateway = world.serve().await;
+    let address = gateway.announced("the board listens on http://").await;
+    let (ada, eve) = (gateway.client(&user), gateway.client(&admin));
     eve.online_host("one").await;
-    let done = ada.pull(&pushed(&world, 1000).await).await;
-    ada.succeeded(&done).await;
+    let succeeded = ada.pull(&pushed(&world, 1000).await).await;
+    ada.succeeded(&succeeded).await;
     let missing = format!("{}/{}:1", world.registry.address, unique_name());
     let failed = ada.pull(&missing).await;
     assert_eq!(ada.ended(&failed).await["state"], "FAILED");
     let mut dead = Vec::new();
     for _ in 0..3 {
-        let job = ada.pull(&nowhere()).await;
+        let job = ada.pull("127.0.0.1:1/nowhere:1").await;
         assert_eq!(ada.ended(&job).await["state"], "DEAD");
         dead.push(job);
     }
-    let discard = "mutation($id: ID!) { discardJob(input: {jobId: $id}) { job { id } } }";
-    eve.ask(discard, json!({"id": dead.remove(0)})).await;
-    pause(&eve).await;
+    let discarded = json!({"jobId": dead.remove(0)});
+    done(&eve, "discardJob", discarded, "").await;
+    // So that a job waits for as long as is looked.
+    let pause = json!({"queue": "one", "paused": true});
+    done(&eve, "setQueuePaused", pause, "").await;
     ada.pull(&pushed(&world, 1000).await).await;
     Board {
         world,
@@ -70,19 +65,6 @@ async fn board(redis: bool) -> Board {
         user,
         dead,
     }
-}
-
-/// So that a job waits for as long as is looked.
-async fn pause(admin: &Client) {
-    let pause =
-        "mutation { setQueuePaused(input: {queue: \"one\", paused: true}) { queue { paused } } }";
-    admin.ask(pause, json!({})).await;
-}
-
-/// A reference to a registry that is not there.
-fn nowhere() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("{}/{}:1", free.local_addr().unwrap(), unique_name())
 }
 
 impl Board {
@@ -112,18 +94,36 @@ impl Board {
 }
 
 #[tokio::test]
+async fn the_board_of_one_process_agrees_with_the_database_and_works_in_a_browser() {
+    let board = board(false).await;
+    agrees(&board).await;
+    let cookie = json!({"name": "whf_session", "value": board.admin, "url": board.url("/")});
+    works(&board, "embedded", &[("Network.setCookie", cookie)]).await;
+}
+
+#[tokio::test]
+async fn the_board_over_redis_agrees_with_the_database_and_works_in_a_browser() {
+    let board = board(true).await;
+    agrees(&board).await;
+    let headers = json!({"headers": {"Authorization": format!("Bearer {}", board.admin)}});
+    works(&board, "redis", &[("Network.setExtraHTTPHeaders", headers)]).await;
+}
+
+#[tokio::test]
 async fn only_administrators_see_the_board_and_nobody_changes_anything() {
     let board = board(false).await;
     for path in ["/", "/api/v1/queues", "/api/v1/events", "/tasks"] {
         let get = || board.request(Method::GET, path);
-        let nobody = get().send().await.unwrap();
-        assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{path}");
-        let ask = nobody.headers()["www-authenticate"].to_str().unwrap();
+        let anonymous = get().send().await.unwrap();
+        let ask = anonymous.headers()["www-authenticate"].to_str().unwrap();
         assert!(ask.starts_with("Basic "), "{ask}");
-        let stranger = get().bearer_auth("whf_0").send().await.unwrap();
-        assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED, "{path}");
-        let user = get().bearer_auth(&board.user).send().await.unwrap();
-        assert_eq!(user.status(), StatusCode::FORBIDDEN, "{path}");
+        for (refused, status) in [
+            (get(), StatusCode::UNAUTHORIZED),
+            (get().bearer_auth("whf_0"), StatusCode::UNAUTHORIZED),
+            (get().bearer_auth(&board.user), StatusCode::FORBIDDEN),
+        ] {
+            assert_eq!(refused.send().await.unwrap().status(), status, "{path}");
+        }
         let cookie = format!("whf_session={}", board.admin);
         for admin in [
             get().bearer_auth(&board.admin),
@@ -161,16 +161,6 @@ fn called(job: &job::Model) -> (&'static str, &'static str) {
     }
 }
 
-#[tokio::test]
-async fn the_board_agrees_with_the_database_embedded() {
-    agrees(&board(false).await).await;
-}
-
-#[tokio::test]
-async fn the_board_agrees_with_the_database_over_redis() {
-    agrees(&board(true).await).await;
-}
-
 async fn agrees(board: &Board) {
     let db = database(&board.world).await;
     let jobs = job::Entity::find().order_by_desc(job::Column::Id);
@@ -188,12 +178,8 @@ async fn agrees(board: &Board) {
     let queues = board.get("/queues").await;
     assert_eq!(queues.as_array().unwrap().len(), 1, "{queues}");
     assert_eq!(queues[0]["name"], "one");
-    let ended: u64 = queues[0]["activity"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|day| day.as_u64().unwrap())
-        .sum();
+    let activity = queues[0]["activity"].as_array().unwrap().iter();
+    let ended: u64 = activity.map(|day| day.as_u64().unwrap()).sum();
     assert_eq!(ended, 5, "{queues}");
     for stats in [
         board.get("/overview").await,
@@ -231,61 +217,28 @@ async fn agrees(board: &Board) {
     assert_eq!(workers[0]["queue"], "one", "{workers}");
 }
 
-const LOOKS: [(&str, Look); 2] = [
-    ("desktop", Look::light(1280, 800)),
-    ("narrow", Look::light(480, 900)),
-];
-
-#[tokio::test]
-async fn the_board_works_in_a_browser_embedded() {
-    let board = board(false).await;
-    let cookie = json!({"name": "whf_session", "value": board.admin, "url": board.url("/")});
-    let session = [("Network.setCookie", cookie)];
-    works(&board, "embedded", &session).await;
-}
-
-#[tokio::test]
-async fn the_board_works_in_a_browser_over_redis() {
-    let board = board(true).await;
-    let headers = json!({"headers": {"Authorization": format!("Bearer {}", board.admin)}});
-    let token = [("Network.setExtraHTTPHeaders", headers)];
-    works(&board, "redis", &token).await;
-}
-
 async fn works(board: &Board, shape: &str, signed_in: &[(&str, Value)]) {
-    let mut page = Browser::open_with(&board.url("/"), signed_in).await;
-    let shows = |text: &str| format!("document.body.innerText.includes({})", json!(text));
+    let mut page = Browser::open(&board.url("/"), signed_in).await;
     let dead = &board.dead[0];
+    let letter = format!("/queues/one/tasks/{dead}");
     for (name, path, text) in [
         ("home", "/", "one"),
         ("queue", "/queues/one", "one"),
         ("dead", "/queues/one/Killed", dead.as_str()),
-        (
-            "letter",
-            &format!("/queues/one/tasks/{dead}"),
-            "REGISTRY_UNAVAILABLE",
-        ),
+        ("letter", &letter, "REGISTRY_UNAVAILABLE"),
         ("tasks", "/tasks", "Pending"),
         ("workers", "/workers", "one"),
         ("logs", "/logs", "Logs"),
     ] {
         page.go(&board.url(path)).await;
-        page.until(&format!(
-            "document.readyState === 'complete' && {}",
-            shows(text)
-        ))
-        .await;
-        for (size, look) in LOOKS {
-            page.look(look).await;
-            if let Some(directory) = std::env::var_os("WHARFINGER_TEST_SCREENSHOTS") {
-                let file = format!("board-{shape}-{name}-{size}.png");
-                page.screenshot(&Path::new(&directory).join(file)).await;
-            }
+        let shown = format!("document.body.innerText.includes({})", json!(text));
+        page.until(&format!("document.readyState === 'complete' && {shown}"))
+            .await;
+        for (size, width, height) in [("desktop", 1280, 800), ("narrow", 480, 900)] {
+            page.look(width, height, "light").await;
+            page.screenshot(&format!("board-{shape}-{name}-{size}"))
+                .await;
         }
     }
-    for url in &page.requests {
-        let own = url.starts_with(&board.url("/")) || url.starts_with("data:");
-        assert!(own, "the page asked for {url}");
-    }
-    assert_eq!(page.complaints, Vec::<String>::new());
+    page.kept_to(&[&board.url("/"), "data:"]);
 }

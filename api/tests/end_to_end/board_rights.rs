@@ -3,15 +3,10 @@
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::graphql::{Client, id};
+use crate::support::graphql::{Client, done, id};
 use crate::support::servers::Server;
 use crate::support::world::World;
 use crate::support::{soon, until};
-
-const REVOKE: &str =
-    "mutation($id: ID!) { revokeApiToken(input: {apiTokenId: $id}) { userErrors { code } } }";
-const UPDATE: &str =
-    "mutation($input: UpdateUserInput!) { updateUser(input: $input) { userErrors { code } } }";
 
 /// A board with a stream of it that a token opened.
 struct Looking<'a> {
@@ -59,13 +54,11 @@ impl<'a> Looking<'a> {
     }
 }
 
-/// The ids of a client's user and of the token that it has.
-async fn ids(client: &Client) -> (String, String) {
-    let viewer = client
-        .ask("{ viewer { id apiTokens { id } } }", json!({}))
-        .await["viewer"]
-        .take();
-    (id(&viewer), id(&viewer["apiTokens"][0]))
+/// The id of the only token of a client's user.
+async fn token_id(client: &Client) -> String {
+    let tokens = "{ viewer { apiTokens { id } } }";
+    let tokens = client.ask(tokens, json!({})).await;
+    id(&tokens["viewer"]["apiTokens"][0])
 }
 
 #[tokio::test]
@@ -80,7 +73,7 @@ async fn a_stream_of_the_board_ends_with_the_right_to_it_on_every_gateway() {
         one.announced("the board listens on http://").await,
         two.announced("the board listens on http://").await,
     ];
-    let [root, revoked, demoted, banned] = [0, 1, 2, 3].map(|n| World::client(&one, &tokens[n]));
+    let [root, revoked, demoted, banned] = [0, 1, 2, 3].map(|n| one.client(&tokens[n]));
     root.online_host("one").await;
     let mut kept = Vec::new();
     let mut open = [Vec::new(), Vec::new(), Vec::new()];
@@ -92,20 +85,17 @@ async fn a_stream_of_the_board_ends_with_the_right_to_it_on_every_gateway() {
     }
     let [of_revoked, of_demoted, of_banned] = open;
 
-    let (_, token) = ids(&revoked).await;
-    root.ask(REVOKE, json!({"id": token})).await;
+    let token = json!({"apiTokenId": token_id(&revoked).await});
+    done(&root, "revokeApiToken", token, "").await;
     for looking in of_revoked {
         looking.ends(StatusCode::UNAUTHORIZED).await;
     }
-    let (user, _) = ids(&demoted).await;
-    let input = json!({"userId": user, "role": "USER"});
-    root.ask(UPDATE, json!({"input": input})).await;
+    let input = json!({"userId": demoted.viewer_id().await, "role": "USER"});
+    done(&root, "updateUser", input, "").await;
     for looking in of_demoted {
         looking.ends(StatusCode::FORBIDDEN).await;
     }
-    let (user, _) = ids(&banned).await;
-    let input = json!({"userId": user, "status": "BANNED"});
-    root.ask(UPDATE, json!({"input": input})).await;
+    root.ban(&banned.viewer_id().await).await;
     for looking in of_banned {
         looking.ends(StatusCode::UNAUTHORIZED).await;
     }
@@ -120,19 +110,14 @@ async fn a_stream_of_the_board_ends_with_the_right_to_it_on_every_gateway() {
 async fn the_board_notes_that_a_token_was_used() {
     let mut world = World::embedded();
     world.set("WHARFINGER_BOARD__LISTEN", "127.0.0.1:0");
-    let (root, looks) = (
-        world.user("root", &["--admin"]),
-        world.user("looks", &["--admin"]),
-    );
-    let gateway = world.serve(&crate::support::servers::engine(1)).await;
+    let [root, looks] = ["root", "looks"].map(|name| world.user(name, &["--admin"]));
+    let gateway = world.gateway().await;
     let board = gateway.announced("the board listens on http://").await;
-    let root = World::client(&gateway, &root);
+    let root = gateway.client(&root);
     let last_used = async || {
-        let asked = "{ users { nodes { name apiTokens { lastUsedAt } } } }";
-        let users = root.ask(asked, json!({})).await["users"]["nodes"].take();
-        let users = users.as_array().unwrap().clone();
-        let user = users.into_iter().find(|user| user["name"] == "looks");
-        user.unwrap()["apiTokens"][0]["lastUsedAt"].clone()
+        let asked = "{ users(filter: {search: \"looks\"}) { nodes { apiTokens { lastUsedAt } } } }";
+        let mut users = root.ask(asked, json!({})).await["users"].take();
+        users["nodes"][0]["apiTokens"][0]["lastUsedAt"].take()
     };
     assert_eq!(last_used().await, Value::Null);
     assert_eq!(events(&board, &looks).await.status(), StatusCode::OK);

@@ -1,9 +1,9 @@
 //! What a browser is told: which other sites' pages may use the API.
 
 use reqwest::{Method, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::graphql::Client;
+use crate::support::graphql::{Client, PASSWORD};
 use crate::support::socket::Subscription;
 use crate::support::world::World;
 
@@ -34,7 +34,7 @@ async fn other_sites_pages_may_not_use_the_api_unless_they_are_allowed() {
     let mut world = World::embedded();
     let token = world.user("ada", &[]);
     let closed = world.gateway().await;
-    let client = World::client(&closed, &token);
+    let client = closed.client(&token);
     let answer = preflight(&client, FRIEND).await;
     assert_eq!(answer.status(), 405);
     assert_eq!(header(&answer, "access-control-allow-origin"), "");
@@ -42,15 +42,13 @@ async fn other_sites_pages_may_not_use_the_api_unless_they_are_allowed() {
 
     world.set("WHARFINGER_CORS__ALLOW_ORIGINS", FRIEND);
     let open = world.gateway().await;
-    let client = World::client(&open, &token);
+    let client = open.client(&token);
     let answer = preflight(&client, FRIEND).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(header(&answer, "access-control-allow-origin"), FRIEND);
     assert_eq!(header(&answer, "access-control-allow-methods"), "GET,POST");
-    assert_eq!(
-        header(&answer, "access-control-allow-headers"),
-        "authorization,content-type"
-    );
+    let headers = header(&answer, "access-control-allow-headers");
+    assert_eq!(headers, "authorization,content-type");
     assert_eq!(header(&answer, "access-control-max-age"), "600");
     let stranger = preflight(&client, STRANGER).await;
     assert_eq!(header(&stranger, "access-control-allow-origin"), "");
@@ -64,10 +62,9 @@ async fn other_sites_pages_may_not_use_the_api_unless_they_are_allowed() {
         // No cache may hand one page's answer to another, and cookies stay with the gateway's own pages.
         let varies: Vec<_> = answer.headers().get_all("vary").iter().collect();
         let varies = format!("{varies:?}").to_lowercase();
-        assert!(
-            varies.contains("origin") && varies.contains("accept"),
-            "{varies}"
-        );
+        for name in ["origin", "accept"] {
+            assert!(varies.contains(name), "{varies}");
+        }
         assert_eq!(header(&answer, "access-control-allow-credentials"), "");
     }
     let exposed = client.with_header("origin", FRIEND);
@@ -82,83 +79,61 @@ async fn the_cookie_is_for_the_gateways_own_pages_alone() {
     let token = world.user("ada", &[]);
     world.set("WHARFINGER_CORS__ALLOW_ORIGINS", FRIEND);
     let gateway = world.gateway().await;
-    let cookie = Client::new(&gateway.address, None);
+    let cookie = gateway.anonymous();
     let cookie = cookie.with_header("cookie", &format!("whf_session={token}"));
     let make = "mutation { createApiToken(input: {name: \"forged\"}) { secret } }";
-    let code = async |client: &Client, document: &str| {
-        let (_, answer) = client.send(document, json!({})).await;
-        answer["errors"][0]["extensions"]["code"].clone()
-    };
     let own = cookie.with_header("origin", &format!("http://{}", gateway.address));
     let query = "{ balance { total } }";
-    assert_eq!(code(&own, query).await, serde_json::Value::Null);
+    assert_eq!(own.error_code(query, json!({})).await, Value::Null);
     for page in [FRIEND, STRANGER, "null"] {
         let page = cookie.with_header("origin", page);
-        assert_eq!(code(&page, query).await, "UNAUTHENTICATED");
-        assert_eq!(code(&page, make).await, "UNAUTHENTICATED");
+        for document in [query, make] {
+            let code = page.error_code(document, json!({})).await;
+            assert_eq!(code, "UNAUTHENTICATED");
+        }
     }
     // A socket of an allowed page opens, and is closed: the page has to send a token.
-    assert!(Subscription::is_refused(&cookie.with_header("origin", FRIEND)).await);
+    let friend = cookie.with_header("origin", FRIEND);
+    assert!(Subscription::enter(&friend).await.is_none());
     let stranger = cookie.with_header("origin", STRANGER);
     assert_eq!(Subscription::upgrade_refused(&stranger).await, 403);
     // With a token of its own an allowed page may.
-    let with_token = Client::new(&gateway.address, Some(&token)).with_header("origin", FRIEND);
-    assert_eq!(code(&with_token, query).await, serde_json::Value::Null);
+    let with_token = gateway.client(&token).with_header("origin", FRIEND);
+    assert_eq!(with_token.error_code(query, json!({})).await, Value::Null);
 }
 
 /// Fails unless a browser is told to keep this answer to what it is.
 fn protected(answer: &Response, what: &str) {
-    assert_eq!(
-        header(answer, "x-content-type-options"),
-        "nosniff",
-        "{what}"
-    );
-    assert_eq!(header(answer, "x-frame-options"), "DENY", "{what}");
-    assert_eq!(header(answer, "referrer-policy"), "no-referrer", "{what}");
-    let same = "same-origin";
-    assert_eq!(header(answer, "cross-origin-opener-policy"), same, "{what}");
-    assert_eq!(
-        header(answer, "cross-origin-resource-policy"),
-        same,
-        "{what}"
-    );
-    assert_eq!(
-        answer
-            .headers()
-            .get_all("content-security-policy")
-            .iter()
-            .count(),
-        1,
-        "{what}"
-    );
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        // Only over TLS; and which program this is helps nobody but an attacker.
+        ("strict-transport-security", ""),
+        ("server", ""),
+        ("x-powered-by", ""),
+    ] {
+        assert_eq!(header(answer, name), value, "{what}: {name}");
+    }
+    let policies = answer.headers().get_all("content-security-policy");
+    assert_eq!(policies.iter().count(), 1, "{what}");
     let policy = header(answer, "content-security-policy");
     let directives: Vec<_> = policy.split(';').map(str::trim).collect();
-    assert!(
-        directives.contains(&"default-src 'none'"),
-        "{what}: {policy}"
-    );
-    assert!(
-        directives.contains(&"frame-ancestors 'none'"),
-        "{what}: {policy}"
-    );
-    // Styles may be inline, scripts never.
-    let scripts = directives
-        .iter()
-        .filter(|directive| !directive.starts_with("style-src"))
-        .flat_map(|directive| directive.split(' '));
-    for source in scripts {
-        assert!(
-            !["'unsafe-inline'", "'unsafe-eval'"].contains(&source),
-            "{what}: {policy}"
-        );
+    for wanted in ["default-src 'none'", "frame-ancestors 'none'"] {
+        assert!(directives.contains(&wanted), "{what}: {policy}");
     }
-    assert!(
-        !policy.contains('*') && !policy.contains("http"),
-        "{what}: {policy}"
-    );
-    // Only over TLS; and which program this is helps nobody but an attacker.
-    for absent in ["strict-transport-security", "server", "x-powered-by"] {
-        assert_eq!(header(answer, absent), "", "{what}: {absent}");
+    // Styles may be inline, scripts never.
+    let but_styles = directives
+        .iter()
+        .filter(|text| !text.starts_with("style-src"));
+    for source in but_styles.flat_map(|directive| directive.split(' ')) {
+        let unsafe_source = ["'unsafe-inline'", "'unsafe-eval'"].contains(&source);
+        assert!(!unsafe_source, "{what}: {policy}");
+    }
+    for wide in ["*", "http"] {
+        assert!(!policy.contains(wide), "{what}: {policy}");
     }
 }
 
@@ -169,7 +144,7 @@ async fn every_answer_tells_browsers_to_keep_it_to_what_it_is() {
     let admin = world.user("eve", &["--admin"]);
     let gateway = world.gateway().await;
     let board = gateway.announced("the board listens on http://").await;
-    let client = Client::new(&gateway.address, None);
+    let client = gateway.anonymous();
     for path in [
         "/",
         "/playground",
@@ -185,14 +160,8 @@ async fn every_answer_tells_browsers_to_keep_it_to_what_it_is() {
         "/nothing",
         "/../etc/passwd",
     ] {
-        for method in [
-            Method::GET,
-            Method::POST,
-            Method::DELETE,
-            Method::OPTIONS,
-            Method::TRACE,
-        ] {
-            let answer = client.request(method.clone(), path).await;
+        for method in ["GET", "POST", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = client.request(method.parse().unwrap(), path).await;
             protected(&answer, &format!("{method} {path}"));
         }
     }
@@ -202,10 +171,8 @@ async fn every_answer_tells_browsers_to_keep_it_to_what_it_is() {
     let answer = socket.request(Method::GET, "/graphql").await;
     assert!(answer.status().is_client_error());
     protected(&answer, "half an upgrade");
-    protected(
-        &client.post("{ viewer { id } }", json!({})).await,
-        "a request error",
-    );
+    let unknown_caller = client.post("{ viewer { id } }", json!({})).await;
+    protected(&unknown_caller, "a request error");
 
     let nobody = Client::new(&board, None);
     let eve = nobody.with_header("authorization", &format!("Bearer {admin}"));
@@ -228,23 +195,19 @@ async fn every_answer_tells_browsers_to_keep_it_to_what_it_is() {
 #[tokio::test]
 async fn only_a_trusted_proxy_says_that_a_client_came_over_tls() {
     let mut world = World::embedded();
-    let password = "correct horse battery staple";
-    world.user_with_password("ada", password, &[]);
+    world.user_with_password("ada", PASSWORD, &[]);
     for (trusted, believed) in [("", false), ("192.0.2.0/24", false), ("127.0.0.1", true)] {
         world.set("WHARFINGER_TRUSTED_PROXIES", trusted);
         let gateway = world.gateway().await;
-        let client = Client::new(&gateway.address, None);
-        let sign_in =
-            "mutation($input: SignInInput!) { signIn(input: $input) { token user { name } } }";
-        let input = json!({"input": {"name": "ada", "password": password, "cookie": true}});
+        let client = gateway.anonymous();
         let through = client.with_header("x-forwarded-proto", "https");
-        let answer = through.post(sign_in, input.clone()).await;
+        let answer = through.sign_in_with_cookie("ada", PASSWORD).await;
         let cookie = header(&answer, "set-cookie").to_owned();
         assert!(cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
         assert_eq!(cookie.contains("; Secure"), believed, "{trusted}: {cookie}");
         let strict = header(&answer, "strict-transport-security");
         assert_eq!(strict.starts_with("max-age="), believed, "{trusted}");
-        let plainly = client.post(sign_in, input).await;
+        let plainly = client.sign_in_with_cookie("ada", PASSWORD).await;
         assert!(!header(&plainly, "set-cookie").contains("; Secure"));
         assert_eq!(header(&plainly, "strict-transport-security"), "");
     }

@@ -50,16 +50,12 @@ fn open_handed(command: &Command) -> Command {
 
 #[tokio::test]
 async fn every_command_makes_files_for_their_owner_alone() {
-    let world = World::embedded();
-    let made = open_handed(&world.command(&["migrate"])).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    assert!(private(&world.data_dir()) >= 1);
-
-    let world = World::embedded();
-    let made = open_handed(&world.command(&["user", "create", "ada"]));
-    let made = { made }.output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    assert!(private(&world.data_dir()) >= 1);
+    for command in [&["migrate"][..], &["user", "create", "ada"]] {
+        let world = World::embedded();
+        let made = open_handed(&world.command(command)).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        assert!(private(&world.data_dir()) >= 1);
+    }
 
     let world = World::embedded();
     let mut serve = open_handed(&world.command(&["serve", "--host-name", "one"]));
@@ -82,7 +78,7 @@ async fn files_of_an_older_version_are_tightened_and_that_is_said_once() {
     let world = World::embedded();
     world.user("ada", &[]);
     let (directory, file) = (world.data_dir(), world.data_dir().join("wharfinger.db"));
-    let first = world.serve(&engine(1)).await;
+    let first = world.serve().await;
     drop(first);
     set_mode(&directory, 0o755);
     set_mode(&directory.join("logs"), 0o755);
@@ -92,7 +88,7 @@ async fn files_of_an_older_version_are_tightened_and_that_is_said_once() {
             set_mode(&path, 0o644);
         }
     }
-    let gateway = world.serve(&engine(1)).await;
+    let gateway = world.serve().await;
     private(&directory);
     let said = gateway.said();
     for path in [&directory, &file] {
@@ -101,7 +97,7 @@ async fn files_of_an_older_version_are_tightened_and_that_is_said_once() {
         assert_eq!(lines.count(), 1, "{named}: {said:?}");
     }
     drop(gateway);
-    let again = world.serve(&engine(1)).await;
+    let again = world.serve().await;
     let loose = |line: &&String| line.contains("could be read");
     assert_eq!(again.said().iter().find(loose), None);
     drop(again);
@@ -127,10 +123,8 @@ async fn a_directory_that_others_use_too_keeps_its_mode() {
     // A database elsewhere is for its owner alone too.
     let elsewhere = tempfile::TempDir::new().unwrap();
     let file = elsewhere.path().join("some.db");
-    world.set(
-        "DATABASE_URL",
-        &format!("sqlite://{}?mode=rwc", file.display()),
-    );
+    let url = format!("sqlite://{}?mode=rwc", file.display());
+    world.set("DATABASE_URL", &url);
     let made = open_handed(&world.command(&["migrate"])).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     assert_eq!(mode(&file), 0o600);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
 use crate::support::graphql::{Client, done, id};
-use crate::support::process::Process;
-use crate::support::servers::{Server, engine, random_layer, unique_name};
+use crate::support::images::private_image;
+use crate::support::servers::{Server, engine};
 use crate::support::world::World;
 
 const SAVE: &str = "mutation($input: SaveRegistryCredentialInput!) {
@@ -25,21 +25,13 @@ async fn save(client: &Client, registry: &str, secret: &str) -> Value {
     client.ask(SAVE, json!({"input": input})).await["saveRegistryCredential"].take()
 }
 
-/// An image in a registry with a password.
-async fn private_image(registry: &TestRegistry) -> String {
-    let name = unique_name();
-    let layers = vec![random_layer(1000)];
-    registry.push_layers(&name, "1", layers).await;
-    format!("{}/{name}:1", registry.address)
-}
-
 #[tokio::test]
 async fn a_login_is_saved_used_listed_and_deleted_and_never_shown() {
     let world = World::embedded();
     let (ada, bob) = (world.user("ada", &[]), world.user("bob", &[]));
     let admin = world.user("admin", &["--admin"]);
-    let mut gateway = world.serve(&engine(1)).await;
-    let [ada, bob, admin] = [&ada, &bob, &admin].map(|token| World::client(&gateway, token));
+    let mut gateway = world.serve().await;
+    let [ada, bob, admin] = [&ada, &bob, &admin].map(|token| gateway.client(token));
     let registry = TestRegistry::with_password();
     let image = private_image(&registry).await;
 
@@ -58,18 +50,14 @@ async fn a_login_is_saved_used_listed_and_deleted_and_never_shown() {
     let nothing = json!({"viewer": {"registryCredentials": []}});
     assert_eq!(bob.ask(MINE, json!({})).await, nothing);
     let node = "query($id: ID!) { node(id: $id) { id } }";
-    assert_eq!(
-        bob.ask(node, json!({"id": login})).await,
-        json!({"node": null})
-    );
+    let of_bob = bob.ask(node, json!({"id": login})).await;
+    assert_eq!(of_bob["node"], Value::Null);
     let refused = bob.ask(DELETE, json!({"id": login})).await;
     let unknown = json!([{"code": "NOT_FOUND", "field": ["input", "registryCredentialId"]}]);
     assert_eq!(refused["deleteRegistryCredential"]["userErrors"], unknown);
     // An administrator sees that it is there.
-    assert_eq!(
-        admin.ask(node, json!({"id": login})).await["node"]["id"],
-        login
-    );
+    let of_admin = admin.ask(node, json!({"id": login})).await;
+    assert_eq!(of_admin["node"]["id"], login);
 
     let mine = ada.ask(MINE, json!({})).await["viewer"]["registryCredentials"].take();
     let expected = json!([{"id": login, "registry": registry.address, "username": USERNAME}]);
@@ -80,13 +68,12 @@ async fn a_login_is_saved_used_listed_and_deleted_and_never_shown() {
     let made = std::fs::read_to_string(&key).unwrap();
     let permissions = std::fs::metadata(&key).unwrap().permissions().mode();
     assert_eq!(permissions & 0o777, 0o600);
-    gateway.terminate();
-    assert!(gateway.ended().await.success());
+    gateway.stop().await;
     let log = gateway.said().join("\n");
     assert!(!log.contains(PASSWORD) && !log.contains(made.trim()));
-    let again = world.serve(&engine(1)).await;
+    let again = world.serve().await;
     assert_eq!(std::fs::read_to_string(&key).unwrap(), made);
-    let ada = Client::new(&again.address, ada.token.as_deref());
+    let ada = again.client(&ada.token.unwrap());
     let job = ada.pull(&private_image(&registry).await).await;
     ada.succeeded(&job).await;
 
@@ -105,7 +92,7 @@ async fn a_fleet_keeps_logins_only_with_a_key_that_all_have() {
     let image = private_image(&registry).await;
     {
         let gateway = world.gateway().await;
-        let client = World::client(&gateway, &token);
+        let client = gateway.client(&token);
         let input = json!({"registry": registry.address, "username": USERNAME, "secret": PASSWORD});
         let (_, answer) = client.send(SAVE, json!({"input": input})).await;
         let error = &answer["errors"][0];
@@ -116,7 +103,7 @@ async fn a_fleet_keeps_logins_only_with_a_key_that_all_have() {
     world.set("WHARFINGER_SECRET_KEY", "a passphrase of the fleet");
     let gateway = world.gateway().await;
     let _worker = world.worker().await;
-    let client = World::client(&gateway, &token);
+    let client = gateway.client(&token);
     client.online_host("one").await;
     let saved = save(&client, &registry.address, PASSWORD).await;
     assert_eq!(saved["userErrors"], json!([]));
@@ -130,13 +117,12 @@ async fn a_fleet_keeps_logins_only_with_a_key_that_all_have() {
         command.env("DOCKER_HOST", engine(1));
         let refused = command.output().unwrap();
         assert!(!refused.status.success());
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let said = String::from_utf8_lossy(&refused.stderr);
         let line = said.lines().last().unwrap();
         assert!(line.contains("set secret_key"), "{said}");
     }
     world.set("WHARFINGER_SECRET_KEY", "too short");
-    let refused = world.run(&["serve", "--no-worker"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let said = world.refused(&["serve", "--no-worker"]);
     assert!(said.contains("bad value of secret_key"), "{said}");
     assert!(!said.contains("too short"), "{said}");
 }
@@ -151,8 +137,8 @@ async fn an_administrator_drains_a_host_and_its_labels_are_shown() {
     let mut world = World::embedded();
     world.set("WHARFINGER_WORKER__LABELS", "room=b12, disk=ssd");
     let (ada, admin) = (world.user("ada", &[]), world.user("root", &["--admin"]));
-    let mut gateway = world.serve(&engine(1)).await;
-    let [client, administrator] = [&ada, &admin].map(|token| World::client(&gateway, token));
+    let mut gateway = world.serve().await;
+    let [client, administrator] = [&ada, &admin].map(|token| gateway.client(token));
     let host = client.online_host("one").await;
     let label = |name: &str, value: &str| json!({"name": name, "value": value});
     let shown = |schedulable: bool, labels: Value| json!([{"name": "one", "schedulable": schedulable, "labels": labels}]);
@@ -164,15 +150,10 @@ async fn an_administrator_drains_a_host_and_its_labels_are_shown() {
     assert_eq!(hosts(&client).await, shown(false, labels));
 
     // It stays drained, and its labels are those that it has now.
-    restart(&mut world, &mut gateway).await;
-    let client = World::client(&gateway, &ada);
+    gateway.stop().await;
+    world.set("WHARFINGER_WORKER__LABELS", "disk=hdd");
+    let gateway = world.serve().await;
+    let client = gateway.client(&ada);
     let now = json!([label("disk", "hdd")]);
     assert_eq!(hosts(&client).await, shown(false, now));
-}
-
-async fn restart(world: &mut World, gateway: &mut Process) {
-    gateway.terminate();
-    gateway.ended().await;
-    world.set("WHARFINGER_WORKER__LABELS", "disk=hdd");
-    *gateway = world.serve(&engine(1)).await;
 }

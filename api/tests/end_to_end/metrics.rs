@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use wharfinger_entity::JobState;
 
-use crate::support::graphql::Client;
+use crate::observability;
+use crate::support::graphql::{Client, id};
 use crate::support::images::{pushed, stuck};
-use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::process::Process;
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::world::World;
 use crate::support::{books, until};
 
@@ -22,30 +22,38 @@ pub(crate) struct Scrape {
 
 impl Scrape {
     pub(crate) async fn of(process: &Process) -> Self {
-        let client = Client::new(&process.address, None);
+        let client = process.anonymous();
         let text = client.get("/metrics").await.text().await.unwrap();
-        let lines = text
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
-        let values = lines
-            .map(|line| {
-                let (series, value) = line.rsplit_once(' ').unwrap();
-                (series.to_owned(), value.parse().unwrap())
-            })
-            .collect();
+        let mut values = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            if let Some((series, value)) = line.rsplit_once(' ') {
+                values.insert(series.to_owned(), value.parse().unwrap());
+            }
+        }
         Self { values, text }
     }
 
-    /// The value of the only series of this name that has these labels; none if there is none.
-    pub(crate) fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
-        let found: Vec<_> = self
-            .values
-            .iter()
-            .filter(|(series, _)| name_of(series) == name)
-            .filter(|(series, _)| labels.iter().all(|label| series.contains(label)))
-            .collect();
+    /// The value of the only series of this name that has these labels, a word each; none if there is none.
+    pub(crate) fn get(&self, name: &str, labels: &str) -> Option<f64> {
+        let has = |series: &str| labels.split_whitespace().all(|word| series.contains(word));
+        let of_name = self.values.iter().filter(|(of, _)| name_of(of) == name);
+        let found: Vec<_> = of_name.filter(|(series, _)| has(series)).collect();
         assert!(found.len() <= 1, "{name} {labels:?}: {found:?}");
         found.first().map(|(_, value)| **value)
+    }
+
+    /// Fails unless these series have these values.
+    fn shows(&self, series: &[(&str, &str, f64)]) {
+        for (name, labels, expected) in series {
+            let found = self.get(name, labels);
+            assert_eq!(found, Some(*expected), "{name} {labels}");
+        }
+    }
+
+    /// Whether these series have these values.
+    fn has(&self, series: &[(&str, &str, f64)]) -> bool {
+        let mut series = series.iter();
+        series.all(|(name, labels, expected)| self.get(name, labels) == Some(*expected))
     }
 
     /// The names of all series.
@@ -58,126 +66,93 @@ fn name_of(series: &str) -> &str {
     series.split('{').next().unwrap_or(series)
 }
 
+/// The name of a metric, less what the exporter adds to a histogram's name.
+pub(crate) fn base(name: &str) -> &str {
+    let mut endings = ["_bucket", "_sum", "_count"].into_iter();
+    let base = endings.find_map(|ending| name.strip_suffix(ending));
+    base.unwrap_or(name)
+}
+
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn requests_jobs_queues_and_parts_are_counted() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");
-    let token = world.user("ada", &[]);
-    let worker = world.worker().await;
-    let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
+    let (worker, gateway, client) = world.work_for("ada").await;
     let fresh = Scrape::of(&gateway).await;
-    assert_eq!(
-        fresh.get("image_errors_total", &["pull_image", "failed"]),
-        Some(0.0)
-    );
+    fresh.shows(&[("image_errors_total", "pull_image failed", 0.0)]);
 
     // Accepted and done; refused; accepted and dead; gone again.
     let reference = pushed(&world, 500_000).await;
     let job = client.pull(&reference).await;
-    let image = client.succeeded(&job).await["image"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let image = id(&client.succeeded(&job).await["image"]);
     client.try_pull(json!({"reference": "NOT VALID"})).await;
     let dead = client.pull("127.0.0.1:1/nothing:v1").await;
     assert_eq!(client.ended(&dead).await["state"], "DEAD");
     let removal = client.remove(&image).await;
-    client
-        .succeeded(removal["job"]["id"].as_str().unwrap())
-        .await;
+    client.succeeded(&id(&removal["job"])).await;
 
     let at_gateway = Scrape::of(&gateway).await;
-    let requests = |labels: &[&str]| at_gateway.get("image_request_total", labels);
-    assert_eq!(
-        requests(&["operation=\"pull_image\"", "accepted"]),
-        Some(2.0)
-    );
-    assert_eq!(
-        requests(&["operation=\"pull_image\"", "rejected"]),
-        Some(1.0)
-    );
-    assert_eq!(
-        requests(&["operation=\"remove_image\"", "accepted"]),
-        Some(1.0)
-    );
-    let errors = |status| {
-        at_gateway
-            .get("image_errors_total", &["pull_image", status])
-            .unwrap()
-    };
-    assert_eq!((errors("rejected"), errors("failed")), (1.0, 0.0));
-    let timed = at_gateway.get(
-        "image_response_duration_seconds_count",
-        &["pull_image", "accepted"],
-    );
-    assert_eq!(timed, Some(2.0));
+    let duration = "image_response_duration_seconds_count";
+    at_gateway.shows(&[
+        ("image_request_total", "pull_image accepted", 2.0),
+        ("image_request_total", "pull_image rejected", 1.0),
+        ("image_request_total", "remove_image accepted", 1.0),
+        ("image_errors_total", "pull_image rejected", 1.0),
+        ("image_errors_total", "pull_image failed", 0.0),
+        (duration, "pull_image accepted", 2.0),
+    ]);
     // Nobody is named unless a setting allows.
     assert!(!at_gateway.text.contains("user=") && !at_gateway.text.contains(&reference));
 
     let at_worker = Scrape::of(&worker).await;
-    let ended = |labels: &[&str]| at_worker.get("wharfinger_jobs_total", labels);
-    assert_eq!(
-        ended(&["pull_image", "succeeded", "error=\"none\""]),
-        Some(1.0)
+    let (jobs, lives) = (
+        "wharfinger_jobs_total",
+        "wharfinger_job_duration_seconds_count",
     );
-    assert_eq!(
-        ended(&["pull_image", "dead", "REGISTRY_UNAVAILABLE"]),
-        Some(1.0)
+    let (retries, takeovers) = (
+        "wharfinger_job_retries_total",
+        "wharfinger_job_takeovers_total",
     );
-    assert_eq!(ended(&["remove_image", "succeeded"]), Some(1.0));
-    let retries = at_worker.get("wharfinger_job_retries_total", &["REGISTRY_UNAVAILABLE"]);
-    assert_eq!(retries, Some(1.0));
+    at_worker.shows(&[
+        (jobs, "pull_image succeeded error=\"none\"", 1.0),
+        (jobs, "pull_image dead REGISTRY_UNAVAILABLE", 1.0),
+        (jobs, "remove_image succeeded", 1.0),
+        (retries, "REGISTRY_UNAVAILABLE", 1.0),
+        (lives, "pull_image succeeded", 1.0),
+        ("wharfinger_transfers_joined_total", "", 0.0),
+        (takeovers, "pull_image", 0.0),
+        ("wharfinger_engine_up", "", 1.0),
+    ]);
     for phase in ["resolve", "record", "transfer", "inspect", "settle"] {
-        let count = at_worker.get("wharfinger_pull_phase_seconds_count", &[phase]);
+        let count = at_worker.get("wharfinger_pull_phase_seconds_count", phase);
         assert!(count >= Some(1.0), "{phase}: {count:?}");
     }
-    let life = at_worker.get(
-        "wharfinger_job_duration_seconds_count",
-        &["pull_image", "succeeded"],
-    );
-    assert_eq!(life, Some(1.0));
-    assert!(at_worker.get("wharfinger_pulled_bytes_total", &[]) > Some(400_000.0));
-    assert_eq!(
-        at_worker.get("wharfinger_transfers_joined_total", &[]),
-        Some(0.0)
-    );
-    assert_eq!(
-        at_worker.get("wharfinger_job_takeovers_total", &["pull_image"]),
-        Some(0.0)
-    );
-    assert_eq!(at_worker.get("wharfinger_engine_up", &[]), Some(1.0));
+    assert!(at_worker.get("wharfinger_pulled_bytes_total", "") > Some(400_000.0));
     for scrape in [&at_gateway, &at_worker] {
-        assert_eq!(scrape.get("wharfinger_redis_up", &[]), Some(1.0));
-        assert_eq!(scrape.get("wharfinger_database_up", &[]), Some(1.0));
-        let most = scrape
-            .get("wharfinger_database_connections_max", &["write"])
-            .unwrap();
+        scrape.shows(&[("wharfinger_redis_up", "", 1.0)]);
+        scrape.shows(&[("wharfinger_database_up", "", 1.0)]);
+        let most = scrape.get("wharfinger_database_connections_max", "write");
         let open = |state| {
             scrape
-                .get("wharfinger_database_connections", &["write", state])
+                .get("wharfinger_database_connections", state)
                 .unwrap()
         };
+        let (idle, in_use) = (open("write idle"), open("write in_use"));
         assert!(
-            open("idle") + open("in_use") <= most && open("idle") >= 1.0,
+            idle >= 1.0 && Some(idle + in_use) <= most,
             "{}",
             scrape.text
         );
         described(scrape);
     }
+    observability::shows_what_is_exported(&[at_gateway, at_worker]);
 }
 
 /// Fails unless every metric says what it means.
 fn described(scrape: &Scrape) {
     for name in scrape.names() {
-        let base = ["_bucket", "_sum", "_count"]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix))
-            .unwrap_or(name);
         let help = |name: &str| scrape.text.contains(&format!("# HELP {name} "));
-        assert!(help(base) || help(name), "{name} has no description");
+        assert!(help(base(name)) || help(name), "{name} has no description");
     }
 }
 
@@ -185,29 +160,24 @@ fn described(scrape: &Scrape) {
 async fn queues_dead_letters_and_watchers_are_shown_as_they_are() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "1");
-    let token = world.user("ada", &[]);
-    let worker = world.worker().await;
-    let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
+    let (worker, gateway, client) = world.work_for("ada").await;
     let dead = client.pull("127.0.0.1:1/nothing:v1").await;
     assert_eq!(client.ended(&dead).await["state"], "DEAD");
     let (registry, job, progress) = stuck(&world, &client).await;
 
+    let (of_host, running) = ("host=\"one\"", "host=\"one\" running");
     until("the scrape shows it", async || {
         let scrape = Scrape::of(&gateway).await;
-        let jobs = |state| scrape.get("wharfinger_queue_jobs", &["host=\"one\"", state]);
-        let age = scrape.get(
-            "wharfinger_queue_oldest_seconds",
-            &["host=\"one\"", "running"],
-        );
-        (jobs("running") == Some(1.0)
-            && jobs("queued") == Some(0.0)
-            && age > Some(0.0)
-            && scrape.get("wharfinger_dead_letters", &["host=\"one\""]) == Some(1.0)
-            && scrape.get("wharfinger_websocket_connections", &[]) == Some(1.0)
-            && scrape.get("wharfinger_websocket_operations", &[]) == Some(1.0)
-            && scrape.get("wharfinger_live_subscribers", &[]) >= Some(1.0))
+        let shown = scrape.has(&[
+            ("wharfinger_queue_jobs", running, 1.0),
+            ("wharfinger_queue_jobs", "host=\"one\" queued", 0.0),
+            ("wharfinger_dead_letters", of_host, 1.0),
+            ("wharfinger_websocket_connections", "", 1.0),
+            ("wharfinger_websocket_operations", "", 1.0),
+        ]);
+        (shown
+            && scrape.get("wharfinger_queue_oldest_seconds", running) > Some(0.0)
+            && scrape.get("wharfinger_live_subscribers", "") >= Some(1.0))
         .then_some(())
     })
     .await;
@@ -216,11 +186,12 @@ async fn queues_dead_letters_and_watchers_are_shown_as_they_are() {
     client.succeeded(&job).await;
     drop(progress);
     until("nobody watches and nothing runs", async || {
-        let scrape = Scrape::of(&gateway).await;
-        let running = scrape.get("wharfinger_queue_jobs", &["host=\"one\"", "running"]);
-        let open = scrape.get("wharfinger_websocket_connections", &[]);
-        let operations = scrape.get("wharfinger_websocket_operations", &[]);
-        (running == Some(0.0) && open == Some(0.0) && operations == Some(0.0)).then_some(())
+        let shown = Scrape::of(&gateway).await.has(&[
+            ("wharfinger_queue_jobs", running, 0.0),
+            ("wharfinger_websocket_connections", "", 0.0),
+            ("wharfinger_websocket_operations", "", 0.0),
+        ]);
+        shown.then_some(())
     })
     .await;
     drop(worker);
@@ -233,22 +204,16 @@ async fn users_and_images_are_told_apart_where_a_setting_allows_up_to_a_limit() 
     world.set("WHARFINGER_METRICS__PER_IMAGE", "true");
     world.set("WHARFINGER_METRICS__MOST_VALUES", "2");
     let tokens = ["ada", "bob", "eve"].map(|name| world.user(name, &[]));
-    let gateway = world.serve(&engine(1)).await;
+    let gateway = world.serve().await;
     let reference = pushed(&world, 1000).await;
     for token in &tokens {
-        World::client(&gateway, token).pull(&reference).await;
+        gateway.client(token).pull(&reference).await;
     }
     let scrape = Scrape::of(&gateway).await;
-    let image = format!("image=\"{reference}\"");
     for user in ["ada", "bob", "other"] {
-        let user = format!("user=\"{user}\"");
-        let count = scrape.get("image_request_total", &["accepted", &user, &image]);
-        assert_eq!(count, Some(1.0), "{user}");
-        let timed = scrape.get(
-            "image_response_duration_seconds_count",
-            &["accepted", &user, &image],
-        );
-        assert_eq!(timed, Some(1.0), "{user}");
+        let labels = format!("accepted user=\"{user}\" image=\"{reference}\"");
+        scrape.shows(&[("image_request_total", &labels, 1.0)]);
+        scrape.shows(&[("image_response_duration_seconds_count", &labels, 1.0)]);
     }
     assert!(!scrape.text.contains("\"eve\""));
 }
@@ -259,11 +224,9 @@ const SCRAPES: usize = 2_000;
 #[tokio::test]
 async fn scraping_often_asks_the_database_no_more() {
     let mut world = World::fleet(Server::Postgres).await;
-    let direct = world.database_url();
-    let proxy = PostgresProxy::start(&direct).await;
-    world.set("DATABASE_URL", &proxy.url);
+    let proxy = world.behind_proxy().await;
     let gateway = world.gateway().await;
-    let client = Client::new(&gateway.address, None);
+    let client = gateway.anonymous();
     let before = proxy.executed();
     for _ in 0..SCRAPES {
         assert_eq!(client.get("/metrics").await.status(), 200);
@@ -278,16 +241,18 @@ async fn a_scrape_tells_that_redis_and_the_engine_are_away() {
     let worker = world.worker_at("one", "tcp://127.0.0.1:1").await;
     world.redis.as_mut().unwrap().kill();
     until("Redis is shown as away", async || {
-        let scrape = Scrape::of(&worker).await;
-        (scrape.get("wharfinger_redis_up", &[]) == Some(0.0)
-            && scrape.get("wharfinger_engine_up", &[]) == Some(0.0))
-        .then_some(())
+        let away = Scrape::of(&worker).await.has(&[
+            ("wharfinger_redis_up", "", 0.0),
+            ("wharfinger_engine_up", "", 0.0),
+        ]);
+        away.then_some(())
     })
     .await;
     world.redis.as_mut().unwrap().up().await;
     until("Redis is shown as back", async || {
         let scrape = Scrape::of(&worker).await;
-        (scrape.get("wharfinger_redis_up", &[]) == Some(1.0)).then_some(())
+        let back = scrape.has(&[("wharfinger_redis_up", "", 1.0)]);
+        back.then_some(())
     })
     .await;
 }
@@ -295,25 +260,19 @@ async fn a_scrape_tells_that_redis_and_the_engine_are_away() {
 #[tokio::test]
 async fn a_take_over_is_counted() {
     let world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let mut first = world.worker().await;
-    let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
+    let (mut first, gateway, client) = world.work_for("ada").await;
     let (registry, job, _progress) = stuck(&world, &client).await;
     first.crash();
     registry.open();
     let second = world.worker().await;
     client.succeeded(&job).await;
-    let mut taken = Vec::new();
+    let mut taken = 0.0;
     for process in [&gateway, &second] {
         let scrape = Scrape::of(process).await;
-        taken.push(
-            scrape
-                .get("wharfinger_job_takeovers_total", &["pull_image"])
-                .unwrap(),
-        );
+        let takeovers = scrape.get("wharfinger_job_takeovers_total", "pull_image");
+        taken += takeovers.unwrap();
     }
-    assert_eq!(taken.iter().sum::<f64>().to_string(), "1", "{taken:?}");
+    assert_eq!(taken.to_string(), "1");
     let db = books::database(&world).await;
     assert_eq!(books::job_states(&db).await, [JobState::Succeeded]);
 }
@@ -324,7 +283,7 @@ async fn metrics_are_on_a_listener_of_their_own_where_it_is_set() {
     world.set("WHARFINGER_METRICS__LISTEN", "127.0.0.1:0");
     for process in [world.gateway().await, world.worker().await] {
         let own = process.announced("metrics are on http://").await;
-        let (main, own) = (Client::new(&process.address, None), Client::new(&own, None));
+        let (main, own) = (process.anonymous(), Client::new(&own, None));
         assert_eq!(main.get("/metrics").await.status(), 404);
         assert!(main.get("/healthz").await.status().is_success());
         let scraped = own.get("/metrics").await;
@@ -336,16 +295,12 @@ async fn metrics_are_on_a_listener_of_their_own_where_it_is_set() {
         }
     }
     // A port that is taken, and what is no address.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    for address in [
-        taken.local_addr().unwrap().to_string(),
-        "metrics".to_owned(),
-    ] {
-        world.set("WHARFINGER_METRICS__LISTEN", &address);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    for address in [&taken, "metrics"] {
+        world.set("WHARFINGER_METRICS__LISTEN", address);
         for command in ["serve", "worker"] {
-            let refused = world.run(&[command]);
-            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-            assert!(!refused.status.success(), "{said}");
+            let said = world.refused(&[command]);
             assert!(said.contains("WHARFINGER_METRICS__LISTEN"), "{said}");
         }
     }

@@ -7,10 +7,7 @@ use std::process::Command;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::metrics::Scrape;
-use crate::support::images::pushed;
-use crate::support::servers::Server;
-use crate::support::world::World;
+use crate::metrics::{Scrape, base};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("observability")
@@ -20,61 +17,31 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(folder().join(name)).unwrap()
 }
 
-/// Our metrics that a text names, less what the exporter adds to a histogram's name.
+/// Our metrics that a text names.
 fn named(text: &str) -> BTreeSet<String> {
     let name = Regex::new(r"\b(?:wharfinger|image)_[a-z_]*[a-z]\b").unwrap();
-    name.find_iter(text)
-        .map(|found| found.as_str().to_owned())
-        .collect()
+    let names = name.find_iter(text).map(|found| found.as_str().to_owned());
+    names.collect()
 }
 
-#[tokio::test]
-async fn every_metric_of_dashboard_and_alerts_is_exported() {
-    let mut world = World::fleet(Server::Postgres).await;
-    world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "2");
-    let token = world.user("ada", &[]);
-    let worker = world.worker().await;
-    let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
-    let reference = pushed(&world, 1000).await;
-    let job = client.pull(&reference).await;
-    client.succeeded(&job).await;
-    let failing = client.pull("127.0.0.1:1/nothing:v1").await;
-    client.ended(&failing).await;
-
-    let scrapes = [Scrape::of(&gateway).await, Scrape::of(&worker).await];
+/// Fails unless the dashboard and the alerts ask for what is exported, and show all of it.
+pub(crate) fn shows_what_is_exported(scrapes: &[Scrape]) {
     let exported: BTreeSet<_> = scrapes.iter().flat_map(Scrape::names).collect();
     let mut asked = BTreeSet::new();
     expressions(&dashboard(), &mut asked);
     let rules = read("alerts.yml");
-    asked.extend(
-        rules
-            .lines()
-            .filter(|line| !line.contains("description:"))
-            .map(ToOwned::to_owned),
-    );
-    let names: BTreeSet<_> = asked.iter().flat_map(|text| named(text)).collect();
+    let rules = rules.lines().filter(|line| !line.contains("description:"));
+    asked.extend(rules.map(ToOwned::to_owned));
+    let names: BTreeSet<String> = asked.iter().flat_map(|text| named(text)).collect();
     assert!(names.len() > 20, "{names:?}");
-    let missing: Vec<_> = names
-        .iter()
-        .filter(|name| !exported.contains(name.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?} of {exported:?}");
+    for name in &names {
+        assert!(exported.contains(&**name), "no {name} in {exported:?}");
+    }
     // And the other way around: what is exported is shown, or somebody forgot it.
-    let bases = |name: &str| {
-        let suffix = ["_bucket", "_sum", "_count"]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix));
-        suffix.unwrap_or(name).to_owned()
-    };
-    let shown: BTreeSet<_> = names.iter().map(|name| bases(name)).collect();
-    let forgotten: Vec<_> = exported
-        .iter()
-        .map(|name| bases(name))
-        .filter(|name| !shown.contains(name))
-        .collect();
-    assert!(forgotten.is_empty(), "{forgotten:?}");
+    let shown: BTreeSet<_> = names.iter().map(|name| base(name)).collect();
+    for name in exported {
+        assert!(shown.contains(base(name)), "{name} is not shown");
+    }
 }
 
 fn dashboard() -> Value {
@@ -102,14 +69,11 @@ fn expressions(value: &Value, into: &mut BTreeSet<String>) {
 #[test]
 fn every_panel_of_the_dashboard_asks_the_chosen_data_source() {
     let dashboard = dashboard();
-    let variables = dashboard["templating"]["list"].as_array().unwrap();
-    assert!(
-        variables
-            .iter()
-            .any(|variable| variable["name"] == "datasource"
-                && variable["type"] == "datasource"
-                && variable["query"] == "prometheus")
-    );
+    let mut variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let chosen = variables.find(|variable| variable["name"] == "datasource");
+    let chosen = chosen.unwrap();
+    assert_eq!(chosen["type"], "datasource");
+    assert_eq!(chosen["query"], "prometheus");
     let source = json!({"type": "prometheus", "uid": "${datasource}"});
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.len() > 20);
@@ -118,11 +82,8 @@ fn every_panel_of_the_dashboard_asks_the_chosen_data_source() {
         assert_eq!(panel["datasource"], source, "{panel}");
         assert_ne!(panel["title"], "", "{panel}");
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
-        let place = &panel["gridPos"];
-        assert!(
-            place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24,
-            "{panel}"
-        );
+        let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+        assert!(place("x") + place("w") <= 24, "{panel}");
         if panel["type"] == "row" {
             continue;
         }
@@ -130,10 +91,8 @@ fn every_panel_of_the_dashboard_asks_the_chosen_data_source() {
         assert!(!targets.is_empty(), "{panel}");
         for target in targets {
             assert_eq!(target["datasource"], source, "{panel}");
-            assert!(
-                !named(target["expr"].as_str().unwrap()).is_empty(),
-                "{panel}"
-            );
+            let metrics = named(target["expr"].as_str().unwrap());
+            assert!(!metrics.is_empty(), "{panel}");
         }
     }
 }
@@ -151,11 +110,8 @@ fn the_alerts_are_valid_and_fire_when_they_should() {
             .output();
         let output = output.expect("promtool is installed (Debian's package prometheus)");
         let said = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&said)
-        );
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{arguments:?}: {said}");
     }
 }
 
@@ -167,15 +123,9 @@ fn every_alert_is_tested() {
     let mut count = 0;
     for alert in alerts.captures_iter(&rules) {
         count += 1;
-        let fires = format!(
-            "alertname: {}\n        exp_alerts:\n          - exp_labels",
-            &alert[1]
-        );
-        assert!(
-            tests.contains(&fires),
-            "{} is never seen to fire",
-            &alert[1]
-        );
+        let alert = &alert[1];
+        let fires = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels");
+        assert!(tests.contains(&fires), "{alert} is never seen to fire");
     }
     assert!(count > 10);
 }

@@ -1,28 +1,20 @@
 //! The playground of the real program in a real browser: it works, and asks nothing of any other host.
 
-use crate::support::browser::{Browser, Look, QUERY_EDITOR, RESULT};
 use serde_json::json;
 
+use crate::support::browser::{Browser, QUERY_EDITOR, RESULT};
 use crate::support::images::pushed;
-use crate::support::servers::engine;
 use crate::support::world::World;
-
-const SCREENS: [(&str, Look); 3] = [
-    ("light", Look::light(1280, 800)),
-    ("dark", Look::dark(1280, 800)),
-    ("narrow", Look::light(480, 900)),
-];
 
 /// What a visitor does: a query, a pull, and its progress to the end, signed in by the headers editor.
 #[tokio::test]
 async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     let world = World::embedded();
-    let token = world.user("ada", &[]);
-    let gateway = world.serve(&engine(1)).await;
+    let (gateway, ada) = world.serve_to("ada").await;
     let image = pushed(&world, 1000).await;
     let own = format!("http://{}/", gateway.address);
     let own_socket = own.replace("http:", "ws:");
-    let mut page = Browser::open(&format!("{own}playground")).await;
+    let mut page = Browser::open(&format!("{own}playground"), &[]).await;
 
     // The schema is there for whoever is not signed in: the editor completes and checks with it.
     page.until(&format!("{QUERY_EDITOR}?.options.lint?.schema"))
@@ -30,7 +22,7 @@ async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     let refused = page.run("{ balance { total } }", &json!({})).await;
     assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
 
-    let bearer = json!({"Authorization": format!("Bearer {token}")});
+    let bearer = json!({"Authorization": format!("Bearer {}", ada.token.unwrap())});
     page.set_headers(&bearer).await;
     let balance = page.run("{ balance { available } }", &json!({})).await;
     assert!(balance.contains(r#""available": "1000""#), "{balance}");
@@ -58,22 +50,18 @@ async fn a_pull_is_asked_for_and_watched_and_nothing_leaves_for_another_host() {
     page.until(&format!(r#"{RESULT}.includes('"held": "0"')"#))
         .await;
 
-    for (name, look) in SCREENS {
-        page.look(look).await;
-        if let Some(directory) = std::env::var_os("WHARFINGER_TEST_SCREENSHOTS") {
-            page.screenshot(&std::path::Path::new(&directory).join(format!("{name}.png")))
-                .await;
-        }
+    for (name, width, height, scheme) in [
+        ("light", 1280, 800, "light"),
+        ("dark", 1280, 800, "dark"),
+        ("narrow", 480, 900, "light"),
+    ] {
+        page.look(width, height, scheme).await;
+        page.screenshot(name).await;
         let inside = "document.documentElement.scrollWidth <= window.innerWidth";
         assert!(page.holds(inside).await, "the {name} page is too wide");
     }
 
     let sockets = page.requests.iter().filter(|url| url.starts_with("ws:"));
     assert!(sockets.count() >= 2, "{:?}", page.requests);
-    for url in &page.requests {
-        let mut allowed = [&*own, &own_socket, "data:"].into_iter();
-        let own = allowed.any(|prefix| url.starts_with(prefix));
-        assert!(own, "the page asked for {url}");
-    }
-    assert_eq!(page.complaints, Vec::<String>::new());
+    page.kept_to(&[&own, &own_socket, "data:"]);
 }

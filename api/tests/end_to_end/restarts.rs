@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::books;
 use crate::support::graphql::Client;
 use crate::support::images::stuck;
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::world::World;
 
 /// As long as nobody is to wait: what the setting is by default.
@@ -36,14 +36,12 @@ fn two_attempts(done: &Value) {
 async fn one_process_that_is_started_again_does_not_wait_for_its_own_lease() {
     let mut world = World::embedded();
     world.set("WHARFINGER_WORKER__LEASE", LEASE);
-    let token = world.user("ada", &[]);
-    let mut process = world.serve(&engine(1)).await;
-    let client = World::client(&process, &token);
+    let (mut process, client) = world.serve_to("ada").await;
     let (registry, job, _progress) = stuck(&world, &client).await;
     process.crash();
 
-    let process = world.serve(&engine(1)).await;
-    let client = World::client(&process, &token);
+    let process = world.serve().await;
+    let client = process.client(&client.token.unwrap());
     begins_again("embedded", &client, &job, Instant::now()).await;
     registry.open();
     two_attempts(&client.succeeded(&job).await);
@@ -54,15 +52,11 @@ async fn one_process_that_is_started_again_does_not_wait_for_its_own_lease() {
 async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease() {
     let mut world = World::fleet(Server::Postgres).await;
     world.set("WHARFINGER_WORKER__LEASE", LEASE);
-    let token = world.user("ada", &[]);
-    let gateway = world.gateway().await;
-    let mut worker = world.worker().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
+    let (mut worker, _gateway, client) = world.work_for("ada").await;
     let (registry, job, mut progress) = stuck(&world, &client).await;
     worker.crash();
 
-    let worker = world.worker().await;
+    let _worker = world.worker().await;
     begins_again("fleet", &client, &job, Instant::now()).await;
     registry.open();
     two_attempts(&client.succeeded(&job).await);
@@ -70,29 +64,21 @@ async fn a_worker_that_is_started_again_does_not_wait_for_its_own_lease() {
     let events = progress.rest().await;
     let waits = |event: &Value| event["phase"] == "WAITING" && event["state"] == "RETRYING";
     assert!(events.iter().any(waits), "{events:#?}");
-    let numbers: Vec<i64> = events
-        .iter()
-        .map(|event| event["sequence"].as_i64().unwrap())
-        .collect();
-    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    let number = |event: &Value| event["sequence"].as_i64().unwrap();
+    let rises = events.is_sorted_by(|one, next| number(one) < number(next));
+    assert!(rises, "{events:#?}");
     books::in_order(&world, &client, 1, 0).await;
-    drop(worker);
 }
 
 /// Two workers of one host and one data directory, by mistake or not: neither takes what the other one has.
 #[tokio::test]
 async fn a_worker_that_starts_beside_another_frees_nothing_of_it() {
     let world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let gateway = world.gateway().await;
-    let first = world.worker().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
+    let (_first, _gateway, client) = world.work_for("ada").await;
     let (registry, job, _progress) = stuck(&world, &client).await;
-    let second = world.worker().await;
+    let _second = world.worker().await;
     registry.open();
     let done = client.succeeded(&job).await;
     assert_eq!(done["attempts"].as_array().unwrap().len(), 1, "{done}");
     books::in_order(&world, &client, 1, 0).await;
-    drop((first, second));
 }

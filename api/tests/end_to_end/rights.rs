@@ -1,42 +1,14 @@
 //! When rights end: with the next operation, and not for what was accepted before. And what the database's account needs.
 
-use futures::{SinkExt as _, StreamExt as _};
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::graphql::{Client, done, id, mutate};
+use crate::support::books::{self, database};
+use crate::support::graphql::{PASSWORD, mutate};
 use crate::support::images::stuck;
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
-use crate::support::{books, soon};
-
-const PASSWORD: &str = "correct horse battery staple";
-
-/// How each operation on a socket ends: its id, and the message's type or its error's code.
-async fn operate(socket: &mut Subscription, number: u32) -> String {
-    let subscribe = json!({"id": number.to_string(), "type": "subscribe", "payload": {"query": "{ balance { total } }"}});
-    let socket = socket.raw();
-    let message = Message::text(subscribe.to_string());
-    socket.send(message).await.unwrap();
-    loop {
-        let message = soon("an answer on the socket", socket.next()).await;
-        let Message::Text(text) = message.unwrap().unwrap() else {
-            continue;
-        };
-        let message: Value = serde_json::from_str(&text).unwrap();
-        let kind = message["type"].as_str().unwrap();
-        match kind {
-            "complete" => return kind.to_owned(),
-            "error" => {
-                let code = &message["payload"][0]["extensions"]["code"];
-                return code.as_str().unwrap().to_owned();
-            }
-            _ => {}
-        }
-    }
-}
 
 /// Nothing tells the gateway that the token is gone: it finds out because it looks.
 #[tokio::test]
@@ -45,16 +17,20 @@ async fn the_token_of_a_socket_is_looked_up_for_each_operation() {
     let token = world.user("ada", &[]);
     let gateway = world.gateway().await;
     let authorization = format!("Bearer {token}");
-    let client = Client::new(&gateway.address, None).with_header("authorization", &authorization);
-    let mut socket = Subscription::silent(&client).await;
-    assert!(socket.acknowledged().await);
-    assert_eq!(operate(&mut socket, 1).await, "complete");
+    let client = gateway
+        .anonymous()
+        .with_header("authorization", &authorization);
+    let mut socket = Subscription::enter(&client).await.unwrap();
+    let query = "{ balance { total } }";
+    assert_eq!(socket.operation("1", query).await["type"], "complete");
 
-    let db = Database::connect(world.database_url()).await.unwrap();
+    let db = database(&world).await;
     let deleted = db.execute_unprepared("DELETE FROM api_tokens").await;
     assert_eq!(deleted.unwrap().rows_affected(), 1);
     db.close().await.unwrap();
-    assert_eq!(operate(&mut socket, 2).await, "UNAUTHENTICATED");
+    let refused = socket.operation("2", query).await;
+    let code = &refused["payload"][0]["extensions"]["code"];
+    assert_eq!(code, "UNAUTHENTICATED", "{refused}");
 }
 
 #[tokio::test]
@@ -62,18 +38,14 @@ async fn what_was_accepted_before_a_ban_ends() {
     let world = World::embedded();
     let token = world.user_with_password("ada", PASSWORD, &[]);
     let admin = world.user("eve", &["--admin"]);
-    let gateway = world.serve(&engine(1)).await;
-    let [ada, eve] = [&token, &admin].map(|token| World::client(&gateway, token));
-    let user = ada.ask("{ viewer { id } }", json!({})).await;
+    let gateway = world.serve().await;
+    let [ada, eve] = [&token, &admin].map(|token| gateway.client(token));
     let (registry, job, _progress) = stuck(&world, &ada).await;
 
-    let ban = json!({"userId": id(&user["viewer"]), "status": "BANNED"});
-    done(&eve, "updateUser", ban, "").await;
-    let (status, _) = ada.send("{ balance { total } }", json!({})).await;
-    assert_eq!(status, 401);
-    let nobody = Client::new(&gateway.address, None);
+    eve.ban(&ada.viewer_id().await).await;
+    assert_eq!(ada.status().await, 401);
     let input = json!({"name": "ada", "password": PASSWORD});
-    let payload = mutate(&nobody, "signIn", input, "token").await;
+    let payload = mutate(&gateway.anonymous(), "signIn", input, "token").await;
     assert_eq!(payload["token"], Value::Null);
     assert_eq!(payload["userErrors"][0]["code"], "INVALID_CREDENTIALS");
 
@@ -108,11 +80,9 @@ async fn a_database_account_without_triggers_is_warned_of() {
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
     for table in ["ledger_entries", "audit_entries"] {
-        let warned = said.lines().any(|line| {
-            line.contains("may make no triggers")
-                && line.contains("CREATE TRIGGER")
-                && line.contains(table)
-        });
+        let parts = ["may make no triggers", "CREATE TRIGGER", table];
+        let mut lines = said.lines();
+        let warned = lines.any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(warned, "{table}: {said}");
     }
 }

@@ -1,16 +1,23 @@
-//! Secrets never appear in what the program says: not at log level trace, and not in errors of connecting.
+//! Secrets never appear in what the program says and keeps: not at log level trace, not in errors of connecting, and not in
+//! the database.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use wharfinger_entity::{api_token, user};
 use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
 use crate::log_files;
-use crate::support::graphql::{Client, done, id, mutate};
-use crate::support::images::pushed;
+use crate::support::books::database;
+use crate::support::collector::{Collector, contains};
+use crate::support::graphql::{done, id, mutate};
+use crate::support::images::{private_image, pushed};
 use crate::support::process::Process;
-use crate::support::servers::{Server, random_layer, unique_name};
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
+use crate::support::until;
 use crate::support::world::World;
 
 /// Secrets that are found nowhere by accident.
@@ -31,31 +38,17 @@ async fn no_secret_is_in_any_log_at_any_level() {
     world.set("DATABASE_URL", &url);
     world.set("WHARFINGER_LOG", "trace");
     world.set("WHARFINGER_SECRET_KEY", KEY);
-    world.set(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        &format!("http://me:{COLLECTOR}@127.0.0.1:1"),
-    );
-    world.set(
-        "OTEL_EXPORTER_OTLP_HEADERS",
-        &format!("authorization=Bearer {HEADER}"),
-    );
+    let collector = format!("http://me:{COLLECTOR}@127.0.0.1:1");
+    world.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector);
+    let header = format!("authorization=Bearer {HEADER}");
+    world.set("OTEL_EXPORTER_OTLP_HEADERS", &header);
     world.set("OTEL_BSP_SCHEDULE_DELAY", "100");
-    let token = world.user("ada", &[]);
     let root = world.user("root", &["--admin"]);
-    let mut worker = world.worker().await;
-    let mut gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
+    let (mut worker, mut gateway, client) = world.work_for("ada").await;
 
-    // The right token, a wrong one, over HTTP and over WebSockets.
     let job = client.pull(&pushed(&world, 100_000).await).await;
     Subscription::progress(&client, &job).await.rest().await;
     client.succeeded(&job).await;
-    let (status, _) = Client::new(&gateway.address, Some(WRONG))
-        .send("{ balance { total } }", json!({}))
-        .await;
-    assert_eq!(status, 401);
-    refused_on_a_socket(&gateway).await;
     // A registry's password, where somebody put it into the reference.
     let host = &world.registry.address;
     for reference in [
@@ -64,16 +57,13 @@ async fn no_secret_is_in_any_log_at_any_level() {
         format!("{host}/x:v1?password={REGISTRY}"),
     ] {
         let payload = client.try_pull(json!({"reference": reference})).await;
-        assert_eq!(
-            payload["userErrors"][0]["code"], "INVALID_REFERENCE",
-            "{payload}"
-        );
+        let code = &payload["userErrors"][0]["code"];
+        assert_eq!(code, "INVALID_REFERENCE", "{payload}");
     }
-    let more = accounts_and_logins(&gateway, &root).await;
+    let more = everything_with_a_secret(&gateway, &root).await;
     worker.logged("traces cannot be sent").await;
     for process in [&mut worker, &mut gateway] {
-        process.terminate();
-        assert!(process.ended().await.success());
+        process.stop().await;
     }
 
     let mut said = log_files::lines(&world);
@@ -83,119 +73,143 @@ async fn no_secret_is_in_any_log_at_any_level() {
     // Libraries are listened to, except where they print whole messages.
     let by = |library: &str| said.iter().any(|line| line.contains(library));
     assert!(by("\"target\":\"bollard") && by("\"level\":\"DEBUG\""));
-    let mut secrets = vec![
-        &token, &root, DATABASE, COLLECTOR, HEADER, KEY, REGISTRY, WRONG,
-    ];
-    secrets.extend(more.iter().map(String::as_str));
-    for secret in secrets {
+    let token = client.token.unwrap();
+    let secrets = [&token, DATABASE, COLLECTOR, HEADER, KEY, REGISTRY];
+    for secret in secrets.into_iter().chain(more.iter().map(String::as_str)) {
         for line in &said {
             assert!(!line.contains(secret), "{secret} in {line}");
         }
     }
 }
 
-/// Everything that people do with passwords, tokens, cookies and logins. Returns the secrets, in the order of their use.
-async fn accounts_and_logins(gateway: &Process, root: &str) -> Vec<String> {
+/// Everything that people do with passwords, tokens, cookies and logins. Returns the secrets; the first three are tokens that
+/// are good still.
+async fn everything_with_a_secret(gateway: &Process, root: &str) -> Vec<String> {
+    let wrong_token = gateway.client(WRONG);
+    assert_eq!(wrong_token.status().await, 401);
+    assert!(Subscription::enter(&wrong_token).await.is_none());
     let [first, second, third, wrong] = [
         "first-hunter2-of-eve",
         "second-hunter2-of-hers",
         "third-hunter2-of-hers",
         "wrong-hunter2-of-hers",
     ];
-    let root = Client::new(&gateway.address, Some(root));
-    let nobody = Client::new(&gateway.address, None);
+    let (admin, anonymous) = (gateway.client(root), gateway.anonymous());
     let input = json!({"name": "bob", "password": first});
-    let made = done(&root, "createUser", input, "user { id }").await;
+    let made = done(&admin, "createUser", input, "user { id }").await;
     let input = json!({"name": "bob", "password": wrong});
-    let refused = mutate(&nobody, "signIn", input, "token").await;
+    let refused = mutate(&anonymous, "signIn", input, "token").await;
     assert_eq!(refused["token"], Value::Null);
-    let input = json!({"name": "bob", "password": first});
-    let signed_in = done(&nobody, "signIn", input, "token").await;
-    let session = signed_in["token"].as_str().unwrap().to_owned();
+    let session = anonymous.sign_in("bob", first).await;
     let input = json!({"current": first, "new": second});
-    let bob = Client::new(&gateway.address, Some(&session));
-    done(&bob, "changePassword", input, "user { id }").await;
+    done(&session, "changePassword", input, "user { id }").await;
     let input = json!({"userId": id(&made["user"]), "password": third});
-    done(&root, "updateUser", input, "user { id }").await;
+    done(&admin, "updateUser", input, "user { id }").await;
     // That ended the session: another one, as a browser has it.
-    let input = json!({"name": "bob", "password": third});
-    let again = done(&nobody, "signIn", input, "token").await;
-    let again = again["token"].as_str().unwrap().to_owned();
-    let browser = nobody
+    let again = anonymous.sign_in("bob", third).await.token.unwrap();
+    let browser = anonymous
         .with_header("cookie", &format!("whf_session={again}"))
         .with_header("origin", &format!("http://{}", gateway.address));
-    let input = json!({"name": "a script"});
-    let script = done(&browser, "createApiToken", input, "secret").await;
-    let script = script["secret"].as_str().unwrap().to_owned();
+    let script = json!({"name": "a script"});
+    let script = done(&browser, "createApiToken", script, "secret").await;
+    let script = script["secret"].as_str().unwrap();
     // A private image, with the right password and with a wrong one; the registry's own tokens come on top.
     let registry = TestRegistry::with_password();
-    let name = unique_name();
-    registry
-        .push_layers(&name, "1", vec![random_layer(1000)])
-        .await;
-    let bob = Client::new(&gateway.address, Some(&script));
+    let image = private_image(&registry).await;
+    let bob = gateway.client(script);
     for (password, state) in [(wrong, "FAILED"), (PASSWORD, "SUCCEEDED")] {
         let input = json!({"registry": registry.address, "username": USERNAME, "secret": password});
-        done(
-            &bob,
-            "saveRegistryCredential",
-            input,
-            "registryCredential { id }",
-        )
-        .await;
-        let job = bob.pull(&format!("{}/{name}:1", registry.address)).await;
+        done(&bob, "saveRegistryCredential", input, "").await;
+        let job = bob.pull(&image).await;
         assert_eq!(bob.ended(&job).await["state"], state);
     }
     let basic = |password: &str| BASE64_STANDARD.encode(format!("{USERNAME}:{password}"));
-    let mut secrets = vec![basic(PASSWORD), basic(wrong), session, again, script];
-    secrets.extend([first, second, third, wrong, PASSWORD].map(ToOwned::to_owned));
-    secrets
+    let (basic, wrong_basic) = (basic(PASSWORD), basic(wrong));
+    let passwords = [first, second, third, wrong, PASSWORD, &basic, &wrong_basic];
+    let session = session.token.as_deref().unwrap();
+    let tokens = [root, &again, script, session, WRONG];
+    tokens
+        .into_iter()
+        .chain(passwords)
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
-/// A WebSocket whose `connection_init` has a wrong token.
-async fn refused_on_a_socket(gateway: &Process) {
-    let client = Client::new(&gateway.address, Some(WRONG));
-    assert!(Subscription::is_refused(&client).await);
+/// Neither where secrets are kept nor in what leaves the program for those who watch it.
+#[tokio::test]
+async fn no_secret_can_be_read_in_the_database_in_traces_and_in_metrics() {
+    let mut world = World::embedded();
+    let collector = Collector::start().await;
+    collector.receive_from(&mut world);
+    world.set("WHARFINGER_LOG", "trace");
+    world.set("WHARFINGER_METRICS__PER_USER", "true");
+    world.set("WHARFINGER_METRICS__PER_IMAGE", "true");
+    let root = world.user("root", &["--admin"]);
+    let mut gateway = world.serve().await;
+    let mut secrets = everything_with_a_secret(&gateway, &root).await;
+    let key = std::fs::read_to_string(world.data_dir().join("secret_key")).unwrap();
+    secrets.push(key.trim().to_owned());
+
+    let metrics = gateway.anonymous().get("/metrics").await;
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("user=\"bob\""), "{metrics}");
+    until("the spans of a pull have come", async || {
+        collector.said("job.pull_image").then_some(())
+    })
+    .await;
+    let mut stored = Vec::new();
+    for entry in std::fs::read_dir(world.data_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().contains("wharfinger.db") {
+            stored.extend(std::fs::read(&path).unwrap());
+        }
+    }
+    assert!(!stored.is_empty());
+    // What it has not sent yet, it sends when it stops.
+    gateway.stop().await;
+    for secret in &secrets {
+        assert!(!contains(&stored, secret), "{secret} in the database");
+        assert!(!metrics.contains(secret), "{secret} in a metric");
+        assert!(!collector.said(secret), "{secret} in a trace");
+    }
+
+    let db = database(&world).await;
+    let bob = user::Column::Name.eq("bob");
+    let bob = user::Entity::find().filter(bob).one(&db).await.unwrap();
+    let hash = bob.unwrap().password_hash.unwrap();
+    assert!(hash.starts_with("$argon2id$"), "{hash}");
+    let tokens = api_token::Entity::find().all(&db).await.unwrap();
+    // 256 bits in base64url, or more.
+    for secret in &secrets[..3] {
+        let random = secret.strip_prefix("whf_").unwrap();
+        assert!(random.len() >= 43, "{secret}");
+        let hash = hex::encode(Sha256::digest(secret));
+        assert!(tokens.iter().any(|token| token.secret_hash == hash));
+    }
 }
 
 #[tokio::test]
 async fn what_stops_the_start_names_no_password() {
     let secret = "starthunter2";
-    let settings = [
-        (
-            "DATABASE_URL",
-            format!("postgres://u:{secret}@127.0.0.1:1/x"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgres://u:{secret}@127.0.0.1:port/x"),
-        ),
-        (
-            "DATABASE_URL",
-            format!("postgres://u:{secret}@no.such.host.invalid/x"),
-        ),
-        ("DATABASE_URL", format!("mysql://u:{secret}@127.0.0.1:1/x")),
-        ("DATABASE_URL", format!("oracle://u:{secret}@127.0.0.1/x")),
-        ("REDIS_URL", format!("redis://:{secret}@127.0.0.1:port")),
-        ("REDIS_URL", format!("http://:{secret}@127.0.0.1:1")),
-        (
-            "REDIS_URL",
-            format!("redis://:{secret}@127.0.0.1:1/notanumber"),
-        ),
-        ("DOCKER_HOST", format!("tcp://u:{secret}@127.0.0.1:1")),
-        ("DOCKER_HOST", format!("ssh://u:{secret}@127.0.0.1:1")),
-        (
-            "WHARFINGER_REGISTRIES__ALLOW",
-            format!("u:{secret}@127.0.0.1"),
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            format!("ftp://u:{secret}@127.0.0.1:1"),
-        ),
-    ];
+    let settings = "
+        DATABASE_URL postgres://u:SECRET@127.0.0.1:1/x
+        DATABASE_URL postgres://u:SECRET@127.0.0.1:port/x
+        DATABASE_URL postgres://u:SECRET@no.such.host.invalid/x
+        DATABASE_URL mysql://u:SECRET@127.0.0.1:1/x
+        DATABASE_URL oracle://u:SECRET@127.0.0.1/x
+        REDIS_URL redis://:SECRET@127.0.0.1:port
+        REDIS_URL http://:SECRET@127.0.0.1:1
+        REDIS_URL redis://:SECRET@127.0.0.1:1/notanumber
+        DOCKER_HOST tcp://u:SECRET@127.0.0.1:1
+        DOCKER_HOST ssh://u:SECRET@127.0.0.1:1
+        WHARFINGER_REGISTRIES__ALLOW u:SECRET@127.0.0.1
+        OTEL_EXPORTER_OTLP_ENDPOINT ftp://u:SECRET@127.0.0.1:1
+    ";
     // Side by side: a database that does not answer is waited for.
     let mut runs = Vec::new();
-    for (name, value) in settings {
+    for setting in settings.trim().lines() {
+        let (name, value) = setting.trim().split_once(' ').unwrap();
+        let value = value.replace("SECRET", secret);
         runs.push(tokio::task::spawn_blocking(move || {
             let mut world = World::embedded();
             world.set(name, &value);

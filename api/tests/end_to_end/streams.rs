@@ -1,14 +1,12 @@
 //! Server-sent events of the real gateway, to npm graphql-sse and byte by byte.
 
 use serde_json::{Value, json};
-use wharfinger_jobs::testing::image::TestImage;
 
 use crate::events::Events;
 use crate::node::Script;
 use crate::support::graphql::Client;
-use crate::support::process::Process;
-use crate::support::registry_proxy::RegistryProxy;
-use crate::support::servers::{Server, engine, random_layer, unique_name};
+use crate::support::images::{downloads, stuck};
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
 
@@ -16,18 +14,6 @@ const PROGRESS: &str = "subscription($id: ID!) {
     pullProgress(jobId: $id) { job { id } sequence state phase downloaded total layers { id state downloaded } updatedAt }
 }";
 const BALANCE: &str = "subscription { balanceChanged { available held total } }";
-
-/// A pull of an image that stands still in the middle until the proxy is opened.
-async fn held_pull(world: &World, client: &Client) -> (RegistryProxy, String) {
-    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
-    let name = unique_name();
-    let image = TestImage::new(vec![random_layer(3_000_000)]);
-    world.registry.push(&name, "v1", &image).await;
-    let job = client
-        .pull(&format!("{}/{name}:v1", registry.address))
-        .await;
-    (registry, job)
-}
 
 fn watch(client: &Client, query: &str, variables: &Value) -> Script {
     let url = format!("http://{}/graphql", client.address);
@@ -52,45 +38,38 @@ async fn event_where(script: &mut Script, holds: impl Fn(&Value) -> bool) -> Vec
     events
 }
 
-fn sequences(events: &[Value]) -> Vec<i64> {
+/// Reads the script's lines to the end of a pull that succeeds. Returns the last event; none came twice.
+async fn succeeds(script: Script, mut events: Vec<Value>) -> Value {
+    let rest = script.succeed().await;
+    let (complete, rest) = rest.split_last().unwrap();
+    assert_eq!(complete, "\"complete\"");
+    events.extend(rest.iter().map(|line| event(line)));
     let number = |event: &Value| event["sequence"].as_i64().unwrap();
-    events.iter().map(number).collect()
-}
-
-fn downloads(event: &Value) -> bool {
-    event["downloaded"].as_u64() > Some(0)
+    let rises = events.is_sorted_by(|one, next| number(one) < number(next));
+    assert!(rises, "{events:#?}");
+    let last = events.pop().unwrap();
+    assert_eq!(last["state"], "SUCCEEDED", "{last}");
+    last
 }
 
 #[tokio::test]
 async fn a_pull_is_watched_with_graphql_sse_as_over_a_socket() {
     let world = World::embedded();
-    let token = world.user("ada", &[]);
-    let gateway = world.serve(&engine(1)).await;
-    let client = World::client(&gateway, &token);
+    let (_gateway, client) = world.serve_to("ada").await;
     let mut balances = watch(&client, BALANCE, &json!({}));
     let held = |amount: &'static str| move |balance: &Value| balance["held"] == amount;
     event_where(&mut balances, held("0")).await;
 
-    let (registry, job) = held_pull(&world, &client).await;
+    let (registry, job, _) = stuck(&world, &client).await;
     let variables = json!({"id": job});
     let mut streamed = watch(&client, PROGRESS, &variables);
     let mut socket = Subscription::start(&client, PROGRESS, variables).await;
-    let mut events = event_where(&mut streamed, downloads).await;
+    let events = event_where(&mut streamed, downloads).await;
     socket.next_where("bytes have arrived", downloads).await;
     registry.open();
-    let rest = streamed.succeed().await;
-    let (complete, rest) = rest.split_last().unwrap();
-    assert_eq!(complete, "\"complete\"");
-    events.extend(rest.iter().map(|line| event(line)));
-
-    let numbers = sequences(&events);
-    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    let last = events.last().unwrap();
-    assert_eq!(
-        (&last["state"], &last["phase"]),
-        (&json!("SUCCEEDED"), &json!("DONE"))
-    );
-    assert_eq!(Some(last), socket.rest().await.last());
+    let last = succeeds(streamed, events).await;
+    assert_eq!(last["phase"], "DONE", "{last}");
+    assert_eq!(Some(&last), socket.rest().await.last());
     let settled = event_where(&mut balances, held("0")).await;
     assert_eq!(settled.last().unwrap()["total"], "997");
 
@@ -103,10 +82,8 @@ async fn a_pull_is_watched_with_graphql_sse_as_over_a_socket() {
 #[tokio::test]
 async fn a_broken_stream_goes_on_where_it_was() {
     let world = World::embedded();
-    let token = world.user("ada", &[]);
-    let gateway = world.serve(&engine(1)).await;
-    let client = World::client(&gateway, &token);
-    let (registry, job) = held_pull(&world, &client).await;
+    let (_gateway, client) = world.serve_to("ada").await;
+    let (registry, job, _) = stuck(&world, &client).await;
     let stream = async |last: Option<&str>| {
         let mut client = client.with_header("accept", "text/event-stream");
         if let Some(last) = last {
@@ -134,7 +111,8 @@ async fn a_broken_stream_goes_on_where_it_was() {
         if event.name == "complete" {
             break;
         }
-        last = event.id.clone().unwrap();
+        last = event.id.unwrap();
+        let number = |id: &str| id.parse::<i64>().unwrap();
         assert!(number(&last) > number(&seen), "{last} after {seen}");
     }
     client.succeeded(&job).await;
@@ -150,33 +128,18 @@ async fn a_broken_stream_goes_on_where_it_was() {
     }
 }
 
-fn number(id: &str) -> i64 {
-    id.parse().unwrap()
-}
-
 #[tokio::test]
 async fn graphql_sse_stays_with_a_pull_through_a_restart_of_its_gateway() {
     let mut world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let _worker = world.worker().await;
-    let mut gateway: Process = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    client.online_host("one").await;
-    let (registry, job) = held_pull(&world, &client).await;
+    let (_worker, mut gateway, client) = world.work_for("ada").await;
+    let (registry, job, _) = stuck(&world, &client).await;
     let mut streamed = watch(&client, PROGRESS, &json!({"id": job}));
-    let mut events = event_where(&mut streamed, downloads).await;
-    gateway.terminate();
-    assert!(gateway.ended().await.success());
+    let events = event_where(&mut streamed, downloads).await;
+    gateway.stop().await;
     world.set("WHARFINGER_LISTEN", &gateway.address);
     let _gateway = world.gateway().await;
     registry.open();
-    let rest = streamed.succeed().await;
-    let (complete, rest) = rest.split_last().unwrap();
-    assert_eq!(complete, "\"complete\"");
-    events.extend(rest.iter().map(|line| event(line)));
-    let numbers = sequences(&events);
-    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    assert_eq!(events.last().unwrap()["state"], "SUCCEEDED");
+    succeeds(streamed, events).await;
 }
 
 #[tokio::test]
@@ -185,9 +148,11 @@ async fn a_stream_ends_with_its_token() {
     let root = world.user("root", &["--admin"]);
     let (ada, eve) = (world.user("ada", &[]), world.user("eve", &[]));
     let gateway = world.gateway().await;
-    let root = World::client(&gateway, &root);
+    let root = gateway.client(&root);
     let open = async |token: &str| {
-        let client = World::client(&gateway, token).with_header("accept", "text/event-stream");
+        let client = gateway
+            .client(token)
+            .with_header("accept", "text/event-stream");
         let mut events = Events::of(client.stream(BALANCE, json!({})).await);
         let balance = events.result().await;
         assert_eq!(balance["data"]["balanceChanged"]["total"], "1000");
@@ -195,20 +160,17 @@ async fn a_stream_ends_with_its_token() {
     };
     let (mut of_ada, mut of_eve) = (open(&ada).await, open(&eve).await);
 
+    let eve = gateway.client(&eve).viewer_id().await;
     let out = "mutation { signOut { userErrors { code } } }";
-    World::client(&gateway, &ada).ask(out, json!({})).await;
-    let users = root.ask("{ users { nodes { id name } } }", json!({})).await;
-    let users = users["users"]["nodes"].as_array().unwrap().clone();
-    let eve = users.iter().find(|user| user["name"] == "eve").unwrap();
-    let ban =
-        "mutation($input: UpdateUserInput!) { updateUser(input: $input) { userErrors { code } } }";
-    let input = json!({"input": {"userId": eve["id"], "status": "BANNED"}});
-    root.ask(ban, input).await;
+    gateway.client(&ada).ask(out, json!({})).await;
+    root.ban(&eve).await;
     for events in [&mut of_ada, &mut of_eve] {
         let end = events.result().await;
         assert_eq!(end["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
         events.completes().await;
     }
-    let refused = World::client(&gateway, &ada).with_header("accept", "text/event-stream");
+    let refused = gateway
+        .client(&ada)
+        .with_header("accept", "text/event-stream");
     assert_eq!(refused.stream(BALANCE, json!({})).await.status(), 401);
 }

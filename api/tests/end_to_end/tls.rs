@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
@@ -11,14 +10,13 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+use tokio_tungstenite::Connector;
 
-use crate::support::graphql::Client;
+use crate::support::graphql::{Client, PASSWORD};
 use crate::support::images::pushed;
 use crate::support::process::Process;
 use crate::support::servers::{Server, engine};
+use crate::support::socket::Subscription;
 use crate::support::soon;
 use crate::support::world::World;
 
@@ -49,15 +47,11 @@ fn papers() -> Papers {
 fn encrypted(world: &mut World) -> (String, String) {
     let papers = papers();
     let certificate = world.file("certificate.pem", &papers.certificate);
+    let key = world.file("key.pem", &papers.key);
     world.set("WHARFINGER_TLS__CERT_FILE", &certificate);
-    world.set(
-        "WHARFINGER_TLS__KEY_FILE",
-        &world.file("key.pem", &papers.key),
-    );
-    (
-        world.file("authority.pem", &papers.authority),
-        papers.authority,
-    )
+    world.set("WHARFINGER_TLS__KEY_FILE", &key);
+    let authority = world.file("authority.pem", &papers.authority);
+    (authority, papers.authority)
 }
 
 async fn serve(world: &World) -> Process {
@@ -82,24 +76,21 @@ fn trusting(authority: &str) -> reqwest::Client {
 async fn requests_and_sockets_are_encrypted_and_nothing_else_is_served() {
     let mut world = World::embedded();
     world.set("WHARFINGER_BOARD__LISTEN", "127.0.0.1:0");
-    let password = "correct horse battery staple";
-    let token = world.user_with_password("ada", password, &[]);
+    let token = world.user_with_password("ada", PASSWORD, &[]);
     let (_, authority) = encrypted(&mut world);
     let gateway = serve(&world).await;
     let (port, http) = (port(&gateway.address), trusting(&authority));
     let url = format!("https://localhost:{port}/graphql");
 
     let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { user { name } } }";
-    let input = json!({"input": {"name": "ada", "password": password, "cookie": true}});
+    let input = json!({"input": {"name": "ada", "password": PASSWORD, "cookie": true}});
     let body = json!({"query": sign_in, "variables": input});
     let answer = http.post(&url).json(&body).send().await.unwrap();
     let headers = answer.headers();
     assert_eq!(headers["strict-transport-security"], "max-age=31536000");
     let cookie = headers["set-cookie"].to_str().unwrap();
-    assert!(
-        cookie.contains("; HttpOnly; SameSite=Lax; Secure;"),
-        "{cookie}"
-    );
+    let secure = cookie.contains("; HttpOnly; SameSite=Lax; Secure;");
+    assert!(secure, "{cookie}");
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["data"]["signIn"]["user"]["name"], "ada", "{answer}");
 
@@ -134,42 +125,17 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
 
 /// The first balance of a subscription over `wss:`.
 async fn over_socket(authority: &str, port: &str, token: &str) -> Value {
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut request = format!("wss://localhost:{port}/graphql")
-        .into_client_request()
-        .unwrap();
-    let protocol = "graphql-transport-ws".parse().unwrap();
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocol);
-    let connector = Connector::Rustls(Arc::new(config));
-    let connecting = connect_async_tls_with_config(request, None, false, Some(connector));
-    let (mut socket, _) = connecting.await.unwrap();
-    for message in [
-        json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}}),
-        json!({"type": "subscribe", "id": "1", "payload": {"query": "subscription { balanceChanged { total } }"}}),
-    ] {
-        socket
-            .send(Message::text(message.to_string()))
-            .await
-            .unwrap();
-    }
-    loop {
-        let message = soon("a message over TLS", socket.next()).await;
-        let Message::Text(text) = message.unwrap().unwrap() else {
-            continue;
-        };
-        let mut message: Value = serde_json::from_str(&text).unwrap();
-        if message["type"] == "next" {
-            return message["payload"]["data"]["balanceChanged"].take();
-        }
-    }
+    roots.add(authority).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = Arc::new(config.with_no_client_auth());
+    let client = Client::new(&format!("localhost:{port}"), Some(token));
+    let mut socket = Subscription::over_tls(&client, Connector::Rustls(config)).await;
+    assert!(socket.is_let_in(Some(token)).await);
+    let query = json!({"query": "subscription { balanceChanged { total } }"});
+    socket.subscribe("1", query).await;
+    socket.next().await.unwrap()
 }
 
 #[tokio::test]
@@ -183,9 +149,7 @@ async fn the_client_trusts_whom_it_is_told_to() {
     world.set("WHARFINGER_URL", &url);
     world.set("WHARFINGER_TOKEN", &token);
 
-    let refused = world.run(&["balance"]);
-    assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+    let said = world.refused(&["balance"]).to_lowercase();
     assert!(said.contains("certificate"), "{said}");
 
     world.set("SSL_CERT_FILE", &file);
@@ -201,27 +165,21 @@ async fn the_client_trusts_whom_it_is_told_to() {
 fn a_certificate_that_cannot_be_used_stops_the_start() {
     let papers = papers();
     let mut world = World::embedded();
-    let (certificate, key) = (
-        world.file("certificate.pem", &papers.certificate),
-        world.file("key.pem", &papers.key),
-    );
-    let (empty, other) = (
-        world.file("empty.pem", ""),
-        world.file("other.pem", &self::papers().key),
-    );
+    let certificate = &*world.file("certificate.pem", &papers.certificate);
+    let key = &*world.file("key.pem", &papers.key);
+    let empty = &*world.file("empty.pem", "");
+    let other = &*world.file("other.pem", &self::papers().key);
     for (certificate, key, named) in [
-        ("/nowhere.pem", &*key, "tls.cert_file"),
-        (&*empty, &*key, "tls.cert_file"),
-        (&*certificate, &*empty, "tls.key_file"),
-        (&*certificate, "", "tls.key_file"),
-        ("", &*key, "tls.cert_file"),
-        (&*certificate, &*other, "tls.key_file"),
+        ("/nowhere.pem", key, "tls.cert_file"),
+        (empty, key, "tls.cert_file"),
+        (certificate, empty, "tls.key_file"),
+        (certificate, "", "tls.key_file"),
+        ("", key, "tls.cert_file"),
+        (certificate, other, "tls.key_file"),
     ] {
         world.set("WHARFINGER_TLS__CERT_FILE", certificate);
         world.set("WHARFINGER_TLS__KEY_FILE", key);
-        let output = world.run(&["serve", "--no-worker"]);
-        assert!(!output.status.success(), "{certificate} {key}");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = world.refused(&["serve", "--no-worker"]);
         assert!(said.contains(named), "{said}");
         assert!(!said.contains("PRIVATE KEY"), "{said}");
     }
@@ -233,7 +191,7 @@ async fn a_worker_reports_without_tls() {
     let mut world = World::fleet(Server::Postgres).await;
     encrypted(&mut world);
     let worker = world.worker().await;
-    let client = Client::new(&worker.address, None);
+    let client = worker.anonymous();
     assert_eq!(client.get("/healthz").await.status(), 200);
     assert_eq!(client.get("/metrics").await.status(), 200);
 }
@@ -265,16 +223,9 @@ fn client_hello(version: [u8; 2]) -> Vec<u8> {
     const GROUPS: [u8; 10] = [0, 10, 0, 6, 0, 4, 0, 0x1d, 0, 0x17];
     const POINTS: [u8; 6] = [0, 11, 0, 2, 1, 0];
     let extensions = [&SIGNATURES[..], &GROUPS, &POINTS].concat();
-    let hello = [
-        &version[..],
-        &[7; 32],
-        &[0],
-        &CIPHERS,
-        &[1, 0],
-        &[0, extensions.len().try_into().unwrap()],
-        &extensions,
-    ]
-    .concat();
+    let before = [&version[..], &[7; 32], &[0], &CIPHERS, &[1, 0]].concat();
+    let length = [0, extensions.len().try_into().unwrap()];
+    let hello = [&before[..], &length, &extensions].concat();
     let handshake = [&[1, 0, 0, hello.len().try_into().unwrap()], &hello[..]].concat();
     let length = handshake.len().try_into().unwrap();
     [&[22, 3, 1, 0, length], &handshake[..]].concat()
@@ -285,13 +236,11 @@ async fn first_record(address: &str, version: [u8; 2]) -> (u8, Vec<u8>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&client_hello(version)).await.unwrap();
     let mut head = [0; 5];
-    soon("an answer", stream.read_exact(&mut head))
-        .await
-        .unwrap();
+    let read = soon("an answer", stream.read_exact(&mut head)).await;
+    read.unwrap();
     let mut record = vec![0; u16::from_be_bytes([head[3], head[4]]).into()];
-    soon("all of it", stream.read_exact(&mut record))
-        .await
-        .unwrap();
+    let read = soon("all of it", stream.read_exact(&mut record)).await;
+    read.unwrap();
     (head[0], record)
 }
 

@@ -1,19 +1,15 @@
 //! Many who watch the same pull: what they share, what they do not, and what happens to them without Redis or the
 //! database.
 
-use std::collections::HashSet;
-
 use serde_json::{Value, json};
 
 use crate::events::Events;
 use crate::metrics::Scrape;
 use crate::node::Script;
-use crate::support::graphql::Client;
-use crate::support::images::{push, pushed};
-use crate::support::postgres_proxy::PostgresProxy;
+use crate::support::graphql::done;
+use crate::support::images::{pushed, stuck};
 use crate::support::process::Process;
-use crate::support::registry_proxy::RegistryProxy;
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::until;
 use crate::support::world::World;
@@ -32,26 +28,11 @@ const ALL_CHANGES: &str = "subscription { jobUpdated(all: true) { id state } }";
 
 const BALANCE: &str = "subscription { balanceChanged { total } }";
 
-/// Asks for an image whose pull stands still before its end until the registry is opened.
-async fn standing(world: &World, client: &Client) -> (RegistryProxy, String) {
-    client.online_host("one").await;
-    let registry = RegistryProxy::start(&world.registry.address, 1_000_000).await;
-    let image = push(world, 3_000_000).await;
-    let job = client.pull(&format!("{}/{image}", registry.address)).await;
-    Subscription::progress(client, &job)
-        .await
-        .next_where("bytes have arrived", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
-    (registry, job)
-}
-
 /// Waits until the gateway runs so many subscriptions once for all who are told the same.
 async fn executions(gateway: &Process, expected: f64) {
     until("as many executions run", async || {
         let scrape = Scrape::of(gateway).await;
-        (scrape.get("wharfinger_shared_executions", &[]) == Some(expected)).then_some(())
+        (scrape.get("wharfinger_shared_executions", "") == Some(expected)).then_some(())
     })
     .await;
 }
@@ -71,69 +52,60 @@ async fn told_of_the_end(
     job: &str,
     before: &Value,
 ) {
+    let end = json!({"id": job, "state": "SUCCEEDED"});
     changes
-        .next_where("the job succeeded", |change| {
-            change["id"] == job && change["state"] == "SUCCEEDED"
-        })
+        .next_where("the job succeeded", |change| *change == end)
         .await;
-    balance
-        .next_where("the image was charged", |balance| {
-            balance["total"] != *before
-        })
-        .await;
+    let charged = |balance: &Value| balance["total"] != *before;
+    balance.next_where("the image was charged", charged).await;
 }
 
 #[tokio::test]
 async fn what_is_shared_is_nobody_elses() {
     let world = World::embedded();
-    let gateway = world.serve(&engine(1)).await;
-    let user = |name: &str, more: &[&str]| World::client(&gateway, &world.user(name, more));
+    let (gateway, ada) = world.serve_to("ada").await;
+    let user = |name: &str, more: &[&str]| gateway.client(&world.user(name, more));
     let [root, ruth] = ["root", "ruth"].map(|name| user(name, &["--admin"]));
-    let [ada, bob] = ["ada", "bob"].map(|name| user(name, &[]));
-    let (registry, job) = standing(&world, &ada).await;
-    let second = "mutation { createApiToken(input: { name: \"second\" }) { secret } }";
-    let second = ada.ask(second, json!({})).await;
-    let secret = second["createApiToken"]["secret"].as_str();
-    let by_second = Client::new(&gateway.address, secret);
+    let bob = user("bob", &[]);
+    let (registry, job, _) = stuck(&world, &ada).await;
+    let second = json!({"name": "second"});
+    let second = done(&ada, "createApiToken", second, "secret").await;
+    let by_second = ada.with_token(second["secret"].as_str());
 
     let variables = json!({"id": job});
-    for query in [STATE, BEYOND] {
-        let mut of_bob = Subscription::start(&bob, query, variables.clone()).await;
-        assert_eq!(of_bob.refusal().await["extensions"]["code"], "BAD_REQUEST");
-    }
+    let bob_is_refused = async || {
+        for query in [STATE, BEYOND] {
+            let mut of_bob = Subscription::start(&bob, query, variables.clone()).await;
+            assert_eq!(of_bob.refusal().await["extensions"]["code"], "BAD_REQUEST");
+        }
+    };
+    bob_is_refused().await;
     // Twice, so that the second joins what the first began; and those who may see less come after those who may see more.
     let mut sockets = Vec::new();
-    for client in [
-        &root, &ruth, &ada, &by_second, &root, &ruth, &ada, &by_second,
-    ] {
+    let callers = [&root, &ruth, &ada, &by_second];
+    for client in callers.repeat(2) {
         let mut socket = Subscription::start(client, BEYOND, variables.clone()).await;
         let first = socket.next().await.unwrap();
         let owner = &first["job"]["requestedBy"];
         assert_eq!(owner["name"], "ada");
-        let tokens = owner["apiTokens"].as_array().unwrap();
-        let current: Vec<_> = tokens
-            .iter()
-            .filter(|token| token["current"] == true)
-            .map(|token| token["name"] == "second")
-            .collect();
-        let expected = match client.token.as_deref() {
-            token if token == secret => vec![true],
-            token if token == ada.token.as_deref() => vec![false],
+        let tokens = owner["apiTokens"].as_array().unwrap().iter();
+        let current = tokens.filter(|token| token["current"] == true);
+        let current: Vec<_> = current.map(|token| token["name"] == "second").collect();
+        let expected = match &client.token {
+            token if *token == by_second.token => vec![true],
+            token if *token == ada.token => vec![false],
             _ => vec![],
         };
         assert_eq!(current, expected);
         sockets.push(socket);
     }
     // Of the state alone all administrators are told the same.
-    for client in [&root, &ruth, &ada, &by_second] {
+    for client in callers {
         let mut socket = Subscription::start(client, STATE, variables.clone()).await;
         assert_eq!(socket.next().await.unwrap()["state"], "RUNNING");
         sockets.push(socket);
     }
-    for query in [STATE, BEYOND] {
-        let mut of_bob = Subscription::start(&bob, query, variables.clone()).await;
-        assert_eq!(of_bob.refusal().await["extensions"]["code"], "BAD_REQUEST");
-    }
+    bob_is_refused().await;
     registry.open();
     for socket in &mut sockets {
         assert_eq!(socket.rest().await.last().unwrap()["state"], "SUCCEEDED");
@@ -149,9 +121,8 @@ async fn a_pull_is_watched_by_one_execution_for_sockets_and_streams() {
     // As clients send it: with a name, and without saying which of the document's operations is meant.
     let named = STATE.replace("subscription(", "subscription Watch(");
     let world = World::embedded();
-    let gateway = world.serve(&engine(1)).await;
-    let ada = World::client(&gateway, &world.user("ada", &[]));
-    let (registry, job) = standing(&world, &ada).await;
+    let (gateway, ada) = world.serve_to("ada").await;
+    let (registry, job, _) = stuck(&world, &ada).await;
     let variables = json!({"id": job});
     let (mut sockets, mut streams) = (Vec::new(), Vec::new());
     let reader = ada.with_header("accept", "text/event-stream");
@@ -177,9 +148,8 @@ async fn a_pull_is_watched_by_one_execution_for_sockets_and_streams() {
 async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
     let mut world = World::embedded();
     world.set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "2");
-    let gateway = world.serve(&engine(1)).await;
-    let ada = World::client(&gateway, &world.user("ada", &[]));
-    let (registry, job) = standing(&world, &ada).await;
+    let (gateway, ada) = world.serve_to("ada").await;
+    let (registry, job, _) = stuck(&world, &ada).await;
     let reader = ada.with_header("accept", "text/event-stream");
     let open = async || {
         let answer = reader.stream(STATE, json!({"id": job})).await;
@@ -188,14 +158,11 @@ async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
         streamed.then(|| Events::of(answer))
     };
     let mut streams = Vec::new();
-    for number in 0..2 {
+    for _ in 0..2 {
         // The socket by which the pull was watched may not be gone yet.
         let mut stream = until("there is room", open).await;
-        assert_eq!(
-            stream.result().await["data"]["pullProgress"]["state"],
-            "RUNNING",
-            "{number}"
-        );
+        let first = stream.result().await;
+        assert_eq!(first["data"]["pullProgress"]["state"], "RUNNING");
         streams.push(stream);
     }
     assert!(open().await.is_none(), "there is room for two");
@@ -210,11 +177,8 @@ async fn a_stream_that_ends_makes_room_though_others_share_its_execution() {
 #[tokio::test]
 async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
     let mut world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let worker = world.worker().await;
-    let gateway = world.gateway().await;
-    let ada = World::client(&gateway, &token);
-    let (registry, job) = standing(&world, &ada).await;
+    let (_worker, _gateway, ada) = world.work_for("ada").await;
+    let (registry, job, _) = stuck(&world, &ada).await;
 
     let redis = world.redis.as_mut().unwrap();
     let before = redis.subscribing().await;
@@ -243,33 +207,24 @@ async fn watchers_stay_and_miss_no_end_when_redis_restarts() {
     for watcher in &mut watchers {
         let events = watcher.rest().await;
         assert_eq!(events.last().unwrap()["state"], "SUCCEEDED");
-        let numbers: Vec<_> = events
-            .iter()
-            .map(|event| event["sequence"].as_i64())
-            .collect();
-        assert!(
-            numbers.is_sorted() && numbers.iter().collect::<HashSet<_>>().len() == numbers.len()
-        );
+        let number = |event: &Value| event["sequence"].as_i64();
+        assert!(events.is_sorted_by(|one, next| number(one) < number(next)));
     }
     told_of_the_end(&mut changes, &mut balance, &job, &total).await;
     until("there are as many connections as before", async || {
         (redis.subscribing().await == before).then_some(())
     })
     .await;
-    drop(worker);
 }
 
 #[tokio::test]
 async fn what_the_database_could_not_say_is_told_once_it_can() {
     let mut world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let _worker = world.worker().await;
-    let direct = world.gateway().await;
-    let proxy = PostgresProxy::start(&world.database_url()).await;
-    world.set("DATABASE_URL", &proxy.url);
+    let (_worker, _direct, ada) = world.work_for("ada").await;
+    let proxy = world.behind_proxy().await;
     let gateway = world.gateway().await;
-    let [ada, watcher] = [&direct, &gateway].map(|gateway| World::client(gateway, &token));
-    let (registry, job) = standing(&world, &ada).await;
+    let watcher = gateway.client(ada.token.as_deref().unwrap());
+    let (registry, job, _) = stuck(&world, &ada).await;
     let mut changes = Subscription::start(&watcher, CHANGES, json!({})).await;
     changes
         .next_where("the job is there", |change| change["id"] == job)
@@ -282,11 +237,7 @@ async fn what_the_database_could_not_say_is_told_once_it_can() {
     registry.open();
     ada.succeeded(&job).await;
     for socket in [&mut changes, &mut balance] {
-        until("the watcher is told of an error", async || {
-            let answer = socket.answer().await?;
-            answer["errors"].is_array().then_some(())
-        })
-        .await;
+        while !socket.answer().await["errors"].is_array() {}
     }
     // It is told so once; and no event comes any more that would make the gateway look.
     proxy.open();
@@ -296,11 +247,9 @@ async fn what_the_database_could_not_say_is_told_once_it_can() {
 #[tokio::test]
 async fn an_administrator_who_watches_their_own_jobs_is_told_of_no_others() {
     let world = World::fleet(Server::Postgres).await;
-    let tokens = [world.user("ada", &[]), world.user("root", &["--admin"])];
-    let _worker = world.worker().await;
-    let gateway = world.gateway().await;
-    let [ada, root] = tokens.map(|token| World::client(&gateway, &token));
-    let (_registry, of_ada) = standing(&world, &ada).await;
+    let (_worker, gateway, ada) = world.work_for("ada").await;
+    let root = gateway.client(&world.user("root", &["--admin"]));
+    let (_registry, of_ada, _) = stuck(&world, &ada).await;
     // Through Redis the first of a topic looks for what it may have missed: for an administrator's eyes Ada's job, too.
     let mut all = Subscription::start(&root, ALL_CHANGES, json!({})).await;
     all.next_where("it is Ada's job", |change| change["id"] == of_ada)
@@ -316,33 +265,12 @@ async fn an_administrator_who_watches_their_own_jobs_is_told_of_no_others() {
 }
 
 #[tokio::test]
-async fn sockets_of_one_user_are_limited() {
-    let mut world = World::embedded();
-    world.set("WHARFINGER_LIMITS__SOCKETS_PER_USER", "2");
-    let gateway: Process = world.serve(&engine(1)).await;
-    let [ada, bob] = ["ada", "bob"].map(|name| World::client(&gateway, &world.user(name, &[])));
-    let mut sockets = Vec::new();
-    for client in [&ada, &ada, &bob] {
-        let mut socket = Subscription::start(client, BALANCE, json!({})).await;
-        assert_eq!(socket.next().await.unwrap()["total"], "1000");
-        sockets.push(socket);
-    }
-    assert_eq!(Subscription::refused(&ada).await, 4429);
-    drop(sockets.remove(0));
-    until("there is room again", async || {
-        (!Subscription::is_refused(&ada).await).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn the_client_of_npm_graphql_ws_watches_a_pull() {
     let world = World::embedded();
-    let gateway = world.serve(&engine(1)).await;
-    let token = world.user("ada", &[]);
-    let ada = World::client(&gateway, &token);
-    let (registry, job) = standing(&world, &ada).await;
+    let (gateway, ada) = world.serve_to("ada").await;
+    let (registry, job, _) = stuck(&world, &ada).await;
     let url = format!("ws://{}/graphql", gateway.address);
+    let token = ada.token.unwrap();
     let mut script = Script::start("graphql-ws.mjs", &[&url, &token, &job]);
     assert_eq!(script.line().await.as_deref(), Some("watching"));
     registry.open();

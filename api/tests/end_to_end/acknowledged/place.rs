@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::deeds::Deed;
+pub(super) use crate::support::graphql::PASSWORD;
 use crate::support::graphql::{Client, done, id, mutate};
 use crate::support::images::pushed;
 use crate::support::own_server::DurableServer;
 use crate::support::process::Process;
-use crate::support::servers::engine;
 use crate::support::world::World;
-
-pub(super) const PASSWORD: &str = "correct horse battery staple";
 
 /// A registry that is not there.
 pub(super) const NOWHERE: &str = "127.0.0.1:1";
@@ -40,8 +38,8 @@ impl Place {
             ("dave", user("dave", &[])),
             ("eve", user("eve", &["--admin"])),
         ]);
-        let mut gateway = world.serve(&engine(1)).await;
-        let [ada, eve] = ["ada", "eve"].map(|name| World::client(&gateway, &tokens[name]));
+        let mut gateway = world.serve().await;
+        let [ada, eve] = ["ada", "eve"].map(|name| gateway.client(&tokens[name]));
         let host = eve.online_host("one").await;
         let mut ids = BTreeMap::from([("host", host)]);
         let mut held = Vec::new();
@@ -53,11 +51,10 @@ impl Place {
         }
         jobs(&world, &ada, &mut ids).await;
         accounts(&ada, &eve, &mut ids).await;
-        gateway.terminate();
-        assert!(gateway.ended().await.success());
+        gateway.stop().await;
 
         let gateway = world.gateway().await;
-        let ada = World::client(&gateway, &tokens["ada"]);
+        let ada = gateway.client(&tokens["ada"]);
         ids.insert("queued", ada.pull(&format!("{NOWHERE}/queued")).await);
         Self {
             world,
@@ -81,25 +78,19 @@ impl Place {
     /// Does it, kills everything, and looks once all is back.
     pub(super) async fn do_and_crash(&mut self, deed: &Deed) {
         let before = self.eve().ask(&deed.query, json!({})).await;
-        assert!(
-            !deed.shows_in(&before),
-            "{} beforehand: {before}",
-            deed.mutation
-        );
-        let client = self.client(deed.who);
+        let mutation = &*deed.mutation;
+        assert!(!deed.shows_in(&before), "{mutation} beforehand: {before}");
+        let client = self.client(&deed.who);
         let payload = if deed.input.is_null() {
-            let document = format!(
-                "mutation {{ {} {{ userErrors {{ code }} }} }}",
-                deed.mutation
-            );
-            client.ask(&document, json!({})).await[deed.mutation].take()
+            let document = format!("mutation {{ {mutation} {{ userErrors {{ code }} }} }}");
+            client.ask(&document, json!({})).await[mutation].take()
         } else {
-            mutate(&client, deed.mutation, deed.input.clone(), "").await
+            mutate(&client, mutation, deed.input.clone(), "").await
         };
         self.crash().await;
-        assert_eq!(payload["userErrors"], json!([]), "{}", deed.mutation);
+        assert_eq!(payload["userErrors"], json!([]), "{mutation}");
         let after = self.eve().ask(&deed.query, json!({})).await;
-        assert!(deed.shows_in(&after), "{} is lost: {after}", deed.mutation);
+        assert!(deed.shows_in(&after), "{mutation} is lost: {after}");
     }
 
     async fn crash(&mut self) {
@@ -118,16 +109,13 @@ impl Place {
         let query = "{ auditLog(first: 100) { nodes { actor action } } }";
         let log = self.eve().ask(query, json!({})).await.to_string();
         for deed in deeds.iter().filter(|deed| deed.who == "eve") {
-            let action = deed
-                .mutation
-                .chars()
-                .fold(String::new(), |mut name, letter| {
-                    if letter.is_uppercase() {
-                        name.push('_');
-                    }
-                    name.extend(letter.to_uppercase());
-                    name
-                });
+            let mut action = String::new();
+            for letter in deed.mutation.chars() {
+                if letter.is_uppercase() {
+                    action.push('_');
+                }
+                action.extend(letter.to_uppercase());
+            }
             let entry = format!("{{\"action\":\"{action}\",\"actor\":\"eve\"}}");
             assert!(log.contains(&entry), "no {entry} in {log}");
         }
@@ -154,26 +142,14 @@ async fn jobs(world: &World, ada: &Client, ids: &mut BTreeMap<&'static str, Stri
 
 /// What a user has, to be taken away.
 async fn accounts(ada: &Client, eve: &Client, ids: &mut BTreeMap<&'static str, String>) {
-    let token = done(
-        ada,
-        "createApiToken",
-        json!({"name": "doomed"}),
-        "apiToken { id }",
-    )
-    .await;
+    let doomed = json!({"name": "doomed"});
+    let token = done(ada, "createApiToken", doomed, "apiToken { id }").await;
     ids.insert("token", id(&token["apiToken"]));
-    let input = json!({"registry": "127.0.0.1:2", "username": "old-login", "secret": "s"});
-    let login = done(
-        ada,
-        "saveRegistryCredential",
-        input,
-        "registryCredential { id }",
-    )
-    .await;
+    let login = json!({"registry": "127.0.0.1:2", "username": "old-login", "secret": "s"});
+    let fields = "registryCredential { id }";
+    let login = done(ada, "saveRegistryCredential", login, fields).await;
     ids.insert("login", id(&login["registryCredential"]));
-    let nobody = Client::new(&ada.address, None);
-    let input = json!({"name": "ada", "password": PASSWORD});
-    done(&nobody, "signIn", input, "token").await;
+    ada.with_token(None).sign_in("ada", PASSWORD).await;
     let carol = "{ users(filter: {search: \"carol\"}) { nodes { id } } }";
     let carol = eve.ask(carol, json!({})).await;
     ids.insert("carol", id(&carol["users"]["nodes"][0]));

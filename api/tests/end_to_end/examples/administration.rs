@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::Examples;
 use crate::support::graphql::{Client, id};
 use crate::support::images::pushed;
-use crate::support::servers::engine;
 use crate::support::world::World;
 
 #[tokio::test]
@@ -13,11 +12,8 @@ async fn examples_of_administration() {
     let mut world = World::embedded();
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "1");
     let (token, admin) = (world.user("ada", &[]), world.user("eve", &["--admin"]));
-    let gateway = world.serve(&engine(1)).await;
-    let (ada, eve) = (
-        World::client(&gateway, &token),
-        World::client(&gateway, &admin),
-    );
+    let gateway = world.serve().await;
+    let (ada, eve) = (gateway.client(&token), gateway.client(&admin));
     let host = eve.online_host("one").await;
     let mut examples = Examples::of("administration");
     let mut jobs = examples.watch(&eve, "job_updated_all", json!({})).await;
@@ -40,12 +36,8 @@ async fn examples_of_administration() {
         ada.succeeded(&id(removal)).await;
     }
     let log = examples.run(&eve, "audit_log", json!({})).await;
-    let acts: Vec<_> = log["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|act| &act["action"])
-        .collect();
+    let acts = log["nodes"].as_array().unwrap().iter();
+    let acts: Vec<_> = acts.map(|act| &act["action"]).collect();
     assert_eq!(acts, ["UPDATE_USER", "GRANT_CREDITS"]);
     examples.all_were_run();
 }
@@ -76,10 +68,8 @@ async fn dead_letters(examples: &mut Examples, ada: &Client, eve: &Client) {
         dead.push(job);
     }
     let queues = examples.run(eve, "queues", json!({})).await;
-    assert_eq!(
-        (&queues[0]["name"], &queues[0]["dead"]),
-        (&json!("one"), &json!(2))
-    );
+    assert_eq!(queues[0]["name"], "one");
+    assert_eq!(queues[0]["dead"], 2);
     let letters = examples.run(eve, "dead_letters", json!({})).await;
     assert_eq!(letters["totalCount"], 2);
     let input = json!({"input": {"queue": "one", "limit": 1}});
@@ -98,11 +88,10 @@ async fn dead_letters(examples: &mut Examples, ada: &Client, eve: &Client) {
 
 async fn hosts_and_images(examples: &mut Examples, eve: &Client, host: &str, image: &str) {
     let input = |schedulable: bool| json!({"input": {"hostId": host, "schedulable": schedulable}});
-    let drained = examples
-        .run(eve, "set_host_schedulable", input(false))
-        .await;
+    let name = "set_host_schedulable";
+    let drained = examples.run(eve, name, input(false)).await;
     assert_eq!(drained["host"]["schedulable"], false);
-    examples.run(eve, "set_host_schedulable", input(true)).await;
+    examples.run(eve, name, input(true)).await;
     let users = examples.run(eve, "users", json!({})).await;
     let user = json!({"id": users["nodes"][0]["id"]});
     let user = examples.run(eve, "user", user).await;

@@ -8,7 +8,6 @@ use tokio::process::Command;
 
 use super::{FOLDER, names};
 use crate::support::images::pushed;
-use crate::support::servers::engine;
 use crate::support::soon;
 use crate::support::world::World;
 
@@ -27,9 +26,7 @@ fn scripts() -> Vec<PathBuf> {
 #[tokio::test]
 async fn examples_in_javascript() {
     let world = World::embedded();
-    let token = world.user("ada", &[]);
-    let gateway = world.serve(&engine(1)).await;
-    let ada = World::client(&gateway, &token);
+    let (gateway, ada) = world.serve_to("ada").await;
     let reference = pushed(&world, 1000).await;
     // A module's packages are looked for beside it.
     let directory = TempDir::new().unwrap();
@@ -42,7 +39,7 @@ async fn examples_in_javascript() {
             .arg(here)
             .arg(&job)
             .env("WHARFINGER_URL", format!("http://{}", gateway.address))
-            .env("WHARFINGER_TOKEN", &token)
+            .env("WHARFINGER_TOKEN", ada.token.as_deref().unwrap())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
@@ -58,10 +55,8 @@ async fn examples_in_javascript() {
 
 #[test]
 fn the_page_for_clients_shows_the_scripts_as_they_are() {
-    let mut scripts: Vec<_> = scripts()
-        .into_iter()
-        .map(|path| (std::fs::read_to_string(&path).unwrap(), 0))
-        .collect();
+    let texts = scripts().into_iter().map(std::fs::read_to_string);
+    let mut scripts: Vec<_> = texts.map(|text| (text.unwrap(), 0)).collect();
     for part in PAGE.split("```js\n").skip(1) {
         let (code, _) = part.split_once("```").unwrap();
         let shown = scripts.iter_mut().find(|(text, _)| text.contains(code));

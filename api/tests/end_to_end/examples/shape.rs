@@ -40,27 +40,17 @@ fn every_folder_is_run_or_compiled_and_every_file_belongs_to_an_example() {
         .chain(SCRIPTS)
         .map(ToString::to_string)
         .collect();
-    let there: BTreeSet<_> = names(Path::new(FOLDER), "").collect();
-    let there: BTreeSet<_> = there
-        .into_iter()
-        .filter(|name| name != "README.md")
-        .collect();
+    let there = names(Path::new(FOLDER), "").filter(|name| name != "README.md");
+    let there: BTreeSet<_> = there.collect();
     assert_eq!(there, known);
     for folder in RUN {
         let folder = Path::new(FOLDER).join(folder);
         let documents: BTreeSet<_> = names(&folder, ".graphql").collect();
         let variables: BTreeSet<_> = names(&folder, ".variables.json").collect();
-        assert!(
-            variables.is_subset(&documents),
-            "{variables:?} {documents:?}"
-        );
+        let belong = variables.is_subset(&documents);
+        assert!(belong, "{variables:?} {documents:?}");
         let all = names(&folder, "").count();
-        assert_eq!(
-            all,
-            documents.len() + variables.len(),
-            "{}",
-            folder.display()
-        );
+        assert_eq!(all, documents.len() + variables.len(), "{folder:?}");
     }
 }
 
@@ -98,10 +88,8 @@ fn everything_that_can_be_asked_done_and_watched_has_an_example() {
     }
     for root in ["Query", "Mutation", "Subscription"] {
         for field in schema.get_object(root).unwrap().fields.keys() {
-            assert!(
-                shown.contains(field.as_str()),
-                "{root}.{field} has no example"
-            );
+            let is_shown = shown.contains(field.as_str());
+            assert!(is_shown, "{root}.{field} has no example");
         }
     }
 }

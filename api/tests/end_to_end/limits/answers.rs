@@ -1,7 +1,7 @@
 //! Answers that are longer than they may be: refused on every transport, and never in memory whole.
 
 use reqwest::StatusCode;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
 use crate::events::Events;
@@ -9,9 +9,7 @@ use crate::support::books::database;
 use crate::support::graphql::Client;
 use crate::support::images::pushed;
 use crate::support::process::Process;
-use crate::support::servers::engine;
 use crate::support::socket::Subscription;
-use crate::support::until;
 use crate::support::world::World;
 
 /// Ports of the one image, ranges with long names: each of its lists is some 18 kB.
@@ -39,15 +37,12 @@ fn any_document(world: &mut World) {
 
 /// A gateway whose user has an image with very many ports.
 async fn with_ports(world: &World) -> (Process, Client) {
-    let token = world.user("ada", &["--credits", "10000"]);
-    let gateway = world.serve(&engine(1)).await;
-    let client = World::client(&gateway, &token);
+    let (gateway, client) = world.serve_to("ada").await;
     let job = client.pull(&pushed(world, 100).await).await;
     client.succeeded(&job).await;
-    let ports: Vec<String> = (0..PORTS)
-        .map(|port| format!("{}-65535/sctp", 10_000 + port))
-        .collect();
-    let db: DatabaseConnection = database(world).await;
+    let ports = (0..PORTS).map(|port| format!("{}-65535/sctp", 10_000 + port));
+    let ports: Vec<String> = ports.collect();
+    let db = database(world).await;
     let set = "UPDATE engine_images SET exposed_ports = ?";
     let ports = serde_json::to_string(&ports).unwrap();
     let set = Statement::from_sql_and_values(db.get_database_backend(), set, [ports.into()]);
@@ -57,16 +52,14 @@ async fn with_ports(world: &World) -> (Process, Client) {
 
 fn refused(what: &str, answer: &Value, limit: &str) {
     let error = &answer["errors"][0];
-    assert_eq!(
-        error["extensions"]["code"],
-        "LIMIT_EXCEEDED",
-        "{what}: {}",
-        answer.to_string().len()
-    );
+    let code = &error["extensions"]["code"];
+    let length = answer.to_string().len();
+    assert_eq!(code, "LIMIT_EXCEEDED", "{what}: {length}");
     assert_eq!(answer["errors"].as_array().unwrap().len(), 1, "{what}");
     let message = error["message"].as_str().unwrap();
-    let named = message.contains("limits.answer_bytes") && message.contains(limit);
-    assert!(named && message.contains("first"), "{what}: {message}");
+    for part in ["limits.answer_bytes", limit, "first"] {
+        assert!(message.contains(part), "{what}: {message}");
+    }
     assert_eq!(answer.get("data").unwrap_or(&Value::Null), &Value::Null);
 }
 
@@ -115,18 +108,11 @@ async fn every_transport_refuses_an_answer_that_is_too_long() {
     refused("batch", &answer[1], limit);
 
     let mut socket = Subscription::start(&client, &query, json!({})).await;
-    let answer = until("an answer", async || socket.answer().await).await;
-    refused("WebSocket", &answer, limit);
+    refused("WebSocket", &socket.answer().await, limit);
 
     let events = client.with_header("accept", "text/event-stream");
     let mut events = Events::of(events.stream(&query, json!({})).await);
-    let event = loop {
-        let event = events.block().await.unwrap();
-        if !event.is_comment() {
-            break event;
-        }
-    };
-    refused("events", &event.json(), limit);
+    refused("events", &events.next().await.unwrap().json(), limit);
 
     // What changes something is done, and the answer says so.
     let images = "{ images(first: 1) { nodes { id } } }";
@@ -134,9 +120,8 @@ async fn every_transport_refuses_an_answer_that_is_too_long() {
     let remove = "mutation($input: RemoveImageInput!) {
         removeImage(input: $input) { job { image { exposedPorts } } }
     }";
-    let (_, answer) = client
-        .send(remove, json!({"input": {"imageId": image}}))
-        .await;
+    let input = json!({"input": {"imageId": image}});
+    let (_, answer) = client.send(remove, input).await;
     refused("a mutation", &answer, limit);
     assert_eq!(answer["data"], Value::Null);
     assert_eq!(answer["errors"][0]["path"], json!(["removeImage"]));

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::soon;
 use crate::support::world::World;
 
@@ -48,16 +49,16 @@ async fn a_head_that_does_not_come_ends_the_connection_on_every_listener() {
     world.set("WHARFINGER_BOARD__LISTEN", "127.0.0.1:0");
     let gateway = world.gateway().await;
     let board = gateway.announced("the board listens on http://").await;
-    let worker = world.worker_at("one", &engine(1)).await;
+    let worker = world.worker().await;
     let dripping = "GET /healthz HTTP/1.1\r\nhost: wharf\r\nx: ";
-    let silent = ended(&gateway.address, "", "");
-    let all = tokio::join!(
-        silent,
-        ended(&gateway.address, dripping, "x"),
-        ended(&board, dripping, "x"),
-        ended(&worker.address, dripping, "x"),
-    );
-    for took in [all.0, all.1, all.2, all.3] {
+    let all = [
+        (&gateway.address, "", ""),
+        (&gateway.address, dripping, "x"),
+        (&board, dripping, "x"),
+        (&worker.address, dripping, "x"),
+    ];
+    let all = all.map(|(address, begin, drip)| ended(address, begin, drip));
+    for took in join_all(all).await {
         assert!(took < LONG, "{took:?}");
     }
 }

@@ -6,13 +6,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::graphql::Client;
-use crate::support::postgres_proxy::PostgresProxy;
-use crate::support::servers::{Server, engine};
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
-
-/// The statements of other tasks of the gateway fall into some of the measurements, and never into all of them.
-const MEASUREMENTS: usize = 8;
 
 /// About as long as a body may be.
 const MEGABYTE: usize = 1_000_000;
@@ -46,6 +42,9 @@ fn too_much() -> Vec<(String, &'static str)> {
     }
     bomb += "fragment F25 on Query { __typename }";
     let users = "{ users(first: 100) { nodes { jobs(first: 100) { nodes { id } } } } }";
+    let fields = "__typename ".repeat(500);
+    let directives = "@skip(if: false) ".repeat(40);
+    let (down, up) = ("node(id: 1) { ".repeat(20), "}".repeat(21));
     vec![
         ("{".repeat(MEGABYTE), "64 brackets"),
         ("{a".repeat(MEGABYTE / 2), "64 brackets"),
@@ -53,23 +52,13 @@ fn too_much() -> Vec<(String, &'static str)> {
         (format!("query($a: {}", "[".repeat(MEGABYTE)), "64 brackets"),
         (format!("{{ {} }}", aliases(50_000)), "limits.tokens"),
         (format!("{{ {} }}", aliases(100)), "limits.aliases"),
-        (
-            format!("{{ {} }}", "__typename ".repeat(500)),
-            "limits.fields",
-        ),
+        (format!("{{ {fields} }}"), "limits.fields"),
         (bomb, "limits.fields"),
         (
-            format!("{{ __typename {} }}", "@skip(if: false) ".repeat(40)),
+            format!("{{ __typename {directives} }}"),
             "limits.directives",
         ),
-        (
-            format!(
-                "{{ {} __typename {}",
-                "node(id: 1) { ".repeat(20),
-                "}".repeat(21)
-            ),
-            "limits.depth",
-        ),
+        (format!("{{ {down} __typename {up}"), "limits.depth"),
         (users.to_owned(), "limits.complexity"),
     ]
 }
@@ -87,147 +76,97 @@ fn error(answer: &Value) -> (&str, &str) {
 async fn what_is_over_a_limit_is_refused_without_a_statement() {
     let mut world = World::fleet(Server::Postgres).await;
     let token = world.user("ada", &["--admin"]);
-    let proxy = PostgresProxy::start(&world.database_url()).await;
-    world.set("DATABASE_URL", &proxy.url);
+    let proxy = world.behind_proxy().await;
     let gateway = world.gateway().await;
-    let (nobody, ada) = (
-        Client::new(&gateway.address, None),
-        World::client(&gateway, &token),
-    );
+    let (nobody, ada) = (gateway.anonymous(), gateway.client(&token));
     ada.ask("{ viewer { id } }", json!({})).await;
     for (document, named) in too_much() {
         // Nor is it looked up who sends it.
         for client in [&nobody, &ada] {
-            let mut fewest = usize::MAX;
-            for _ in 0..MEASUREMENTS {
-                let before = proxy.executed();
+            let send = async || {
                 let (status, answer) = client.send(&document, json!({})).await;
-                fewest = fewest.min(proxy.executed() - before);
                 let (code, message) = error(&answer);
-                assert_eq!(
-                    (status, code),
-                    (StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED"),
-                    "{message}"
-                );
+                assert_eq!(code, "LIMIT_EXCEEDED", "{message}");
+                assert_eq!(status, StatusCode::BAD_REQUEST, "{message}");
                 assert!(message.contains(named), "{message}, and not {named}");
-            }
-            assert_eq!(fewest, 0, "{named}");
+            };
+            assert_eq!(proxy.fewest(send).await, 0, "{named}");
         }
         // The same on the other ways in.
         if document.len() < 4000 {
-            let url = format!(
-                "/graphql?query={}",
-                url::form_urlencoded::byte_serialize(document.as_bytes()).collect::<String>()
-            );
-            let answer: Value = nobody.get(&url).await.json().await.unwrap();
+            let answer = nobody.query_by_get(&document).await;
             assert_eq!(error(&answer).0, "LIMIT_EXCEEDED", "{named}");
         }
-        let refusal = Subscription::request_error(&ada, &document).await;
-        assert_eq!(refusal["extensions"]["code"], "LIMIT_EXCEEDED", "{refusal}");
-        assert!(
-            refusal["message"].as_str().unwrap().contains(named),
-            "{refusal}"
-        );
+        let mut socket = Subscription::enter(&ada).await.unwrap();
+        let refusal = socket.operation("1", &document).await;
+        assert_eq!(refusal["type"], "error", "{refusal}");
+        let refusal = json!({"errors": refusal["payload"]});
+        let (code, message) = error(&refusal);
+        assert_eq!(code, "LIMIT_EXCEEDED", "{message}");
+        assert!(message.contains(named), "{message}, and not {named}");
     }
     // Whoever is refused has not taken anything down.
     ada.ask("{ viewer { id } }", json!({})).await;
 }
 
 #[tokio::test]
-async fn introspection_is_refused_without_a_statement() {
-    let mut world = World::fleet(Server::Postgres).await;
-    let token = world.user("ada", &[]);
-    let proxy = PostgresProxy::start(&world.database_url()).await;
-    world.set("DATABASE_URL", &proxy.url);
-    let schema = "{ __schema { queryType { name } } }";
-    for (setting, token, code) in [
-        ("true", None, "UNAUTHENTICATED"),
-        ("false", None, "FORBIDDEN"),
-        ("false", Some(token.as_str()), "FORBIDDEN"),
-    ] {
-        world.set("WHARFINGER_LIMITS__INTROSPECTION", setting);
-        let gateway = world.gateway().await;
-        let client = Client::new(&gateway.address, token);
-        let mut fewest = usize::MAX;
-        for _ in 0..MEASUREMENTS {
-            let before = proxy.executed();
-            let (_, answer) = client.send(schema, json!({})).await;
-            fewest = fewest.min(proxy.executed() - before);
-            assert_eq!(error(&answer).0, code);
-        }
-        assert_eq!(fewest, 0, "{setting} {token:?}");
-    }
-}
-
-#[tokio::test]
 async fn deep_variables_are_refused_and_take_nothing_down() {
     let world = World::embedded();
     let token = world.user("ada", &[]);
-    let gateway = world.serve(&engine(1)).await;
-    let client = World::client(&gateway, &token);
+    let gateway = world.gateway().await;
+    let client = gateway.client(&token);
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    let body = |levels| {
-        format!(
-            "{{\"query\": \"query($a: [ID!]!) {{ nodes(ids: $a) {{ id }} }}\", \"variables\": {{\"a\": {}}}}}",
-            deep(levels)
-        )
-    };
+    let query = r#""query": "query($a: [ID!]!) { nodes(ids: $a) { id } }""#;
     for levels in [100, 100_000, MEGABYTE / 2 - 100] {
-        let (status, answer) = client.send_text(body(levels)).await;
-        assert_eq!(
-            (status, error(&answer).0),
-            (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
-            "{levels}"
-        );
+        let variables = format!("{{\"a\": {}}}", deep(levels));
+        let body = format!("{{{query}, \"variables\": {variables}}}");
+        let (status, answer) = client.send_text(body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{levels}");
+        assert_eq!(error(&answer).0, "BAD_REQUEST", "{levels}");
     }
     client.ask("{ viewer { id } }", json!({})).await;
 }
 
 #[tokio::test]
 async fn only_who_is_signed_in_gets_introspection_and_suggestions_and_a_setting_takes_them_away() {
-    let mut world = World::embedded();
+    let mut world = World::fleet(Server::Postgres).await;
     let token = world.user("ada", &[]);
+    let proxy = world.behind_proxy().await;
     let schema = "{ __schema { queryType { name } } }";
-    let typo = "{ viewe { id } }";
     for (setting, for_users) in [("true", true), ("false", false)] {
         world.set("WHARFINGER_LIMITS__INTROSPECTION", setting);
         let gateway = world.gateway().await;
-        let (nobody, ada) = (
-            Client::new(&gateway.address, None),
-            World::client(&gateway, &token),
-        );
+        let (nobody, ada) = (gateway.anonymous(), gateway.client(&token));
 
-        let (status, refused) = nobody.send(schema, json!({})).await;
-        let expected = if for_users {
-            (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")
-        } else {
-            (StatusCode::FORBIDDEN, "FORBIDDEN")
+        let is_refused = async |client: &Client, refusal: (StatusCode, &str)| {
+            let ask = async || {
+                let (status, answer) = client.send(schema, json!({})).await;
+                assert_eq!((status, error(&answer).0), refusal);
+            };
+            assert_eq!(proxy.fewest(ask).await, 0, "{setting}");
         };
-        assert_eq!((status, error(&refused).0), expected);
-        let (_, answer) = nobody.send(typo, json!({})).await;
-        assert!(!answer.to_string().contains("Did you mean"), "{answer}");
-        assert_eq!(error(&answer).0, "BAD_REQUEST");
-        for misspelt in MISSPELT {
-            for (client, open) in [(&nobody, false), (&ada, for_users)] {
+        if for_users {
+            is_refused(&nobody, (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")).await;
+            let told = ada.ask(schema, json!({})).await;
+            assert_eq!(told["__schema"]["queryType"]["name"], "Query");
+        } else {
+            is_refused(&nobody, (StatusCode::FORBIDDEN, "FORBIDDEN")).await;
+            is_refused(&ada, (StatusCode::FORBIDDEN, "FORBIDDEN")).await;
+        }
+        for (client, open) in [(&nobody, false), (&ada, for_users)] {
+            for misspelt in MISSPELT {
                 let (_, answer) = client.send(misspelt, json!({})).await;
                 assert!(answer["errors"].is_array(), "{answer}");
                 let suggests = answer.to_string().contains("Did you mean");
                 assert!(open || !suggests, "{answer}");
             }
+            let (_, answer) = client.send("{ viewe { id } }", json!({})).await;
+            assert_eq!(error(&answer).0, "BAD_REQUEST");
+            for suggested in ["Did you mean", "viewer"] {
+                let suggests = answer.to_string().contains(suggested);
+                assert_eq!(suggests, open, "{answer}");
+            }
         }
-
-        let (_, answer) = ada.send(schema, json!({})).await;
-        if for_users {
-            assert_eq!(answer["data"]["__schema"]["queryType"]["name"], "Query");
-        } else {
-            assert_eq!(error(&answer).0, "FORBIDDEN");
-        }
-        let (_, answer) = ada.send(typo, json!({})).await;
-        assert_eq!(
-            answer.to_string().contains("Did you mean"),
-            for_users,
-            "{answer}"
-        );
         let status = nobody.get("/schema.graphql").await.status();
         assert_eq!(status.is_success(), for_users);
         let named = "{ a: __typename }";

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
+use futures::SinkExt as _;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::graphql::Client;
 use crate::support::process::Process;
 use crate::support::socket::Subscription;
 use crate::support::soon;
@@ -95,7 +94,7 @@ async fn pings_whose_answers_are_not_read_take_no_memory() {
         let grown = gateway.most_resident().saturating_sub(before);
         assert!(grown < GROWTH, "{per_second}: {grown} bytes");
         assert!(ended, "{per_second}: the socket is ended");
-        let another = Client::new(&gateway.address, None);
+        let another = gateway.anonymous();
         assert!(another.get("/healthz").await.status().is_success());
     }
 }
@@ -132,7 +131,7 @@ async fn more_frames_than_requests_may_come_close_the_socket() {
     let mut world = World::embedded();
     let token = world.user("ada", &[]);
     let gateway = gateway(&mut world, "5").await;
-    let ada = World::client(&gateway, &token);
+    let ada = gateway.client(&token);
     let pong = json!({"type": "pong"}).to_string();
     for message in [
         Message::Ping(vec![1].into()),
@@ -153,19 +152,8 @@ async fn more_frames_than_requests_may_come_close_the_socket() {
         let ping = Message::Ping(vec![1].into());
         socket.raw().send(ping).await.unwrap();
     }
-    let init =
-        json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}});
-    let init = Message::text(init.to_string());
-    socket.raw().send(init).await.unwrap();
-    let acknowledged = async {
-        loop {
-            if let Message::Text(text) = socket.raw().next().await.unwrap().unwrap() {
-                return serde_json::from_str::<Value>(&text).unwrap();
-            }
-        }
-    };
-    let acknowledged = soon("an acknowledgement", acknowledged).await;
-    assert_eq!(acknowledged["type"], "connection_ack");
+    socket.introduce(Some(&token)).await;
+    assert_eq!(socket.receive().await["type"], "connection_ack");
 }
 
 /// Sends until the socket is closed; returns the code.

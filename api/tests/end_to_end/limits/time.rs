@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement,
-    TransactionTrait as _,
+    ColumnTrait as _, ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection,
+    DbBackend, EntityTrait as _, QueryFilter as _, Statement, TransactionTrait as _,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use wharfinger_entity::api_token;
 
-use crate::support::graphql::Client;
+use crate::support::books::database;
+use crate::support::graphql::{Client, done};
 use crate::support::servers::Server;
 use crate::support::until;
 use crate::support::world::World;
@@ -22,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 async fn limited(server: Server) -> (World, DatabaseConnection) {
     let mut world = World::fleet(server).await;
     world.set("WHARFINGER_LIMITS__REQUEST_TIME", "1s");
-    let beside = Database::connect(world.database_url()).await.unwrap();
+    let beside = database(&world).await;
     (world, beside)
 }
 
@@ -42,51 +44,61 @@ async fn waiting(beside: &DatabaseConnection, table: &str) -> usize {
     beside.query_all_raw(query).await.unwrap().len()
 }
 
+/// The answer to a request while another transaction has the lock that it waits for. Its statement has ended soon after.
+async fn answered_while_locked(
+    client: &Client,
+    query: &str,
+    variables: Value,
+    (beside, table): (&DatabaseConnection, &str),
+) -> (StatusCode, Value) {
+    let waits = until("the statement waits", async || {
+        (waiting(beside, table).await > 0).then(Instant::now)
+    });
+    let (begun, answer) = tokio::join!(waits, client.send(query, variables));
+    until("the statement has ended", async || {
+        (waiting(beside, table).await == 0).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() < 10 * LIMIT);
+    answer
+}
+
 async fn a_query_that_waits_is_answered_and_ends(server: Server) {
     let (world, beside) = limited(server).await;
     let token = world.user("ada", &[]);
     let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
+    let client = gateway.client(&token);
     let lock = beside.begin().await.unwrap();
     let table = match server {
         Server::Postgres => "LOCK TABLE images IN ACCESS EXCLUSIVE MODE",
         Server::MariaDb => "LOCK TABLES images WRITE",
     };
     lock.execute_unprepared(table).await.unwrap();
-    let query = {
-        let client = client.clone();
-        tokio::spawn(async move { client.send("{ images { nodes { id } } }", json!({})).await })
-    };
-    until("the statement waits", async || {
-        (waiting(&beside, "images").await > 0).then_some(())
-    })
-    .await;
-    let begun = Instant::now();
-    let (_, answer) = query.await.unwrap();
+    let query = "{ images { nodes { id } } }";
+    let images = (&beside, "images");
+    let (_, answer) = answered_while_locked(&client, query, json!({}), images).await;
     refused_for_its_time(&answer);
-    until("the statement has ended", async || {
-        (waiting(&beside, "images").await == 0).then_some(())
-    })
-    .await;
-    assert!(begun.elapsed() < 10 * LIMIT);
     // The lock is still held: what ended the statement is not that it got it.
     if server == Server::MariaDb {
         lock.execute_unprepared("UNLOCK TABLES").await.unwrap();
     }
     lock.rollback().await.unwrap();
-    client.ask("{ images { nodes { id } } }", json!({})).await;
+    client.ask(query, json!({})).await;
 }
 
-fn refused_for_its_time(answer: &Value) -> String {
+fn refused_for_its_time(answer: &Value) -> &str {
     let error = &answer["errors"][0];
     assert_eq!(error["extensions"]["code"], "LIMIT_EXCEEDED", "{answer}");
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("limits.request_time"), "{message}");
-    message.to_owned()
+    message
 }
 
-/// The answer is that of a mutation that began: a request error would say that it did not.
+/// The answer is that of a mutation that began and took too long: a request error would say that it did not begin.
 fn began(status: StatusCode, answer: &Value, field: &str) {
+    let message = refused_for_its_time(answer);
+    let unknown = message.contains("not known whether it was done");
+    assert!(unknown, "{message}");
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer.get("data"), Some(&Value::Null), "{answer}");
     assert_eq!(answer["errors"][0]["path"], json!([field]), "{answer}");
@@ -96,40 +108,19 @@ async fn a_mutation_that_waits_is_not_said_to_have_failed(server: Server) {
     let (world, beside) = limited(server).await;
     let (token, admin) = (world.user("ada", &[]), world.user("eve", &["--admin"]));
     let gateway = world.gateway().await;
-    let (ada, eve): (Client, Client) = (
-        World::client(&gateway, &token),
-        World::client(&gateway, &admin),
-    );
-    let viewer = ada.ask("{ viewer { id } }", json!({})).await;
-    let grant = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) { ledgerEntry { id } userErrors { message } } }";
-    let input = json!({"input": {"userId": viewer["viewer"]["id"], "amount": "1", "reason": "x", "idempotencyKey": "k"}});
+    let (ada, eve) = (gateway.client(&token), gateway.client(&admin));
+    let grant = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) { userErrors { message } } }";
+    let input = json!({"userId": ada.viewer_id().await, "amount": "1", "reason": "x", "idempotencyKey": "k"});
     let lock = beside.begin().await.unwrap();
     lock.execute_unprepared("UPDATE users SET name = name WHERE name = 'ada'")
         .await
         .unwrap();
-    let granting = {
-        let (eve, input) = (eve.clone(), input.clone());
-        tokio::spawn(async move { eve.send(grant, input).await })
-    };
-    until("the statement waits", async || {
-        (waiting(&beside, "users").await > 0).then_some(())
-    })
-    .await;
-    let (status, answer) = granting.await.unwrap();
+    let (users, variables) = ((&beside, "users"), json!({"input": input}));
+    let (status, answer) = answered_while_locked(&eve, grant, variables, users).await;
     began(status, &answer, "grantCredits");
-    let message = refused_for_its_time(&answer);
-    assert!(
-        message.contains("not known whether it was done"),
-        "{message}"
-    );
-    until("the statement has ended", async || {
-        (waiting(&beside, "users").await == 0).then_some(())
-    })
-    .await;
     lock.rollback().await.unwrap();
     // Once more with the same key, and it has happened once.
-    let again = eve.ask(grant, input).await;
-    assert_eq!(again["grantCredits"]["userErrors"], json!([]));
+    done(&eve, "grantCredits", input, "").await;
     assert_eq!(ada.balance().await["total"], "1001");
 }
 
@@ -139,7 +130,7 @@ async fn a_token_that_cannot_be_looked_up_is_not_called_bad() {
     let (world, beside) = limited(Server::Postgres).await;
     let (known, new) = (world.user("ada", &[]), world.user("bob", &[]));
     let gateway = world.gateway().await;
-    let clients = [known, new].map(|token| World::client(&gateway, &token));
+    let clients = [known, new].map(|token| gateway.client(&token));
     clients[0].balance().await;
     let lock = beside.begin().await.unwrap();
     let table = "LOCK TABLE api_tokens IN ACCESS EXCLUSIVE MODE";
@@ -182,8 +173,8 @@ async fn on_sqlite_a_mutation_that_waits_goes_on_to_its_end() {
     world.set("WHARFINGER_LIMITS__REQUEST_TIME", "1s");
     let token = world.user("ada", &[]);
     let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
-    let beside = Database::connect(world.database_url()).await.unwrap();
+    let client = gateway.client(&token);
+    let beside = database(&world).await;
     let mut options = ConnectOptions::new(world.database_url());
     options.max_connections(1);
     let writer = Database::connect(options).await.unwrap();
@@ -192,18 +183,11 @@ async fn on_sqlite_a_mutation_that_waits_goes_on_to_its_end() {
         "mutation { createApiToken(input: {name: \"script\"}) { secret userErrors { message } } }";
     let (status, answer) = client.send(make, json!({})).await;
     began(status, &answer, "createApiToken");
-    let message = refused_for_its_time(&answer);
-    assert!(
-        message.contains("not known whether it was done"),
-        "{message}"
-    );
     writer.execute_unprepared("ROLLBACK").await.unwrap();
     until("the token is made", async || {
-        let made = Statement::from_string(
-            DbBackend::Sqlite,
-            "SELECT id FROM api_tokens WHERE name = 'script'",
-        );
-        (beside.query_all_raw(made).await.unwrap().len() == 1).then_some(())
+        let made = api_token::Column::Name.eq("script");
+        let made = api_token::Entity::find().filter(made);
+        made.one(&beside).await.unwrap()
     })
     .await;
 }

@@ -2,12 +2,10 @@
 
 use std::io::ErrorKind;
 
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::graphql::Client;
 use crate::support::socket::Subscription;
@@ -31,15 +29,10 @@ async fn a_batch_is_executed_where_a_setting_lets_it_and_has_a_bound() {
     ] {
         world.set("WHARFINGER_LIMITS__REQUESTS_PER_BATCH", setting);
         let gateway = world.gateway().await;
-        let client =
-            Client::new(&gateway.address, None).with_header("content-type", "application/json");
-        let answer = client
-            .request_with(reqwest::Method::POST, "/graphql", batch(length))
-            .await;
-        let status = answer.status();
-        let answer: Value = answer.json().await.unwrap();
+        let (status, answer) = gateway.anonymous().send_text(batch(length)).await;
         if let Some(refused) = refused {
-            assert_eq!((status.as_u16(), code(&answer)), (400, &json!(refused)));
+            assert_eq!(status, 400, "{answer}");
+            assert_eq!(code(&answer), refused);
         } else {
             let one = json!({"data": {"__typename": "Query"}});
             assert_eq!(answer, json!([one, one]));
@@ -57,7 +50,7 @@ async fn a_document_that_was_sent_with_its_hash_is_known_by_it_until_a_setting_f
     for (entries, kept) in [("10", true), ("0", false)] {
         world.set("WHARFINGER_PERSISTED_QUERIES__ENTRIES", entries);
         let gateway = world.gateway().await;
-        let client = World::client(&gateway, &token);
+        let client = gateway.client(&token);
         let unknown = ask(&client, json!({"extensions": named})).await;
         let sent = ask(&client, json!({"query": QUERY, "extensions": named})).await;
         let again = ask(&client, json!({"extensions": named})).await;
@@ -80,36 +73,20 @@ async fn bodies_messages_and_operations_have_the_bounds_that_are_set() {
     world.set("WHARFINGER_LIMITS__REQUEST_BODY", "1000");
     world.set("WHARFINGER_LIMITS__OPERATIONS_PER_SOCKET", "1");
     let gateway = world.gateway().await;
-    let client = World::client(&gateway, &token);
+    let client = gateway.client(&token);
     let long = format!("{QUERY} #{}", "x".repeat(1000));
     let (status, answer) = client.send(&long, json!({})).await;
-    assert_eq!(
-        (status.as_u16(), code(&answer)),
-        (413, &json!("LIMIT_EXCEEDED"))
-    );
+    assert_eq!(status, 413, "{answer}");
+    assert_eq!(code(&answer), "LIMIT_EXCEEDED");
 
     let balance = "subscription { balanceChanged { total } }";
     let mut subscription = Subscription::start(&client, balance, json!({})).await;
     assert!(subscription.next().await.is_some());
-    let mut second = json!({"id": "2", "type": "subscribe", "payload": {"query": balance}});
-    let socket = subscription.raw();
-    socket
-        .send(Message::text(second.to_string()))
-        .await
-        .unwrap();
-    let refusal = soon("a refusal", socket.next()).await.unwrap().unwrap();
-    let refusal: Value = serde_json::from_str(refusal.to_text().unwrap()).unwrap();
-    assert_eq!(
-        (&refusal["type"], &refusal["id"]),
-        (&json!("error"), &json!("2"))
-    );
+    let refusal = subscription.operation("2", balance).await;
+    assert_eq!(refusal["type"], "error", "{refusal}");
     let message = refusal["payload"][0]["message"].as_str().unwrap();
     assert!(message.contains("at most 1 operations"), "{message}");
-    second["payload"]["query"] = long.into();
-    socket
-        .send(Message::text(second.to_string()))
-        .await
-        .unwrap();
+    subscription.subscribe("2", json!({"query": long})).await;
     assert_eq!(subscription.closed().await, 1009);
 }
 
@@ -133,10 +110,8 @@ async fn who_takes_none_of_its_answers_is_dropped() {
         }
     };
     let failed = soon("the connection ends", failed).await;
-    assert!(
-        matches!(failed, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
-        "{failed}"
-    );
-    let another = Client::new(&gateway.address, None);
+    let dropped = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    assert!(dropped.contains(&failed), "{failed}");
+    let another = gateway.anonymous();
     assert!(another.get("/schema.graphql").await.status().is_success());
 }

@@ -6,6 +6,7 @@ mod wharf;
 use serde_json::{Value, json};
 
 use crate::support::graphql::{Client, done, id};
+use crate::support::images::downloads;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
 use crate::support::servers::{Server, engine};
@@ -21,10 +22,7 @@ const BALANCE: &str = "subscription { balanceChanged { available held total } }"
 async fn takes_on(root: &Client, name: &str, password: &str) -> Client {
     let input = json!({"name": name, "password": password, "credits": "1000"});
     done(root, "createUser", input, "user { id }").await;
-    let input = json!({"name": name, "password": password});
-    let signed_in = done(root, "signIn", input, "token user { name }").await;
-    assert_eq!(signed_in["user"]["name"], name);
-    root.with_token(signed_in["token"].as_str())
+    root.sign_in(name, password).await
 }
 
 /// Pulls an image onto a host, and returns what is held of it then.
@@ -61,12 +59,8 @@ async fn when_nothing_is_under_way(root: &Client) {
 }
 
 /// Kills the gateway and the worker of host two, and starts both again.
-async fn killed(
-    world: &World,
-    gateway: &mut Process,
-    worker: &mut Process,
-    people: [&mut Client; 2],
-) {
+async fn killed(world: &World, processes: [&mut Process; 2], people: [&mut Client; 2]) {
+    let [gateway, worker] = processes;
     gateway.crash();
     worker.crash();
     *gateway = world.gateway().await;
@@ -93,7 +87,7 @@ async fn the_whole_mission() {
     let mut gateway = world.gateway().await;
     let one_worker = world.worker_at("one", &engine(1)).await;
     let mut two_worker = world.worker_at("two", &engine(2)).await;
-    let mut root = World::client(&gateway, &root);
+    let mut root = gateway.client(&root);
     let one = root.online_host("one").await;
     let two = root.online_host("two").await;
     let wharf = Wharf::open();
@@ -108,21 +102,14 @@ async fn the_whole_mission() {
     assert_eq!(balances.next().await.unwrap()["available"], "1000");
     let job = ada.pull_onto(&one, &watched).await;
     let mut progress = Subscription::progress(&ada, &job).await;
-    progress
-        .next_where("bytes arrive", |event| {
-            event["downloaded"].as_u64() > Some(0)
-        })
-        .await;
+    progress.next_where("bytes arrive", downloads).await;
     registry.open();
     let last = progress.rest().await.pop().unwrap();
     assert_eq!(last["state"], "SUCCEEDED", "{last}");
     let adas = image_of(&ada, &job).await;
     assert_eq!(adas["charge"], private.credits);
-    balances
-        .next_where("the charge", |balance| {
-            balance["total"] == private.left_of(1000)
-        })
-        .await;
+    let charged = |balance: &Value| balance["total"] == private.left_of(1000);
+    balances.next_where("the charge", charged).await;
     assert!(wharf.has(1, &private).await && !wharf.has(2, &private).await);
 
     // Bob wants the same: he pays too, and the engine fetches nothing twice.
@@ -180,12 +167,22 @@ async fn the_whole_mission() {
     // Whatever is killed the moment after an answer, what was answered lasts: a pull and a removal.
     let used = wharf::push(&world, 200_000).await;
     let job = ada.pull_onto(&two, &used.at(&world)).await;
-    killed(&world, &mut gateway, &mut two_worker, [&mut root, &mut ada]).await;
+    killed(
+        &world,
+        [&mut gateway, &mut two_worker],
+        [&mut root, &mut ada],
+    )
+    .await;
     ada.succeeded(&job).await;
     let brief = wharf::push(&world, 100_000).await;
     let held = pulled(&ada, &two, &brief.at(&world)).await;
     let removal = lets_go(&ada, &held).await;
-    killed(&world, &mut gateway, &mut two_worker, [&mut root, &mut ada]).await;
+    killed(
+        &world,
+        [&mut gateway, &mut two_worker],
+        [&mut root, &mut ada],
+    )
+    .await;
     ada.succeeded(&removal).await;
     wharf.loses(2, &brief).await;
 
@@ -203,7 +200,7 @@ async fn the_whole_mission() {
     when_nothing_is_under_way(&root).await;
     assert!(wharf.has(1, &public).await && wharf.has(2, &used).await);
     assert_eq!(total(&ada).await, used.left_of(1000));
-    let bob = World::client(&gateway, bob.token.as_deref().unwrap());
+    let bob = gateway.client(bob.token.as_deref().unwrap());
     assert_eq!(total(&bob).await, "1000");
     drop(container);
 

@@ -133,17 +133,13 @@ pub(crate) async fn in_order(world: &World, wharf: &Wharf, pushed: &[&Cargo]) {
     check_invariants(&db).await;
     let hosts = host::Entity::find().all(db.read()).await.unwrap();
     let held = image::Entity::find().find_also_related(engine_image::Entity);
-    let held = held
-        .filter(image::Column::Live.eq(1))
-        .all(db.read())
-        .await
-        .unwrap();
+    let held = held.filter(image::Column::Live.eq(1));
+    let held = held.all(db.read()).await.unwrap();
     for (number, name) in [(1, "one"), (2, "two")] {
         let host = hosts.iter().find(|host| host.name == name).unwrap();
         let of_host = held.iter().filter(|(image, _)| image.host_id == host.id);
-        let expected: BTreeSet<&str> = of_host
-            .map(|(_, known)| known.as_ref().unwrap().image_id.as_str())
-            .collect();
+        let ids = of_host.map(|(_, known)| known.as_ref().unwrap().image_id.as_str());
+        let expected: BTreeSet<&str> = ids.collect();
         assert!(!expected.is_empty(), "something is held on {name}");
         until("the engine agrees with the database", async || {
             let mut there = BTreeSet::new();

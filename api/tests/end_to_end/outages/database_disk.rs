@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use wharfinger_entity::ledger_entry;
 use wharfinger_jobs::testing::small_disk::SmallDisk;
 
-use crate::support::graphql::{Client, id};
+use crate::support::graphql::{Client, done, id, mutation};
 use crate::support::images::push;
 use crate::support::own_server::DiskServer;
 use crate::support::process::Process;
@@ -121,19 +121,15 @@ impl Scene {
         let small = format!("{}/{}", world.registry.address, push(&world, 10_000).await);
         // Its own, because pulls that stand still keep an engine's few places for downloads.
         let engine = DiskServer::start("engine", 512);
-        let gateway = world.serve(&engine.docker_host()).await;
-        let (root, ada) = (
-            World::client(&gateway, &root),
-            World::client(&gateway, &ada),
-        );
-        let ada_id = id(&ada.ask("{ viewer { id } }", json!({})).await["viewer"]);
+        let gateway = world.serve_at(&engine.docker_host()).await;
+        let (root, ada) = (gateway.client(&root), gateway.client(&ada));
+        let ada_id = ada.viewer_id().await;
         let mut accepted = Vec::new();
         for image in &images {
             accepted.push(ada.pull(image).await);
         }
         for job in &accepted {
-            ada.job_when(job, "runs", |job| job["state"] == "RUNNING")
-                .await;
+            ada.runs(job).await;
         }
         Self {
             world,
@@ -182,17 +178,17 @@ impl Scene {
     }
 
     async fn pull_small(&self) -> Value {
-        let query = "mutation($input: PullImageInput!) { pullImage(input: $input) { job { id } userErrors { code } } }";
+        let query = mutation("pullImage", "job { id }");
         let input = json!({"reference": self.small});
-        self.ada.send(query, json!({"input": input})).await.1
+        self.ada.send(&query, json!({"input": input})).await.1
     }
 
     async fn grant(&self, number: usize) -> Value {
-        let query = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) { ledgerEntry { id } userErrors { code } } }";
+        let query = mutation("grantCredits", "");
         let key = grant_key(number);
         let input =
             json!({"userId": self.ada_id, "amount": "1", "reason": key, "idempotencyKey": key});
-        self.root.send(query, json!({"input": input})).await.1
+        self.root.send(&query, json!({"input": input})).await.1
     }
 
     /// With space again all is done, and lasts.
@@ -212,24 +208,20 @@ impl Scene {
         let token = self.changes_of_users().await;
 
         self.gateway.crash();
-        self.gateway = self.world.serve(&self.engine.docker_host()).await;
-        let ada = World::client(&self.gateway, &token);
+        self.gateway = self.world.serve_at(&self.engine.docker_host()).await;
+        let ada = self.gateway.client(&token);
         for job in &self.accepted {
             ada.succeeded(job).await;
         }
-        let root = self.root.token.clone().unwrap();
-        let root = World::client(&self.gateway, &root);
-        let users = root
-            .ask("{ users { nodes { name status } } }", json!({}))
-            .await;
-        let users = users["users"]["nodes"].as_array().unwrap();
+        let root = self.gateway.client(self.root.token.as_deref().unwrap());
+        let users = "{ users { nodes { name status } } }";
+        let users = root.ask(users, json!({})).await["users"].take();
+        let users = users["nodes"].as_array().unwrap();
         for (name, status) in [("carol", "ACTIVE"), ("bob", "BANNED")] {
-            assert!(
-                users.contains(&json!({"name": name, "status": status})),
-                "{users:?}"
-            );
+            let user = json!({"name": name, "status": status});
+            assert!(users.contains(&user), "{users:?}");
         }
-        assert_eq!(self.status_of_bob().await, 401);
+        assert_eq!(self.gateway.client(&self.bob).status().await, 401);
         self.every_grant_happened_once().await;
         books::in_order_in_database(&self.world).await;
     }
@@ -253,28 +245,13 @@ impl Scene {
 
     /// Makes carol, bans bob, and returns a new token of ada.
     async fn changes_of_users(&self) -> String {
-        let create = "mutation { createUser(input: {name: \"carol\"}) { user { name } userErrors { code } } }";
-        let made = self.root.ask(create, json!({})).await;
-        assert_eq!(made["createUser"]["user"]["name"], "carol", "{made}");
-        let bob = World::client(&self.gateway, &self.bob);
-        let bob_id = id(&bob.ask("{ viewer { id } }", json!({})).await["viewer"]);
-        let ban = "mutation($id: ID!) { updateUser(input: {userId: $id, status: BANNED}) { user { status } userErrors { code } } }";
-        let banned = self.root.ask(ban, json!({"id": bob_id})).await;
-        assert_eq!(banned["updateUser"]["user"]["status"], "BANNED", "{banned}");
-        assert_eq!(self.status_of_bob().await, 401);
-        let make =
-            "mutation { createApiToken(input: {name: \"new\"}) { secret userErrors { code } } }";
-        let made = self.ada.ask(make, json!({})).await;
-        made["createApiToken"]["secret"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    }
-
-    async fn status_of_bob(&self) -> u16 {
-        let bob = World::client(&self.gateway, &self.bob);
-        let (status, _) = bob.send("{ viewer { id } }", json!({})).await;
-        status.as_u16()
+        done(&self.root, "createUser", json!({"name": "carol"}), "").await;
+        let bob = self.gateway.client(&self.bob);
+        self.root.ban(&bob.viewer_id().await).await;
+        assert_eq!(bob.status().await, 401);
+        let token = json!({"name": "new"});
+        let made = done(&self.ada, "createApiToken", token, "secret").await;
+        made["secret"].as_str().unwrap().to_owned()
     }
 
     async fn every_grant_happened_once(&self) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::books;
-use crate::support::graphql::id;
+use crate::support::graphql::{done, id};
 use crate::support::images::pushed;
 use crate::support::own_server::DiskServer;
 use crate::support::world::World;
@@ -19,8 +19,8 @@ async fn an_engine_without_space_costs_nothing_and_removes_images() {
     world.set("WHARFINGER_RETRY__MAX_ATTEMPTS", "10");
     world.set("WHARFINGER_RETRY__MAX_DELAY", "500ms");
     let token = world.user("ada", &[]);
-    let gateway = world.serve(&server.docker_host()).await;
-    let client = World::client(&gateway, &token);
+    let gateway = world.serve_at(&server.docker_host()).await;
+    let client = gateway.client(&token);
     let held = client.pull(&pushed(&world, 3_000_000).await).await;
     let held = client.succeeded(&held).await;
     assert_eq!(client.balance().await["total"], "997");
@@ -30,10 +30,8 @@ async fn an_engine_without_space_costs_nothing_and_removes_images() {
     let dead = client.ended(&large).await;
     assert_eq!(dead["state"], "DEAD", "{dead}");
     assert_eq!(dead["error"]["code"], "DISK_FULL", "{dead}");
-    assert!(
-        dead["attempts"].as_array().unwrap().iter().all(is_full),
-        "{dead}"
-    );
+    let mut attempts = dead["attempts"].as_array().unwrap().iter();
+    assert!(attempts.all(is_full), "{dead}");
     let balance = json!({"available": "997", "held": "0", "total": "997"});
     assert_eq!(client.balance().await, balance);
 
@@ -43,19 +41,9 @@ async fn an_engine_without_space_costs_nothing_and_removes_images() {
     assert_eq!(client.balance().await, balance);
 
     // Tried again while it is full, it succeeds by itself once there is space.
-    let retry =
-        "mutation($id: ID!) { retryJob(input: {jobId: $id}) { job { id } userErrors { code } } }";
-    let retried = client.ask(retry, json!({"id": large})).await;
-    assert_eq!(retried["retryJob"]["userErrors"], json!([]), "{retried}");
-    client
-        .job_when(&large, "finds the disk full again", |job| {
-            job["attempts"]
-                .as_array()
-                .unwrap()
-                .get(10)
-                .is_some_and(is_full)
-        })
-        .await;
+    done(&client, "retryJob", json!({"jobId": large}), "").await;
+    let again = |job: &Value| is_full(&job["attempts"][10]);
+    client.job_when(&large, "finds it full again", again).await;
     server.disk.free();
     client.succeeded(&large).await;
     assert_eq!(client.balance().await["total"], "995");

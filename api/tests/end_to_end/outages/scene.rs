@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::graphql::Client;
-use crate::support::images::push;
+use crate::support::images::{downloads, push};
 use crate::support::own_server::DiskServer;
 use crate::support::process::Process;
 use crate::support::registry_proxy::RegistryProxy;
@@ -40,18 +40,15 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn begin(mut world: World) -> Self {
-        let (request, offline) = (
-            format!("{}s", REQUEST.as_secs()),
-            format!("{}s", 6 * HEARTBEAT.as_secs()),
-        );
-        world.set("WHARFINGER_LIMITS__REQUEST_TIME", &request);
-        world.set("WHARFINGER_HOST__OFFLINE_AFTER", &offline);
+        let seconds = |time: Duration| format!("{}s", time.as_secs());
+        world.set("WHARFINGER_LIMITS__REQUEST_TIME", &seconds(REQUEST));
+        world.set("WHARFINGER_HOST__OFFLINE_AFTER", &seconds(6 * HEARTBEAT));
         world.set("WHARFINGER_WORKER__LEASE", "6s");
         let token = world.user("ada", &[]);
         let engine = DiskServer::start("engine", 512);
         let worker = world.worker_at("one", &engine.docker_host()).await;
         let gateway = world.gateway().await;
-        let client = World::client(&gateway, &token);
+        let client = gateway.client(&token);
         client.online_host("one").await;
         let registry = RegistryProxy::start(&world.registry.address, 6_000_000).await;
         let mut jobs = Vec::new();
@@ -60,15 +57,9 @@ impl Scene {
             jobs.push(client.pull(&format!("{}/{image}", registry.address)).await);
         }
         let mut socket = Subscription::progress(&client, &jobs[0]).await;
-        socket
-            .next_where("bytes have arrived", |event| {
-                event["downloaded"].as_u64() > Some(0)
-            })
-            .await;
+        socket.next_where("bytes have arrived", downloads).await;
         for job in &jobs {
-            client
-                .job_when(job, "runs", |job| job["state"] == "RUNNING")
-                .await;
+            client.runs(job).await;
         }
         let events = stream(&client, &jobs[1]).await;
         Self {
@@ -102,9 +93,9 @@ impl Scene {
     async fn ask(&self, query: &str) {
         let (_, answer) = self.client.send(query, json!({})).await;
         if let Some(errors) = answer.get("errors") {
-            let code = &errors[0]["extensions"]["code"];
+            let code = errors[0]["extensions"]["code"].as_str().unwrap();
             assert!(
-                code == "UNAVAILABLE" || code == "LIMIT_EXCEEDED",
+                ["UNAVAILABLE", "LIMIT_EXCEEDED"].contains(&code),
                 "{answer}"
             );
         }
@@ -122,10 +113,8 @@ impl Scene {
         let seen = self.socket.rest().await;
         assert_eq!(seen.last().unwrap()["state"], "SUCCEEDED");
         let text = soon("the events end", &mut self.events).await.unwrap();
-        assert!(
-            text.contains("\"SUCCEEDED\"") && !text.contains("\"errors\""),
-            "{text}"
-        );
+        assert!(text.contains("\"SUCCEEDED\""), "{text}");
+        assert!(!text.contains("\"errors\""), "{text}");
         books::in_order(&self.world, &self.client, 3, 0).await;
     }
 }

@@ -26,6 +26,10 @@ pub(crate) const QUERY_EDITOR: &str =
 pub(crate) const RESULT: &str =
     "document.querySelector('.result-window .CodeMirror').CodeMirror.getValue()";
 
+/// The editors below that of the query, by their places.
+const VARIABLES: usize = 0;
+const HEADERS: usize = 1;
+
 /// Longer than anything takes on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(1);
 /// How often the page is asked whether something holds.
@@ -36,7 +40,7 @@ pub(crate) struct Browser {
     /// What the page asked for, over HTTP and WebSocket, in order.
     pub(crate) requests: Vec<String>,
     /// Errors in its console: exceptions, and what its content security policy refused.
-    pub(crate) complaints: Vec<String>,
+    complaints: Vec<String>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
     last_id: u64,
@@ -44,49 +48,9 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
-/// The editors below that of the query, in their order.
-#[derive(Clone, Copy)]
-enum Editor {
-    Variables,
-    Headers,
-}
-
-/// How a page is shown.
-#[derive(Clone, Copy)]
-pub(crate) struct Look {
-    width: u32,
-    height: u32,
-    scheme: &'static str,
-}
-
-impl Look {
-    pub(crate) const fn light(width: u32, height: u32) -> Self {
-        let scheme = "light";
-        Self {
-            width,
-            height,
-            scheme,
-        }
-    }
-
-    pub(crate) const fn dark(width: u32, height: u32) -> Self {
-        let scheme = "dark";
-        Self {
-            width,
-            height,
-            scheme,
-        }
-    }
-}
-
 impl Browser {
-    /// Starts Chromium and loads a page.
-    pub(crate) async fn open(url: &str) -> Self {
-        Self::open_with(url, &[]).await
-    }
-
-    /// The same with a cookie, or with a header of every request.
-    pub(crate) async fn open_with(url: &str, before: &[(&str, Value)]) -> Self {
+    /// Starts Chromium, calls these methods, and loads a page.
+    pub(crate) async fn open(url: &str, before: &[(&str, Value)]) -> Self {
         let profile = TempDir::new().unwrap();
         let mut process = Command::new("chromium")
             // The sandbox needs more rights than a container gives; the only page is our own.
@@ -136,7 +100,7 @@ impl Browser {
         for domain in ["Network", "Runtime", "Log", "Page"] {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
-        browser.look(Look::light(1280, 800)).await;
+        browser.look(1280, 800, "light").await;
         for (method, params) in before {
             browser.call(method, params.clone()).await;
         }
@@ -168,7 +132,7 @@ impl Browser {
 
     /// Fills in the headers editor.
     pub(crate) async fn set_headers(&mut self, headers: &Value) {
-        self.fill(Editor::Headers, headers).await;
+        self.fill(HEADERS, headers).await;
     }
 
     /// Runs an operation and returns the result that is shown.
@@ -184,7 +148,7 @@ impl Browser {
 
     /// Runs an operation as a visitor does: writes it, and presses the button.
     pub(crate) async fn start(&mut self, document: &str, variables: &Value) {
-        self.fill(Editor::Variables, variables).await;
+        self.fill(VARIABLES, variables).await;
         let text = json!(document);
         self.evaluate(&format!(
             "document.querySelector('.result-window .CodeMirror')?.CodeMirror.setValue(''); \
@@ -203,26 +167,36 @@ impl Browser {
     }
 
     /// Sets the width, height and colours that the page is shown with.
-    pub(crate) async fn look(&mut self, look: Look) {
-        let (width, height) = (look.width, look.height);
+    pub(crate) async fn look(&mut self, width: u32, height: u32, scheme: &str) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", size).await;
-        let scheme = json!([{"name": "prefers-color-scheme", "value": look.scheme}]);
+        let scheme = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         let media = json!({"features": scheme});
         self.call("Emulation.setEmulatedMedia", media).await;
     }
 
-    /// Saves what is to be seen as a PNG file.
-    pub(crate) async fn screenshot(&mut self, file: &Path) {
+    /// Saves what is to be seen as a PNG file of this name, where a folder for such is set.
+    pub(crate) async fn screenshot(&mut self, name: &str) {
+        let Some(folder) = std::env::var_os("WHARFINGER_TEST_SCREENSHOTS") else {
+            return;
+        };
         let shot = self.call("Page.captureScreenshot", json!({})).await;
         let image = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
-        std::fs::write(file, image).unwrap();
+        std::fs::write(Path::new(&folder).join(format!("{name}.png")), image).unwrap();
     }
 
-    async fn fill(&mut self, editor: Editor, value: &Value) {
+    /// Fails where the page asked for anything but what begins like these, or has errors in its console.
+    pub(crate) fn kept_to(&self, allowed: &[&str]) {
+        for url in &self.requests {
+            let own = allowed.iter().any(|prefix| url.starts_with(prefix));
+            assert!(own, "the page asked for {url}");
+        }
+        assert_eq!(self.complaints, Vec::<String>::new());
+    }
+
+    async fn fill(&mut self, place: usize, value: &Value) {
         let text = json!(value.to_string());
-        let place = editor as usize;
         self.evaluate(&format!(
             "document.querySelectorAll('.graphiql-editor-tool .CodeMirror')[{place}].CodeMirror.setValue({text})"
         ))

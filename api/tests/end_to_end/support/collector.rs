@@ -75,28 +75,21 @@ impl Collector {
 
     /// Lets the processes that start from now on send their traces here.
     pub(crate) fn receive_from(&self, world: &mut World) {
-        world.set(
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            &format!("http://{}", self.address),
-        );
+        let endpoint = format!("http://{}", self.address);
+        world.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
         world.set("OTEL_BSP_SCHEDULE_DELAY", "100");
     }
 
     /// What has come of one trace so far.
     pub(crate) fn trace(&self, id: &str) -> Vec<Span> {
         let all = self.received.borrow();
-        all.iter()
-            .filter(|span| span.trace_id == id)
-            .cloned()
-            .collect()
+        let of_trace = all.iter().filter(|span| span.trace_id == id);
+        of_trace.cloned().collect()
     }
 
     /// Whether this text was in anything that has come.
     pub(crate) fn said(&self, text: &str) -> bool {
-        let bytes = self.bytes.lock().unwrap();
-        bytes
-            .windows(text.len())
-            .any(|part| part == text.as_bytes())
+        contains(&self.bytes.lock().unwrap(), text)
     }
 
     /// How many spans have come.
@@ -105,27 +98,29 @@ impl Collector {
     }
 }
 
+/// Whether a text is among some bytes.
+pub(crate) fn contains(bytes: &[u8], text: &str) -> bool {
+    let mut parts = bytes.windows(text.len());
+    parts.any(|part| part == text.as_bytes())
+}
+
 fn read(request: ExportTraceServiceRequest) -> Vec<Span> {
     let mut spans = Vec::new();
     for resource in request.resource_spans {
         let of_resource = attributes(resource.resource.unwrap_or_default().attributes);
         let service = &of_resource["service.name"];
-        for span in resource
-            .scope_spans
-            .into_iter()
-            .flat_map(|scope| scope.spans)
-        {
-            let links = span.links.iter().map(|link| hex(&link.span_id)).collect();
+        let scopes = resource.scope_spans.into_iter();
+        for span in scopes.flat_map(|scope| scope.spans) {
+            let links = span.links.iter();
+            let status = span.status.as_ref();
             spans.push(Span {
                 service: service.clone(),
                 kind: span.kind(),
-                trace_id: hex(&span.trace_id),
-                id: hex(&span.span_id),
-                parent: hex(&span.parent_span_id),
-                links,
-                failed: span
-                    .status
-                    .is_some_and(|status| status.code() == Outcome::Error),
+                trace_id: hex::encode(&span.trace_id),
+                id: hex::encode(&span.span_id),
+                parent: hex::encode(&span.parent_span_id),
+                links: links.map(|link| hex::encode(&link.span_id)).collect(),
+                failed: status.is_some_and(|status| status.code() == Outcome::Error),
                 name: span.name,
                 attributes: attributes(span.attributes),
             });
@@ -147,11 +142,4 @@ fn text(value: AnyValue) -> String {
         Some(Value::BoolValue(flag)) => flag.to_string(),
         other => format!("{other:?}"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }

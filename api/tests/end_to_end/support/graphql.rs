@@ -12,6 +12,9 @@ use tower::ServiceExt as _;
 
 use super::until;
 
+/// A password that nobody guesses.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
 /// What tests look at in a job.
 const JOB: &str = "fragment J on Job {
     id kind state reference attempt maxAttempts held
@@ -28,8 +31,6 @@ pub(crate) struct Client {
     /// `127.0.0.1:port`
     pub(crate) address: String,
     pub(crate) token: Option<String>,
-    /// The trace that this client's requests are part of, as a W3C header.
-    pub(crate) traceparent: Option<String>,
     /// What a browser would add.
     pub(crate) headers: Vec<(String, String)>,
 }
@@ -45,7 +46,6 @@ impl Client {
             router: None,
             address: address.to_owned(),
             token: token.map(ToOwned::to_owned),
-            traceparent: None,
             headers: Vec::new(),
         }
     }
@@ -64,6 +64,10 @@ impl Client {
             token: token.map(ToOwned::to_owned),
             ..self.clone()
         }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Response {
@@ -85,19 +89,11 @@ impl Client {
 
     /// The status of a page, if anything answers there.
     pub(crate) async fn try_get(&self, path: &str) -> Option<StatusCode> {
-        let request = self.http.get(format!("http://{}{path}", self.address));
-        request.send().await.ok().map(|answer| answer.status())
+        let answer = self.http.get(self.url(path)).send().await;
+        answer.ok().map(|answer| answer.status())
     }
 
-    /// A copy of this client whose requests belong to a trace.
-    pub(crate) fn in_trace(&self, traceparent: &str) -> Self {
-        Self {
-            traceparent: Some(traceparent.to_owned()),
-            ..self.clone()
-        }
-    }
-
-    /// The same with one header more.
+    /// A copy of this client whose requests have one header more.
     pub(crate) fn with_header(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
@@ -120,27 +116,21 @@ impl Client {
 
     /// The answer to an operation in what this client's headers ask for.
     pub(crate) async fn stream(&self, query: &str, variables: Value) -> Response {
-        let request = self
-            .http
-            .post(format!("http://{}/graphql", self.address))
-            .json(&json!({"query": query, "variables": variables}));
+        let body = json!({"query": query, "variables": variables});
+        let request = self.http.post(self.url("/graphql")).json(&body);
         self.answer(self.dressed(request)).await
     }
 
     /// The answer to a query by GET.
     pub(crate) async fn query_by_get(&self, query: &str) -> Value {
-        let url = format!("http://{}/graphql", self.address);
-        let request = self.http.get(url).query(&[("query", query)]);
-        let answer = self.answer(self.dressed(request)).await;
-        answer.json().await.unwrap()
+        let request = self.http.get(self.url("/graphql"));
+        let request = self.dressed(request.query(&[("query", query)]));
+        self.answer(request).await.json().await.unwrap()
     }
 
     fn dressed(&self, mut request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
-        }
-        if let Some(traceparent) = &self.traceparent {
-            request = request.header("traceparent", traceparent);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -150,15 +140,23 @@ impl Client {
 
     /// The whole answer to a body of JSON as it is.
     pub(crate) async fn send_text(&self, body: String) -> (StatusCode, Value) {
-        let request = self
-            .http
-            .post(format!("http://{}/graphql", self.address))
+        let request = self.http.post(self.url("/graphql")).body(body);
+        let request = request
             .header("accept", "application/graphql-response+json")
-            .header("content-type", "application/json")
-            .bearer_auth(self.token.as_deref().unwrap_or_default())
-            .body(body);
-        let answer = request.send().await.unwrap();
+            .header("content-type", "application/json");
+        let answer = self.answer(self.dressed(request)).await;
         (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// The status of a request that needs a token.
+    pub(crate) async fn status(&self) -> StatusCode {
+        self.send("{ viewer { name } }", json!({})).await.0
+    }
+
+    /// The code of an answer's first error; null where there is none.
+    pub(crate) async fn error_code(&self, query: &str, variables: Value) -> Value {
+        let (_, mut answer) = self.send(query, variables).await;
+        answer["errors"][0]["extensions"]["code"].take()
     }
 
     /// The data of an operation that must succeed.
@@ -170,13 +168,7 @@ impl Client {
 
     /// A plain request, with this client's headers and no token.
     pub(crate) async fn request(&self, method: Method, path: &str) -> Response {
-        self.request_with(method, path, String::new()).await
-    }
-
-    /// The same with a body.
-    pub(crate) async fn request_with(&self, method: Method, path: &str, body: String) -> Response {
-        let url = format!("http://{}{path}", self.address);
-        let mut request = self.http.request(method, url).body(body);
+        let mut request = self.http.request(method, self.url(path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -185,17 +177,41 @@ impl Client {
 
     /// A plain GET of another path.
     pub(crate) async fn get(&self, path: &str) -> Response {
-        let url = format!("http://{}{path}", self.address);
-        self.dressed(self.http.get(url)).send().await.unwrap()
+        let request = self.dressed(self.http.get(self.url(path)));
+        request.send().await.unwrap()
+    }
+
+    /// Signs in. Returns a client with the new token.
+    pub(crate) async fn sign_in(&self, name: &str, password: &str) -> Self {
+        let input = json!({"name": name, "password": password});
+        let signed_in = done(self, "signIn", input, "token").await;
+        self.with_token(signed_in["token"].as_str())
+    }
+
+    /// Signs in as a browser does. The answer has the cookie.
+    pub(crate) async fn sign_in_with_cookie(&self, name: &str, password: &str) -> Response {
+        let query = "mutation($input: SignInInput!) {
+            signIn(input: $input) { token user { name } userErrors { code } }
+        }";
+        let input = json!({"name": name, "password": password, "cookie": true});
+        self.post(query, json!({"input": input})).await
+    }
+
+    /// The id of this client's user.
+    pub(crate) async fn viewer_id(&self) -> String {
+        id(&self.ask("{ viewer { id } }", json!({})).await["viewer"])
+    }
+
+    /// Bans a user, as an administrator.
+    pub(crate) async fn ban(&self, user_id: &str) {
+        let input = json!({"userId": user_id, "status": "BANNED"});
+        let banned = done(self, "updateUser", input, "user { status }").await;
+        assert_eq!(banned["user"]["status"], "BANNED", "{banned}");
     }
 
     /// The payload of `pullImage`.
     pub(crate) async fn try_pull(&self, input: Value) -> Value {
-        let query = format!(
-            "mutation($input: PullImageInput!) {{
-                pullImage(input: $input) {{ job {{ ...J }} userErrors {{ code message field }} }}
-            }} {JOB}"
-        );
+        let query = mutation("pullImage", "job { ...J }") + JOB;
         self.ask(&query, json!({"input": input})).await["pullImage"].take()
     }
 
@@ -218,12 +234,9 @@ impl Client {
 
     /// The payload of `removeImage`.
     pub(crate) async fn remove(&self, image_id: &str) -> Value {
-        let query = format!(
-            "mutation($id: ID!) {{
-                removeImage(input: {{imageId: $id}}) {{ job {{ ...J }} userErrors {{ code message field }} }}
-            }} {JOB}"
-        );
-        self.ask(&query, json!({"id": image_id})).await["removeImage"].take()
+        let query = mutation("removeImage", "job { ...J }") + JOB;
+        let input = json!({"input": {"imageId": image_id}});
+        self.ask(&query, input).await["removeImage"].take()
     }
 
     /// A job as it is now.
@@ -243,6 +256,12 @@ impl Client {
             Some(self.job(job_id).await).filter(&holds)
         })
         .await
+    }
+
+    /// Waits until a job runs.
+    pub(crate) async fn runs(&self, job_id: &str) {
+        self.job_when(job_id, "runs", |job| job["state"] == "RUNNING")
+            .await;
     }
 
     /// A job, once it has ended.
@@ -270,13 +289,10 @@ impl Client {
     /// The id of a host, once it is online.
     pub(crate) async fn online_host(&self, name: &str) -> String {
         until(&format!("host {name} is online"), async || {
-            let hosts = self
-                .ask("{ hosts { nodes { id name online } } }", json!({}))
-                .await;
-            let hosts = hosts["hosts"]["nodes"].as_array().unwrap().clone();
-            let host = hosts
-                .iter()
-                .find(|host| host["name"] == name && host["online"] == true);
+            let hosts = "{ hosts { nodes { id name online } } }";
+            let hosts = self.ask(hosts, json!({})).await;
+            let mut hosts = hosts["hosts"]["nodes"].as_array().unwrap().iter();
+            let host = hosts.find(|host| host["name"] == name && host["online"] == true);
             host.map(id)
         })
         .await
@@ -288,19 +304,24 @@ pub(crate) fn id(of: &Value) -> String {
     of["id"].as_str().expect("an id").to_owned()
 }
 
+/// The document of a mutation with one input. Of its payload it asks for these fields, and for what the caller can mend.
+pub(crate) fn mutation(name: &str, fields: &str) -> String {
+    let capital = name[..1].to_uppercase();
+    format!(
+        "mutation($input: {capital}{}Input!) {{ {name}(input: $input) {{ {fields} userErrors {{ code message field }} }} }}",
+        &name[1..]
+    )
+}
+
 /// The payload of a mutation with one input.
-pub(crate) async fn mutate(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
-    let capital = mutation[..1].to_uppercase();
-    let query = format!(
-        "mutation($input: {capital}{}Input!) {{ {mutation}(input: $input) {{ {fields} userErrors {{ code message field }} }} }}",
-        &mutation[1..]
-    );
-    client.ask(&query, json!({"input": input})).await[mutation].take()
+pub(crate) async fn mutate(client: &Client, name: &str, input: Value, fields: &str) -> Value {
+    let query = mutation(name, fields);
+    client.ask(&query, json!({"input": input})).await[name].take()
 }
 
 /// The payload of a mutation that must be done.
-pub(crate) async fn done(client: &Client, mutation: &str, input: Value, fields: &str) -> Value {
-    let payload = mutate(client, mutation, input, fields).await;
-    assert_eq!(payload["userErrors"], json!([]), "{mutation}");
+pub(crate) async fn done(client: &Client, name: &str, input: Value, fields: &str) -> Value {
+    let payload = mutate(client, name, input, fields).await;
+    assert_eq!(payload["userErrors"], json!([]), "{name}");
     payload
 }

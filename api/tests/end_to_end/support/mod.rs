@@ -16,5 +16,4 @@ pub(crate) mod socket;
 pub(crate) mod waiting;
 pub(crate) mod world;
 
-use waiting::LOOK_AGAIN;
 pub(crate) use waiting::{DEADLINE, soon, until};

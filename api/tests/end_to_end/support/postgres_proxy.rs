@@ -12,6 +12,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// The protocol version in the message that opens a session; other numbers in its place ask for something before it.
 const PROTOCOL: u32 = 3 << 16;
 
+/// The statements of other tasks fall into some measurements, and never into all of them.
+const MEASUREMENTS: usize = 8;
+
 /// A proxy. It ends when this is dropped.
 pub(crate) struct PostgresProxy {
     /// The URL of the same database through the proxy.
@@ -51,6 +54,17 @@ impl PostgresProxy {
     /// How many statements were executed so far.
     pub(crate) fn executed(&self) -> usize {
         self.executed.load(Ordering::SeqCst)
+    }
+
+    /// The fewest statements that are executed while the same is done again and again.
+    pub(crate) async fn fewest(&self, mut act: impl AsyncFnMut()) -> usize {
+        let mut fewest = usize::MAX;
+        for _ in 0..MEASUREMENTS {
+            let before = self.executed();
+            act().await;
+            fewest = fewest.min(self.executed() - before);
+        }
+        fewest
     }
 
     /// Hangs up on everybody, until it is opened again.

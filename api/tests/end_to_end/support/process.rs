@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
+use super::graphql::Client;
 use super::{soon, until};
 
 /// Lines of the log that a failed test shows.
@@ -83,6 +84,23 @@ impl Process {
     pub(crate) fn crash(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// A client of it with this token.
+    pub(crate) fn client(&self, token: &str) -> Client {
+        Client::new(&self.address, Some(token))
+    }
+
+    /// A client of it without a token.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(&self.address, None)
+    }
+
+    /// Asks it to stop, and waits until it has ended well.
+    pub(crate) async fn stop(&mut self) {
+        self.terminate();
+        let status = self.ended().await;
+        assert!(status.success(), "{}: {status}", self.what);
     }
 
     /// Asks it to stop.

@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config,
+};
 
 use super::graphql::Client;
-use super::{LOOK_AGAIN, soon};
+use super::soon;
 
 /// One subscription on a socket of its own.
 pub(crate) struct Subscription {
@@ -25,69 +28,31 @@ const PROGRESS: &str = "subscription($id: ID!) {
 }";
 
 impl Subscription {
-    /// Whether the server closes the socket instead of acknowledging the client's token.
-    pub(crate) async fn is_refused(client: &Client) -> bool {
-        let mut subscription = Self::open(client).await;
-        let message = soon("an answer on the socket", subscription.socket.next()).await;
-        matches!(message, None | Some(Ok(Message::Close(_))))
+    /// Opens a socket and says who is calling; none where the server closes it instead of acknowledging that.
+    pub(crate) async fn enter(client: &Client) -> Option<Self> {
+        let mut socket = Self::silent(client).await;
+        let let_in = socket.is_let_in(client.token.as_deref()).await;
+        let_in.then_some(socket)
     }
 
     /// Subscribes.
     pub(crate) async fn start(client: &Client, query: &str, variables: Value) -> Self {
-        let mut subscription = Self::open(client).await;
-        let acknowledged = subscription.receive().await;
-        assert_eq!(acknowledged["type"], "connection_ack", "{acknowledged}");
+        let mut socket = Self::enter(client).await.expect("the client is let in");
         let payload = json!({"query": query, "variables": variables});
-        subscription
-            .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
-            .await;
-        subscription
+        socket.subscribe("1", payload).await;
+        socket
     }
 
     /// The code with which the gateway closes the socket of somebody whom it does not let in.
     pub(crate) async fn refused(client: &Client) -> u16 {
-        Self::open(client).await.closed().await
-    }
-
-    /// The only error of an operation that is not executed.
-    pub(crate) async fn request_error(client: &Client, query: &str) -> Value {
-        let mut subscription = Self::start(client, query, json!({})).await;
-        let mut message = subscription.receive().await;
-        assert_eq!(message["type"], "error", "{message}");
-        assert_eq!(message["payload"].as_array().unwrap().len(), 1, "{message}");
-        message["payload"][0].take()
-    }
-
-    /// The last messages of so many operations, sent one after the other on one socket; none where it is not let in.
-    pub(crate) async fn over(
-        client: &Client,
-        query: &str,
-        operations: usize,
-    ) -> Option<Vec<Value>> {
-        let mut subscription = Self::open(client).await;
-        let Some(Ok(Message::Text(_acknowledged))) = subscription.socket.next().await else {
-            return None;
-        };
-        let mut last = Vec::new();
-        for id in 0..operations {
-            let payload = json!({"query": query});
-            subscription
-                .send(json!({"id": id.to_string(), "type": "subscribe", "payload": payload}))
-                .await;
-            let end = loop {
-                let message = subscription.receive().await;
-                if message["type"] != "next" {
-                    break message;
-                }
-            };
-            last.push(end);
-        }
-        Some(last)
+        let mut socket = Self::silent(client).await;
+        socket.introduce(client.token.as_deref()).await;
+        socket.closed().await
     }
 
     /// The status with which the gateway refuses to open a socket at all.
     pub(crate) async fn upgrade_refused(client: &Client) -> u16 {
-        match connect_async(Self::request(client)).await {
+        match connect_async(Self::request("ws", client)).await {
             Err(Error::Http(answer)) => answer.status().as_u16(),
             other => panic!("{other:?}"),
         }
@@ -95,22 +60,50 @@ impl Subscription {
 
     /// A socket on which nothing was said.
     pub(crate) async fn silent(client: &Client) -> Self {
-        Self::try_silent(client)
-            .await
-            .expect("the socket is opened")
+        let socket = Self::try_silent(client).await;
+        socket.expect("the socket is opened")
     }
 
     /// The same, or none where it is not opened.
     pub(crate) async fn try_silent(client: &Client) -> Option<Self> {
-        let (socket, _) = connect_async(Self::request(client)).await.ok()?;
+        let (socket, _) = connect_async(Self::request("ws", client)).await.ok()?;
         Some(Self { socket })
     }
 
-    /// Whether whoever opened the socket is let in by its request's headers alone.
-    pub(crate) async fn acknowledged(&mut self) -> bool {
-        self.send(json!({"type": "connection_init"})).await;
-        let message = soon("an answer on the socket", self.socket.next()).await;
-        matches!(message, Some(Ok(Message::Text(text))) if text.contains("connection_ack"))
+    /// The same over TLS.
+    pub(crate) async fn over_tls(client: &Client, connector: Connector) -> Self {
+        let request = Self::request("wss", client);
+        let connecting = connect_async_tls_with_config(request, None, false, Some(connector));
+        let (socket, _) = connecting.await.unwrap();
+        Self { socket }
+    }
+
+    /// Says who is calling: by a token, or as the request's headers did.
+    pub(crate) async fn introduce(&mut self, token: Option<&str>) {
+        let authorization = token.map(|token| json!({"authorization": format!("Bearer {token}")}));
+        let init = json!({"type": "connection_init", "payload": authorization});
+        self.send(init).await;
+    }
+
+    /// Says who is calling. Whether the server acknowledges that, and does not close the socket.
+    pub(crate) async fn is_let_in(&mut self, token: Option<&str>) -> bool {
+        self.introduce(token).await;
+        match soon("an answer on the socket", self.socket.next()).await {
+            None | Some(Ok(Message::Close(_))) => false,
+            Some(Ok(Message::Text(text))) if text.contains("connection_ack") => true,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs an operation to its end. Returns its last message, behind the results.
+    pub(crate) async fn operation(&mut self, id: &str, query: &str) -> Value {
+        self.subscribe(id, json!({"query": query})).await;
+        loop {
+            let message = self.receive().await;
+            if message["id"] == id && message["type"] != "next" {
+                return message;
+            }
+        }
     }
 
     /// The socket, for messages of the test's own.
@@ -118,31 +111,15 @@ impl Subscription {
         &mut self.socket
     }
 
-    /// Opens a socket and says who is calling.
-    async fn open(client: &Client) -> Self {
-        let (socket, _) = connect_async(Self::request(client)).await.unwrap();
-        let mut subscription = Self { socket };
-        let authorization = client.token.as_ref().map(|token| format!("Bearer {token}"));
-        let payload = authorization.map(|authorization| json!({"authorization": authorization}));
-        subscription
-            .send(json!({"type": "connection_init", "payload": payload}))
-            .await;
-        subscription
-    }
-
-    fn request(client: &Client) -> Request {
-        let url = format!("ws://{}/graphql", client.address);
+    fn request(scheme: &str, client: &Client) -> Request {
+        let url = format!("{scheme}://{}/graphql", client.address);
         let mut request = url.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
-        if let Some(traceparent) = &client.traceparent {
-            let traceparent = traceparent.parse().unwrap();
-            request.headers_mut().insert("traceparent", traceparent);
-        }
         for (name, value) in &client.headers {
-            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            let name: HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         request
@@ -167,15 +144,14 @@ impl Subscription {
         }
     }
 
-    /// The next answer, errors and all; none where there is none for now.
-    pub(crate) async fn answer(&mut self) -> Option<Value> {
-        let message = tokio::time::timeout(LOOK_AGAIN, self.receive()).await;
-        let mut message = message.ok()?;
+    /// The next answer, errors and all.
+    pub(crate) async fn answer(&mut self) -> Value {
+        let mut message = self.receive().await;
         let payload = message["payload"].take();
-        Some(match message["type"].as_str() {
+        match message["type"].as_str() {
             Some("error") => json!({"errors": payload}),
             _ => payload,
-        })
+        }
     }
 
     /// The first event that is as it should be.
@@ -219,12 +195,18 @@ impl Subscription {
         error
     }
 
+    pub(crate) async fn subscribe(&mut self, id: &str, payload: Value) {
+        self.send(json!({"id": id, "type": "subscribe", "payload": payload}))
+            .await;
+    }
+
     async fn send(&mut self, message: Value) {
         let text = Message::text(message.to_string());
         self.socket.send(text).await.unwrap();
     }
 
-    async fn receive(&mut self) -> Value {
+    /// The next message of the protocol; what asks for an answer gets it.
+    pub(crate) async fn receive(&mut self) -> Value {
         loop {
             let message = soon("a message on the socket", self.socket.next()).await;
             let Message::Text(text) = message.expect("the socket is open").unwrap() else {

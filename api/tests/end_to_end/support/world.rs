@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use wharfinger_jobs::testing::registry::TestRegistry;
 
 use super::graphql::Client;
+use super::postgres_proxy::PostgresProxy;
 use super::process::Process;
 use super::servers::{PrivateRedis, Server, engine};
 
@@ -120,8 +121,20 @@ impl World {
         child.wait_with_output().unwrap()
     }
 
-    /// A gateway with a worker for an engine, whose host it calls "one".
-    pub(crate) async fn serve(&self, docker_host: &str) -> Process {
+    /// Runs the program, which has to refuse to. Returns what it says on its standard error.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// A gateway with a worker for the first engine, whose host it calls "one".
+    pub(crate) async fn serve(&self) -> Process {
+        self.serve_at(&engine(1)).await
+    }
+
+    /// The same for another engine.
+    pub(crate) async fn serve_at(&self, docker_host: &str) -> Process {
         let mut command = self.command(&["serve", "--host-name", "one"]);
         command.env("DOCKER_HOST", docker_host);
         Process::start(command, "the gateway listens on http://").await
@@ -145,20 +158,44 @@ impl World {
         self.worker_at("one", &engine(1)).await
     }
 
+    /// A gateway with a worker, and a client of a new user.
+    pub(crate) async fn serve_to(&self, user: &str) -> (Process, Client) {
+        let token = self.user(user, &[]);
+        let gateway = self.serve().await;
+        let client = gateway.client(&token);
+        (gateway, client)
+    }
+
+    /// A worker on host "one", a gateway, and a client of a new user once the host is online.
+    pub(crate) async fn work_for(&self, user: &str) -> (Process, Process, Client) {
+        let token = self.user(user, &[]);
+        let (worker, gateway) = (self.worker().await, self.gateway().await);
+        let client = gateway.client(&token);
+        client.online_host("one").await;
+        (worker, gateway, client)
+    }
+
+    /// Lets the processes that start from now on reach PostgreSQL through a proxy.
+    pub(crate) async fn behind_proxy(&mut self) -> PostgresProxy {
+        let proxy = PostgresProxy::start(&self.database_url()).await;
+        self.set("DATABASE_URL", &proxy.url);
+        proxy
+    }
+
     /// Makes a user and returns their token.
     pub(crate) fn user(&self, name: &str, more: &[&str]) -> String {
-        let arguments = [&["user", "create", name], more].concat();
-        let output = self.run(&arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "user create: {errors}");
-        let token = String::from_utf8(output.stdout).unwrap();
-        token.trim_end().to_owned()
+        self.create_user(&[&[name], more].concat(), "")
     }
 
     /// Makes a user who signs in with a password, and returns their first token.
     pub(crate) fn user_with_password(&self, name: &str, password: &str, more: &[&str]) -> String {
-        let arguments = [&["user", "create", name, "--password-stdin"], more].concat();
-        let output = self.run_with_input(&arguments, &format!("{password}\n"));
+        let arguments = [&[name, "--password-stdin"], more].concat();
+        self.create_user(&arguments, &format!("{password}\n"))
+    }
+
+    fn create_user(&self, arguments: &[&str], input: &str) -> String {
+        let arguments = [&["user", "create"], arguments].concat();
+        let output = self.run_with_input(&arguments, input);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "user create: {errors}");
         let token = String::from_utf8(output.stdout).unwrap();
@@ -170,10 +207,5 @@ impl World {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
-    }
-
-    /// A client of that gateway with that token.
-    pub(crate) fn client(gateway: &Process, token: &str) -> Client {
-        Client::new(&gateway.address, Some(token))
     }
 }
