@@ -1,8 +1,5 @@
 //! The settings: what wins, what is refused, and in which words.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is the report of a failed test")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -41,7 +38,17 @@ fn with_file(text: &str) -> Result<Config, ConfigError> {
 fn said(result: Result<Config, ConfigError>) -> String {
     let text = result.expect_err("this should be refused").to_string();
     assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
     text
+}
+
+/// Fails unless settings are refused in a line that begins like this and has these parts.
+fn says(result: Result<Config, ConfigError>, start: &str, parts: &[&str]) {
+    let text = said(result);
+    assert!(text.starts_with(start), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
 }
 
 #[test]
@@ -49,58 +56,37 @@ fn the_defaults_are_those_of_the_design() {
     let config = with_environment(&[("HOME", "/home/ada")]).unwrap();
     let seconds = Duration::from_secs;
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(
-        config.data_dir,
-        PathBuf::from("/home/ada/.local/share/wharfinger")
-    );
-    assert_eq!(
-        config.database_url().expose(),
-        "sqlite:///home/ada/.local/share/wharfinger/wharfinger.db?mode=rwc"
-    );
+    let data_dir = "/home/ada/.local/share/wharfinger";
+    assert_eq!(config.data_dir, PathBuf::from(data_dir));
+    let database = format!("sqlite://{data_dir}/wharfinger.db?mode=rwc");
+    assert_eq!(config.database_url().expose(), database);
     assert!(!config.host_name.is_empty());
     assert!(config.redis_url.is_none() && config.docker_host.is_none());
     assert!(config.secret_key.is_none() && config.secret_key_file.is_none());
-    assert_eq!(
-        (config.registries.allow, config.registries.deny),
-        (vec!["*".to_owned()], vec![])
-    );
-    assert_eq!(
-        (
-            config.credits.initial.to_string(),
-            config.credits.minimum_to_pull.to_string()
-        ),
-        ("1000".to_owned(), "300".to_owned())
-    );
+    assert_eq!(config.registries.allow, ["*"]);
+    assert!(config.registries.deny.is_empty());
+    assert_eq!(config.credits.initial.to_string(), "1000");
+    assert_eq!(config.credits.minimum_to_pull.to_string(), "300");
     assert_eq!(config.retry.max_attempts, 5);
-    assert_eq!(
-        (config.retry.base_delay, config.retry.max_delay),
-        (seconds(2), seconds(300))
-    );
+    assert_eq!(config.retry.base_delay, seconds(2));
+    assert_eq!(config.retry.max_delay, seconds(300));
     assert_eq!(config.retry.rate_limit_patience, seconds(6 * 3600));
     assert_eq!(config.worker.listen.unwrap().to_string(), "127.0.0.1:8082");
-    assert_eq!(
-        (config.worker.lease, config.worker.concurrency),
-        (seconds(15), 4)
-    );
-    assert_eq!(
-        (config.worker.stall_timeout, config.worker.pull_timeout),
-        (seconds(60), seconds(1800))
-    );
+    assert_eq!(config.worker.lease, seconds(15));
+    assert_eq!(config.worker.concurrency, 4);
+    assert_eq!(config.worker.stall_timeout, seconds(60));
+    assert_eq!(config.worker.pull_timeout, seconds(1800));
     assert_eq!(config.worker.grace, seconds(20));
-    assert_eq!(
-        (config.host.offline_after, config.host.lost_after),
-        (seconds(30), seconds(86400))
-    );
+    assert_eq!(config.host.offline_after, seconds(30));
+    assert_eq!(config.host.lost_after, seconds(86400));
     assert_eq!(config.reconcile.interval, seconds(30));
     assert_eq!(config.sessions.lifetime, seconds(30 * 86400));
     assert!(config.trusted_proxies.is_empty());
     assert!(config.cors.allow_origins.is_empty());
     assert_eq!(config.board.listen.unwrap().to_string(), "127.0.0.1:8081");
     assert!(config.admin.name.is_none() && config.admin.password_file.is_none());
-    assert_eq!(
-        (config.sweep.schedule, config.sweep.catch_up),
-        (None, seconds(6 * 3600))
-    );
+    assert_eq!(config.sweep.schedule, None);
+    assert_eq!(config.sweep.catch_up, seconds(6 * 3600));
     assert_eq!(config.database.connections, 20);
     assert_eq!(config.limits.live_jobs_per_user, 20);
     assert_eq!(config.limits.pulls_per_hour_per_user, 120);
@@ -145,10 +131,7 @@ fn default_toml_holds_exactly_the_fields_of_the_struct() {
                 inner.remove(name);
             }
         }
-        assert!(
-            !parse(&without),
-            "{key} is in default.toml and not needed by the struct"
-        );
+        assert!(!parse(&without), "{key} is not needed by the struct");
     }
     let mut more = defaults;
     more.insert("more".to_owned(), Value::from(1));
@@ -157,9 +140,9 @@ fn default_toml_holds_exactly_the_fields_of_the_struct() {
 
 #[test]
 fn later_sources_win() {
-    let (_folder, path) = file(
-        "host_name = \"file\"\nlog = \"debug\"\n[retry]\nmax_attempts = 2\nbase_delay = \"1s\"",
-    );
+    let text =
+        "host_name = \"file\"\nlog = \"debug\"\n[retry]\nmax_attempts = 2\nbase_delay = \"1s\"";
+    let (_folder, path) = file(text);
     let environment = [
         ("WHARFINGER_CONFIG", path.to_str().unwrap()),
         ("WHARFINGER_HOST_NAME", "environment"),
@@ -168,14 +151,10 @@ fn later_sources_win() {
     let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let flags = Serialized::default("retry.max_attempts", 4);
     let config = Config::from_sources(None, owned, &flags).unwrap();
-    assert_eq!(
-        (config.log.as_str(), config.host_name.as_str()),
-        ("debug", "environment")
-    );
-    assert_eq!(
-        (config.retry.max_attempts, config.retry.base_delay),
-        (4, Duration::from_secs(1))
-    );
+    assert_eq!(config.log, "debug");
+    assert_eq!(config.host_name, "environment");
+    assert_eq!(config.retry.max_attempts, 4);
+    assert_eq!(config.retry.base_delay, Duration::from_secs(1));
 }
 
 #[test]
@@ -252,203 +231,79 @@ fn an_unknown_key_is_named_with_its_source_and_what_is_known() {
         "unknown setting retry.attempts from WHARFINGER_RETRY__ATTEMPTS in the environment; \
          known there: base_delay, max_attempts, max_delay, rate_limit_patience"
     );
-    let text = said(with_file("listne = \"127.0.0.1:1\""));
-    assert!(text.starts_with("unknown setting listne in /"), "{text}");
-    assert!(
-        text.contains("known there: ") && text.contains("listen"),
-        "{text}"
-    );
-    let text = said(with_file("[listen]\nport = 1"));
-    assert!(text.contains("unknown setting listen.port in /"), "{text}");
+    let misspelt = with_file("listne = \"127.0.0.1:1\"");
+    let start = "unknown setting listne in /";
+    says(misspelt, start, &["known there: ", "listen"]);
+    let inside = with_file("[listen]\nport = 1");
+    says(inside, "unknown setting listen.port in /", &[]);
     let flags = Serialized::default("worker.threads", 1);
-    let text = said(Config::from_sources(None, [], &flags));
-    assert!(
-        text.starts_with("unknown setting worker.threads from a flag;"),
-        "{text}"
-    );
-    let text = said(with_environment(&[("WHARFINGER_RETRY", "3")]));
-    assert!(
-        text.contains("bad value of retry from WHARFINGER_RETRY"),
-        "{text}"
-    );
-    assert!(text.contains("a section; it has base_delay"), "{text}");
+    let flag = Config::from_sources(None, [], &flags);
+    says(flag, "unknown setting worker.threads from a flag;", &[]);
+    let section = with_environment(&[("WHARFINGER_RETRY", "3")]);
+    let start = "bad value of retry from WHARFINGER_RETRY";
+    says(section, start, &["a section; it has base_delay"]);
 }
 
+/// Variables, values that are no good for them, and what is said of each.
+const BAD: &str = r#"
+WHARFINGER_LISTEN | 8080 | "8080" is not an address and port such as 127.0.0.1:8080
+WHARFINGER_RETRY__BASE_DELAY | soon | "soon" is not a duration such as 500ms, 15s or 5m
+WHARFINGER_RETRY__MAX_ATTEMPTS | many | "many" is not a whole number from 0 on
+WHARFINGER_RETRY__MAX_ATTEMPTS | -1 | -1 is not a whole number from 0 on
+WHARFINGER_CREDITS__INITIAL | 1e3 | "1e3" is not an amount such as 300 or 0.5
+WHARFINGER_RETRY__MAX_ATTEMPTS | 0 | 0 is not at least 1
+WHARFINGER_RETRY__MAX_DELAY | 1s | 1s is not at least 2s
+WHARFINGER_WORKER__LEASE | 500ms | 500ms is not at least 1s
+WHARFINGER_WORKER__LEASE | 0s | 0s is not at least 1s
+WHARFINGER_WORKER__CONCURRENCY | 0 | 0 is not at least 1
+WHARFINGER_DATABASE__CONNECTIONS | 3 | 3 is not at least 4
+WHARFINGER_HOST__LOST_AFTER | 29s | 29s is not at least 30s
+WHARFINGER_LIMITS__REQUEST_BODY | 0 | 0 is not at least 1
+WHARFINGER_SWEEP__SCHEDULE | daily | "daily" is not a cron expression of five fields
+WHARFINGER_REGISTRIES__ALLOW | https://ghcr.io | "https://ghcr.io" is not a host[:port] pattern
+WHARFINGER_REGISTRIES__ALLOW | a b | "a b" is not a host[:port] pattern
+WHARFINGER_REGISTRIES__ALLOW | ghcr.io:99999 | "ghcr.io:99999" is not a host[:port] pattern
+WHARFINGER_REGISTRIES__DENY | ghcr.io,a.*.example | "a.*.example" is not a host[:port] pattern
+WHARFINGER_CORS__ALLOW_ORIGINS | https://a.example,* | "*" is not exact origins such as https://console.example
+DOCKER_HOST | /run/docker.sock | "/run/docker.sock" is not a URL that begins with unix:
+DOCKER_HOST | npipe:////./pipe/docker_engine | "npipe:////./pipe/docker_engine" is not a URL
+DOCKER_HOST | tcp://docker/path | "tcp://docker/path" is not a URL
+WHARFINGER_LOG | info,wharfinger=loud | "info,wharfinger=loud" is not directives such as info
+"#;
+
 #[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one table of everything that can be wrong"
-)]
 fn a_bad_value_is_named_with_its_source_and_what_would_be_right() {
-    let long = "h".repeat(231);
-    for (variable, value, key, expected) in [
-        (
-            "WHARFINGER_LISTEN",
-            "8080",
-            "listen",
-            "\"8080\" is not an address and port such as 127.0.0.1:8080",
-        ),
-        (
-            "WHARFINGER_RETRY__BASE_DELAY",
-            "soon",
-            "retry.base_delay",
-            "\"soon\" is not a duration such as 500ms, 15s or 5m",
-        ),
-        (
-            "WHARFINGER_RETRY__MAX_ATTEMPTS",
-            "many",
-            "retry.max_attempts",
-            "\"many\" is not a whole number from 0 on",
-        ),
-        (
-            "WHARFINGER_RETRY__MAX_ATTEMPTS",
-            "-1",
-            "retry.max_attempts",
-            "-1 is not a whole number from 0 on",
-        ),
-        (
-            "WHARFINGER_CREDITS__INITIAL",
-            "1e3",
-            "credits.initial",
-            "\"1e3\" is not an amount such as 300 or 0.5",
-        ),
-        (
-            "WHARFINGER_RETRY__MAX_ATTEMPTS",
-            "0",
-            "retry.max_attempts",
-            "0 is not at least 1",
-        ),
-        (
-            "WHARFINGER_RETRY__MAX_DELAY",
-            "1s",
-            "retry.max_delay",
-            "1s is not at least 2s",
-        ),
-        (
-            "WHARFINGER_WORKER__LEASE",
-            "500ms",
-            "worker.lease",
-            "500ms is not at least 1s",
-        ),
-        (
-            "WHARFINGER_WORKER__CONCURRENCY",
-            "0",
-            "worker.concurrency",
-            "0 is not at least 1",
-        ),
-        (
-            "WHARFINGER_DATABASE__CONNECTIONS",
-            "3",
-            "database.connections",
-            "3 is not at least 4",
-        ),
-        (
-            "WHARFINGER_HOST__LOST_AFTER",
-            "29s",
-            "host.lost_after",
-            "29s is not at least 30s",
-        ),
-        (
-            "WHARFINGER_LIMITS__REQUEST_BODY",
-            "0",
-            "limits.request_body",
-            "0 is not at least 1",
-        ),
-        (
-            "WHARFINGER_SWEEP__SCHEDULE",
-            "daily",
-            "sweep.schedule",
-            "\"daily\" is not a cron expression of five fields",
-        ),
-        (
-            "WHARFINGER_HOST_NAME",
-            &long,
-            "host_name",
-            &format!("{long:?} is not a name of at most 230 characters"),
-        ),
-        (
-            "WHARFINGER_REGISTRIES__ALLOW",
-            "https://ghcr.io",
-            "registries.allow",
-            "\"https://ghcr.io\" is not a host[:port] pattern",
-        ),
-        (
-            "WHARFINGER_CORS__ALLOW_ORIGINS",
-            "https://a.example,*",
-            "cors.allow_origins",
-            "\"*\" is not exact origins such as https://console.example",
-        ),
-        (
-            "WHARFINGER_REGISTRIES__DENY",
-            "ghcr.io,a.*.example",
-            "registries.deny",
-            "\"a.*.example\" is not a host[:port] pattern",
-        ),
-        (
-            "WHARFINGER_REGISTRIES__ALLOW",
-            "ghcr.io:99999",
-            "registries.allow",
-            "\"ghcr.io:99999\" is not a host[:port] pattern",
-        ),
-        (
-            "DOCKER_HOST",
-            "/run/docker.sock",
-            "docker_host",
-            "\"/run/docker.sock\" is not a URL that begins with unix:",
-        ),
-        (
-            "DOCKER_HOST",
-            "npipe:////./pipe/docker_engine",
-            "docker_host",
-            "\"npipe:////./pipe/docker_engine\" is not a URL",
-        ),
-        (
-            "DOCKER_HOST",
-            "tcp://docker/path",
-            "docker_host",
-            "\"tcp://docker/path\" is not a URL",
-        ),
-        (
-            "WHARFINGER_LOG",
-            "info,wharfinger=loud",
-            "log",
-            "\"info,wharfinger=loud\" is not directives such as info",
-        ),
-    ] {
+    let is_refused = |variable: &str, value: &str, expected: &str| {
+        let key = variable.strip_prefix("WHARFINGER_").unwrap_or(variable);
+        let key = key.replace("__", ".").to_lowercase();
         let text = said(with_environment(&[(variable, value)]));
         let start = format!("bad value of {key} from {variable} in the environment: {expected}");
         assert!(text.starts_with(&start), "{text}\n{start}");
+    };
+    for row in BAD.trim().lines() {
+        let columns: Vec<_> = row.split(" | ").collect();
+        is_refused(columns[0], columns[1], columns[2]);
     }
-    let text = said(with_file("[worker]\nconcurrency = \"x\""));
-    assert!(
-        text.starts_with("bad value of worker.concurrency in /"),
-        "{text}"
-    );
-    let text = said(with_file("[registries]\nallow = 5"));
-    assert!(
-        text.contains("registries.allow in /") && text.contains("a list such as"),
-        "{text}"
-    );
-    let text = said(with_environment(&[("WHARFINGER_ADMIN__NAME", "ada")]));
-    assert!(
-        text.starts_with("bad value of admin.password_file by default"),
-        "{text}"
-    );
+    let long = "h".repeat(231);
+    let expected = format!("{long:?} is not a name of at most 230 characters");
+    is_refused("WHARFINGER_HOST_NAME", &long, &expected);
+    let number = with_file("[worker]\nconcurrency = \"x\"");
+    says(number, "bad value of worker.concurrency in /", &[]);
+    let list = with_file("[registries]\nallow = 5");
+    let start = "bad value of registries.allow in /";
+    says(list, start, &["a list such as"]);
+    let alone = with_environment(&[("WHARFINGER_ADMIN__NAME", "ada")]);
+    says(alone, "bad value of admin.password_file by default", &[]);
 }
 
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let missing = PathBuf::from("/nowhere/wharfinger.toml");
-    let text = said(Config::from_sources(Some(&missing), [], &no_flags()));
-    assert!(
-        text.starts_with("cannot read the settings file /nowhere/wharfinger.toml: No such file"),
-        "{text}"
-    );
-    let text = said(with_file("log = \"info\"\nsecret_key = = \"hunter2\""));
-    assert!(
-        text.contains("is not TOML") && text.contains("line 2") && !text.contains("hunter2"),
-        "{text}"
-    );
+    let missing = Config::from_sources(Some(&missing), [], &no_flags());
+    let start = "cannot read the settings file /nowhere/wharfinger.toml: No such file";
+    says(missing, start, &[]);
+    let broken = with_file("log = \"info\"\nsecret_key = = \"hunter2\"");
+    says(broken, "", &["is not TOML", "line 2"]);
 }
 
 #[test]
@@ -461,19 +316,11 @@ fn secrets_never_print() {
     let config = with_environment(&secrets).unwrap();
     assert!(!format!("{config:?} {config:#?}").contains("hunter2"));
     for (variable, value) in [("DATABASE_URL", "db:hunter2"), ("REDIS_URL", "hunter2")] {
-        let text = said(with_environment(&[(variable, value)]));
-        assert!(
-            text.contains(variable)
-                && text.contains("a URL that begins with")
-                && !text.contains("hunter2"),
-            "{text}"
-        );
+        let config = with_environment(&[(variable, value)]);
+        says(config, "", &[variable, "a URL that begins with"]);
     }
-    let text = said(with_file("secret_key = [\"hunter2\"]"));
-    assert!(
-        text.starts_with("bad value of secret_key in /") && !text.contains("hunter2"),
-        "{text}"
-    );
+    let list = with_file("secret_key = [\"hunter2\"]");
+    says(list, "bad value of secret_key in /", &[]);
 }
 
 #[test]
@@ -510,14 +357,13 @@ fn a_password_is_repeated_in_no_error_whichever_setting_it_is_in() {
         ("WHARFINGER_LISTEN", "me:hunter2@127.0.0.1:80"),
         (
             "WHARFINGER_CORS__ALLOW_ORIGINS",
-            "https://me:hunter2@console.example",
+            "https://me:hunter2@console",
         ),
     ] {
-        let text = said(with_environment(&[(name, value)]));
-        assert!(!text.contains("hunter2"), "{text}");
+        said(with_environment(&[(name, value)]));
     }
     for keep in ["0", "1", "-1"] {
-        let text = said(with_environment(&[("WHARFINGER_LOG_FILES__KEEP", keep)]));
-        assert!(text.contains("log_files.keep"), "{text}");
+        let config = with_environment(&[("WHARFINGER_LOG_FILES__KEEP", keep)]);
+        says(config, "", &["log_files.keep"]);
     }
 }
