@@ -11,8 +11,9 @@ use crate::support::books::database;
 use crate::support::browser::Browser;
 use crate::support::graphql::done;
 use crate::support::images::pushed;
+use crate::support::private_redis::PrivateRedis;
 use crate::support::process::Process;
-use crate::support::servers::{PrivateRedis, unique_name};
+use crate::support::servers::unique_name;
 use crate::support::world::World;
 
 /// A gateway with a board, an administrator, and jobs that ended in every way there is.

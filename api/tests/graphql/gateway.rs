@@ -8,13 +8,13 @@ use figment::value::Dict;
 use sea_orm::{ConnectionTrait as _, Database};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
 use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::{NewUser, create_token, create_user};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::{dispatch, maintenance};
 
 use super::client::Client;
+use super::servers::Server;
 use crate::auth::token_authenticator::TokenAuthenticator;
 use crate::board::{self, BoardAuth};
 use crate::commands::serve;
@@ -39,26 +39,14 @@ pub(crate) enum Store {
     MariaDb,
 }
 
-/// What `make test` says of its servers.
-pub(crate) fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
-}
-
 impl Store {
     /// The URL of a new, empty database; none for the file of a data directory.
-    pub(crate) async fn database(self) -> Option<String> {
-        let server = match self {
-            Self::Sqlite => return None,
-            Self::Postgres => variable("WHARFINGER_TEST_POSTGRES_URL"),
-            Self::MariaDb => variable("WHARFINGER_TEST_MYSQL_URL"),
-        };
-        let name = format!("graphql_{}", Uuid::new_v4().simple());
-        let db = Database::connect(&server).await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
-        db.execute_unprepared(&create).await.unwrap();
-        db.close().await.unwrap();
-        let (server, _) = server.rsplit_once('/').unwrap();
-        Some(format!("{server}/{name}"))
+    async fn database(self) -> Option<String> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(Server::Postgres.database().await),
+            Self::MariaDb => Some(Server::MariaDb.database().await),
+        }
     }
 }
 

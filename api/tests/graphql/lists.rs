@@ -5,7 +5,7 @@ use wharfinger_entity::host;
 
 use super::client::Client;
 use super::gateway::{Gateway, Store};
-use super::{each, error_code, on_both, rows, user_id};
+use super::{each, on_both, rows, user_id};
 
 on_both!(
     a_list_is_read_page_by_page_in_both_directions,
@@ -73,7 +73,7 @@ async fn a_list_is_read_page_by_page_in_both_directions(store: Store) {
         let query = "query($first: Int, $after: String, $last: Int) {
             jobs(first: $first, after: $after, last: $last) { nodes { id } }
         }";
-        let code = error_code(&client, query, senseless.clone()).await;
+        let code = client.error_code(query, senseless.clone()).await;
         assert_eq!(code, "BAD_REQUEST", "{senseless}");
     }
 }

@@ -20,18 +20,18 @@ mod publishing;
 mod refusals;
 #[path = "../../../jobs/tests/life/support/rows.rs"]
 mod rows;
+#[path = "../end_to_end/support/servers.rs"]
+#[allow(dead_code, reason = "end_to_end uses the rest")]
+mod servers;
 mod statements;
 #[path = "../end_to_end/support/waiting.rs"]
 mod waiting;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use client::Client;
 use waiting::until;
-
-/// A password that nobody guesses.
-const PASSWORD: &str = "correct horse battery staple";
 
 /// The code of the only user error of a payload, and its field. Nothing was done.
 fn refusal(payload: &Value) -> (&str, &Value) {
@@ -41,27 +41,15 @@ fn refusal(payload: &Value) -> (&str, &Value) {
     (errors[0]["code"].as_str().unwrap(), &errors[0]["field"])
 }
 
-/// The code of the error that a request is answered with.
-async fn error_code(client: &Client, document: &str, variables: Value) -> String {
-    let (_, answer) = client.send(document, variables).await;
-    let code = answer["errors"][0]["extensions"]["code"].as_str();
-    code.unwrap_or_else(|| panic!("{document}: {answer}"))
-        .to_owned()
-}
-
 /// The nodes of a connection, each by this field.
 fn each<'a>(connection: &'a Value, field: &str) -> Vec<&'a str> {
-    let nodes = connection["nodes"].as_array().unwrap();
-    nodes
-        .iter()
-        .map(|node| node[field].as_str().unwrap())
-        .collect()
+    let nodes = connection["nodes"].as_array().unwrap().iter();
+    nodes.map(|node| node[field].as_str().unwrap()).collect()
 }
 
 /// Who is calling, as rows know them.
 async fn user_id(client: &Client) -> Uuid {
-    let viewer = client.ask("{ viewer { id } }", json!({})).await;
-    let id = client::id(&viewer["viewer"]);
+    let id = client.viewer_id().await;
     id.strip_prefix("user_").unwrap().parse().unwrap()
 }
 

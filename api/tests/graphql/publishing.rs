@@ -46,12 +46,10 @@ async fn an_image_is_published_and_used_by_everyone(store: Store) {
     let published = set(&eve, &adas, "PUBLIC").await;
     assert_eq!(published["userErrors"], json!([]));
     let public = &published["image"];
-    assert_eq!(
-        *public,
-        json!({
-            "id": public["id"], "reference": reference, "visibility": "PUBLIC", "state": "HELD", "charge": "0",
-        })
-    );
+    let shown = json!({
+        "id": public["id"], "reference": reference, "visibility": "PUBLIC", "state": "HELD", "charge": "0",
+    });
+    assert_eq!(*public, shown);
     // Again, by whatever holding of it: the same answer, and nothing happens.
     for again in [&adas, &id(&bobs[0]), &id(public)] {
         assert_eq!(set(&eve, again, "PUBLIC").await, published);

@@ -4,7 +4,8 @@ use tokio::sync::Mutex;
 use wharfinger_jobs::testing::small_disk::SmallDisk;
 
 use crate::support::images::{pushed, stuck};
-use crate::support::servers::{PrivateRedis, Server};
+use crate::support::private_redis::PrivateRedis;
+use crate::support::servers::Server;
 use crate::support::socket::Subscription;
 use crate::support::world::World;
 use crate::support::{books, until};

@@ -8,7 +8,7 @@ pub(crate) mod images;
 pub(crate) mod own_server;
 pub(crate) mod postgres_proxy;
 #[path = "../../../../jobs/tests/support/private_redis.rs"]
-mod private_redis;
+pub(crate) mod private_redis;
 pub(crate) mod process;
 pub(crate) mod registry_proxy;
 pub(crate) mod servers;

@@ -1,11 +1,9 @@
-//! The servers beside the program: those that `make test` started, and a Redis of a test's own.
+//! The servers that `make test` started, and what is kept on them.
 
 use rand::RngCore as _;
 use sea_orm::{ConnectionTrait as _, Database};
 use uuid::Uuid;
 use wharfinger_jobs::testing::image::layer;
-
-pub(crate) use super::private_redis::PrivateRedis;
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))

@@ -9,8 +9,9 @@ use wharfinger_jobs::testing::registry::TestRegistry;
 
 use super::graphql::Client;
 use super::postgres_proxy::PostgresProxy;
+use super::private_redis::PrivateRedis;
 use super::process::Process;
-use super::servers::{PrivateRedis, Server, engine};
+use super::servers::{Server, engine};
 
 /// Short times, so that tests need not wait for long ones.
 const QUICK: &[(&str, &str)] = &[

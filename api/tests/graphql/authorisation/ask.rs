@@ -32,10 +32,8 @@ pub(super) fn code(answer: &Value, longest: usize) -> Option<String> {
     let length = |error: &Value| error["path"].as_array().map_or(0, Vec::len);
     let error = errors.iter().find(|error| length(error) <= longest)?;
     let code = error["extensions"]["code"].as_str();
-    Some(
-        code.unwrap_or_else(|| panic!("an error without a code: {answer}"))
-            .to_owned(),
-    )
+    let code = code.unwrap_or_else(|| panic!("an error without a code: {answer}"));
+    Some(code.to_owned())
 }
 
 /// Every value that a path of keys leads to, through lists; what is null on the way, or of another type, leads nowhere.
@@ -56,20 +54,14 @@ pub(super) fn follow<'a>(value: &'a Value, path: &[String], into: &mut Vec<&'a V
 /// nothing of Ada's in it, and is to the letter what they are answered for ids of nothing.
 pub(super) async fn ask(place: &Place, caller: &str, client: &Client, document: &str) -> Value {
     let (_, answer) = client.send(document, json!({})).await;
+    let said = answer.to_string();
+    let what = || format!("{caller}: {document}\n{said}");
     for secret in place.secrets() {
-        let said = answer.to_string();
-        assert!(
-            !said.contains(secret),
-            "{caller}: {document}: {secret} is in {said}"
-        );
+        assert!(!said.contains(secret), "{secret} is told: {}", what());
     }
     if super::STRANGERS.contains(&caller) {
-        let said = answer.to_string();
         let leaks = said.contains(MARK) || place.ids.private.iter().any(|id| said.contains(id));
-        assert!(
-            !leaks,
-            "{caller} is told of Ada's things: {document}\n{said}"
-        );
+        assert!(!leaks, "a stranger is told of Ada's things: {}", what());
         if let Some(document) = place.ids.of_nothing(document) {
             let (_, nothing) = client.send(&document, json!({})).await;
             assert_eq!(answer, nothing, "{caller} can tell what exists: {document}");

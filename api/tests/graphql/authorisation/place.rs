@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use uuid::Uuid;
 use wharfinger_entity::Role;
 use wharfinger_jobs::testing::image::{TestImage, layer};
 use wharfinger_jobs::testing::registry::TestRegistry;
 
 use super::CALLERS;
-use crate::graphql_tests::PASSWORD;
-use crate::graphql_tests::client::{Client, id};
-use crate::graphql_tests::gateway::{Gateway, Store, variable};
+use crate::graphql_tests::client::{Client, PASSWORD, done, id};
+use crate::graphql_tests::gateway::{Gateway, Store};
+use crate::graphql_tests::servers::{engine, unique_name};
 
 /// In every name of Ada's: nobody else may ever read it.
 pub(super) const MARK: &str = "canary";
@@ -37,19 +36,15 @@ pub(super) struct Ids {
 
 impl Place {
     pub(super) async fn on(store: Store) -> Self {
-        let engine = variable("WHARFINGER_TEST_DOCKER_HOST_1");
-        let gateway = Gateway::with(
-            store,
-            &[
-                ("DOCKER_HOST", &engine),
-                ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
-                ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
-                ("WHARFINGER_WORKER__LABELS", "room=b12"),
-                // All of Ada's things are asked for at once.
-                ("WHARFINGER_LIMITS__COMPLEXITY", "0"),
-            ],
-        )
-        .await;
+        let settings = [
+            ("DOCKER_HOST", &*engine(1)),
+            ("WHARFINGER_RETRY__MAX_ATTEMPTS", "1"),
+            ("WHARFINGER_HOST__OFFLINE_AFTER", "1h"),
+            ("WHARFINGER_WORKER__LABELS", "room=b12"),
+            // All of Ada's things are asked for at once.
+            ("WHARFINGER_LIMITS__COMPLEXITY", "0"),
+        ];
+        let gateway = Gateway::with(store, &settings).await;
         let mut tokens = BTreeMap::new();
         for (caller, name, role) in [
             ("banned", "carol", Role::User),
@@ -111,7 +106,7 @@ impl Place {
 async fn things(ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
     let registry = TestRegistry::open();
     let host = eve.online_host("one").await;
-    let name = format!("{MARK}-{}", Uuid::new_v4().simple());
+    let name = format!("{MARK}-{}", unique_name());
     let image = TestImage::new(vec![layer("content", name.as_bytes())]);
     registry.push(&name, "v1", &image).await;
     let address = &registry.address;
@@ -122,34 +117,18 @@ async fn things(ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
     let dead = ada.pull(&format!("127.0.0.1:1/{name}:v1")).await;
     assert_eq!(ada.ended(&dead).await["state"], "DEAD");
 
-    let user = ada.ask("{ viewer { id } }", json!({})).await;
-    let user = id(&user["viewer"]);
-    let make = format!(
-        "mutation {{
-            createApiToken(input: {{name: \"{MARK} token\"}}) {{ apiToken {{ id }} }}
-            saveRegistryCredential(input: {{registry: \"127.0.0.1:1\", username: \"{MARK}-login\", secret: \"{LOGIN}\"}}) {{
-                registryCredential {{ id }} }}
-        }}"
-    );
-    let made = ada.ask(&make, json!({})).await;
-    let grant = format!(
-        "mutation {{
-            grantCredits(input: {{userId: \"{user}\", amount: \"1\", reason: \"{MARK}\"}}) {{ ledgerEntry {{ id }} }}
-        }}"
-    );
-    let granted = eve.ask(&grant, json!({})).await;
-    let carol = eve
-        .ask(
-            "{ users(filter: {search: \"carol\"}) { nodes { id } } }",
-            json!({}),
-        )
-        .await;
-    let ban = format!(
-        "mutation {{ updateUser(input: {{userId: {}, status: BANNED}}) {{ user {{ status }} }} }}",
-        carol["users"]["nodes"][0]["id"]
-    );
-    let banned = eve.ask(&ban, json!({})).await;
-    assert_eq!(banned["updateUser"]["user"]["status"], "BANNED");
+    let user = ada.viewer_id().await;
+    let token = json!({"name": format!("{MARK} token")});
+    let token = done(ada, "createApiToken", token, "apiToken { id }").await;
+    let login =
+        json!({"registry": "127.0.0.1:1", "username": format!("{MARK}-login"), "secret": LOGIN});
+    let fields = "registryCredential { id }";
+    let login = done(ada, "saveRegistryCredential", login, fields).await;
+    let grant = json!({"userId": user, "amount": "1", "reason": MARK});
+    let granted = done(eve, "grantCredits", grant, "ledgerEntry { id }").await;
+    let carol = "{ users(filter: {search: \"carol\"}) { nodes { id } } }";
+    let carol = eve.ask(carol, json!({})).await;
+    eve.ban(&id(&carol["users"]["nodes"][0])).await;
     BTreeMap::from([
         ("host", host),
         ("image", image),
@@ -157,12 +136,9 @@ async fn things(ada: &Client, eve: &Client) -> BTreeMap<&'static str, String> {
         ("failed", failed),
         ("dead", dead),
         ("user", user),
-        ("apiToken", id(&made["createApiToken"]["apiToken"])),
-        (
-            "registryCredential",
-            id(&made["saveRegistryCredential"]["registryCredential"]),
-        ),
-        ("ledgerEntry", id(&granted["grantCredits"]["ledgerEntry"])),
+        ("apiToken", id(&token["apiToken"])),
+        ("registryCredential", id(&login["registryCredential"])),
+        ("ledgerEntry", id(&granted["ledgerEntry"])),
     ])
 }
 
@@ -173,9 +149,7 @@ impl Ids {
         let argument = coordinate.rsplit('.').next().unwrap_or_default();
         if of == "ID" {
             let ids = self.id(coordinate, argument);
-            return ids.unwrap_or_else(|| {
-                panic!("say in the tests of authorisation what {coordinate} names")
-            });
+            return ids.unwrap_or_else(|| panic!("say here what {coordinate} names"));
         }
         let text = match (of, argument) {
             ("Boolean", _) => return "true".to_owned(),
@@ -188,7 +162,7 @@ impl Ids {
             ("String", "registry") => "127.0.0.1:2",
             ("String", "queue") => "one",
             ("String", "name" | "reason" | "username" | "secret") => "newcomer",
-            _ => panic!("say in the tests of authorisation what {coordinate} takes"),
+            _ => panic!("say here what {coordinate} takes"),
         };
         format!("\"{text}\"")
     }
@@ -210,12 +184,8 @@ impl Ids {
 
     /// All of them, as a list.
     pub(super) fn list(&self) -> String {
-        let ids: Vec<_> = self
-            .by_kind
-            .values()
-            .map(|id| format!("\"{id}\""))
-            .collect();
-        format!("[{}]", ids.join(", "))
+        let ids = self.by_kind.values().map(|id| format!("\"{id}\""));
+        format!("[{}]", ids.collect::<Vec<_>>().join(", "))
     }
 
     /// The same document with ids of nothing for those of Ada's; none where it has none of hers.
