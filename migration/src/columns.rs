@@ -168,6 +168,21 @@ pub(crate) async fn create_index(
     manager.create_index(index.statement).await
 }
 
+/// Drops an index that is there.
+pub(crate) async fn drop_index(
+    manager: &SchemaManager<'_>,
+    index: &NamedIndex,
+) -> Result<(), DbErr> {
+    if !manager.has_index(index.table, &index.name).await? {
+        return Ok(());
+    }
+    let drop = Index::drop()
+        .name(&index.name)
+        .table(index.table)
+        .to_owned();
+    manager.drop_index(drop).await
+}
+
 /// Adds a column that is not there.
 pub(crate) async fn add_column(
     manager: &SchemaManager<'_>,

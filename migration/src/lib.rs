@@ -24,6 +24,7 @@ mod m20261130_000014_blob_origins;
 mod m20261130_000016_housekeeping;
 mod m20261130_000018_waits;
 mod m20261201_000020_push;
+mod m20261201_000021_order_indexes;
 
 /// Every migration, oldest first.
 pub struct Migrator;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000016_housekeeping::Migration),
             Box::new(m20261130_000018_waits::Migration),
             Box::new(m20261201_000020_push::Migration),
+            Box::new(m20261201_000021_order_indexes::Migration),
         ]
     }
 }

@@ -80,10 +80,12 @@ pub(crate) async fn place(
 /// A condition on `jobs`, in the SQL of every database: no earlier job of its user on the same (host, reference) has still to
 /// end. They run in order: the dispatcher hands none out before, and no claim takes one.
 ///
-/// As a value and not as NOT EXISTS, which PostgreSQL joins with all that wait before it takes the first.
+/// As a value and not as NOT EXISTS, which PostgreSQL joins with all that wait before it takes the first. And ordered, so that it
+/// takes the index that has this order: where it has not counted the rows yet, all look equally good to it.
 pub(crate) const NONE_BEFORE: &str = "(SELECT 1 FROM jobs AS earlier \
      WHERE earlier.user_id = jobs.user_id AND earlier.live = 1 AND earlier.host_id = jobs.host_id \
-     AND earlier.reference = jobs.reference AND earlier.ordinal < jobs.ordinal LIMIT 1) IS NULL";
+     AND earlier.reference = jobs.reference AND earlier.ordinal < jobs.ordinal \
+     ORDER BY earlier.ordinal LIMIT 1) IS NULL";
 
 /// Selects the pause of a host's queue.
 pub(crate) fn paused(host_id: Uuid) -> SelectStatement {

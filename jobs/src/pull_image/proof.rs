@@ -7,7 +7,6 @@ use tracing::Instrument as _;
 use wharfinger_entity::{ImageReference, JobErrorCode, Timestamp};
 
 use super::fetching::{fetch, withheld};
-use super::record::Presence;
 use super::resolve::{Resolved, login_of, mismatch};
 use crate::attempt::JobRun;
 use crate::attempt::transfers::Brought;
@@ -41,20 +40,17 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Proves what the engine has, or may have, and writes down what it is about to fetch.
+    /// Proves what the engine has, or may have, and writes down what it is about to fetch. `brought` is whether Wharfinger
+    /// brought the image that it `had`, or is about to.
     pub(super) async fn begin(
         run: &JobRun,
         reference: &ImageReference,
         resolved: &Resolved,
-        present: Presence,
+        had: Option<&EngineImage>,
+        brought: bool,
     ) -> Result<Self, RunError> {
         let (services, manifest) = (&run.context.services, &resolved.manifest);
-        let had = if present.seen {
-            run.context.engine.inspect(&resolved.image_id).await?
-        } else {
-            None
-        };
-        let parts = resolved.parts(had.as_ref())?;
+        let parts = resolved.parts(had)?;
         let digests: Vec<_> = parts.iter().map(|part| part.digest.clone()).collect();
         let source = resolved.source(reference);
         let timeout = services.settings.worker.pull_timeout;
@@ -63,12 +59,12 @@ impl Proof {
         let found = Box::pin(find(db, run.host_id, &source, &digests, since)).await?;
         let here = [&manifest.digest, &manifest.platform_digest]
             .map(|digest| format!("{}@{digest}", reference.name()));
-        let had_from_here = had.iter().flat_map(|image| &image.repo_digests);
+        let had_from_here = had.into_iter().flat_map(|image| &image.repo_digests);
         let had_from_here = had_from_here
             .into_iter()
             .any(|name| here.iter().any(|here| same_reference(name, here)));
         // A pull of ours that failed may have left the name.
-        let had_from_here = had_from_here && !present.brought;
+        let had_from_here = had_from_here && !brought;
         let origins = Origins::new(had_from_here, found);
         let mut proof = Self {
             since,

@@ -6,7 +6,7 @@ use wharfinger_entity::{Credits, EngineImageStatus, JobErrorCode, Role, engine_i
 use super::locked;
 use super::resolve::Resolved;
 use crate::attempt::JobRun;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineImage};
 use crate::engine_images::error::RunError;
 use crate::engine_images::lock::{self, Observation};
 use crate::error::{JobFailure, ServiceError};
@@ -41,7 +41,7 @@ pub(super) async fn record_and_hold(
                 false,
             ),
         };
-        let seen = look(run, image_id, version, recorded).await?;
+        let (seen, image_there) = look(run, image_id, version, recorded).await?;
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             let image = (run.host_id, &**image_id);
@@ -75,7 +75,7 @@ pub(super) async fn record_and_hold(
             lease::save(&tx, changed).await?;
             account.save().await?;
             Ok(Recorded::Yes(Presence {
-                seen: seen.present,
+                image: image_there.clone(),
                 confirmed: seen.present && row.status == EngineImageStatus::Present,
                 brought: row.brought,
                 version: row.version,
@@ -101,32 +101,36 @@ pub(super) async fn record_and_hold(
     }
 }
 
-/// Looks at what the engine has now. `version` was read before, and whether the reference was `recorded` for the image then.
+/// Looks at what the engine has now, and returns the image where it has it. `version` was read before, and whether the
+/// reference was `recorded` for the image then.
 async fn look(
     run: &JobRun,
     image_id: &str,
     version: i64,
     recorded: bool,
-) -> Result<Observation, EngineError> {
+) -> Result<(Observation, Option<EngineImage>), EngineError> {
     let engine = &run.context.engine;
     let tagged = engine.inspect(&run.job.reference).await?;
-    let tag_means = tagged.map(|image| image.id);
+    let tag_means = tagged.as_ref().map(|image| image.id.clone());
     // An image that has the tag is there: asking for it by its id as well would make every pull wait for the engine twice.
-    let present =
-        tag_means.as_deref() == Some(image_id) || engine.inspect(image_id).await?.is_some();
-    Ok(Observation {
+    let image = match tagged.filter(|image| *image.id == *image_id) {
+        None => engine.inspect(image_id).await?,
+        there => there,
+    };
+    let observation = Observation {
         version,
-        present,
+        present: image.is_some(),
         tag_means,
         recorded,
-    })
+    };
+    Ok((observation, image))
 }
 
 /// Whether the engine has the image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Presence {
-    /// By its own word.
-    pub(super) seen: bool,
+    /// As the engine described it.
+    pub(super) image: Option<EngineImage>,
     /// By its row, too.
     pub(super) confirmed: bool,
     /// Whether Wharfinger brought it, or is about to.

@@ -108,7 +108,7 @@ async fn arrive(run: &Arc<JobRun>, earlier: Option<(Resolved, bool)>) -> Result<
         None => timed("resolve", resolve(run, &reference)).await?,
     };
     let present = timed("record", Box::pin(record_and_hold(run, &resolved))).await?;
-    let transferred = Box::pin(proved_transfer(run, &reference, &resolved, present));
+    let transferred = Box::pin(proved_transfer(run, &reference, &resolved, &present));
     timed("transfer", transferred).await?;
     let inspecting = inspect(run, &reference, resolved, Some(present.version));
     let fetched = timed("inspect", inspecting).await?;
@@ -126,14 +126,17 @@ async fn proved_transfer(
     run: &JobRun,
     reference: &ImageReference,
     resolved: &Resolved,
-    present: Presence,
+    present: &Presence,
 ) -> Result<(), RunError> {
-    let mut proof = Box::pin(Proof::begin(run, reference, resolved, present)).await?;
-    let mut seen_there = 0;
-    let now_there = Presence {
-        seen: true,
-        ..present
+    let begin = |had: Option<EngineImage>| async move {
+        Proof::begin(run, reference, resolved, had.as_ref(), present.brought).await
     };
+    let begin_anew = || async move {
+        let now_there = run.context.engine.inspect(&resolved.image_id).await?;
+        begin(now_there).await
+    };
+    let mut proof = Box::pin(begin(present.image.clone())).await?;
+    let mut seen_there = 0;
     loop {
         let confirmed = present.confirmed;
         let (brought, last) = transfer(run, reference, resolved, &proof, confirmed).await?;
@@ -144,7 +147,7 @@ async fn proved_transfer(
             }
             WasThere::Image => {
                 seen_there += 1;
-                proof = Box::pin(Proof::begin(run, reference, resolved, now_there)).await?;
+                proof = Box::pin(begin_anew()).await?;
             }
             WasThere::Nothing if !brought.whole => {
                 let message = "the engine's pull ended early";
@@ -157,7 +160,7 @@ async fn proved_transfer(
         }
         if !Box::pin(proof.record(run, reference, resolved)).await? {
             // Another repository had to do with it meanwhile. Now all is there, and all is proved.
-            proof = Box::pin(Proof::begin(run, reference, resolved, now_there)).await?;
+            proof = Box::pin(begin_anew()).await?;
             if !Box::pin(proof.record(run, reference, resolved)).await? {
                 let message = "other pulls bring the same layers from elsewhere";
                 return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
