@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::Timestamp;
 
-/// A sweep of one host that an administrator asked for. The row is deleted at its end.
+/// A sweep of one host that is under way. The row is deleted at its end.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "host_sweeps")]
 pub struct Model {
@@ -15,7 +15,7 @@ pub struct Model {
     pub host_id: Uuid,
     /// The last holding that the sweep passed; none before the first.
     pub last_image_id: Option<Uuid>,
-    /// The time until which the gateway that was asked sweeps; then the maintenance goes on.
+    /// The time until which the gateway that began it sweeps; then the maintenance goes on.
     pub reserved_until: Option<Timestamp>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,

@@ -17,7 +17,7 @@ pub struct Model {
     pub schedule: String,
     /// The process that runs it; none if the instant was only noted, because the schedule was new.
     pub runner: Option<Uuid>,
-    /// The time at which that process' lease ends; none after the end of the sweep.
+    /// Not used any more: a sweep goes on by its rows in `host_sweeps`.
     pub lease_until: Option<Timestamp>,
     /// The time of its start.
     pub started_at: Timestamp,

@@ -1,24 +1,28 @@
-//! The work of a sweep: a removal for each holding, a page at a time.
+//! The work of a sweep: a row for each host, and a removal for each holding, a page at a time.
+
+use std::time::Duration;
 
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use serde_json::json;
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, host, image, image_in_use, job};
+use wharfinger_entity::{
+    AuditAction, ImageState, ImageVisibility, host, host_sweep, image, image_in_use, job,
+};
 
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
-use crate::infra::db::{Transaction, in_transaction};
+use crate::infra::db::{Transaction, in_transaction, insert};
 use crate::ledger::Account;
 use crate::remove_image::removal;
 use crate::services::Services;
 
-/// How many holdings are read at a time.
-pub(super) const PAGE: u64 = 100;
+/// Time for which a process has a sweep for itself, from its last page on. After that the maintenance goes on with it.
+const RESERVED: Duration = Duration::from_mins(1);
 
 /// Every host, or those asked for.
 pub(super) async fn chosen(
@@ -42,25 +46,17 @@ pub(super) async fn chosen(
     Ok(hosts)
 }
 
-/// Enters the sweep into the audit log, for each host.
-pub(super) async fn enter(
-    services: &Services,
-    actor: &Actor,
-    hosts: &[host::Model],
-) -> Result<(), ServiceError> {
-    in_transaction!(services.db, |tx| enter_in(&tx, services, actor, hosts)
-        .await)
-}
-
-/// The same in a transaction.
-pub(super) async fn enter_in(
+/// Enters a sweep of hosts into the audit log, with a row for each host that is reserved for this process.
+pub(super) async fn begin(
     tx: &Transaction,
     services: &Services,
     actor: &Actor,
     hosts: &[host::Model],
-) -> Result<(), ServiceError> {
+    traceparent: Option<&str>,
+) -> Result<Vec<host_sweep::Model>, ServiceError> {
     let now = services.clock.now();
     still_administrator(tx, actor).await?;
+    let mut sweeps = Vec::with_capacity(hosts.len());
     for host in hosts {
         let images = image::Entity::find()
             .filter(to_sweep(host.id))
@@ -69,7 +65,42 @@ pub(super) async fn enter_in(
         let subject = Subject::one(host.id, host.name.clone());
         let details = json!({ "images": images });
         audit::enter(tx, actor, AuditAction::SweepImages, subject, details, now).await?;
+        let sweep = host_sweep::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            host_id: Set(host.id),
+            last_image_id: Set(None),
+            reserved_until: Set(Some(now.after(RESERVED))),
+            traceparent: Set(traceparent.map(str::to_owned)),
+        };
+        sweeps.push(insert(tx, sweep).await?);
     }
+    Ok(sweeps)
+}
+
+/// Stores how far a sweep is. It stays reserved for this process for a minute, or any process may go on with it.
+pub(super) async fn save(
+    services: &Services,
+    sweep: &host_sweep::Model,
+    reserved: bool,
+) -> Result<(), DbErr> {
+    let until = services.clock.now().after(RESERVED);
+    host_sweep::Entity::update_many()
+        .set(host_sweep::ActiveModel {
+            last_image_id: Set(sweep.last_image_id),
+            reserved_until: Set(reserved.then_some(until)),
+            ..Default::default()
+        })
+        .filter(host_sweep::Column::Id.eq(sweep.id))
+        .exec(services.db.write())
+        .await?;
+    Ok(())
+}
+
+/// Forgets a sweep that is over.
+pub(super) async fn forget(services: &Services, sweep: &host_sweep::Model) -> Result<(), DbErr> {
+    host_sweep::Entity::delete_by_id(sweep.id)
+        .exec(services.db.write())
+        .await?;
     Ok(())
 }
 
@@ -86,81 +117,53 @@ fn to_sweep(host_id: Uuid) -> Condition {
         .add(image::Column::EngineImageId.not_in_subquery(in_use))
 }
 
-/// A part of a sweep.
-pub(super) struct SweptPage {
-    /// The removals.
-    pub(super) jobs: Vec<job::Model>,
-    /// The last holding that was looked at; none when there are no more.
-    pub(super) last: Option<Uuid>,
-}
-
-/// Which holdings of a host are looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    pub(super) host_id: Uuid,
-    /// Those after this one; all without.
-    pub(super) after: Option<Uuid>,
-    /// Those before this one, as ids are ordered by time; all without.
-    pub(super) before: Option<Uuid>,
-    /// At most so many.
-    pub(super) most: u64,
-}
-
-/// Asks for the removal of some holdings of a host.
-pub(super) async fn sweep_page(
+/// Asks for the removal of the next holdings of a sweep, at most so many, and notes in `sweep` how far it is. Returns the
+/// removals, or none where no holding is left.
+pub(super) async fn next_removals(
     services: &Services,
-    part: Part,
-    traceparent: Option<&str>,
-) -> Result<SweptPage, ServiceError> {
-    let holdings = page(services, part).await?;
+    sweep: &mut host_sweep::Model,
+    most: u64,
+) -> Result<Option<Vec<job::Model>>, ServiceError> {
+    // Ids are ordered by time: images that were pulled since it began are not meant.
+    let mut holdings = image::Entity::find()
+        .filter(to_sweep(sweep.host_id))
+        .filter(image::Column::Id.lt(sweep.id));
+    if let Some(last) = sweep.last_image_id {
+        holdings = holdings.filter(image::Column::Id.gt(last));
+    }
+    let holdings = holdings
+        .order_by_asc(image::Column::Id)
+        .limit(most)
+        .all(services.db.read())
+        .await?;
+    let Some(last) = holdings.last() else {
+        return Ok(None);
+    };
+    sweep.last_image_id = Some(last.id);
     let mut jobs = Vec::with_capacity(holdings.len());
     for holding in &holdings {
-        let (job, new) = match sweep_one(services, holding, traceparent).await {
-            Ok(Some(removal)) => removal,
-            Ok(None) => continue,
+        match sweep_one(services, holding, sweep.traceparent.as_deref()).await {
+            Ok(removal) => jobs.extend(removal),
             // One holder whose image cannot be swept must not keep the others waiting.
             Err(error) if error.is_of_data() => {
                 tracing::error!(image.id = %holding.id, %error, "could not sweep an image");
-                continue;
             }
             Err(error) => return Err(error),
-        };
-        if new {
-            services.announce(&job, None);
         }
-        jobs.push(job);
     }
-    Ok(SweptPage {
-        jobs,
-        last: holdings.last().map(|holding| holding.id),
-    })
+    Ok(Some(jobs))
 }
 
-async fn page(services: &Services, part: Part) -> Result<Vec<image::Model>, DbErr> {
-    let mut holdings = image::Entity::find().filter(to_sweep(part.host_id));
-    if let Some(after) = part.after {
-        holdings = holdings.filter(image::Column::Id.gt(after));
-    }
-    if let Some(before) = part.before {
-        holdings = holdings.filter(image::Column::Id.lt(before));
-    }
-    holdings
-        .order_by_asc(image::Column::Id)
-        .limit(part.most)
-        .all(services.db.read())
-        .await
-}
-
-/// The removal of one holding, and whether it is new; none when it is not held or not private any more.
+/// The removal of one holding; none when it is not held or not private any more.
 async fn sweep_one(
     services: &Services,
     holding: &image::Model,
     traceparent: Option<&str>,
-) -> Result<Option<(job::Model, bool)>, ServiceError> {
+) -> Result<Option<job::Model>, ServiceError> {
     let Some(holder) = holding.user_id else {
         return Ok(None);
     };
-    in_transaction!(services.db, |tx| {
+    let removal = in_transaction!(services.db, |tx| {
         let now = services.clock.now();
         let mut account = Account::lock(&tx, holder, now).await?;
         // The holdings of a user do not change while the account is locked.
@@ -177,5 +180,12 @@ async fn sweep_one(
         let removal = removal(&tx, services, &mut account, &image, traceparent).await?;
         account.save().await?;
         Ok(Some(removal))
-    })
+    })?;
+    let Some((job, new)) = removal else {
+        return Ok(None);
+    };
+    if new {
+        services.announce(&job, None);
+    }
+    Ok(Some(job))
 }

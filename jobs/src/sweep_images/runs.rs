@@ -1,28 +1,31 @@
 //! Scheduled sweeps: each once in the whole fleet, and a missed one made up for.
 //!
-//! Every gateway wakes at every instant of the schedule, and once when it starts. The gateway that inserts the instant's row runs
-//! the sweep; the others wait until it is over, and take it over if its runner vanished. A second run of a sweep adds no
-//! removals: it finds the live ones.
+//! Every gateway wakes at every instant of the schedule, and once when it starts. The gateway that inserts the instant's row
+//! (`sweep_runs`), with a sweep for each host, runs them; if it vanishes, the maintenance goes on with them, as with those
+//! that an administrator asked for.
 
 use std::time::Duration;
 
 use apalis_cron::{CronScheduler, Tick};
 use futures::StreamExt as _;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{Timestamp, sweep_run};
+use wharfinger_entity::{Timestamp, host_sweep, sweep_run};
 
-use super::holdings::{PAGE, Part, chosen, enter, sweep_page};
-use super::run_rows::{Lease, Take, begin, change, find, is_known, lease, rename, take_over};
+use super::holdings::{begin, chosen, forget, next_removals, save};
 use super::schedule::{ByClock, SweepSchedule};
 use crate::accounts::audit::Actor;
 use crate::error::ServiceError;
+use crate::infra::db::{Transaction, in_transaction};
 use crate::infra::tasks::NeededBy;
 use crate::services::Services;
 
-/// Time until the next try after the database failed, and the next look at a run of another gateway.
+/// Time until the next try after the database failed.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// Holdings that are read at a time.
+const PAGE: u64 = 100;
 
 /// Time for which runs are kept; the audit log has them for ever.
 const KEPT: Duration = Duration::from_hours(24 * 400);
@@ -39,10 +42,8 @@ pub struct Schedule {
 /// The result of a look at the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing: the newest instant's sweep is over, too late, or was never meant.
+    /// Nothing: the newest instant's sweep has begun, is too late, or was never meant.
     Nothing,
-    /// Another gateway runs it, with a lease until this instant of the database's clock.
-    Elsewhere(Timestamp),
     /// This call did it, and asked for so many removals.
     Swept(usize),
 }
@@ -82,29 +83,24 @@ fn instant(tick: Tick) -> Timestamp {
     Timestamp::from_micros(0).after(seconds)
 }
 
-/// Returns when the sweep that was due at an instant is over, run by this gateway or by another.
-async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, at: Timestamp) {
-    let mut at = at;
+/// Runs the sweep that is due at an instant. Returns when it is over, or is another gateway's.
+async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, mut at: Timestamp) {
     loop {
-        let pause = match due(services, schedule, runner, at).await {
+        match due(services, schedule, runner, at).await {
             Ok(Due::Nothing) => return,
             Ok(Due::Swept(jobs)) => {
                 tracing::info!(jobs, "the scheduled clean-up is done");
                 return;
             }
-            Ok(Due::Elsewhere(_)) => PAUSE,
-            Err(error) => {
-                tracing::warn!(%error, "the scheduled clean-up failed: trying again");
-                PAUSE
-            }
-        };
-        tokio::time::sleep(pause).await;
+            Err(error) => tracing::warn!(%error, "the scheduled clean-up failed: trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
         at = at.max(services.clock.now());
     }
 }
 
-/// Runs the sweep of the newest instant of the schedule that is not after `at`, unless it is over, too late, or another
-/// runner is at it. A schedule that was never seen before only begins: its last instant was not missed.
+/// Runs the sweep of the newest instant of the schedule that is not after `at`, unless it has begun or is too late. A
+/// schedule that was never seen before only begins: its last instant was not missed.
 pub async fn due(
     services: &Services,
     schedule: &Schedule,
@@ -114,76 +110,101 @@ pub async fn due(
     let Some(instant) = schedule.schedule.latest(at) else {
         return Ok(Due::Nothing);
     };
-    let now = services.clock.now();
-    let lease = lease(services).await?;
-    let run = loop {
-        if let Some(run) = find(services, instant).await? {
-            match take_over(services, &run, schedule.catch_up, runner, lease).await? {
-                Take::Taken => break run.id,
-                Take::Over => {
-                    rename(services, run.id, &schedule.schedule).await?;
-                    return Ok(Due::Nothing);
-                }
-                Take::Elsewhere(until) => return Ok(Due::Elsewhere(until)),
-            }
-        }
-        let known = is_known(services, &schedule.schedule).await?;
-        if known && now.since(instant) > schedule.catch_up {
-            tracing::warn!("the last scheduled clean-up was missed, and it is too late for it");
-            return Ok(Due::Nothing);
-        }
-        let runner = known.then_some((runner, lease));
-        match begin(services, &schedule.schedule, instant, runner).await? {
-            Some(id) if known => break id,
-            Some(_) => return Ok(Due::Nothing),
-            // Another gateway was faster: look at its run.
-            None => {}
-        }
-    };
-    sweep(services, run, runner).await
+    // The row of an instant is unique: the gateway that was slower finds it when its transaction runs again.
+    let begun = in_transaction!(services.db, |tx| {
+        begin_run(&tx, services, schedule, instant, runner).await
+    })?;
+    match begun {
+        Some((run, sweeps)) => sweep(services, run, sweeps).await.map(Due::Swept),
+        None => Ok(Due::Nothing),
+    }
 }
 
-/// Sweeps every host, as long as the run is this runner's.
-async fn sweep(services: &Services, run: Uuid, runner: Uuid) -> Result<Due, ServiceError> {
-    let hosts = chosen(services, None).await?;
-    enter(services, &Actor::Program("sweep.schedule"), &hosts).await?;
-    let mut jobs = 0;
-    for host in hosts {
-        let mut last = None;
-        loop {
-            let part = Part {
-                host_id: host.id,
-                after: last,
-                before: None,
-                most: PAGE,
-            };
-            let page = sweep_page(services, part, None).await?;
-            jobs += page.jobs.len();
-            last = page.last;
-            if last.is_none() {
-                break;
-            }
-            let Lease { until, .. } = lease(services).await?;
-            let renewed = sweep_run::ActiveModel {
-                lease_until: Set(Some(until)),
+/// Makes the row of an instant, with the sweeps of every host; none if there is nothing to run. The instant of a new schedule
+/// is only noted.
+async fn begin_run(
+    tx: &Transaction,
+    services: &Services,
+    schedule: &Schedule,
+    instant: Timestamp,
+    runner: Uuid,
+) -> Result<Option<(Uuid, Vec<host_sweep::Model>)>, ServiceError> {
+    let text = schedule.schedule.text();
+    let earlier = sweep_run::Entity::find()
+        .filter(sweep_run::Column::ScheduledAt.eq(instant))
+        .one(tx)
+        .await?;
+    if let Some(earlier) = earlier {
+        // It counts as one of this schedule: a schedule that was edited is not a new one at its next instant.
+        sweep_run::Entity::update_many()
+            .set(sweep_run::ActiveModel {
+                schedule: Set(text.to_owned()),
                 ..Default::default()
-            };
-            if !change(services, run, runner, renewed).await? {
-                return Ok(Due::Elsewhere(until));
-            }
-        }
+            })
+            .filter(sweep_run::Column::Id.eq(earlier.id))
+            .filter(sweep_run::Column::Schedule.ne(text))
+            .exec(tx)
+            .await?;
+        return Ok(None);
     }
-    let over = sweep_run::ActiveModel {
+    let seen = sweep_run::Entity::find()
+        .filter(sweep_run::Column::Schedule.eq(text))
+        .count(tx)
+        .await?;
+    let (known, now) = (seen > 0, services.clock.now());
+    if known && now.since(instant) > schedule.catch_up {
+        tracing::warn!("the last scheduled clean-up was missed, and it is too late for it");
+        return Ok(None);
+    }
+    let run = Uuid::now_v7();
+    sweep_run::Entity::insert(sweep_run::ActiveModel {
+        id: Set(run),
+        scheduled_at: Set(instant),
+        schedule: Set(text.to_owned()),
+        runner: Set(known.then_some(runner)),
         lease_until: Set(None),
-        finished_at: Set(Some(services.clock.now())),
-        jobs: Set(i64::try_from(jobs).unwrap_or(i64::MAX)),
-        ..Default::default()
-    };
-    change(services, run, runner, over).await?;
+        started_at: Set(now),
+        finished_at: Set((!known).then_some(now)),
+        jobs: Set(0),
+    })
+    .exec_without_returning(tx)
+    .await?;
+    if !known {
+        return Ok(None);
+    }
+    let hosts = chosen(services, None).await?;
+    let actor = Actor::Program("sweep.schedule");
+    let sweeps = begin(tx, services, &actor, &hosts, None).await?;
+    Ok(Some((run, sweeps)))
+}
+
+/// Sweeps every host. Returns how many removals there are.
+async fn sweep(
+    services: &Services,
+    run: Uuid,
+    sweeps: Vec<host_sweep::Model>,
+) -> Result<usize, ServiceError> {
+    let mut jobs = 0;
+    for mut sweep in sweeps {
+        while let Some(removals) = next_removals(services, &mut sweep, PAGE).await? {
+            jobs += removals.len();
+            save(services, &sweep, true).await?;
+        }
+        forget(services, &sweep).await?;
+    }
+    sweep_run::Entity::update_many()
+        .set(sweep_run::ActiveModel {
+            finished_at: Set(Some(services.clock.now())),
+            jobs: Set(i64::try_from(jobs).unwrap_or(i64::MAX)),
+            ..Default::default()
+        })
+        .filter(sweep_run::Column::Id.eq(run))
+        .exec(services.db.write())
+        .await?;
     sweep_run::Entity::delete_many()
         .filter(sweep_run::Column::ScheduledAt.lt(services.clock.now().before(KEPT)))
         .filter(sweep_run::Column::Id.ne(run))
         .exec(services.db.write())
         .await?;
-    Ok(Due::Swept(jobs))
+    Ok(jobs)
 }
