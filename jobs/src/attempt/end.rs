@@ -59,41 +59,37 @@ pub(crate) async fn record(run: &JobRun, result: Result<AttemptEnd, RunError>) {
 
 /// The outcome that is left to be recorded; none where that is done, or another attempt's to do. Logs how the attempt ended.
 fn left_to_record(result: Result<AttemptEnd, RunError>) -> Option<Outcome> {
-    let left = |message: &str, outcome| {
-        tracing::info!("{message}");
-        outcome
-    };
-    match result {
-        Ok(AttemptEnd::Settled) => left("attempt settled", None),
-        Ok(AttemptEnd::NotOurs) => left(
+    let (message, outcome) = match result {
+        Ok(AttemptEnd::Settled) => ("attempt settled", None),
+        Ok(AttemptEnd::NotOurs) => (
             "attempt changed nothing: the job has ended, or is another attempt's",
             None,
         ),
-        Ok(AttemptEnd::LeaseLost) => left("attempt stopped: its lease was lost", None),
-        Ok(AttemptEnd::Cancelled) => left(
+        Ok(AttemptEnd::LeaseLost) => ("attempt stopped: its lease was lost", None),
+        Ok(AttemptEnd::Cancelled) => (
             "attempt stopped: the job is to be cancelled",
             Some(Outcome::Cancelled),
         ),
-        Ok(AttemptEnd::HandedBack) => left("attempt handed back", Some(Outcome::HandedBack)),
-        Ok(AttemptEnd::NothingToDo) => {
-            left("attempt found nothing to do", Some(Outcome::NothingToDo))
-        }
+        Ok(AttemptEnd::HandedBack) => ("attempt handed back", Some(Outcome::HandedBack)),
+        Ok(AttemptEnd::NothingToDo) => ("attempt found nothing to do", Some(Outcome::NothingToDo)),
         Err(RunError::Failed(failure)) => {
             tracing::warn!(code = failure.code.as_str(), reason = %failure.message, "attempt failed");
-            Some(Outcome::Failed(failure))
+            return Some(Outcome::Failed(failure));
         }
         Err(RunError::Service(error)) if error.is_of_data() => {
             tracing::error!(%error, "what came of the attempt cannot be recorded");
-            Some(unrecordable())
+            return Some(unrecordable());
         }
         Err(RunError::Service(error)) => {
             // The database's trouble is not the job's: the attempt does not count.
             tracing::error!(%error, "the attempt could not be settled");
             let message = "what came of the attempt could not be recorded";
             let failure = JobFailure::retry_free(JobErrorCode::Internal, message, RECORD_PAUSE);
-            Some(Outcome::Failed(failure))
+            return Some(Outcome::Failed(failure));
         }
-    }
+    };
+    tracing::info!("{message}");
+    outcome
 }
 
 /// The failure that is recorded of an attempt whose outcome the database refuses. The text is fixed: it can be recorded, and counted.

@@ -5,10 +5,11 @@ mod job;
 pub(crate) mod running;
 pub(crate) mod transfers;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -102,18 +103,14 @@ impl JobRun {
             sequence: self.sequence.fetch_add(1, Ordering::SeqCst) + 1,
             state: JobState::Running,
             attempt: self.lease.attempt,
-            snapshot: self
-                .snapshot
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            snapshot: self.snapshot.lock().clone(),
             updated_at: self.context.services.clock.now().micros(),
         }
     }
 
     /// Sets the progress, and tells watchers.
     pub(crate) fn report(&self, snapshot: PullSnapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.snapshot.lock() = snapshot;
         self.tell();
     }
 

@@ -6,9 +6,10 @@
 mod follow;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
@@ -111,17 +112,11 @@ impl Patience {
     /// its time is up only when the engine does nothing for them either.
     fn until(&self, state: &TransferState) -> Instant {
         let quiet_since = if state.waits_for_its_turn {
-            state.moved.max(*self.engine_moved())
+            state.moved.max(*self.engine_moved.lock())
         } else {
             state.moved
         };
         quiet_since + self.stall
-    }
-
-    fn engine_moved(&self) -> MutexGuard<'_, Instant> {
-        self.engine_moved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +153,7 @@ impl Transfers {
         tracker: ProgressTracker,
         watched: HashSet<String>,
     ) -> (Arc<Transfer>, bool) {
-        let mut transfers = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transfers = self.running.lock();
         transfers.retain(|_, transfer| transfer.strong_count() > 0);
         let running = transfers.get(reference).and_then(Weak::upgrade);
         if let Some(transfer) = running.filter(|transfer| transfer.is_running()) {

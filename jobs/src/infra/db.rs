@@ -11,7 +11,6 @@ mod migrate;
 mod outages;
 mod pool;
 mod pools;
-mod refusal;
 pub(crate) mod sql;
 mod time;
 mod transaction;
@@ -26,14 +25,13 @@ use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
 
 use connect::Server;
 use deadlines::{MOMENT, STATEMENT};
-pub(crate) use errors::{Transient, is_locked, is_transient};
+pub(crate) use errors::{Transient, is_locked, is_transient, refuses_data};
 pub use errors::{is_unavailable, timed_out};
 pub use file::files;
 use outages::Outages;
 pub use pool::Pool;
 use pools::Shares;
 pub use pools::{LEAST_CONNECTIONS, PoolState};
-pub(crate) use refusal::refuses_data;
 pub(crate) use sql::insert;
 pub use transaction::Transaction;
 pub(crate) use tries::Tries;
@@ -72,11 +70,11 @@ impl Db {
 
     /// Connects, with at most so many connections to a server. An SQLite file has one that writes and four that read.
     pub async fn connect_with(url: &str, connections: u32) -> Result<Self, DbErr> {
-        let shares = Shares::of(connect::backend(url)?, connections, false);
-        Self::open(url, &shares).await
+        Self::connect_for_requests(url, connections, Duration::ZERO).await
     }
 
-    /// Connects, with connections of their own for requests, whose statements the server ends after `limit` (0: never).
+    /// Connects, with connections of their own for requests, whose statements the server ends after `limit`. With a limit of 0
+    /// there are none.
     ///
     /// An SQLite database has none: each of its statements runs to its end, in this process. Nothing there waits for
     /// another's lock but for the writer's, and for that no longer than ten seconds.
@@ -86,42 +84,12 @@ impl Db {
         limit: Duration,
     ) -> Result<Self, DbErr> {
         let backend = connect::backend(url)?;
-        if limit == Duration::ZERO {
-            return Self::connect_with(url, connections).await;
-        }
-        let shares = Shares::of(backend, connections, true);
-        let mut db = Self::open(url, &shares).await?;
-        db.patience = limit + MOMENT;
-        if backend == DbBackend::Sqlite {
-            return Ok(db);
-        }
-        let server = |most, parameters| Server {
-            url,
-            most,
-            limit,
-            parameters,
-            outages: Arc::clone(&db.outages),
-        };
-        let any = server(shares.requests, &[]).connect().await?;
-        let planned = if backend == DbBackend::Postgres {
-            let once = &[("plan_cache_mode", "force_generic_plan")];
-            server(shares.planned, once).connect().await?
-        } else {
-            any.clone()
-        };
-        db.requests = Some(Requests { any, planned });
-        Ok(db)
-    }
-
-    async fn open(url: &str, shares: &Shares) -> Result<Self, DbErr> {
-        let backend = connect::backend(url)?;
+        let for_requests = limit > Duration::ZERO;
+        let shares = Shares::of(backend, connections, for_requests);
         let outages = Arc::new(Outages::new(Instant::now()));
         let local = |connections| connect::sqlite(url, connections, Arc::clone(&outages));
-        let server = |most, parameters| Server {
+        let server = Server {
             url,
-            most,
-            limit: STATEMENT,
-            parameters,
             outages: Arc::clone(&outages),
         };
         let (write, read, relaxed) = match backend {
@@ -132,24 +100,36 @@ impl Db {
                 (write, local(4).await?, relaxed)
             }
             DbBackend::Postgres => {
-                let write = server(shares.write, &[]).connect().await?;
+                let write = server.connect(shares.write, STATEMENT, &[]).await?;
                 let later = &[("synchronous_commit", "off")];
-                let relaxed = server(shares.relaxed, later).connect().await?;
+                let relaxed = server.connect(shares.relaxed, STATEMENT, later).await?;
                 (write.clone(), write, relaxed)
             }
             _ => {
-                let write = server(shares.write, &[]).connect().await?;
+                let write = server.connect(shares.write, STATEMENT, &[]).await?;
                 (write.clone(), write.clone(), write)
             }
+        };
+        let requests = if for_requests && backend != DbBackend::Sqlite {
+            let any = server.connect(shares.requests, limit, &[]).await?;
+            let planned = if backend == DbBackend::Postgres {
+                let once = &[("plan_cache_mode", "force_generic_plan")];
+                server.connect(shares.planned, limit, once).await?
+            } else {
+                any.clone()
+            };
+            Some(Requests { any, planned })
+        } else {
+            None
         };
         Ok(Self {
             write,
             planned: read.clone(),
             read,
             relaxed,
-            requests: None,
+            requests,
             outages,
-            patience: STATEMENT + MOMENT,
+            patience: MOMENT + if for_requests { limit } else { STATEMENT },
         })
     }
 

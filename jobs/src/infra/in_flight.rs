@@ -1,8 +1,9 @@
 //! Things that are being done at this moment, a bounded number of them, each at most once.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 /// The ids of what is being done. Cheap to clone; clones share the set.
@@ -15,18 +16,14 @@ pub(crate) struct InFlightGuard(InFlight, Uuid);
 impl InFlight {
     /// Enters an id, unless it is there already or `at_most` others are.
     pub(crate) fn begin(&self, id: Uuid, at_most: usize) -> Option<InFlightGuard> {
-        let mut ids = self.lock();
+        let mut ids = self.0.lock();
         let entered = ids.len() < at_most && ids.insert(id);
         entered.then(|| InFlightGuard(self.clone(), id))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<Uuid>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.lock().remove(&self.1);
+        self.0.0.lock().remove(&self.1);
     }
 }

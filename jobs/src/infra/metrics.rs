@@ -2,7 +2,7 @@
 //! all of them.
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use sea_orm::Iterable as _;
+use sea_orm::{ActiveEnum as _, Iterable as _};
 use wharfinger_entity::{JobKind, JobState, job};
 
 /// Upper bounds of the buckets of a pull's phases, in seconds: a settle takes milliseconds, a transfer minutes.
@@ -75,8 +75,8 @@ pub(crate) fn job_changed(job: &job::Model) {
     if !job.state.is_final() {
         return;
     }
-    let state = state_label(job.state);
-    counter!("wharfinger_jobs_total", "kind" => kind, "state" => state, "error" => error)
+    let state = job.state.to_value().to_lowercase();
+    counter!("wharfinger_jobs_total", "kind" => kind, "state" => state.clone(), "error" => error)
         .increment(1);
     if let Some(finished) = job.finished_at {
         histogram!("wharfinger_job_duration_seconds", "kind" => kind, "state" => state)
@@ -87,16 +87,4 @@ pub(crate) fn job_changed(job: &job::Model) {
 /// Counts a job that was taken away from a vanished worker.
 pub(crate) fn taken_over(job: &job::Model) {
     counter!("wharfinger_job_takeovers_total", "kind" => job.kind.name()).increment(1);
-}
-
-fn state_label(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Retrying => "retrying",
-        JobState::Succeeded => "succeeded",
-        JobState::Failed => "failed",
-        JobState::Dead => "dead",
-        JobState::Cancelled => "cancelled",
-    }
 }

@@ -1,14 +1,18 @@
 //! How this crate talks to Redis: short deadlines, lazy connections, back-off. Redis may be away at
 //! any moment, at the start too, and comes back without help.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use redis::aio::{
     ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSubSink, PubSubStream,
 };
 use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// How long one command, or one attempt to connect, may take.
@@ -22,6 +26,8 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 pub(crate) struct Connection {
     client: Client,
     current: Arc<Mutex<Current>>,
+    /// Changes when the task that asks has something else to look at.
+    woken: Option<watch::Receiver<()>>,
 }
 
 /// The connection that is in use, and how many were in use before it.
@@ -40,23 +46,51 @@ impl Connection {
         Ok(Self {
             client: client.clone(),
             current: Arc::new(Mutex::new(current)),
+            woken: None,
         })
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same for an apalis worker, which is polled again after a command during which `woken` changed.
+    ///
+    /// While apalis fetches, it looks neither at pushes nor at its heartbeat, and a fetch that comes back empty puts it to sleep
+    /// until the next of these: a push meanwhile would wait, and a worker whose heartbeat came due meanwhile would send none
+    /// until the next push, and be taken for dead.
+    pub(crate) fn waking(&self, woken: watch::Receiver<()>) -> Self {
+        Self {
+            woken: Some(woken),
+            ..self.clone()
+        }
     }
 
-    fn take(&self) -> (ConnectionManager, usize) {
-        let current = self.current();
-        (current.manager.clone(), current.number)
+    async fn ask<T, F>(&mut self, command: impl FnOnce(ConnectionManager) -> F) -> RedisResult<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        if let Some(woken) = &mut self.woken {
+            woken.mark_unchanged();
+        }
+        let (manager, number) = {
+            let current = self.current.lock();
+            (current.manager.clone(), current.number)
+        };
+        let answer = command(manager).await;
+        let answer = self.judge(number, answer);
+        let woken = self.woken.as_ref();
+        if woken.is_some_and(|woken| woken.has_changed().unwrap_or(false)) {
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(())
+            })
+            .await;
+        }
+        answer
     }
 
     /// Leaves a connection that did not answer in time. The manager replaces only one that was closed: a silent one would be
     /// used until the system gives it up.
     fn judge<T>(&self, number: usize, answer: RedisResult<T>) -> RedisResult<T> {
         if answer.as_ref().is_err_and(RedisError::is_timeout) {
-            let mut current = self.current();
+            let mut current = self.current.lock();
             // Another command may have left it already.
             if current.number == number {
                 *current = Current {
@@ -71,12 +105,8 @@ impl Connection {
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        async move {
-            let (mut manager, number) = self.take();
-            let answer = manager.req_packed_command(cmd).await;
-            self.judge(number, answer)
-        }
-        .boxed()
+        self.ask(move |mut manager| async move { manager.req_packed_command(cmd).await })
+            .boxed()
     }
 
     fn req_packed_commands<'a>(
@@ -85,16 +115,14 @@ impl ConnectionLike for Connection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        async move {
-            let (mut manager, number) = self.take();
-            let answer = manager.req_packed_commands(cmd, offset, count).await;
-            self.judge(number, answer)
-        }
+        self.ask(
+            move |mut manager| async move { manager.req_packed_commands(cmd, offset, count).await },
+        )
         .boxed()
     }
 
     fn get_db(&self) -> i64 {
-        self.current().manager.get_db()
+        self.current.lock().manager.get_db()
     }
 }
 

@@ -5,11 +5,12 @@
 //! [`Tasks::reports`], which `/readyz` shows.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -61,15 +62,8 @@ struct State {
     needed_by: NeededBy,
     /// How long a pass may take; none where the task has no passes.
     within: Option<Duration>,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug)]
-struct Progress {
-    /// When the last pass ended, or the task began.
-    since: Instant,
-    /// It waits for something that need not come.
-    waits: bool,
+    /// When the last pass ended, or the task began; none while it waits for something that need not come.
+    passed_at: Mutex<Option<Instant>>,
 }
 
 /// One long-lived task, for the task itself. It leaves the list with the last clone.
@@ -95,12 +89,9 @@ impl Tasks {
             name,
             needed_by,
             within,
-            progress: Mutex::new(Progress {
-                since: Instant::now(),
-                waits: false,
-            }),
+            passed_at: Mutex::new(Some(Instant::now())),
         });
-        let mut states = self.states();
+        let mut states = self.0.states.lock();
         states.retain(|state| state.strong_count() > 0);
         states.push(Arc::downgrade(&state));
         drop(states);
@@ -117,7 +108,7 @@ impl Tasks {
 
     pub(crate) fn reports_at(&self, now: Instant) -> Vec<Report> {
         let mut reports: Vec<Report> = Vec::new();
-        for state in self.states().iter().filter_map(Weak::upgrade) {
+        for state in self.0.states.lock().iter().filter_map(Weak::upgrade) {
             let trouble = state.trouble(now);
             match reports.iter_mut().find(|report| report.task == state.name) {
                 Some(report) => {
@@ -158,22 +149,13 @@ impl Tasks {
     pub fn early_end(&self) -> Option<EndedEarly> {
         self.0.ended.borrow().clone()
     }
-
-    fn states(&self) -> MutexGuard<'_, Vec<Weak<State>>> {
-        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn trouble(&self, now: Instant) -> Option<String> {
-        let progress = self.progress();
-        let still = now.saturating_duration_since(progress.since);
-        let within = self.within.filter(|_| !progress.waits)?;
-        (still > within).then(|| format!("no pass has ended for {} s", still.as_secs()))
+        let passed_at = (*self.passed_at.lock())?;
+        let still = now.saturating_duration_since(passed_at);
+        (still > self.within?).then(|| format!("no pass has ended for {} s", still.as_secs()))
     }
 }
 
@@ -181,32 +163,21 @@ impl Task {
     /// One more task of the same name, which is told by itself.
     #[must_use]
     pub fn another(&self) -> Self {
-        let State {
-            name,
-            needed_by,
-            within,
-            ..
-        } = *self.state;
-        self.list.add(name, needed_by, within)
+        let state = &self.state;
+        self.list.add(state.name, state.needed_by, state.within)
     }
 
     /// A pass has ended.
     pub fn passed(&self) {
-        self.state.progress().since = Instant::now();
+        *self.state.passed_at.lock() = Some(Instant::now());
     }
 
     /// Waits for something that need not come: that is no standstill.
     pub async fn waiting<T>(&self, something: impl Future<Output = T>) -> T {
-        self.set_waits(true);
+        *self.state.passed_at.lock() = None;
         let came = something.await;
-        self.set_waits(false);
+        self.passed();
         came
-    }
-
-    fn set_waits(&self, waits: bool) {
-        let mut progress = self.state.progress();
-        progress.waits = waits;
-        progress.since = Instant::now();
     }
 
     /// Works until `stop`, at which the work is dropped.
@@ -227,18 +198,19 @@ impl Task {
     {
         // On the heap: the work of a whole worker is large, and would be on the stack of its caller.
         let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
-        Box::pin(self.see_through(stop, work))
+        Box::pin(async move {
+            match work.await {
+                Ok(()) if stop.is_cancelled() => {}
+                Ok(()) => self.ended_early("it returned".to_owned()),
+                Err(panic) => {
+                    let message = message(panic.as_ref());
+                    self.ended_early(format!("it panicked: {message}"));
+                }
+            }
+        })
     }
 
-    async fn see_through<W>(self, stop: CancellationToken, work: W)
-    where
-        W: Future<Output = std::thread::Result<()>>,
-    {
-        let how = match work.await {
-            Ok(()) if stop.is_cancelled() => return,
-            Ok(()) => "it returned".to_owned(),
-            Err(panic) => format!("it panicked: {}", message(panic.as_ref())),
-        };
+    fn ended_early(&self, how: String) {
         let task = self.state.name;
         tracing::error!(task, "a background task ended before it was told to: {how}");
         // The first one is the cause; others may end because of it.

@@ -3,9 +3,10 @@
 //! A span of ours is recorded only where a pipeline is set up (`api/src/telemetry`); everything here does nothing
 //! otherwise, except for the ids, which are in the log either way. See `api/docs/adr/0015-traces.md`.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
 };
@@ -27,15 +28,6 @@ pub struct TraceContext(SpanContext);
 impl TraceContext {
     /// Reads a `traceparent`; none if it is not one.
     pub fn parse(traceparent: &str) -> Option<Self> {
-        struct Only<'a>(&'a str);
-        impl Extractor for Only<'_> {
-            fn get(&self, key: &str) -> Option<&str> {
-                (key == "traceparent").then_some(self.0)
-            }
-            fn keys(&self) -> Vec<&str> {
-                vec!["traceparent"]
-            }
-        }
         // The propagator is content with fewer digits.
         let digits = |(index, byte): (usize, u8)| match index {
             2 | 35 | 52 => byte == b'-',
@@ -46,8 +38,8 @@ impl TraceContext {
             return None;
         }
         let nothing = opentelemetry::Context::new();
-        let found =
-            TraceContextPropagator::new().extract_with_context(&nothing, &Only(traceparent));
+        let headers = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+        let found = TraceContextPropagator::new().extract_with_context(&nothing, &headers);
         let context = found.span().span_context().clone();
         context.is_valid().then_some(Self(context))
     }
@@ -131,19 +123,14 @@ pub(crate) fn attempt(span: Span, job: &job::Model, host: &str) -> Span {
     span.record("job.id", tracing::field::display(job.id));
     span.record("job.attempt", job.attempt);
     span.record("messaging.destination.name", host);
-    of_request(span, job.id, job.traceparent.as_deref())
-}
-
-/// Puts a span under the request that a job was last accepted with, and the trace's id into it.
-fn of_request(span: Span, job_id: Uuid, traceparent: Option<&str>) -> Span {
-    let request = traceparent.and_then(TraceContext::parse);
+    let request = job.traceparent.as_deref().and_then(TraceContext::parse);
     if let Some(request) = &request {
         request.adopt(&span);
     }
     // A job that came of no request, where no traces are recorded: its own id tells its lines apart as well.
     let trace_id = TraceContext::of(&span)
         .or(request)
-        .map_or_else(|| job_id.simple().to_string(), |place| place.trace_id());
+        .map_or_else(|| job.id.simple().to_string(), |place| place.trace_id());
     span.record("trace_id", trace_id);
     span
 }

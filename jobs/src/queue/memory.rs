@@ -1,7 +1,7 @@
 //! The queue inside one process: apalis' in-memory backend over a list.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use apalis_core::backend::memory::{MemorySink, MemoryStorage, MemoryStorageError};
 use apalis_core::monitor::Monitor;
@@ -10,11 +10,12 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::builder::WorkerBuilder;
 use futures::{Sink, SinkExt, StreamExt, sink, stream};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::pool::{Pool, drive};
-use super::{Dispatch, QueueError};
+use super::Dispatch;
+use super::pool::{Handler, Pool, drive};
 
 /// A queue per host in this process. Bounded by what the dispatcher pushes ahead.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,8 @@ impl MemoryQueue {
     }
 
     fn host(&self, host: &str) -> Arc<HostQueue> {
-        lock(&self.hosts)
+        self.hosts
+            .lock()
             .entry(host.to_owned())
             .or_default()
             .clone()
@@ -43,7 +45,7 @@ impl MemoryQueue {
 
     pub(super) fn push(&self, host: &str, dispatches: &[Dispatch]) {
         let queue = self.host(host);
-        let mut waiting = lock(&queue.waiting);
+        let mut waiting = queue.waiting.lock();
         for dispatch in dispatches {
             let of_job = |other: &&mut Dispatch| other.job_id == dispatch.job_id;
             match waiting.iter_mut().find(of_job) {
@@ -55,20 +57,16 @@ impl MemoryQueue {
         queue.pushed.notify_waiters();
     }
 
-    pub(super) async fn run<H, F>(
+    pub(super) async fn run(
         &self,
         host: &str,
         worker: &str,
         concurrency: usize,
-        handler: H,
+        handler: Handler,
         stop: CancellationToken,
-    ) -> Result<(), QueueError>
-    where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
+    ) {
         let queue = self.host(host);
-        let pool = Arc::new(Pool::new(concurrency, handler, stop.clone()));
+        let pool = Pool::new(concurrency, handler, stop.clone());
         let (workers, name) = (pool.clone(), worker.to_owned());
         let monitor = Monitor::new()
             .register(move |_| {
@@ -82,7 +80,6 @@ impl MemoryQueue {
             tracing::warn!(host, error, "the worker of the queue in memory failed");
         }
         pool.drained().await;
-        Ok(())
     }
 }
 
@@ -110,14 +107,10 @@ impl HostQueue {
             let mut pushed = std::pin::pin!(self.pushed.notified());
             // Before looking, so that no push falls between the look and the wait.
             pushed.as_mut().enable();
-            if let Some(dispatch) = lock(&self.waiting).pop_front() {
+            if let Some(dispatch) = self.waiting.lock().pop_front() {
                 return dispatch;
             }
             pushed.await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

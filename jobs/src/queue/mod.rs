@@ -13,14 +13,15 @@
 mod memory;
 mod pool;
 mod redis;
-mod wake_on_missed_signal;
 
+use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::memory::MemoryQueue;
 pub use self::redis::RedisQueue;
+use pool::Handler;
 
 /// A pointer to a job in the database, small enough to be pushed any number of times.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -95,11 +96,11 @@ impl JobQueue {
         concurrency: usize,
         handler: H,
         stop: CancellationToken,
-    ) -> Result<(), QueueError>
-    where
+    ) where
         H: Fn(Dispatch) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        let handler: Handler = Box::new(move |dispatch| handler(dispatch).boxed());
         match self {
             Self::Memory(queue) => queue.run(host, worker, concurrency, handler, stop).await,
             Self::Redis(queue) => queue.run(host, worker, concurrency, handler, stop).await,

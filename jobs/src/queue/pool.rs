@@ -10,53 +10,50 @@ use std::task::{Context, Poll, ready};
 use apalis_core::monitor::Monitor;
 use apalis_core::task::Task;
 use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::{CancellationToken, DropGuard, PollSemaphore};
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 use tower::Service;
 
 use super::Dispatch;
 use crate::infra::trace;
 
-/// At most `concurrency` handlers at a time, however many apalis workers come and go meanwhile.
-pub(super) struct Pool<H> {
-    handler: Arc<H>,
+/// Runs the job of a message.
+pub(super) type Handler = Box<dyn Fn(Dispatch) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// At most `concurrency` handlers at a time, however many apalis workers come and go meanwhile. Dropping it drops them.
+pub(super) struct Pool {
+    handler: Handler,
     slots: Arc<Semaphore>,
-    running: TaskTracker,
+    running: Mutex<JoinSet<()>>,
     stop: CancellationToken,
-    abandon: CancellationToken,
-    _abandon_on_drop: DropGuard,
 }
 
-impl<H> Pool<H> {
-    pub(super) fn new(concurrency: usize, handler: H, stop: CancellationToken) -> Self {
-        let abandon = CancellationToken::new();
-        Self {
-            handler: Arc::new(handler),
+impl Pool {
+    pub(super) fn new(concurrency: usize, handler: Handler, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            handler,
             slots: Arc::new(Semaphore::new(concurrency.max(1))),
-            running: TaskTracker::new(),
+            running: Mutex::default(),
             stop,
-            _abandon_on_drop: abandon.clone().drop_guard(),
-            abandon,
-        }
+        })
     }
 
     /// What an apalis worker calls for each message: it starts a handler and returns.
-    pub(super) fn service(&self) -> Handlers<H> {
+    pub(super) fn service(self: &Arc<Self>) -> Handlers {
         Handlers {
-            handler: self.handler.clone(),
+            pool: self.clone(),
             slots: PollSemaphore::new(self.slots.clone()),
             slot: None,
-            running: self.running.clone(),
-            stop: self.stop.clone(),
-            abandon: self.abandon.clone(),
         }
     }
 
     /// Waits for the handlers that still run.
     pub(super) async fn drained(&self) {
-        self.running.close();
-        self.running.wait().await;
+        let mut running = std::mem::take(&mut *self.running.lock());
+        while running.join_next().await.is_some() {}
     }
 }
 
@@ -76,26 +73,19 @@ pub(super) async fn drive(monitor: Monitor, stop: &CancellationToken) -> Result<
 
 /// A tower service that is ready only when a handler may start: apalis then fetches one message and no
 /// more, so a busy worker hoards nothing that another could run.
-pub(super) struct Handlers<H> {
-    handler: Arc<H>,
+pub(super) struct Handlers {
+    pool: Arc<Pool>,
     slots: PollSemaphore,
     slot: Option<OwnedSemaphorePermit>,
-    running: TaskTracker,
-    stop: CancellationToken,
-    abandon: CancellationToken,
 }
 
-impl<H, F> Service<Task<Dispatch>> for Handlers<H>
-where
-    H: Fn(Dispatch) -> F + Send + Sync + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
+impl Service<Task<Dispatch>> for Handlers {
     type Response = ();
     type Error = Infallible;
     type Future = Ready<Result<(), Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        if self.stop.is_cancelled() {
+        if self.pool.stop.is_cancelled() {
             // The shutdown of the apalis worker, which follows at once, wakes it.
             return Poll::Pending;
         }
@@ -109,16 +99,17 @@ where
         let slot = self.slot.take();
         let (job_id, attempt) = (task.args.job_id, task.args.attempt);
         let trace_id = trace::id_of(task.args.traceparent.as_deref(), job_id);
-        let handled = AssertUnwindSafe((self.handler)(task.args)).catch_unwind();
+        let handled = AssertUnwindSafe((self.pool.handler)(task.args)).catch_unwind();
         let work = async move {
             if handled.await.is_err() {
                 tracing::error!(job.id = %job_id, job.attempt = attempt, trace_id, "the handler of a job panicked");
             }
             drop(slot);
         };
-        let abandon = self.abandon.clone();
-        self.running
-            .spawn(async move { abandon.run_until_cancelled(work).await });
+        let mut running = self.pool.running.lock();
+        while running.try_join_next().is_some() {}
+        running.spawn(work);
+        drop(running);
         at_once(Ok(()))
     }
 }

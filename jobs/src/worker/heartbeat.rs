@@ -54,12 +54,12 @@ impl Worker {
                 }
                 self.info.send_replace(Some(info));
                 if !context.engine_answers.send_replace(true) {
-                    tracing::info!(host = %self.host, "the engine answers");
+                    tracing::info!(host = %context.host, "the engine answers");
                 }
             }
             Err(error) => {
                 if context.engine_answers.send_replace(false) {
-                    tracing::warn!(host = %self.host, %error, "the engine does not answer: taking no jobs until it does");
+                    tracing::warn!(host = %context.host, %error, "the engine does not answer: taking no jobs until it does");
                 }
             }
         }

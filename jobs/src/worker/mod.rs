@@ -4,7 +4,6 @@
 //! A message of the queue passes through [`run::run`]: claim in the database, run on the engine, settle.
 
 mod heartbeat;
-mod inheritance;
 mod presence;
 mod reconciling;
 pub(crate) mod run;
@@ -14,7 +13,6 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::attempt::WorkerContext;
@@ -34,7 +32,6 @@ use presence::Presence;
 pub struct Worker {
     context: Arc<WorkerContext>,
     host_id: Uuid,
-    host: String,
     info: watch::Sender<Option<EngineInfo>>,
     /// None where no data directory was given, or it cannot be used.
     presence: Option<Presence>,
@@ -75,7 +72,6 @@ impl Worker {
                 info: latest,
             }),
             host_id: record.id,
-            host: host.to_owned(),
             info,
             presence: None,
         };
@@ -109,53 +105,37 @@ impl Worker {
     /// Works until `stop`: then takes nothing more, gives running attempts `worker.grace` to end, and hands back those
     /// that have not, so that another attempt starts at once.
     pub async fn run(self, stop: CancellationToken) {
-        let context = Arc::clone(&self.context);
-        let tasks = TaskTracker::new();
-        let list = context.services.tasks.clone();
+        let tasks = &self.context.services.tasks;
         // The side tasks go on while running attempts end: a lease kept and a host online until the last of them.
         let side = CancellationToken::new();
-        let worker = Arc::new(self);
-        {
-            let worker = Arc::clone(&worker);
-            let task = list.looping("heartbeat", NeededBy::Worker, worker.longest_beat());
-            let beating = task.clone();
-            let beating = async move { worker.keep_beating(&beating).await };
-            tasks.spawn(task.until(side.clone(), beating));
+        let heartbeat = tasks.looping("heartbeat", NeededBy::Worker, self.longest_beat());
+        let beating = self.keep_beating(&heartbeat);
+        let reconciler = tasks.looping("reconciler", NeededBy::Worker, reconciling::STILL);
+        let reconciling = self.keep_reconciling(&reconciler, &side);
+        let cancellations = tasks.task("cancellations", NeededBy::Worker);
+        let hand_back = tasks.task("hand_back", NeededBy::Worker);
+        let queue_worker = tasks.task("queue_worker", NeededBy::Worker);
+        tokio::join!(
+            heartbeat.clone().until(side.clone(), beating),
+            reconciler.clone().run(side.clone(), reconciling),
+            cancellations.until(side.clone(), self.listen()),
+            hand_back.run(stop.clone(), self.hand_back_late(&stop, &side)),
+            async {
+                let taking = self.take_jobs(stop.clone());
+                queue_worker.run(stop.clone(), taking).await;
+                side.cancel();
+            }
+        );
+    }
+
+    /// Hands running attempts back that have not ended in time after `stop`.
+    async fn hand_back_late(&self, stop: &CancellationToken, ended: &CancellationToken) {
+        stop.cancelled().await;
+        let grace = tokio::time::sleep(self.context.services.settings.worker.grace);
+        if ended.run_until_cancelled(grace).await.is_some() {
+            tracing::info!("the grace period is over: handing running jobs back");
+            self.context.hand_back.cancel();
         }
-        {
-            let (worker, until) = (Arc::clone(&worker), side.clone());
-            let task = list.looping("reconciler", NeededBy::Worker, reconciling::STILL);
-            let reconciling = task.clone();
-            let reconciling = async move { worker.keep_reconciling(&reconciling, &until).await };
-            tasks.spawn(task.run(side.clone(), reconciling));
-        }
-        {
-            let worker = Arc::clone(&worker);
-            let listening = async move { worker.listen().await };
-            let task = list.task("cancellations", NeededBy::Worker);
-            tasks.spawn(task.until(side.clone(), listening));
-        }
-        {
-            let (context, stop, side) = (Arc::clone(&context), stop.clone(), side.clone());
-            let task = list.task("hand_back", NeededBy::Worker);
-            tasks.spawn(task.run(stop.clone(), async move {
-                stop.cancelled().await;
-                let grace = context.services.settings.worker.grace;
-                if side
-                    .run_until_cancelled(tokio::time::sleep(grace))
-                    .await
-                    .is_some()
-                {
-                    tracing::info!("the grace period is over: handing running jobs back");
-                    context.hand_back.cancel();
-                }
-            }));
-        }
-        let task = list.task("queue_worker", NeededBy::Worker);
-        task.run(stop.clone(), worker.take_jobs(stop)).await;
-        side.cancel();
-        tasks.close();
-        tasks.wait().await;
     }
 
     async fn take_jobs(&self, stop: CancellationToken) {
@@ -178,14 +158,10 @@ impl Worker {
         };
         let context = &self.context;
         let concurrency = context.services.settings.worker.concurrency as usize;
-        if let Err(error) = context
-            .services
-            .queue
-            .run(&self.host, &context.worker, concurrency, handler, stop)
-            .await
-        {
-            tracing::error!(%error, "the worker left the queue");
-        }
+        let queue = &context.services.queue;
+        queue
+            .run(&context.host, &context.worker, concurrency, handler, stop)
+            .await;
     }
 
     /// Stops running attempts at once when their cancellation is announced (one that is missed here is seen at the next

@@ -1,5 +1,7 @@
-//! How a worker that is started again knows that the one before it on this machine is gone: each keeps a file in the data
-//! directory that is locked for as long as its process lives. The kernel lets the lock go with the process, however it ends.
+//! A worker that starts frees the leases and locks of workers of its machine that are gone, rather than let them run out.
+//!
+//! Each worker keeps a file in the data directory that is locked for as long as its process lives. The kernel lets the lock go
+//! with the process, however it ends.
 //!
 //! A file tells of a process of this boot of this kernel, whatever container it was in. What is left by another boot, or by
 //! another machine that shares the directory, is believed of no one: those leases run out by themselves.
@@ -10,6 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
+
+use super::Worker;
+use crate::engine_images::lock;
+use crate::error::ServiceError;
+use crate::maintenance::vanished_workers;
 
 /// In the data directory.
 const FOLDER: &str = "workers";
@@ -23,6 +30,50 @@ const KEPT: Duration = Duration::from_hours(24);
 /// Longer than any file here.
 const LONGEST: u64 = 4096;
 
+impl Worker {
+    /// Frees the leases of those workers that used this data directory and whose processes are gone, and tells of this one
+    /// there. Without it, leases run out by themselves: so nothing here stops a worker from starting.
+    #[must_use]
+    pub async fn succeeding(mut self, data_dir: &Path) -> Self {
+        match departed(data_dir) {
+            Ok(departed) => {
+                for gone in departed {
+                    self.inherit(gone).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not look for workers that are gone: their leases run out by themselves");
+            }
+        }
+        match Presence::announce(data_dir, &self.context.worker) {
+            Ok(presence) => self.presence = Some(presence),
+            Err(error) => {
+                tracing::warn!(%error, "could not tell of this worker in the data directory: if it is killed, its leases have to run out");
+            }
+        }
+        self
+    }
+
+    async fn inherit(&self, gone: Departed) {
+        let worker = gone.worker.clone();
+        match self.free(&worker).await {
+            Ok(freed) => {
+                tracing::info!(worker, jobs = freed, "freed what a worker that is gone had");
+                gone.forget();
+            }
+            Err(error) => {
+                tracing::warn!(worker, %error, "could not free what a worker that is gone had: its leases run out by themselves");
+            }
+        }
+    }
+
+    async fn free(&self, worker: &str) -> Result<usize, ServiceError> {
+        let services = &self.context.services;
+        lock::free_locks_of(services, worker).await?;
+        vanished_workers::free_leases_of(services, worker).await
+    }
+}
+
 /// The file of a worker that lives. Dropped, it says that the worker is gone.
 #[derive(Debug)]
 pub(super) struct Presence {
@@ -32,7 +83,7 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Tells of a worker in this data directory.
-    pub(super) fn announce(data_dir: &Path, worker: &str) -> io::Result<Self> {
+    fn announce(data_dir: &Path, worker: &str) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
         fs::create_dir_all(&folder)?;
         let name = Uuid::new_v4().simple().to_string();
@@ -60,27 +111,25 @@ impl Drop for Presence {
 
 /// A worker of this machine whose process is gone.
 #[derive(Debug)]
-pub(super) struct Departed {
+struct Departed {
     /// The name under which it had leases.
-    pub(super) worker: String,
-    /// No other process tells of it at the same time.
-    file: File,
+    worker: String,
     path: PathBuf,
+    /// Locked until this is dropped: no other process tells of it at the same time.
+    _file: File,
 }
 
 impl Departed {
     /// Removes its file, once its leases are freed.
-    pub(super) fn forget(self) {
+    fn forget(self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "could not remove the file of a worker that is gone");
         }
-        // Last: another process must not find it unlocked.
-        let _ = self.file.unlock();
     }
 }
 
 /// The workers whose files are in this data directory, and whose processes are gone.
-pub(super) fn departed(data_dir: &Path) -> io::Result<Vec<Departed>> {
+fn departed(data_dir: &Path) -> io::Result<Vec<Departed>> {
     let files = match fs::read_dir(data_dir.join(FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         files => files?,
@@ -118,8 +167,8 @@ fn look_at(path: &Path, boot: &str) -> io::Result<Option<Departed>> {
     {
         return Ok(Some(Departed {
             worker: worker.to_owned(),
-            file,
             path: path.to_owned(),
+            _file: file,
         }));
     }
     let age = SystemTime::now().duration_since(file.metadata()?.modified()?);

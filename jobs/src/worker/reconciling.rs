@@ -49,26 +49,21 @@ impl Worker {
     /// Reconciles until `stop`, and ends a look that it has begun: one that is dropped in the middle leaves its image locked
     /// until the lock runs out, and the next job of the image has to wait.
     pub(super) async fn keep_reconciling(&self, task: &Task, stop: &CancellationToken) {
-        let until = async {
-            stop.cancelled().await;
-            tokio::time::sleep(LAST_LOOK).await;
-        };
-        tokio::select! {
-            () = self.reconcile_until(task, stop) => {}
-            () = until => {}
-        }
-    }
-
-    async fn reconcile_until(&self, task: &Task, stop: &CancellationToken) {
         let (images, gone) = mpsc::channel(BACKLOG);
         let heard = Heard {
             images,
             missed: Notify::new(),
         };
-        tokio::join!(
-            stop.run_until_cancelled(self.listen_to_engine(&heard)),
-            self.look_after(&heard, gone, task, stop)
-        );
+        let listening = stop.run_until_cancelled(self.listen_to_engine(&heard));
+        let looking = self.look_after(&heard, gone, task, stop);
+        let until = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_LOOK).await;
+        };
+        tokio::select! {
+            _ = futures::future::join(listening, looking) => {}
+            () = until => {}
+        }
     }
 
     /// Looks at every image when it is time to, and at those that the engine said went.

@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
         lease,
         known,
     ));
-    let _registered = context.running.register(&run);
+    context.running.register(&run);
     async {
         tracing::info!(reference = %run.job.reference, "attempt began");
         let attempt = lease::record_attempt_while_running(services, &run.job, kind.run(&run));

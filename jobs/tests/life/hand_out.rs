@@ -37,7 +37,7 @@ impl Idle {
         let (queue, host) = (queue.clone(), host.to_owned());
         let running = tokio::spawn(async move {
             let stop = CancellationToken::new();
-            queue.run(&host, "idle", 2, handler, stop).await.unwrap();
+            queue.run(&host, "idle", 2, handler, stop).await;
         });
         Self { came, running }
     }

@@ -102,22 +102,14 @@ pub(super) async fn follow(
                 brought.note(&event);
                 halting |= watch.found(&event);
                 if halting {
-                    let is_layer = matches!(event, PullEvent::Layer { .. });
-                    let exists = matches!(
-                        event,
-                        PullEvent::Layer {
-                            step: LayerStep::Exists,
-                            ..
-                        }
-                    );
-                    if is_layer && !exists {
+                    if matches!(event, PullEvent::Layer { step, .. } if step != LayerStep::Exists) {
                         state.send_modify(|state| state.ended = Some(Ok(Arc::new(brought))));
                         return;
                     }
                     continue;
                 }
                 if activity.note(&event, now()) {
-                    *patience.engine_moved() = activity.moved();
+                    *patience.engine_moved.lock() = activity.moved();
                 }
                 // For the followers' patience; only what a watcher sees is told.
                 state.send_if_modified(|state| {
@@ -129,9 +121,7 @@ pub(super) async fn follow(
                 if changed && due == Duration::ZERO {
                     pending = false;
                     coalescer.emitted(now());
-                    state.send_modify(|state| {
-                        state.snapshot = tracker.snapshot(now());
-                    });
+                    state.send_modify(|state| state.snapshot = tracker.snapshot(now()));
                 } else {
                     pending |= changed;
                 }

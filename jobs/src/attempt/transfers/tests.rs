@@ -33,7 +33,7 @@ fn who_waits_for_its_turn_waits_while_the_engine_is_busy() {
     let patience = patience(MINUTE);
     let began = now();
     let busy = began + MINUTE / 2;
-    *patience.engine_moved() = busy;
+    *patience.engine_moved.lock() = busy;
     let mut state = state(began);
     assert_eq!(patience.until(&state), began + MINUTE);
     state.waits_for_its_turn = true;
@@ -61,7 +61,7 @@ async fn what_moves_unseen_by_watchers_counts() {
         }
     };
     tokio::time::timeout(MINUTE, moved).await.unwrap();
-    assert!(*patience.engine_moved() > before);
+    assert!(*patience.engine_moved.lock() > before);
     assert!(!following.has_changed().unwrap());
 }
 

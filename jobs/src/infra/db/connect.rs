@@ -1,9 +1,10 @@
 //! How the pools of connections are made.
 
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -67,94 +68,59 @@ pub(crate) async fn sqlite(
 struct Silence(Mutex<Option<Instant>>);
 
 impl Silence {
-    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn noticed(&self) {
-        *self.last() = Some(Instant::now());
+        *self.0.lock() = Some(Instant::now());
     }
 
     /// Whether a connection that is idle for so long was so when the silence was noticed.
     fn outlasted_by(&self, idle_for: Duration) -> bool {
-        self.last().is_some_and(|at| at.elapsed() < idle_for)
+        self.0.lock().is_some_and(|at| at.elapsed() < idle_for)
     }
 }
 
-/// A pool of connections to a server.
+/// A server, for making pools of connections to it.
 pub(crate) struct Server<'a> {
     pub(crate) url: &'a str,
-    /// Connections that may be open at most.
-    pub(crate) most: u32,
-    /// How long the server works on one statement.
-    pub(crate) limit: Duration,
-    /// More parameters of PostgreSQL's sessions.
-    pub(crate) parameters: &'a [(&'a str, &'a str)],
     pub(crate) outages: Arc<Outages>,
 }
 
 impl Server<'_> {
-    /// Opens the pool, with one connection at first.
-    pub(crate) async fn connect(self) -> Result<Pool, DbErr> {
+    /// Opens a pool of at most so many connections, with one at first. The server works on one statement no longer than `limit`.
+    /// `parameters` are more parameters of PostgreSQL's sessions.
+    pub(crate) async fn connect(
+        &self,
+        most: u32,
+        limit: Duration,
+        parameters: &[(&str, &str)],
+    ) -> Result<Pool, DbErr> {
         let connections = if backend(self.url)? == DbBackend::Postgres {
-            let pool = self
-                .options(IDLE)
+            let pool = options(most, IDLE)
                 .after_connect(|connection, _| Box::pin(in_time(set_postgres(connection))))
-                .connect_with(self.postgres()?)
+                .connect_with(self.postgres(limit)?.options(parameters.iter().copied()))
                 .await;
             Connections::Postgres(pool.map_err(acquired)?)
         } else {
-            let options = MySqlConnectOptions::from_str(self.url)
+            let server = MySqlConnectOptions::from_str(self.url)
                 .map_err(acquired)?
                 .disable_statement_logging();
-            let limit = self.limit;
-            let pool = self
-                .options(IDLE_MYSQL)
+            let pool = options(most, IDLE_MYSQL)
                 .after_connect(move |connection, _| Box::pin(in_time(set_mysql(connection, limit))))
-                .connect_with(options)
+                .connect_with(server)
                 .await;
             Connections::MySql(pool.map_err(acquired)?)
         };
         Ok(Pool {
             connections,
-            deadlines: Deadlines::of_server(self.limit),
-            outages: self.outages,
+            deadlines: Deadlines::of_server(limit),
+            outages: Arc::clone(&self.outages),
             unsynced: false,
         })
     }
 
-    /// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
-    /// their place for minutes where the server is silent.
-    fn options<DB: Database>(&self, idle: Duration) -> PoolOptions<DB> {
-        let silence = Arc::<Silence>::default();
-        PoolOptions::new()
-            .max_connections(self.most)
-            .min_connections(0)
-            .acquire_timeout(WAIT)
-            .idle_timeout(idle)
-            .test_before_acquire(false)
-            .before_acquire(move |connection: &mut DB::Connection, idle| {
-                let silence = Arc::clone(&silence);
-                Box::pin(async move {
-                    if silence.outlasted_by(idle.idle_for) {
-                        return Ok(false);
-                    }
-                    if idle.idle_for < FRESH {
-                        return Ok(true);
-                    }
-                    let answer = timeout(TEST, connection.ping()).await;
-                    if answer.is_err() {
-                        silence.noticed();
-                    }
-                    // Otherwise it is closed, and another one opened.
-                    Ok(matches!(answer, Ok(Ok(()))))
-                })
-            })
-    }
-
     /// The server ends what takes too long or stands still, and drops clients that are gone: their rows stay locked until then.
-    fn postgres(&self) -> Result<PgConnectOptions, DbErr> {
+    fn postgres(&self, limit: Duration) -> Result<PgConnectOptions, DbErr> {
         let milliseconds = |time: Duration| time.as_millis().to_string();
+        let open = milliseconds(TRANSACTION);
         let options = PgConnectOptions::from_str(self.url)
             .map_err(acquired)?
             .disable_statement_logging()
@@ -165,16 +131,41 @@ impl Server<'_> {
                 ("tcp_keepalives_count", "3"),
             ])
             .options([
-                ("statement_timeout", milliseconds(self.limit)),
-                (
-                    "idle_in_transaction_session_timeout",
-                    milliseconds(TRANSACTION),
-                ),
-                ("tcp_user_timeout", milliseconds(TRANSACTION)),
-            ])
-            .options(self.parameters.iter().copied());
+                ("statement_timeout", milliseconds(limit)),
+                ("idle_in_transaction_session_timeout", open.clone()),
+                ("tcp_user_timeout", open),
+            ]);
         Ok(options)
     }
+}
+
+/// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
+/// their place for minutes where the server is silent.
+fn options<DB: Database>(most: u32, idle: Duration) -> PoolOptions<DB> {
+    let silence = Arc::<Silence>::default();
+    PoolOptions::new()
+        .max_connections(most)
+        .min_connections(0)
+        .acquire_timeout(WAIT)
+        .idle_timeout(idle)
+        .test_before_acquire(false)
+        .before_acquire(move |connection: &mut DB::Connection, idle| {
+            let silence = Arc::clone(&silence);
+            Box::pin(async move {
+                if silence.outlasted_by(idle.idle_for) {
+                    return Ok(false);
+                }
+                if idle.idle_for < FRESH {
+                    return Ok(true);
+                }
+                let answer = timeout(TEST, connection.ping()).await;
+                if answer.is_err() {
+                    silence.noticed();
+                }
+                // Otherwise it is closed, and another one opened.
+                Ok(matches!(answer, Ok(Ok(()))))
+            })
+        })
 }
 
 /// Sets a new connection up, or gives it up.
@@ -208,20 +199,15 @@ async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> sqlx::R
     let version: String = sqlx::query_scalar("SELECT VERSION()")
         .fetch_one(&mut *connection)
         .await?;
-    let wait = limit.as_secs().max(1);
-    let set = if version.contains("MariaDB") {
-        format!(
-            "SET SESSION max_statement_time = {}, innodb_lock_wait_timeout = {wait}, idle_transaction_timeout = {}",
-            limit.as_secs_f64(),
-            TRANSACTION.as_secs()
-        )
+    let (wait, idle) = (limit.as_secs().max(1), TRANSACTION.as_secs());
+    let limits = if version.contains("MariaDB") {
+        let limit = limit.as_secs_f64();
+        format!("max_statement_time = {limit}, idle_transaction_timeout = {idle}")
     } else {
-        format!(
-            "SET SESSION max_execution_time = {}, innodb_lock_wait_timeout = {wait}, wait_timeout = {}",
-            limit.as_millis(),
-            TRANSACTION.as_secs()
-        )
+        let limit = limit.as_millis();
+        format!("max_execution_time = {limit}, wait_timeout = {idle}")
     };
+    let set = format!("SET SESSION innodb_lock_wait_timeout = {wait}, {limits}");
     connection.execute(AssertSqlSafe(set)).await?;
     Ok(())
 }

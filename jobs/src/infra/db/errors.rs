@@ -37,22 +37,13 @@ pub(crate) fn queried(error: sqlx::Error) -> DbErr {
 
 /// Whether the database answered so, and its connection can be used again.
 pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::RowNotFound => true,
-        sqlx::Error::Database(error) => !says_so(error.as_ref()),
-        _ => false,
-    }
+    matches!(error, sqlx::Error::Database(error) if trouble_of(error.as_ref()).is_none())
 }
 
 /// Whether a transaction goes on after this error of one of its statements.
 pub(crate) fn spares_the_transaction(backend: DbBackend, error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::RowNotFound => true,
-        sqlx::Error::Database(error) => {
-            backend != DbBackend::Postgres && !matches!(error.kind(), ErrorKind::Other)
-        }
-        _ => false,
-    }
+    backend != DbBackend::Postgres
+        && matches!(error, sqlx::Error::Database(error) if !matches!(error.kind(), ErrorKind::Other))
 }
 
 /// The error of sqlx in this one.
@@ -63,6 +54,11 @@ fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
         | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
         _ => None,
     }
+}
+
+/// The database's own words in this error.
+fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+    sqlx_error(error).and_then(sqlx::Error::as_database_error)
 }
 
 /// Whether the database cannot be used now, which may pass by itself: it is away or silent, shutting down, has no more
@@ -77,7 +73,7 @@ pub fn is_unavailable(error: &DbErr) -> bool {
 /// Whether it is an error of a database that cannot be used now.
 pub(crate) fn is_out_of_order(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => says_so(error.as_ref()),
+        sqlx::Error::Database(error) => trouble_of(error.as_ref()).is_some(),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -90,55 +86,49 @@ pub(crate) fn is_out_of_order(error: &sqlx::Error) -> bool {
 
 /// Whether the database says that it cannot store anything: its disk is full or broken, or it is read-only.
 pub(crate) fn cannot_store(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else {
-        return false;
-    };
-    let error = error.as_ref();
-    if !says_so(error) {
-        return false;
-    }
-    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return matches!(
-            error.number(),
-            3 | 1021 | 1026 | 1030 | 1114 | 1180 | 1181 | 1290 | 1836
-        );
-    }
-    let code = error.code().unwrap_or_default();
-    match error.try_downcast_ref::<PgDatabaseError>() {
-        // disk_full, system_error and its kin, read_only_sql_transaction
-        Some(_) => code == "53100" || code.starts_with("58") || code == "25006",
-        None => true,
-    }
+    let error = error.as_database_error();
+    matches!(error.and_then(trouble_of), Some(Trouble::Storing))
 }
 
-/// Whether the database says that it cannot work.
-fn says_so(error: &dyn DatabaseError) -> bool {
+/// Why a database says that it cannot work.
+enum Trouble {
+    /// It can store nothing.
+    Storing,
+    /// Anything else.
+    Other,
+}
+
+fn trouble_of(error: &(dyn DatabaseError + 'static)) -> Option<Trouble> {
     if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
         return match error.number() {
-            // Cannot write (3, 1026), no space (1021, 1114), out of memory or resources (1037, 1038, 1041), no more connections
-            // (1040, 1203), shutting down (1053, 1927, 4031), read-only (1290, 1836).
-            3 | 1021 | 1026 | 1037 | 1038 | 1040 | 1041 | 1053 | 1114 | 1203 | 1290 | 1836
-            | 1927 | 4031 => true,
+            // Cannot write (3, 1026), no space (1021, 1114), read-only (1290, 1836).
+            3 | 1021 | 1026 | 1114 | 1290 | 1836 => Some(Trouble::Storing),
             // An error of the storage engine, at COMMIT too: EIO, ENOSPC, EROFS, EDQUOT.
             1030 | 1180 | 1181 => ["error 5 ", "error 28 ", "error 30 ", "error 122 "]
                 .iter()
-                .any(|errno| error.message().contains(errno)),
-            _ => false,
+                .any(|errno| error.message().contains(errno))
+                .then_some(Trouble::Storing),
+            // Out of memory or resources (1037, 1038, 1041), no more connections (1040, 1203), shutting down (1053, 1927, 4031).
+            1037 | 1038 | 1040 | 1041 | 1053 | 1203 | 1927 | 4031 => Some(Trouble::Other),
+            _ => None,
         };
     }
     let code = error.code().unwrap_or_default();
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
-        // Classes: connection, insufficient resources, system error. Single ones: shutting down, ended for standing still,
-        // read-only.
-        return matches!(code.get(..2), Some("08" | "53" | "58"))
-            || matches!(
-                &*code,
-                "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006"
-            );
+        return match &*code {
+            // disk_full, read_only_sql_transaction
+            "53100" | "25006" => Some(Trouble::Storing),
+            // Shutting down, ended for standing still.
+            "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Some(Trouble::Other),
+            // Classes: system error; connection, insufficient resources.
+            code if code.starts_with("58") => Some(Trouble::Storing),
+            code if code.starts_with("08") || code.starts_with("53") => Some(Trouble::Other),
+            _ => None,
+        };
     }
     // SQLite's primary code is the lowest byte: out of memory, read-only, I/O error, full, cannot open.
-    code.parse::<u32>()
-        .is_ok_and(|code| matches!(code & 0xff, 7 | 8 | 10 | 13 | 14))
+    let primary = code.parse::<u32>().map(|code| code & 0xff);
+    matches!(primary, Ok(7 | 8 | 10 | 13 | 14)).then_some(Trouble::Storing)
 }
 
 /// Whether running the whole transaction again may help: a deadlock, a lost race of snapshots, or a lock not had in time.
@@ -147,7 +137,7 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
     if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
         return true;
     }
-    let Some(error) = sqlx_error(error).and_then(sqlx::Error::as_database_error) else {
+    let Some(error) = database_error(error) else {
         return false;
     };
     match error.code().as_deref() {
@@ -167,8 +157,7 @@ const LOCKED: &str = "another transaction has the row locked";
 
 /// Tells a row that could not be locked at once from other errors.
 pub(crate) fn locked(error: DbErr) -> DbErr {
-    let answer = sqlx_error(&error).and_then(sqlx::Error::as_database_error);
-    let locked = answer.is_some_and(|answer| {
+    let locked = database_error(&error).is_some_and(|answer| {
         match answer.try_downcast_ref::<MySqlDatabaseError>() {
             // MariaDB calls it a timeout, MySQL has a number for it.
             Some(answer) => matches!(answer.number(), 1205 | 3572),
@@ -190,8 +179,7 @@ pub(crate) fn is_locked(error: &DbErr) -> bool {
 
 /// Whether the server ended a statement because it took too long.
 pub fn timed_out(error: &DbErr) -> bool {
-    let error = sqlx_error(error).and_then(sqlx::Error::as_database_error);
-    error.is_some_and(|error| {
+    database_error(error).is_some_and(|error| {
         let message = error.message();
         match error.code().as_deref() {
             // PostgreSQL: query_canceled, for which there is more than one reason.
@@ -205,6 +193,23 @@ pub fn timed_out(error: &DbErr) -> bool {
     })
 }
 
+/// Whether the database refuses the data: a character or length that a column cannot have, a constraint, a number out of range.
+/// The same statement fails again, however often it is run. Whatever else a database says is its own trouble, and may pass.
+pub(crate) fn refuses_data(error: &DbErr) -> bool {
+    let code = database_error(error).and_then(DatabaseError::code);
+    code.is_some_and(|code| is_of_data(&code))
+}
+
+/// Classes 22 (data exception) and 23 (integrity constraint violation) of SQLSTATE, which PostgreSQL and MySQL tell, and SQLite's
+/// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT`, `SQLITE_MISMATCH` with their extended codes.
+fn is_of_data(code: &str) -> bool {
+    if code.len() == 5 {
+        return code.starts_with("22") || code.starts_with("23");
+    }
+    let primary = code.parse::<u32>().map(|code| code & 0xff);
+    matches!(primary, Ok(18..=20))
+}
+
 /// Whether running the same transaction again may help.
 pub(crate) trait Transient {
     fn is_transient(&self) -> bool;
@@ -213,5 +218,27 @@ pub(crate) trait Transient {
 impl Transient for DbErr {
     fn is_transient(&self) -> bool {
         is_transient(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_data;
+
+    #[test]
+    fn what_a_database_refuses() {
+        // NUL in a text, \\u0000 in JSON, too long, not null, unique, check; SQLite's constraints by a check and a trigger.
+        for code in [
+            "22021", "22P05", "22001", "23502", "23505", "23514", "23000", "19", "275", "1811",
+            "18",
+        ] {
+            assert!(is_of_data(code), "{code}");
+        }
+        // Deadlock, disk full, shutdown, MySQL's general error; SQLite's busy, disk full and I/O error.
+        for code in [
+            "40001", "40P01", "53100", "57P01", "HY000", "5", "517", "13", "10", "778", "",
+        ] {
+            assert!(!is_of_data(code), "{code}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::errors::{is_answer, late};
 const RETURN: Duration = Duration::from_secs(5);
 
 /// A connection that its pool gave out.
+#[derive(Debug)]
 pub(crate) enum Link {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
@@ -40,6 +41,7 @@ fn told(sql: &str) {
     tracing::trace!(target: "wharfinger_jobs::sql", sql);
 }
 
+/// A statement with its values, for whichever database it goes to.
 macro_rules! query {
     ($statement:expr) => {{
         told(&$statement.sql);
@@ -50,36 +52,7 @@ macro_rules! query {
 }
 
 impl Link {
-    pub(crate) async fn execute(&mut self, asked: &Statement) -> sqlx::Result<ExecResult> {
-        on!(self, |connection| query!(asked)
-            .execute(&mut **connection)
-            .await
-            .map(Into::into))
-    }
-
-    pub(crate) async fn unprepared(&mut self, sql: &str) -> sqlx::Result<ExecResult> {
-        told(sql);
-        on!(self, |connection| (**connection)
-            .execute(AssertSqlSafe(sql.to_owned()))
-            .await
-            .map(Into::into))
-    }
-
-    pub(crate) async fn query_one(&mut self, asked: &Statement) -> sqlx::Result<QueryResult> {
-        on!(self, |connection| query!(asked)
-            .fetch_one(&mut **connection)
-            .await
-            .map(Into::into))
-    }
-
-    pub(crate) async fn query_all(&mut self, asked: &Statement) -> sqlx::Result<Vec<QueryResult>> {
-        on!(self, |connection| {
-            let rows = query!(asked).fetch_all(&mut **connection).await?;
-            Ok(rows.into_iter().map(Into::into).collect())
-        })
-    }
-
-    pub(crate) async fn ping(&mut self) -> sqlx::Result<()> {
+    async fn ping(&mut self) -> sqlx::Result<()> {
         on!(self, |connection| connection.ping().await)
     }
 
@@ -118,11 +91,7 @@ impl Link {
     /// Ends a transaction that was not committed, in the background.
     pub(crate) fn roll_back(self, within: Duration) {
         in_background(async move {
-            let mut busy = Busy::new(self, within);
-            let until = Instant::now() + within;
-            if busy.unprepared("ROLLBACK", until).await.is_ok() {
-                busy.give_back();
-            }
+            let _ = Busy::new(self, within).end("ROLLBACK").await;
         });
     }
 }
@@ -142,9 +111,9 @@ pub(crate) struct Busy {
 
 /// Asks something of the connection, and takes care of the connection where no answer comes.
 macro_rules! ask {
-    ($busy:expr, $until:expr, |$link:ident| $asked:expr) => {{
+    ($busy:expr, $until:expr, |$connection:ident| $asked:expr) => {{
         let answer = match $busy.link.as_mut() {
-            Some($link) => timeout_at($until, $asked).await,
+            Some(link) => timeout_at($until, async { on!(link, |$connection| $asked) }).await,
             None => Ok(Err(sqlx::Error::PoolClosed)),
         };
         $busy.judged(answer.unwrap_or_else(|_| Err(late())))
@@ -184,7 +153,10 @@ impl Busy {
         asked: &Statement,
         until: Instant,
     ) -> sqlx::Result<ExecResult> {
-        ask!(self, until, |link| link.execute(asked))
+        ask!(self, until, |connection| {
+            let done = query!(asked).execute(&mut **connection).await;
+            done.map(Into::into)
+        })
     }
 
     pub(crate) async fn unprepared(
@@ -192,7 +164,12 @@ impl Busy {
         sql: &str,
         until: Instant,
     ) -> sqlx::Result<ExecResult> {
-        ask!(self, until, |link| link.unprepared(sql))
+        told(sql);
+        ask!(self, until, |connection| {
+            let sql = AssertSqlSafe(sql.to_owned());
+            let done = (**connection).execute(sql).await;
+            done.map(Into::into)
+        })
     }
 
     pub(crate) async fn query_one(
@@ -200,11 +177,10 @@ impl Busy {
         asked: &Statement,
         until: Instant,
     ) -> sqlx::Result<Option<QueryResult>> {
-        match ask!(self, until, |link| link.query_one(asked)) {
-            Ok(row) => Ok(Some(row)),
-            Err(sqlx::Error::RowNotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        ask!(self, until, |connection| {
+            let row = query!(asked).fetch_optional(&mut **connection).await;
+            row.map(|row| row.map(Into::into))
+        })
     }
 
     pub(crate) async fn query_all(
@@ -212,16 +188,29 @@ impl Busy {
         asked: &Statement,
         until: Instant,
     ) -> sqlx::Result<Vec<QueryResult>> {
-        ask!(self, until, |link| link.query_all(asked))
+        ask!(self, until, |connection| {
+            let rows = query!(asked).fetch_all(&mut **connection).await?;
+            Ok(rows.into_iter().map(Into::into).collect())
+        })
     }
 
     pub(crate) async fn ping(&mut self, until: Instant) -> sqlx::Result<()> {
-        ask!(self, until, |link| link.ping())
+        ask!(self, until, |connection| connection.ping().await)
+    }
+
+    /// Ends a transaction with COMMIT or ROLLBACK, and gives the connection back; where that fails, the connection is closed.
+    pub(crate) async fn end(mut self, sql: &str) -> sqlx::Result<()> {
+        let ended = self.unprepared(sql, Instant::now() + self.within).await;
+        match ended {
+            Ok(_) => self.give_back(),
+            Err(_) => self.close(),
+        }
+        ended.map(|_| ())
     }
 
     /// Closes the connection where this is no answer of the database, or one after which it is not to be trusted.
     fn judged<T>(&mut self, answer: sqlx::Result<T>) -> sqlx::Result<T> {
-        if !answer.as_ref().err().is_none_or(is_answer)
+        if answer.as_ref().is_err_and(|error| !is_answer(error))
             && let Some(link) = self.link.take()
         {
             link.close();

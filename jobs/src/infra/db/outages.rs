@@ -2,9 +2,9 @@
 //!
 //! A host that is silent while the database cannot be used is not gone: only its silence at other times counts.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sea_orm::sqlx;
 
 use super::errors::{cannot_store, is_out_of_order};
@@ -81,7 +81,7 @@ impl Outages {
 
     /// The database answered; with `stored`, it stored something.
     pub(crate) fn answered(&self, stored: bool, now: Instant) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let before = std::mem::replace(&mut state.answered, now);
         if now.saturating_duration_since(before) >= GAP {
             state.past.add(before, now);
@@ -96,13 +96,13 @@ impl Outages {
 
     /// The database said that it stores nothing.
     pub(crate) fn failed(&self, now: Instant) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.refuses.get_or_insert(now);
     }
 
     /// How much of the last `time` was an outage.
     pub(crate) fn within(&self, time: Duration, now: Instant) -> Duration {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.lock();
         let mut all = state.past.clone();
         for from in [Some(state.answered), state.refuses].into_iter().flatten() {
             if now.saturating_duration_since(from) >= GAP {
@@ -201,7 +201,7 @@ mod tests {
             outages.answered(true, now);
         }
         let long = Duration::from_hours(10);
-        assert_eq!(outages.0.lock().unwrap().past.0.len(), MOST);
+        assert_eq!(outages.0.lock().past.0.len(), MOST);
         let known = outages.within(long, now);
         let healthy = SECOND * 6 * u32::try_from(MOST - 1).unwrap();
         assert_eq!(

@@ -1,20 +1,19 @@
 //! Connections to one database, for single statements. Each statement has a deadline.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::{self, MySqlPool, PgPool, SqlitePool};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::deadlines::{Deadlines, WAIT};
-use super::errors::{acquired, executed, late, queried};
+use super::errors::{acquired, executed, queried};
 use super::link::{Busy, Link};
 use super::outages::Outages;
 
 /// A pool of connections, whose statements all have a deadline: after it the statement fails, and its connection is closed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     pub(crate) connections: Connections,
     pub(crate) deadlines: Deadlines,
@@ -24,20 +23,11 @@ pub struct Pool {
 }
 
 /// The connections, by database.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Connections {
     Sqlite(SqlitePool),
     Postgres(PgPool),
     MySql(MySqlPool),
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("backend", &self.get_database_backend())
-            .field("deadlines", &self.deadlines)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Pool {
@@ -85,8 +75,7 @@ impl Pool {
             busy.give_back();
             Ok(())
         };
-        let answer = timeout(limit, answer).await;
-        answer.unwrap_or_else(|_| Err(queried(late())))
+        super::in_time(limit, answer).await
     }
 }
 

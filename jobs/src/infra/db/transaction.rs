@@ -1,10 +1,9 @@
 //! A transaction: it commits as a whole within its deadline, or its connection is closed and nothing of it exists.
 
-use std::fmt;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
@@ -18,6 +17,7 @@ use super::pool::Pool;
 /// After a statement that failed nothing more is done in it, on every database: MySQL and SQLite end a transaction by
 /// themselves at some errors, and what came after would be committed one by one. A broken constraint is an answer where the
 /// database goes on after it (not on PostgreSQL).
+#[derive(Debug)]
 pub struct Transaction {
     backend: DbBackend,
     state: Mutex<State>,
@@ -27,20 +27,12 @@ pub struct Transaction {
 }
 
 /// The state of the connection.
-enum State {
-    Open(Link),
+#[derive(Debug)]
+struct State {
+    /// None where the connection is closed, or its statement was not waited for.
+    link: Option<Link>,
     /// A statement failed: only a rollback is left.
-    Failed(Link),
-    /// The connection is closed, or its statement was not waited for.
-    Gone,
-}
-
-impl fmt::Debug for Transaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction")
-            .field("backend", &self.backend)
-            .finish_non_exhaustive()
-    }
+    failed: bool,
 }
 
 impl Pool {
@@ -79,7 +71,10 @@ impl Pool {
         let deadlines = self.deadlines;
         Ok(Transaction {
             backend: self.get_database_backend(),
-            state: Mutex::new(busy.link().map_or(State::Gone, State::Open)),
+            state: Mutex::new(State {
+                link: busy.link(),
+                failed: false,
+            }),
             deadlines,
             outages: Arc::clone(&self.outages),
             until: Instant::now() + deadlines.transaction,
@@ -95,13 +90,9 @@ macro_rules! run {
         let answer = $statement;
         $transaction.outages.heard(false, &answer);
         if let Some(link) = $busy.link() {
-            let error = answer.as_ref().err();
-            *state = match error
-                .is_none_or(|error| spares_the_transaction($transaction.backend, error))
-            {
-                true => State::Open(link),
-                false => State::Failed(link),
-            };
+            state.link = Some(link);
+            let spared = |error| spares_the_transaction($transaction.backend, error);
+            state.failed = answer.as_ref().is_err_and(|error| !spared(error));
         }
         answer
     }};
@@ -109,81 +100,45 @@ macro_rules! run {
 
 impl Transaction {
     /// The connection for one more statement, and until when that may take.
-    fn take(&self, state: &mut MutexGuard<'_, State>) -> Result<(Busy, Instant), DbErr> {
-        match std::mem::replace(&mut **state, State::Gone) {
-            State::Open(link) => {
-                let within = self.deadlines.statement;
-                let until = self.until.min(Instant::now() + within);
-                Ok((Busy::new(link, within), until))
-            }
-            State::Failed(link) => {
-                **state = State::Failed(link);
-                Err(failed())
-            }
-            State::Gone => Err(queried(late())),
+    fn take(&self, state: &mut State) -> Result<(Busy, Instant), DbErr> {
+        if state.failed {
+            let message = "an earlier statement of this transaction failed";
+            return Err(DbErr::Custom(message.into()));
         }
+        let link = state.link.take().ok_or_else(|| queried(late()))?;
+        let within = self.deadlines.statement;
+        let until = self.until.min(Instant::now() + within);
+        Ok((Busy::new(link, within), until))
     }
 
     /// Commits. An error that is not the database's own says nothing of whether it was done: the answer may have been lost
     /// on its way. The connection is closed then.
-    pub async fn commit(mut self) -> Result<(), DbErr> {
-        let state = std::mem::replace(self.state.get_mut(), State::Gone);
-        let within = self.deadlines.statement;
-        match state {
-            State::Open(link) if Instant::now() < self.until => {
-                let mut busy = Busy::new(link, within);
-                let committed = busy.unprepared("COMMIT", Instant::now() + within).await;
-                self.outages.heard(true, &committed);
-                match committed {
-                    Ok(_) => busy.give_back(),
-                    Err(error) => {
-                        busy.close();
-                        return Err(queried(error));
-                    }
-                }
-                Ok(())
-            }
-            State::Open(link) => {
-                link.roll_back(within);
-                Err(queried(late()))
-            }
-            State::Failed(link) => {
-                link.roll_back(within);
-                Err(failed())
-            }
-            State::Gone => Err(queried(late())),
+    pub async fn commit(self) -> Result<(), DbErr> {
+        let mut state = self.state.lock().await;
+        if Instant::now() >= self.until {
+            return Err(queried(late()));
         }
+        let (busy, _) = self.take(&mut state)?;
+        let committed = busy.end("COMMIT").await;
+        self.outages.heard(true, &committed);
+        committed.map_err(queried)
     }
 
     /// Rolls back. Nothing of the transaction is left, also where this fails: the connection is closed then.
     pub async fn rollback(mut self) -> Result<(), DbErr> {
-        let state = std::mem::replace(self.state.get_mut(), State::Gone);
-        let (State::Open(link) | State::Failed(link)) = state else {
-            return Ok(());
-        };
-        let within = self.deadlines.statement;
-        let mut busy = Busy::new(link, within);
-        match busy.unprepared("ROLLBACK", Instant::now() + within).await {
-            Ok(_) => {
-                busy.give_back();
-                Ok(())
+        match self.state.get_mut().link.take() {
+            Some(link) => {
+                let busy = Busy::new(link, self.deadlines.statement);
+                busy.end("ROLLBACK").await.map_err(queried)
             }
-            Err(error) => {
-                busy.close();
-                Err(queried(error))
-            }
+            None => Ok(()),
         }
     }
 }
 
-fn failed() -> DbErr {
-    DbErr::Custom("an earlier statement of this transaction failed".into())
-}
-
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let state = std::mem::replace(self.state.get_mut(), State::Gone);
-        if let State::Open(link) | State::Failed(link) = state {
+        if let Some(link) = self.state.get_mut().link.take() {
             link.roll_back(self.deadlines.statement);
         }
     }

@@ -35,14 +35,10 @@ impl Tries {
         if !begins || !error.is_transient() {
             return false;
         }
-        self.pause().await;
-        self.made += 1;
-        true
-    }
-
-    async fn pause(&self) {
         let most = 5u64 << self.made.min(6);
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+        self.made += 1;
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 //! The worker of a host: apalis workers, made again after any error, and what they need beside them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apalis_core::backend::ext::BackendExt;
@@ -16,8 +17,7 @@ use uuid::Uuid;
 
 use super::{RedisQueue, in_operation, wake_channel};
 use crate::infra::redis_connection::{self, Backoff, KEEPALIVE, in_time};
-use crate::queue::pool::{Pool, drive};
-use crate::queue::wake_on_missed_signal::WakeOnMissedSignal;
+use crate::queue::pool::{Handler, Pool, drive};
 use crate::queue::{Dispatch, QueueError};
 
 /// apalis workers side by side: each fetches and acknowledges one message at a time, in two round trips.
@@ -32,18 +32,14 @@ const VACUUM_EVERY: Duration = Duration::from_secs(5);
 const WORKER_NOTE_SECONDS: i64 = 86_400;
 
 impl RedisQueue {
-    pub(in crate::queue) async fn run<H, F>(
+    pub(in crate::queue) async fn run(
         &self,
         host: &str,
         worker: &str,
         concurrency: usize,
-        handler: H,
+        handler: Handler,
         stop: CancellationToken,
-    ) -> Result<(), QueueError>
-    where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
+    ) {
         let pool = Pool::new(concurrency, handler, stop.clone());
         let (wake, woken) = watch::channel(());
         let work = async {
@@ -57,21 +53,17 @@ impl RedisQueue {
             () = look_up(&wake) => {}
             () = self.keep_clean(host) => {}
         }
-        Ok(())
     }
 
     /// One apalis worker after another, until `stop`.
-    async fn lane<H, F>(
+    async fn lane(
         &self,
         host: &str,
         worker: &str,
-        pool: &Pool<H>,
+        pool: &Arc<Pool>,
         woken: &watch::Receiver<()>,
         stop: &CancellationToken,
-    ) where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
+    ) {
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             let start = Instant::now();
@@ -88,43 +80,29 @@ impl RedisQueue {
     }
 
     /// One apalis worker, from its registration to its first error or its end.
-    async fn work<H, F>(
+    async fn work(
         &self,
         host: &str,
         name: &str,
-        pool: &Pool<H>,
+        pool: &Arc<Pool>,
         woken: &watch::Receiver<()>,
         stop: &CancellationToken,
-    ) -> Result<(), String>
-    where
-        H: Fn(Dispatch) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
+    ) -> Result<(), String> {
         let config = self.config(host);
         let note = note_of(&config, name);
         self.expire_note(&note)
             .await
             .map_err(|error| error.to_string())?;
-        let outcome = {
-            let (woken, name) = (woken.clone(), name.to_owned());
-            let storage = RedisStorage::<Dispatch, _>::new(WakeOnMissedSignal {
-                connection: self.connection.clone(),
-                woken: woken.clone(),
-            })
+        let storage = RedisStorage::<Dispatch, _>::new(self.connection.waking(woken.clone()))
             .with_config(config.clone());
-            let service = std::sync::Mutex::new(Some(pool.service()));
-            let monitor = Monitor::new().register(move |_| {
-                let service = service.lock().ok().and_then(|mut service| service.take());
-                WorkerBuilder::new(name.as_str())
-                    .backend(
-                        storage
-                            .clone()
-                            .poll_with_stream(WatchStream::new(woken.clone())),
-                    )
-                    .build(service.expect("a monitor without restarts builds its worker once"))
-            });
-            drive(monitor, stop).await
-        };
+        let (woken, workers, worker) = (woken.clone(), pool.clone(), name.to_owned());
+        let monitor = Monitor::new().register(move |_| {
+            let wakes = WatchStream::new(woken.clone());
+            WorkerBuilder::new(worker.as_str())
+                .backend(storage.clone().poll_with_stream(wakes))
+                .build(workers.service())
+        });
+        let outcome = drive(monitor, stop).await;
         if let Err(error) = self.deregister(&config, name, &note).await {
             // apalis does after missed heartbeats.
             tracing::debug!(host, name, %error, "could not deregister the worker");
