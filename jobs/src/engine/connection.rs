@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::errors::Error;
+use parking_lot::Mutex;
 use url::Url;
 
 use super::EngineError;
@@ -69,27 +70,27 @@ impl Connection {
             Err(_) => Err(EngineError::silent(deadline)),
         };
         if answer.is_ok() {
-            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self.answered.lock() = Some(Instant::now());
         }
         answer.inspect_err(|error| self.forget_if_gone(error))
     }
 
     /// Whether the engine answered something just now.
     pub(super) fn answered_just_now(&self) -> bool {
-        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = *self.answered.lock();
         answered.is_some_and(|answered| answered.elapsed() < JUST_NOW)
     }
 
     /// The client, speaking a version of the API that the engine knows.
     pub(super) async fn client(&self) -> Result<Docker, Error> {
-        let known = self.lock().clone();
+        let known = self.client.lock().clone();
         if let Some(client) = known {
             return Ok(client);
         }
         let client = Docker::connect_with_host(&self.host)?
             .negotiate_version()
             .await?;
-        Ok(self.lock().insert(versioned(client)).clone())
+        Ok(self.client.lock().insert(versioned(client)).clone())
     }
 
     /// Forgets the version of an engine that is gone: another engine may answer next.
@@ -100,11 +101,7 @@ impl Connection {
     }
 
     fn forget(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Docker>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.client.lock() = None;
     }
 }
 
@@ -156,21 +153,13 @@ fn normalize(docker_host: &str) -> Result<String, EngineError> {
             Some((_, host)) => format!("{host:?} with a login"),
             None => format!("{docker_host:?}"),
         };
-        EngineError::Other {
-            message: format!(
-                "not the address of a Docker engine: {shown}; \
-                 it would be unix:///path/to/docker.sock or tcp://host:port"
-            )
-            .into(),
-            source: None,
-        }
+        EngineError::other(format!(
+            "not the address of a Docker engine: {shown}; \
+             it would be unix:///path/to/docker.sock or tcp://host:port"
+        ))
     };
-    if let Some(path) = docker_host.strip_prefix("unix://") {
-        return if path.starts_with('/') {
-            Ok(docker_host.to_owned())
-        } else {
-            Err(invalid())
-        };
+    if docker_host.starts_with("unix:///") {
+        return Ok(docker_host.to_owned());
     }
     let url = Url::parse(docker_host).map_err(|_| invalid())?;
     let plain =

@@ -72,12 +72,16 @@ impl EngineError {
 
     /// The engine let a deadline pass.
     pub(super) fn silent(deadline: Duration) -> Self {
-        Self::Unavailable {
-            message: format!(
-                "the Docker engine did not answer within {}",
-                humantime::format_duration(deadline)
-            )
-            .into(),
+        let deadline = humantime::format_duration(deadline);
+        unavailable(format!(
+            "the Docker engine did not answer within {deadline}"
+        ))
+    }
+
+    /// A fault of the engine or of the request, in our words.
+    pub(super) fn other(message: impl Into<CleanText>) -> Self {
+        Self::Other {
+            message: message.into(),
             source: None,
         }
     }
@@ -117,10 +121,9 @@ impl From<Error> for EngineError {
 
 /// The error repeats the answer, so that it is no source to keep.
 fn unreadable(error: &Error) -> EngineError {
-    EngineError::Other {
-        message: format!("the Docker engine's answer could not be read: {error}").into(),
-        source: None,
-    }
+    EngineError::other(format!(
+        "the Docker engine's answer could not be read: {error}"
+    ))
 }
 
 /// HTTP clients wrap what the operating system said in layers that say nothing.
@@ -289,17 +292,15 @@ pub(super) fn classify(status: Option<u16>, said: &str) -> EngineError {
             Some(401 | 403) => EngineError::Denied(message),
             Some(404) => EngineError::NotFound(message),
             Some(502..=504) => unavailable(message),
-            _ => EngineError::Other {
-                message,
-                source: None,
-            },
+            _ => EngineError::other(message),
         }
     }
 }
 
-fn unavailable(message: CleanText) -> EngineError {
+/// The engine is not there, or not any more.
+pub(super) fn unavailable(message: impl Into<CleanText>) -> EngineError {
     EngineError::Unavailable {
-        message,
+        message: message.into(),
         source: None,
     }
 }

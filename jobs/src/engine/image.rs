@@ -33,13 +33,15 @@ pub struct EngineImage {
 
 impl EngineImage {
     pub(super) fn describe(image: ImageInspect) -> Result<Self, EngineError> {
-        let lacks = |what: &str| EngineError::Other {
-            message: format!("the engine described an image without its {what}").into(),
-            source: None,
+        let lacks = |what: &str| {
+            EngineError::other(format!("the engine described an image without its {what}"))
         };
         let id = image.id.as_deref().and_then(|id| Digest::parse(id).ok());
         let size = image.size.and_then(|size| u64::try_from(size).ok());
         let config = image.config.unwrap_or_default();
+        // What is no digest is dropped: the number of layers differs then, and the image is not taken for the expected one.
+        let layers = image.root_fs.and_then(|fs| fs.layers).unwrap_or_default();
+        let diff_ids = layers.iter().filter_map(|id| Digest::parse(id).ok());
         Ok(Self {
             id: id.ok_or_else(|| lacks("id"))?,
             size: size.ok_or_else(|| lacks("size"))?,
@@ -47,18 +49,9 @@ impl EngineImage {
             platform: platform(image.os, image.architecture, image.variant),
             repo_tags: real_names(image.repo_tags.unwrap_or_default()),
             repo_digests: real_names(image.repo_digests.unwrap_or_default()),
-            diff_ids: diff_ids(image.root_fs.and_then(|fs| fs.layers)),
+            diff_ids: diff_ids.map(|digest| digest.to_string()).collect(),
         })
     }
-}
-
-/// Drops texts that are not digests. Then the number of layers differs, and the image is not taken for the expected one.
-fn diff_ids(layers: Option<Vec<String>>) -> Vec<String> {
-    let digests = layers.into_iter().flatten();
-    digests
-        .filter_map(|layer| Digest::parse(&layer).ok())
-        .map(|digest| digest.to_string())
-        .collect()
 }
 
 /// An image in the engine's list.

@@ -16,6 +16,8 @@ mod span;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use bollard::Docker;
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
     TagImageOptionsBuilder,
@@ -56,21 +58,14 @@ impl Engine {
 
     /// Whether the engine answers.
     pub async fn ping(&self) -> Result<(), EngineError> {
-        let ping = |docker: bollard::Docker| async move { docker.ping().await };
-        let asking = self.connection.call(PING, ping);
-        self.connection
-            .traced("GET", "/_ping", asking)
-            .await
-            .map(|_| ())
+        let ping = |docker: Docker| async move { docker.ping().await };
+        self.ask("GET", "/_ping", PING, ping).await.map(|_| ())
     }
 
     /// The engine's kind and platform, and the state of the file system of its images.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
-        let ask = |docker: bollard::Docker| async move {
-            tokio::try_join!(docker.version(), docker.info())
-        };
-        let asking = self.connection.call(LOOK, ask);
-        let (version, info) = self.connection.traced("GET", "/info", asking).await?;
+        let ask = |docker: Docker| async move { tokio::try_join!(docker.version(), docker.info()) };
+        let (version, info) = self.ask("GET", "/info", LOOK, ask).await?;
         let mut info = EngineInfo::describe(&version, info);
         if self.connection.is_socket() {
             info.measure_storage(LOOK).await;
@@ -81,14 +76,8 @@ impl Engine {
     /// The image that an id or a name means; none if the engine has no such image.
     pub async fn inspect(&self, id_or_reference: &str) -> Result<Option<EngineImage>, EngineError> {
         names::check(id_or_reference)?;
-        let inspect =
-            |docker: bollard::Docker| async move { docker.inspect_image(id_or_reference).await };
-        let looking = self.connection.call(LOOK, inspect);
-        match self
-            .connection
-            .traced("GET", "/images/{name}/json", looking)
-            .await
-        {
+        let inspect = |docker: Docker| async move { docker.inspect_image(id_or_reference).await };
+        match self.ask("GET", "/images/{name}/json", LOOK, inspect).await {
             Ok(image) => EngineImage::describe(image).map(Some),
             Err(EngineError::NotFound(_)) => Ok(None),
             // What moby's layer store says of an image that is being deleted at this moment (`layer/layer.go`).
@@ -101,19 +90,13 @@ impl Engine {
 
     /// Every image of the engine. With untagged and intermediate ones: what is missing here is not there.
     pub async fn list(&self) -> Result<Vec<EngineImageSummary>, EngineError> {
-        let list = |docker: bollard::Docker| async move {
+        let list = |docker: Docker| async move {
             let options = ListImagesOptionsBuilder::new().all(true).build();
             docker.list_images(Some(options)).await
         };
-        let looking = self.connection.call(LOOK, list);
-        let images = self
-            .connection
-            .traced("GET", "/images/json", looking)
-            .await?;
-        Ok(images
-            .into_iter()
-            .filter_map(EngineImageSummary::describe)
-            .collect())
+        let images = self.ask("GET", "/images/json", LOOK, list).await?;
+        let images = images.into_iter();
+        Ok(images.filter_map(EngineImageSummary::describe).collect())
     }
 
     /// The names of the containers, running or not, that were made of exactly this image. The engine's own filter
@@ -122,17 +105,8 @@ impl Engine {
         &self,
         image_id: &str,
     ) -> Result<Vec<CleanText<128>>, EngineError> {
-        let list = |docker: bollard::Docker| async move {
-            let options = ListContainersOptionsBuilder::new().all(true).build();
-            docker.list_containers(Some(options)).await
-        };
-        let looking = self.connection.call(LOOK, list);
-        let containers = self
-            .connection
-            .traced("GET", "/containers/json", looking)
-            .await?;
+        let containers = self.containers().await?.into_iter();
         Ok(containers
-            .into_iter()
             .filter(|container| container.image_id.as_deref() == Some(image_id))
             .map(|container| {
                 let name = container.names.unwrap_or_default().into_iter().next();
@@ -144,15 +118,18 @@ impl Engine {
 
     /// The ids of the images that containers, running or not, were made of.
     pub async fn images_in_use(&self) -> Result<HashSet<Digest>, EngineError> {
-        let list = |docker: bollard::Docker| async move {
+        let containers = self.containers().await?.into_iter();
+        Ok(containers
+            .filter_map(|container| Digest::parse(&container.image_id?).ok())
+            .collect())
+    }
+
+    async fn containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let list = |docker: Docker| async move {
             let options = ListContainersOptionsBuilder::new().all(true).build();
             docker.list_containers(Some(options)).await
         };
-        let containers = self.connection.call(LOOK, list).await?;
-        Ok(containers
-            .into_iter()
-            .filter_map(|container| Digest::parse(&container.image_id?).ok())
-            .collect())
+        self.ask("GET", "/containers/json", LOOK, list).await
     }
 
     /// Takes a name off its image. The engine deletes an image with its last name, and refuses that with
@@ -170,7 +147,7 @@ impl Engine {
     }
 
     async fn remove(&self, id_or_reference: &str) -> Result<Removed, EngineError> {
-        let remove = |docker: bollard::Docker| async move {
+        let remove = |docker: Docker| async move {
             let options = RemoveImageOptionsBuilder::new()
                 .force(false)
                 .noprune(false)
@@ -179,12 +156,7 @@ impl Engine {
                 .remove_image(id_or_reference, Some(options), None)
                 .await
         };
-        let removing = self.connection.call(REMOVE, remove);
-        match self
-            .connection
-            .traced("DELETE", "/images/{name}", removing)
-            .await
-        {
+        match self.ask("DELETE", "/images/{name}", REMOVE, remove).await {
             Ok(items) => Ok(Removed::of(&items)),
             Err(EngineError::NotFound(_)) => Ok(Removed::AlreadyGone),
             Err(error) => Err(error),
@@ -199,16 +171,13 @@ impl Engine {
         tag: &str,
     ) -> Result<(), EngineError> {
         names::check_id(image_id)?;
-        let set = |docker: bollard::Docker| async move {
+        let set = |docker: Docker| async move {
             let options = TagImageOptionsBuilder::new()
                 .repo(repository)
                 .tag(tag)
                 .build();
             docker.tag_image(image_id, Some(options)).await
         };
-        let setting = self.connection.call(LOOK, set);
-        self.connection
-            .traced("POST", "/images/{name}/tag", setting)
-            .await
+        self.ask("POST", "/images/{name}/tag", LOOK, set).await
     }
 }

@@ -5,8 +5,8 @@ use super::EngineError;
 /// The name to pull: a repository with a tag or a digest. Without either, an engine would pull every tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullName {
-    repository: String,
-    tag_or_digest: String,
+    pub(super) repository: String,
+    pub(super) tag_or_digest: String,
 }
 
 impl PullName {
@@ -19,14 +19,6 @@ impl PullName {
             repository: repository.to_owned(),
             tag_or_digest: tag_or_digest.unwrap_or_else(|| "latest".to_owned()),
         }
-    }
-
-    pub(super) fn repository(&self) -> &str {
-        &self.repository
-    }
-
-    pub(super) fn tag_or_digest(&self) -> &str {
-        &self.tag_or_digest
     }
 }
 
@@ -84,10 +76,7 @@ pub(super) fn check_tagged(reference: &str) -> Result<(), EngineError> {
 }
 
 fn not_a(what: &str, given: &str) -> EngineError {
-    EngineError::Other {
-        message: format!("not an image's {what}: {given:?}").into(),
-        source: None,
-    }
+    EngineError::other(format!("not an image's {what}: {given:?}"))
 }
 
 #[cfg(test)]
@@ -120,11 +109,11 @@ mod tests {
 
     #[test]
     fn a_pull_always_has_a_tag_or_digest() {
-        assert_eq!(PullName::new("r", None, None).tag_or_digest(), "latest");
-        assert_eq!(PullName::new("r", Some(""), None).tag_or_digest(), "latest");
-        assert_eq!(PullName::new("r", Some("1"), None).tag_or_digest(), "1");
-        let both = PullName::new("r", Some("1"), Some("sha256:ab"));
-        assert_eq!(both.tag_or_digest(), "sha256:ab");
+        let named = |tag, digest| PullName::new("r", tag, digest).tag_or_digest;
+        assert_eq!(named(None, None), "latest");
+        assert_eq!(named(Some(""), None), "latest");
+        assert_eq!(named(Some("1"), None), "1");
+        assert_eq!(named(Some("1"), Some("sha256:ab")), "sha256:ab");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use wharfinger_entity::CleanText;
 use zeroize::Zeroizing;
 
+use super::error::{classify, unavailable};
 use super::{Engine, EngineError, PING, PullName};
 
 /// Something that happened in a pull.
@@ -96,8 +97,8 @@ impl Engine {
         let connection = self.connection.clone();
         let on_error = self.connection.clone();
         let options = CreateImageOptionsBuilder::new()
-            .from_image(name.repository())
-            .tag(name.tag_or_digest())
+            .from_image(&name.repository)
+            .tag(&name.tag_or_digest)
             .build();
         let login = login.map(|login| DockerCredentials {
             username: Some(login.username.clone()),
@@ -133,10 +134,9 @@ fn whole(
                 Ok(Some((event, (events, finished))))
             }
             None if finished => Ok(None),
-            None => Err(EngineError::Unavailable {
-                message: "the Docker engine ended the pull without saying how".into(),
-                source: None,
-            }),
+            None => Err(unavailable(
+                "the Docker engine ended the pull without saying how",
+            )),
         }
     })
 }
@@ -146,7 +146,7 @@ impl PullEvent {
         if let Some(error) = info.error_detail {
             let message = error.message.as_deref();
             let message = message.unwrap_or("the engine gave no reason");
-            return Err(super::error::classify(None, message));
+            return Err(classify(None, message));
         }
         let status = info.status.unwrap_or_default();
         let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -196,66 +196,53 @@ mod tests {
 
     #[test]
     fn the_lines_of_an_engine() {
-        let layer = |step| PullEvent::Layer {
-            id: "a3ed95caeb02".into(),
-            step,
-        };
-        let some = |current, total| layer(LayerStep::Downloading { current, total });
-        let lines = [
+        let downloading = |current, total| LayerStep::Downloading { current, total };
+        let extracting = |current, total| LayerStep::Extracting { current, total };
+        for (status, detail, step) in [
+            ("Pulling fs layer", "{}", LayerStep::Announced),
+            ("Waiting", "{}", LayerStep::Waiting),
+            (
+                "Downloading",
+                r#"{"current":32,"total":90}"#,
+                downloading(32, Some(90)),
+            ),
+            (
+                "Downloading",
+                r#"{"current":5,"total":-1}"#,
+                downloading(5, None),
+            ),
+            ("Retrying in 5 seconds", "{}", LayerStep::Retrying),
+            ("Verifying Checksum", "{}", LayerStep::Downloaded),
+            (
+                "Extracting",
+                r#"{"current":1,"units":"s"}"#,
+                extracting(1, None),
+            ),
+            (
+                "Extracting",
+                r#"{"current":32,"total":90}"#,
+                extracting(32, Some(90)),
+            ),
+            ("Pull complete", r#"{"hidecounts":true}"#, LayerStep::Done),
+            ("Already exists", "{}", LayerStep::Exists),
+        ] {
+            let json = format!(
+                r#"{{"status":"{status}","progressDetail":{detail},"progress":"[=> ]","id":"a3ed95caeb02"}}"#
+            );
+            let id = "a3ed95caeb02".into();
+            assert_eq!(
+                line(&json).unwrap(),
+                PullEvent::Layer { id, step },
+                "{json}"
+            );
+        }
+        let digest = PullEvent::Digest("sha256:ab".into());
+        for (json, event) in [
             (
                 r#"{"status":"Pulling from library/redis","id":"7"}"#,
                 PullEvent::Resolved,
             ),
-            (
-                r#"{"status":"Pulling fs layer","progressDetail":{},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Announced),
-            ),
-            (
-                r#"{"status":"Waiting","progressDetail":{},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Waiting),
-            ),
-            (
-                r#"{"status":"Downloading","progressDetail":{"current":32,"total":90},"progress":"[=> ]","id":"a3ed95caeb02"}"#,
-                some(32, Some(90)),
-            ),
-            (
-                r#"{"status":"Downloading","progressDetail":{"current":5,"total":-1},"id":"a3ed95caeb02"}"#,
-                some(5, None),
-            ),
-            (
-                r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Retrying),
-            ),
-            (
-                r#"{"status":"Verifying Checksum","progressDetail":{},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Downloaded),
-            ),
-            (
-                r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Extracting {
-                    current: 1,
-                    total: None,
-                }),
-            ),
-            (
-                r#"{"status":"Extracting","progressDetail":{"current":32,"total":90},"progress":"[=> ]","id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Extracting {
-                    current: 32,
-                    total: Some(90),
-                }),
-            ),
-            (
-                r#"{"status":"Pull complete","progressDetail":{"hidecounts":true},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Done),
-            ),
-            (
-                r#"{"status":"Already exists","progressDetail":{},"id":"a3ed95caeb02"}"#,
-                layer(LayerStep::Exists),
-            ),
-            (
-                r#"{"status":"Digest: sha256:ab"}"#,
-                PullEvent::Digest("sha256:ab".into()),
-            ),
+            (r#"{"status":"Digest: sha256:ab"}"#, digest),
             (
                 r#"{"status":"Status: Image is up to date for redis:7"}"#,
                 PullEvent::Finished,
@@ -265,8 +252,7 @@ mod tests {
                 PullEvent::Other("Waiting".into()),
             ),
             ("{}", PullEvent::Other(CleanText::default())),
-        ];
-        for (json, event) in lines {
+        ] {
             assert_eq!(line(json).unwrap(), event, "{json}");
         }
         let error =

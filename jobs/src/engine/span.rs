@@ -1,20 +1,28 @@
 //! Spans of the calls of an engine.
 
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
 use tracing::{Instrument as _, Span};
 
-use super::connection::Connection;
 use super::{Engine, EngineError};
 use crate::infra::trace;
 
-impl Connection {
-    /// Makes a call under a span of its own, where it is part of a trace. What merely is not there is no failure of the call.
-    pub(super) async fn traced<T>(
+impl Engine {
+    /// Makes a call, under a span of its own where it is part of a trace. What merely is not there is no failure of the call.
+    pub(super) async fn ask<T, F>(
         &self,
         method: &'static str,
         template: &'static str,
-        call: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
+        deadline: Duration,
+        request: impl Fn(Docker) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let span = self.described(trace::call(method, template));
+        let call = self.connection.call(deadline, request);
         let answer = call.instrument(span.clone()).await;
         if let Err(error) = &answer
             && !matches!(error, EngineError::NotFound(_))
@@ -24,14 +32,20 @@ impl Connection {
         answer
     }
 
+    /// The span of a pull, whose events come for as long as it lasts.
+    pub(crate) fn pull_span(&self) -> Span {
+        self.described(trace::call_apart("POST", "/images/create"))
+    }
+
     fn described(&self, span: Span) -> Span {
         if span.is_disabled() {
             return span;
         }
-        if let Some(path) = self.host.strip_prefix("unix://") {
+        if let Some(path) = self.connection.host.strip_prefix("unix://") {
             span.record("server.address", path);
             span.record("network.transport", "unix");
         } else if let Some((host, port)) = self
+            .connection
             .host
             .strip_prefix("tcp://")
             .and_then(|address| address.rsplit_once(':'))
@@ -42,14 +56,6 @@ impl Connection {
             }
         }
         span
-    }
-}
-
-impl Engine {
-    /// The span of a pull, whose events come for as long as it lasts.
-    pub(crate) fn pull_span(&self) -> Span {
-        let span = trace::call_apart("POST", "/images/create");
-        self.connection.described(span)
     }
 }
 
