@@ -51,14 +51,8 @@ pub async fn accept(
             return Ok::<_, ServiceError>((job, false));
         }
         let image = removable(&tx, account.user(), request.image_id).await?;
-        let (job, new) = removal(
-            &tx,
-            services,
-            &mut account,
-            &image,
-            request.traceparent.clone(),
-        )
-        .await?;
+        let traceparent = request.traceparent.clone();
+        let (job, new) = removal(&tx, services, &mut account, &image, traceparent).await?;
         if new && image.visibility == ImageVisibility::Public {
             audit::enter(
                 &tx,
@@ -121,26 +115,20 @@ async fn removable(
             "you have no such image: `images` lists what you hold",
         )
     };
-    let image = match image_id {
-        Some(id) => image::Entity::find_by_id(id)
-            .one(tx)
-            .await?
-            .ok_or_else(not_found)?,
-        None => return Err(not_found().into()),
-    };
+    let image = image::Entity::find()
+        .filter(image::Column::Id.eq(image_id))
+        .one(tx)
+        .await?
+        .ok_or_else(not_found)?;
     let admin = user.role == Role::Admin;
     let own = image.user_id == Some(user.id);
-    let not_removable =
-        |message: &str| UserError::new(UserErrorCode::NotRemovable, "imageId", message);
-    match image.visibility {
-        ImageVisibility::Private if !own => Err(not_found().into()),
-        ImageVisibility::Public if !admin => Err(not_removable(
-            "this image is public, and only an administrator can remove it; it costs you nothing",
-        )
-        .into()),
-        _ if image.state != ImageState::Held => {
-            Err(not_removable("you have let go of this image already").into())
+    let message = match image.visibility {
+        ImageVisibility::Private if !own => return Err(not_found().into()),
+        ImageVisibility::Public if !admin => {
+            "this image is public, and only an administrator can remove it; it costs you nothing"
         }
-        _ => Ok(image),
-    }
+        _ if image.state != ImageState::Held => "you have let go of this image already",
+        _ => return Ok(image),
+    };
+    Err(UserError::new(UserErrorCode::NotRemovable, "imageId", message).into())
 }

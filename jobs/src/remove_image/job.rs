@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use tracing::Span;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, Role, image, job, user};
+use wharfinger_entity::{ImageVisibility, Role, job, user};
 
+use super::holding_of;
 use crate::attempt::{AttemptEnd, Job, JobRun, Retry};
 use crate::engine_images::error::RunError;
 use crate::error::{ServiceError, UserError};
@@ -52,12 +53,8 @@ async fn removable(
     user: &user::Model,
     job: &job::Model,
 ) -> Result<Uuid, ServiceError> {
-    let held = match job.image_id {
-        Some(id) => image::Entity::find_by_id(id).one(tx).await?,
-        None => None,
-    };
-    let held = held.filter(|image| image.state == ImageState::Held);
-    let image = held.ok_or_else(|| UserError::not_retryable("the image is not held any more"))?;
+    let image = holding_of(job).one(tx).await?;
+    let image = image.ok_or_else(|| UserError::not_retryable("the image is not held any more"))?;
     if image.visibility == ImageVisibility::Public && user.role != Role::Admin {
         let message = "the image is public, and only an administrator can remove it";
         return Err(UserError::not_retryable(message).into());

@@ -2,30 +2,23 @@
 
 use sea_orm::EntityTrait;
 use tracing::Instrument as _;
-use wharfinger_entity::{ImageState, JobErrorCode, engine_image, image};
+use wharfinger_entity::{JobErrorCode, engine_image, image};
 
+use super::{holding_of, settle};
 use crate::attempt::{AttemptEnd, JobRun};
 use crate::engine::EngineError;
 use crate::engine_images::error::{ReconcileError, RunError};
-use crate::engine_images::lock::{self, ChangeError, Changes, LockLost, Presence, Waited};
+use crate::engine_images::lock::{self, ChangeError, Changes, ImageLock, Presence, Waited};
 use crate::engine_images::{removal, tag_rollback};
 use crate::error::JobFailure;
 use crate::holdings;
 use crate::infra::trace;
-use crate::remove_image::settle::{self, Settled};
 
 /// Removes the image from the engine if no other user holds it and Wharfinger brought it, and settles.
 pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
     let services = &run.context.services;
-    let holding = match run.job.image_id {
-        Some(id) => {
-            image::Entity::find_by_id(id)
-                .one(services.db.read())
-                .await?
-        }
-        None => None,
-    };
-    let Some(holding) = holding.filter(|holding| holding.state == ImageState::Held) else {
+    let held = holding_of(&run.job).one(services.db.read()).await?;
+    let Some(holding) = held else {
         return Ok(AttemptEnd::NothingToDo);
     };
     let waited = lock::lock_unless(services, holding.engine_image_id, run.interrupted()).await?;
@@ -37,39 +30,37 @@ pub(super) async fn run(run: &JobRun) -> Result<AttemptEnd, RunError> {
             return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
         }
     };
-    let begun = settle::begin(services, &run.lease).await;
-    if !matches!(begun, Ok(Some(true))) {
+    let ended = under_lock(run, &image_lock, &holding).await;
+    // A settlement gave it back.
+    if !matches!(ended, Ok(AttemptEnd::Settled)) {
         lock::unlock(services, &image_lock).await;
-        return Ok(match begun? {
-            Some(_) => AttemptEnd::Cancelled,
-            None => AttemptEnd::NotOurs,
-        });
+    }
+    ended
+}
+
+async fn under_lock(
+    run: &JobRun,
+    image_lock: &ImageLock,
+    holding: &image::Model,
+) -> Result<AttemptEnd, RunError> {
+    let services = &run.context.services;
+    if let Some(end) = settle::begin(services, &run.lease).await? {
+        return Ok(end);
     }
     let changes = Changes {
         services,
         engine: &run.context.engine,
-        image_lock: &image_lock,
+        image_lock,
     };
-    let removing = Box::pin(on_engine(run, changes, &holding));
-    let removed = lock::while_renewing(services, &image_lock, removing)
+    let removing = Box::pin(on_engine(run, changes, holding));
+    let presence = lock::while_renewing(services, image_lock, removing)
         .instrument(trace::phase("remove"))
-        .await;
-    let settled = match removed {
-        Ok(Ok(presence)) => settle::settle(services, &run.lease, &image_lock, presence)
-            .instrument(trace::phase("settle"))
-            .await
-            .map_err(RunError::from),
-        Ok(Err(error)) => Err(error),
-        Err(lost) => Err(ChangeError::from(lost).into()),
-    };
-    if !matches!(settled, Ok(Settled::Done)) {
-        lock::unlock(services, &image_lock).await;
-    }
-    match settled? {
-        Settled::Done => Ok(AttemptEnd::Settled),
-        Settled::NotOurs => Ok(AttemptEnd::NotOurs),
-        Settled::LockLost => Err(ChangeError::from(LockLost).into()),
-    }
+        .await
+        .map_err(ChangeError::from)??;
+    let settled = settle::settle(services, &run.lease, image_lock, presence)
+        .instrument(trace::phase("settle"))
+        .await?;
+    Ok(settled.map_err(ChangeError::from)?)
 }
 
 /// Does what is due on the engine, under the image's lock, and says what became of the image.
