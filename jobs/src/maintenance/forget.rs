@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter,
+    QuerySelect,
+};
 use uuid::Uuid;
 use wharfinger_entity::{api_token, idempotency_key, job_retry, sign_in_delay, write_probe};
 
@@ -29,62 +32,30 @@ pub(crate) async fn what_is_old(services: &Services, rounds: &Rounds) {
         .add(idempotency_key::Column::CreatedAt.lt(now.before(KEY_TIME)))
         .add(idempotency_key::Column::Mutation.ne(GRANT_KEYS));
     let retries = job_retry::Column::CreatedAt.lt(now.before(RETRY_TIME));
+    let retries = Condition::all().add(retries);
     let probes = write_probe::Column::WrittenAt.lt(now.before(PROBE_TIME));
-    let forgotten = [
-        (
-            "idempotency keys",
-            forget::<idempotency_key::Entity>(services, rounds, idempotency_key::Column::Id, keys)
-                .await,
-        ),
-        (
-            "retries",
-            forget::<job_retry::Entity>(services, rounds, job_retry::Column::Id, all(retries))
-                .await,
-        ),
-        (
-            "wrong passwords",
-            forget::<sign_in_delay::Entity>(
-                services,
-                rounds,
-                sign_in_delay::Column::Id,
-                old_delays(now),
-            )
-            .await,
-        ),
-        (
-            "sign-ins",
-            forget::<api_token::Entity>(
-                services,
-                rounds,
-                api_token::Column::Id,
-                expired_sign_ins(now),
-            )
-            .await,
-        ),
-        (
-            "processes",
-            forget::<write_probe::Entity>(services, rounds, write_probe::Column::Id, all(probes))
-                .await,
-        ),
-    ];
-    for (what, forgotten) in forgotten {
-        if let Err(error) = forgotten {
-            tracing::warn!(%error, "could not forget old {what}");
-        }
+    let probes = Condition::all().add(probes);
+    forget::<idempotency_key::Entity>(services, rounds, "idempotency keys", keys).await;
+    forget::<job_retry::Entity>(services, rounds, "retries", retries).await;
+    forget::<sign_in_delay::Entity>(services, rounds, "wrong passwords", old_delays(now)).await;
+    forget::<api_token::Entity>(services, rounds, "sign-ins", expired_sign_ins(now)).await;
+    forget::<write_probe::Entity>(services, rounds, "processes", probes).await;
+}
+
+async fn forget<E: EntityTrait>(services: &Services, rounds: &Rounds, what: &str, old: Condition) {
+    if let Err(error) = delete::<E>(services, rounds, old).await {
+        tracing::warn!(%error, "could not forget old {what}");
     }
 }
 
-fn all(condition: impl Into<Condition>) -> Condition {
-    Condition::all().add(condition)
-}
-
 /// Deletes the rows that are old, a batch at a time.
-async fn forget<E: EntityTrait>(
+async fn delete<E: EntityTrait>(
     services: &Services,
     rounds: &Rounds,
-    id: E::Column,
     old: Condition,
 ) -> Result<(), DbErr> {
+    let mut key = E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column);
+    let id = key.next().expect("every table has a key");
     while rounds.goes_on() {
         // Read first: not every database can delete a limited number of rows.
         let ids: Vec<Uuid> = E::find()
@@ -95,15 +66,14 @@ async fn forget<E: EntityTrait>(
             .into_tuple()
             .all(services.db.read())
             .await?;
-        if ids.is_empty() {
-            break;
-        }
         let last = (ids.len() as u64) < BATCH;
-        E::delete_many()
-            .filter(id.is_in(ids))
-            .filter(old.clone())
-            .exec(services.db.write())
-            .await?;
+        if !ids.is_empty() {
+            E::delete_many()
+                .filter(id.is_in(ids))
+                .filter(old.clone())
+                .exec(services.db.write())
+                .await?;
+        }
         if last {
             break;
         }

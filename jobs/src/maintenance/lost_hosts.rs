@@ -5,7 +5,7 @@
 //! the others.
 
 use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobState, host, image, job};
 
@@ -17,9 +17,6 @@ use crate::infra::db::{self, for_update, in_transaction, lock_now};
 use crate::job::transition;
 use crate::live::notify;
 use crate::services::Services;
-
-/// Rows that are read at a time.
-const PAGE: u64 = 100;
 
 /// Holdings of one holder that end in one transaction.
 const HOLDINGS: u64 = 100;
@@ -51,21 +48,17 @@ pub(crate) async fn give_up(
 /// The lost hosts that something is left of.
 async fn lost(services: &Services, silent: Vec<Uuid>) -> Result<Vec<host::Model>, DbErr> {
     let lost_after = services.settings.host.lost_after;
+    let host_id = (host::Entity, host::Column::Id);
     let held = Query::select()
         .expr(Expr::value(1))
         .from(image::Entity)
-        .and_where(
-            Expr::col((image::Entity, image::Column::HostId))
-                .equals((host::Entity, host::Column::Id)),
-        )
+        .and_where(image::Column::HostId.into_expr().equals(host_id))
         .and_where(image::Column::Live.eq(1))
         .to_owned();
     let waiting = Query::select()
         .expr(Expr::value(1))
         .from(job::Entity)
-        .and_where(
-            Expr::col((job::Entity, job::Column::HostId)).equals((host::Entity, host::Column::Id)),
-        )
+        .and_where(job::Column::HostId.into_expr().equals(host_id))
         .and_where(job::Column::Live.eq(1))
         .and_where(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
         .to_owned();
@@ -83,31 +76,8 @@ async fn lost(services: &Services, silent: Vec<Uuid>) -> Result<Vec<host::Model>
     Ok(lost.collect())
 }
 
-/// Whether a host is gone for good: it may have come back since it was looked for.
-fn still_lost(services: &Services, host: Option<&host::Model>) -> bool {
-    host.is_some_and(|host| is_lost(services, host))
-}
-
 fn reason(host: &host::Model) -> String {
     format!("host {} has been gone for too long", host.name)
-}
-
-/// The next page of ids that a statement selects, in their order: those after `last`, the last one of the page before.
-async fn next_page<E: EntityTrait>(
-    services: &Services,
-    ids: Select<E>,
-    column: E::Column,
-    last: Option<Uuid>,
-) -> Result<Vec<Uuid>, DbErr> {
-    let ids = match last {
-        Some(last) => ids.filter(column.gt(last)),
-        None => ids,
-    };
-    ids.order_by_asc(column)
-        .limit(PAGE)
-        .into_tuple()
-        .all(services.db.read())
-        .await
 }
 
 async fn lose_holdings(
@@ -115,36 +85,29 @@ async fn lose_holdings(
     host: &host::Model,
     rounds: &Rounds,
 ) -> Result<(), ServiceError> {
-    let mut last = None;
-    loop {
-        let holders = image::Entity::find()
-            .select_only()
-            .column(image::Column::Holder)
-            .distinct()
-            .filter(image::Column::HostId.eq(host.id))
-            .filter(image::Column::Live.eq(1));
-        let holders = next_page(services, holders, image::Column::Holder, last).await?;
-        let Some(newest) = holders.last() else {
-            return Ok(());
-        };
-        last = Some(*newest);
-        for holder in holders {
-            loop {
-                if !rounds.goes_on() {
-                    return Ok(());
-                }
-                match lose_some_of(services, host, holder).await {
-                    Ok(ended) if ended as u64 == HOLDINGS => {}
-                    Ok(_) => break,
-                    // One holder whose images cannot be lost is not to keep the others waiting.
-                    Err(error) => {
-                        tracing::error!(%holder, host = host.name, %error, "could not refund what is lost");
-                        break;
-                    }
+    let holders: Vec<Uuid> = image::Entity::find()
+        .select_only()
+        .column(image::Column::Holder)
+        .distinct()
+        .filter(image::Column::HostId.eq(host.id))
+        .filter(image::Column::Live.eq(1))
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    for holder in holders {
+        while rounds.goes_on() {
+            match lose_some_of(services, host, holder).await {
+                Ok(ended) if ended as u64 == HOLDINGS => {}
+                Ok(_) => break,
+                // One holder whose images cannot be lost is not to keep the others waiting.
+                Err(error) => {
+                    tracing::error!(%holder, host = host.name, %error, "could not refund what is lost");
+                    break;
                 }
             }
         }
     }
+    Ok(())
 }
 
 /// Ends some holdings of one holder. Returns how many.
@@ -158,7 +121,7 @@ async fn lose_some_of(
         let host_now = for_update(&tx, host::Entity::find_by_id(host.id))
             .one(&tx)
             .await?;
-        if !still_lost(services, host_now.as_ref()) {
+        if !host_now.is_some_and(|host| is_lost(services, &host)) {
             return Ok::<_, ServiceError>((Vec::new(), 0));
         }
         let holdings = image::Entity::find()
@@ -185,34 +148,31 @@ async fn end_jobs(
     host: &host::Model,
     rounds: &Rounds,
 ) -> Result<(), ServiceError> {
-    let mut last = None;
-    loop {
-        let waiting = job::Entity::find()
-            .select_only()
-            .column(job::Column::Id)
-            .filter(job::Column::HostId.eq(host.id))
-            .filter(job::Column::Live.eq(1))
-            .filter(job::Column::State.is_in([JobState::Queued, JobState::Retrying]));
-        let waiting = next_page(services, waiting, job::Column::Id, last).await?;
-        let Some(newest) = waiting.last() else {
-            return Ok(());
-        };
-        last = Some(*newest);
-        for job_id in waiting {
-            if !rounds.goes_on() {
-                return Ok(());
+    let waiting: Vec<Uuid> = job::Entity::find()
+        .select_only()
+        .column(job::Column::Id)
+        .filter(job::Column::HostId.eq(host.id))
+        .filter(job::Column::Live.eq(1))
+        .filter(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
+        .order_by_asc(job::Column::Id)
+        .into_tuple()
+        .all(services.db.read())
+        .await?;
+    for job_id in waiting {
+        if !rounds.goes_on() {
+            break;
+        }
+        match end_job(services, host, job_id).await {
+            Ok(()) => {}
+            Err(ServiceError::Database(error)) if db::is_locked(&error) => {
+                tracing::debug!(job.id = %job_id, "another transaction has a job of a lost host: looking again");
             }
-            match end_job(services, host, job_id).await {
-                Ok(()) => {}
-                Err(ServiceError::Database(error)) if db::is_locked(&error) => {
-                    tracing::debug!(job.id = %job_id, "another transaction has a job of a lost host: looking again");
-                }
-                Err(error) => {
-                    tracing::error!(job.id = %job_id, host = host.name, %error, "could not end a job of a lost host");
-                }
+            Err(error) => {
+                tracing::error!(job.id = %job_id, host = host.name, %error, "could not end a job of a lost host");
             }
         }
     }
+    Ok(())
 }
 
 async fn end_job(
@@ -229,7 +189,7 @@ async fn end_job(
             return Ok::<_, ServiceError>(None);
         };
         let host_now = host::Entity::find_by_id(host.id).one(&tx).await?;
-        if !still_lost(services, host_now.as_ref()) {
+        if !host_now.is_some_and(|host| is_lost(services, &host)) {
             return Ok(None);
         }
         let outcome = crate::kinds::implementation_of(job.kind).when_host_is_lost(reason(host));

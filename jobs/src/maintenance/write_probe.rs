@@ -26,12 +26,8 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct WriteProbe(watch::Receiver<Option<Tried>>);
 
-#[derive(Clone, Debug)]
-struct Tried {
-    at: Instant,
-    /// Why it failed.
-    error: Option<String>,
-}
+/// When a write was tried, and why it failed.
+type Tried = (Instant, Result<(), String>);
 
 impl WriteProbe {
     /// Begins to try, until `stop`, on the connections that requests write on. Call it inside a Tokio runtime.
@@ -52,21 +48,16 @@ impl WriteProbe {
     pub async fn result(&self) -> Result<(), String> {
         let mut results = self.0.clone();
         let tried = timeout(PATIENCE, results.wait_for(Option::is_some)).await;
-        let tried = tried
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|tried| tried.clone());
-        match tried {
-            None => Err("no write has ended yet".to_owned()),
-            Some(Tried {
-                error: Some(error), ..
-            }) => Err(error),
-            Some(Tried { at, .. }) if at.elapsed() > GOOD_FOR => Err(format!(
-                "no write was stored for {} s",
-                at.elapsed().as_secs()
-            )),
-            Some(_) => Ok(()),
+        let Ok(Ok(Some((at, written)))) = tried.map(|tried| tried.map(|tried| tried.clone()))
+        else {
+            return Err("no write has ended yet".to_owned());
+        };
+        written?;
+        let age = at.elapsed();
+        if age > GOOD_FOR {
+            return Err(format!("no write was stored for {} s", age.as_secs()));
         }
+        Ok(())
     }
 }
 
@@ -75,15 +66,11 @@ async fn keep_trying(services: &Services, results: &watch::Sender<Option<Tried>>
     let process = Uuid::now_v7();
     loop {
         let written = timeout(PATIENCE, write(services, process)).await;
-        let error = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_elapsed) => Some(format!("it was not stored within {PATIENCE:?}")),
+        let written = match written {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err(format!("it was not stored within {PATIENCE:?}")),
         };
-        results.send_replace(Some(Tried {
-            at: Instant::now(),
-            error,
-        }));
+        results.send_replace(Some((Instant::now(), written)));
         task.passed();
         tokio::time::sleep(PERIOD).await;
     }
