@@ -1,8 +1,9 @@
 //! Images made in code, small and different for each test.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -47,14 +48,11 @@ impl TestImage {
 
     /// The layers as they lie in a registry, bottom first.
     pub fn blobs(&self) -> Vec<Vec<u8>> {
-        let blob = |layer: &Vec<u8>| {
-            if self.gzip {
-                gzip(layer)
-            } else {
-                layer.clone()
-            }
-        };
-        self.layers.iter().map(blob).collect()
+        if self.gzip {
+            self.layers.iter().map(|layer| gzip(layer)).collect()
+        } else {
+            self.layers.clone()
+        }
     }
 
     /// The config; its digest is the engine's image id.
@@ -80,23 +78,22 @@ impl TestImage {
 
     /// The manifest's bytes and media type.
     pub fn manifest(&self) -> (Vec<u8>, &'static str) {
-        let (media_type, config_type, layer_type) = match self.format {
+        let (media_type, config_type, layer_type, compressed) = match self.format {
             Format::Docker => (
                 "application/vnd.docker.distribution.manifest.v2+json",
                 "application/vnd.docker.container.image.v1+json",
                 "application/vnd.docker.image.rootfs.diff.tar",
+                ".gzip",
             ),
             Format::Oci => (
                 "application/vnd.oci.image.manifest.v1+json",
                 "application/vnd.oci.image.config.v1+json",
                 "application/vnd.oci.image.layer.v1.tar",
+                "+gzip",
             ),
         };
-        let layer_type = match (self.gzip, self.format) {
-            (false, _) => layer_type.to_owned(),
-            (true, Format::Docker) => format!("{layer_type}.gzip"),
-            (true, Format::Oci) => format!("{layer_type}+gzip"),
-        };
+        let compressed = if self.gzip { compressed } else { "" };
+        let layer_type = format!("{layer_type}{compressed}");
         let layers: Vec<_> = self
             .blobs()
             .iter()
@@ -136,19 +133,11 @@ pub fn layer(path: &str, content: &[u8]) -> Vec<u8> {
     tar
 }
 
-/// The same bytes for the same content, by the `gzip` that every system has.
+/// The same bytes for the same content.
 fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut process = Command::new("gzip")
-        .args(["-n", "-6"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("gzip is installed");
-    let mut input = process.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || input.write_all(content).unwrap());
-        process.wait_with_output().unwrap().stdout
-    })
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// `sha256:…` of some content.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::copy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -95,12 +94,12 @@ async fn pass(client: TcpStream, server: String, number: usize, silence: watch::
         let Ok(server) = TcpStream::connect(server).await else {
             return;
         };
-        let (from_client, to_client) = client.into_split();
-        let (from_server, to_server) = server.into_split();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
         // Either side that hangs up ends both.
         tokio::select! {
-            () = copy(from_client, to_server) => {}
-            () = copy(from_server, to_client) => {}
+            _ = copy(&mut from_client, &mut to_server) => {}
+            _ = copy(&mut from_server, &mut to_client) => {}
         }
     })
     .await;
@@ -124,14 +123,5 @@ async fn while_heard(
     };
     if silent {
         std::future::pending::<()>().await;
-    }
-}
-
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if to.write_all(&buffer[..read]).await.is_err() {
-            return;
-        }
     }
 }

@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// Time between two refills of a full disk: programs free what they delete.
 const FILL_AGAIN: Duration = Duration::from_millis(5);
@@ -56,12 +57,12 @@ impl SmallDisk {
                 fill_up(&mut file);
             }
         });
-        *self.lock() = Some((free, filling));
+        *self.filler.lock() = Some((free, filling));
     }
 
     /// Gives the space back.
     pub fn free(&self) {
-        if let Some((free, filling)) = self.lock().take() {
+        if let Some((free, filling)) = self.filler.lock().take() {
             drop(free);
             filling.join().unwrap();
             std::fs::remove_file(self.filler_path()).unwrap();
@@ -71,15 +72,11 @@ impl SmallDisk {
     fn filler_path(&self) -> PathBuf {
         self.path.join("filler")
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Sender<()>, JoinHandle<()>)>> {
-        self.filler.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        if let Some((free, filling)) = self.lock().take() {
+        if let Some((free, filling)) = self.filler.lock().take() {
             drop(free);
             let _ = filling.join();
         }
