@@ -18,8 +18,8 @@ use crate::board::auth;
 use crate::graphql::ids;
 use crate::http::websocket::probe;
 use crate::http::{Refusal, cookie};
-use crate::server::client_address::client_address;
-use crate::server::over_tls::over_tls;
+use crate::server::forwarded::client_address;
+use crate::server::forwarded::over_tls;
 
 /// Checks a text as a global id.
 pub fn global_id(text: &str) {

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::buckets::Buckets;
 pub(crate) use self::unidentified::Unidentified;
 use crate::http::{ErrorCode, Quota, Refusal};
-use crate::server::client_address::ClientAddress;
+use crate::server::forwarded::ClientAddress;
 
 /// Most tokens whose users are remembered.
 const KNOWN_TOKENS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");

@@ -19,8 +19,8 @@ use crate::http::{
     Audience, Authenticator, ErrorCode, QuotaLeft, Refusal, Session, cookie, data_of, same_origin,
     spans,
 };
-use crate::server::client_address::{ClientAddress, client_address};
-use crate::server::over_tls::over_tls;
+use crate::server::forwarded::{ClientAddress, client_address};
+use crate::server::forwarded::over_tls;
 
 /// Authenticates callers by their tokens. A request without a token is anonymous, and may do no more than sign in.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use wharfinger_jobs::services::Services;
 use crate::auth::rate_limit::{PendingCharge, RateLimits};
 use crate::auth::token_check::TokenCheck;
 use crate::http::{Refusal, cookie, retry_after_seconds};
-use crate::server::client_address::client_address;
+use crate::server::forwarded::client_address;
 
 /// The challenge of a response that asks for a token.
 const CHALLENGE: &str = r#"Basic realm="Wharfinger board: an administrator's API token as the password", charset="UTF-8""#;

@@ -21,7 +21,7 @@ use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::SecurityHeaders;
-use crate::server::over_tls::strict_transport;
+use crate::server::forwarded::strict_transport;
 
 pub(crate) use self::auth::BoardAuth;
 

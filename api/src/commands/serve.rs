@@ -23,7 +23,7 @@ use crate::http::{self, SecurityHeaders, TransportSettings, WithoutNul, playgrou
 use crate::observability::health::{self, Health};
 use crate::observability::metrics;
 use crate::server::listener::{self, Connections, listen};
-use crate::server::over_tls::strict_transport;
+use crate::server::forwarded::strict_transport;
 use crate::server::tls::Tls;
 use crate::startup::signals;
 use crate::startup::supervise::supervised;

@@ -1,12 +1,11 @@
 //! Listeners and their connections: everything that the program serves HTTP on, plain or over TLS.
 //!
-//! A listener has a bounded number of connections. A connection that waits for a request loses its place to a new one
-//! ([`waiting`]). [`patience`] sets deadlines for what the client has to do before a request is there, and [`connection`] serves
-//! the requests of one connection, until the client or the process ends it.
+//! A listener has a bounded number of connections. [`patience`] sets deadlines for what the client has to do before a request
+//! is there, and lists the connections that wait for one, which lose their places to new ones. [`connection`] serves the
+//! requests of one connection, until the client or the process ends it.
 
 mod connection;
 mod patience;
-mod waiting;
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -24,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Server;
-use self::waiting::Waiting;
-use crate::server::over_tls::Encrypted;
+use self::patience::Waiting;
+use crate::server::forwarded::Encrypted;
 use crate::server::tls::Tls;
 
 /// How long running requests may take to end after a request to stop.
@@ -62,13 +61,11 @@ pub(crate) fn most() -> usize {
             tracing::debug!(%error, "could not raise the limit of open files");
         }
     }
-    let files = getrlimit(Resource::Nofile).current;
-    let most = files.map_or(u64::MAX, |files| {
-        files.saturating_sub(RESERVED).max(files / 2)
-    });
-    usize::try_from(most).map_or(Semaphore::MAX_PERMITS, |most| {
-        most.clamp(1, Semaphore::MAX_PERMITS)
-    })
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = files.saturating_sub(RESERVED).max(files / 2);
+    usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// Properties of the connections of a listener.
@@ -148,22 +145,18 @@ async fn accept(
         waiting.end_longest();
     }
     let place = Arc::clone(places).acquire_owned().await;
-    (
-        stream,
-        address,
-        place.expect("the semaphore is never closed"),
-    )
+    let place = place.expect("the semaphore is never closed");
+    (stream, address, place)
 }
 
 /// Logs that a connection could not be accepted, and waits [`PAUSE`], in which open files may close. Faults of the client are
 /// neither logged nor waited for.
 async fn recover(error: &Error) {
-    let of_client = [
-        ErrorKind::ConnectionRefused,
-        ErrorKind::ConnectionAborted,
-        ErrorKind::ConnectionReset,
-    ];
-    if !of_client.contains(&error.kind()) {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionAborted | ConnectionReset
+    ) {
         tracing::error!(%error, "cannot accept connections");
         tokio::time::sleep(PAUSE).await;
     }

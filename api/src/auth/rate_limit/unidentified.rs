@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{RETRY_AFTER, lock, network};
 use crate::http::{ErrorCode, Refusal};
-use crate::server::client_address::ClientAddress;
+use crate::server::forwarded::ClientAddress;
 
 /// Counts the sockets of one gateway that have not authenticated, by address. Clones share their counts.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use wharfinger_jobs::error::{self, ServiceError, UserErrorCode};
 use crate::graphql::context::{Browser, caller, mendable, services};
 use crate::graphql::types::{User, UserError};
 use crate::http::cookie;
-use crate::server::client_address::ClientAddress;
+use crate::server::forwarded::ClientAddress;
 
 /// Signing in and out, and changing the password.
 #[derive(Default)]

@@ -1,22 +1,21 @@
-//! Deadlines for the next request of a connection.
+//! Deadlines for the next request of a connection, and the connections that wait for one.
 //!
 //! hyper has one deadline for the time between two requests and for the time that a request's head takes. Here these are
 //! two: a connection may rest for [`IDLE`] between requests, and a head that has begun, or is the connection's first, has
 //! to be whole within [`HEAD`]. hyper asks a [`Timer`] for a [`Sleep`] when it begins to wait for a head; that sleep ends
 //! at whichever of the two deadlines counts.
 
-use std::future::Future;
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-
-use super::waiting::{self, Waiting};
+use tokio_util::io::InspectReader;
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
@@ -25,9 +24,56 @@ const HEAD: Duration = Duration::from_secs(10);
 /// theirs, so that they do not send a request as we close.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// The connections of a listener that wait for the head of a request, or for the end of a TLS handshake. The one that has
+/// waited longest ends when a new connection needs a place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting(Arc<Mutex<List>>);
+
+#[derive(Debug, Default)]
+struct List {
+    /// In the order in which they began to wait.
+    connections: BTreeMap<u64, Arc<Notify>>,
+    begun: u64,
+}
+
+/// An entry of the list, removed when it is dropped.
+pub(super) struct Listed {
+    list: Waiting,
+    number: u64,
+}
+
+impl Waiting {
+    /// Lists a connection. `end` is notified when it has to make room.
+    pub(super) fn enter(&self, end: Arc<Notify>) -> Listed {
+        let mut list = self.list();
+        list.begun += 1;
+        let number = list.begun;
+        list.connections.insert(number, end);
+        let list = self.clone();
+        Listed { list, number }
+    }
+
+    /// Ends the connection that has waited longest, if there is one.
+    pub(super) fn end_longest(&self) {
+        if let Some((_, end)) = self.list().connections.pop_first() {
+            end.notify_one();
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.list.list().connections.remove(&self.number);
+    }
+}
+
 /// The deadlines of one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Patience {
+#[derive(Clone)]
+pub(super) struct Patience {
     head: Duration,
     idle: Duration,
     seen: Arc<Seen>,
@@ -35,10 +81,20 @@ pub(crate) struct Patience {
     end: Arc<Notify>,
 }
 
+#[derive(Default)]
+struct Seen {
+    /// Whether anything was read since the last head was complete.
+    begun: AtomicBool,
+    /// Whether a head was waited for before.
+    known: AtomicBool,
+    /// Whether a head is waited for now.
+    waits: AtomicBool,
+}
+
 impl Patience {
     /// `head` is how long the head of a request may take, `idle` how long the connection may rest between two. While the
     /// connection waits for a head it is listed in `waiting`.
-    pub(crate) fn new(head: Duration, idle: Duration, waiting: Waiting) -> Self {
+    pub(super) fn new(head: Duration, idle: Duration, waiting: Waiting) -> Self {
         Self {
             head,
             idle,
@@ -49,12 +105,25 @@ impl Patience {
     }
 
     /// The deadlines of a listener's connections.
-    pub(crate) fn usual(waiting: Waiting) -> Self {
+    pub(super) fn usual(waiting: Waiting) -> Self {
         Self::new(HEAD, IDLE, waiting)
     }
 
+    /// Returns the stream of the connection. It notes when it is read from, and keeps `place` while it is open.
+    pub(super) fn watch<S: AsyncRead>(
+        &self,
+        stream: S,
+        place: OwnedSemaphorePermit,
+    ) -> InspectReader<S, impl FnMut(&[u8]) + Send + use<S>> {
+        let seen = Arc::clone(&self.seen);
+        InspectReader::new(stream, move |_| {
+            let _kept = &place;
+            seen.begun.store(true, Ordering::Relaxed);
+        })
+    }
+
     /// Completes when the connection has lost its place to another one while it waits for a head.
-    pub(crate) async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         self.end.notified().await;
         // A head that arrived in the same moment is answered.
         while !self.seen.waits.load(Ordering::Relaxed) {
@@ -63,19 +132,9 @@ impl Patience {
     }
 
     /// How long hyper waits for the next head.
-    pub(crate) fn most(&self) -> Duration {
+    pub(super) fn most(&self) -> Duration {
         self.idle.max(self.head)
     }
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Whether anything was read since the last head was complete.
-    begun: AtomicBool,
-    /// Whether a head was waited for before.
-    known: AtomicBool,
-    /// Whether a head is waited for now.
-    waits: AtomicBool,
 }
 
 impl Timer for Patience {
@@ -89,7 +148,7 @@ impl Timer for Patience {
         self.seen.begun.store(is_first, Ordering::Relaxed);
         self.seen.waits.store(true, Ordering::Relaxed);
         Box::pin(Wait {
-            _entry: self.waiting.enter(Arc::clone(&self.end)),
+            _listed: self.waiting.enter(Arc::clone(&self.end)),
             head: self.head,
             seen: Arc::clone(&self.seen),
             sleep: Box::pin(tokio::time::sleep_until(deadline.into())),
@@ -99,7 +158,7 @@ impl Timer for Patience {
 }
 
 struct Wait {
-    _entry: waiting::Wait,
+    _listed: Listed,
     head: Duration,
     seen: Arc<Seen>,
     sleep: Pin<Box<tokio::time::Sleep>>,
@@ -128,66 +187,5 @@ impl Future for Wait {
             }
         }
         self.sleep.as_mut().poll(cx)
-    }
-}
-
-/// A connection that notes when it was read from, and keeps its place among the listener's connections while it is open.
-pub(crate) struct Watched<S> {
-    stream: S,
-    seen: Arc<Seen>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl<S> Watched<S> {
-    pub(crate) fn new(stream: S, patience: &Patience, place: OwnedSemaphorePermit) -> Self {
-        Self {
-            stream,
-            seen: Arc::clone(&patience.seen),
-            _place: place,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_ready() {
-            self.seen.begun.store(true, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
     }
 }
