@@ -22,12 +22,8 @@ pub(crate) fn offered<'a>(
     }
     // Browsers open sockets for other sites' pages, with cookies and without a preflight.
     let session = cookie::session(headers).filter(|_| same_origin(headers));
-    session.ok_or_else(|| {
-        Refusal::new(
-            ErrorCode::Unauthenticated,
-            "send {\"authorization\": \"Bearer …\"} as the payload of connection_init",
-        )
-    })
+    let why = "send {\"authorization\": \"Bearer …\"} as the payload of connection_init";
+    session.ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, why))
 }
 
 /// Returns the bearer token of a request, `None` without an `Authorization` header. Fails with `UNAUTHENTICATED` for another
@@ -54,10 +50,8 @@ fn bearer(header: &str) -> Option<&str> {
 }
 
 fn malformed() -> Refusal {
-    Refusal::new(
-        ErrorCode::Unauthenticated,
-        "the authorization is not of the form `Bearer …`",
-    )
+    let why = "the authorization is not of the form `Bearer …`";
+    Refusal::new(ErrorCode::Unauthenticated, why)
 }
 
 #[cfg(test)]

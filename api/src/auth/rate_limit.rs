@@ -10,10 +10,8 @@
 //! - A WebSocket counts for its address when it is opened, which gets the request back when the socket has authenticated.
 
 mod buckets;
-mod unidentified;
+mod places;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -24,7 +22,8 @@ use lru::LruCache;
 use uuid::Uuid;
 
 use self::buckets::Buckets;
-pub(crate) use self::unidentified::Unidentified;
+pub(crate) use self::places::Place;
+use self::places::Places;
 use crate::http::{ErrorCode, Quota, Refusal};
 use crate::server::forwarded::ClientAddress;
 
@@ -39,6 +38,9 @@ const KNOWN_FOR: Duration = Duration::from_mins(1);
 /// tokens is good, the address owes for them, for a few seconds at most.
 const MOST_PENDING: usize = 1000;
 
+/// Most users, and most addresses, whose requests are counted apart.
+const MOST_KEYS: usize = 100_000;
+
 /// `Retry-After` for requests beyond [`MOST_PENDING`], and for unidentified sockets beyond their limit.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ pub(crate) struct RateLimits {
     known: Arc<Known>,
     /// None where nothing is counted.
     counts: Option<Arc<Counts>>,
+    /// Sockets that have not authenticated.
+    unidentified: Places,
 }
 
 struct Known {
@@ -60,8 +64,7 @@ struct Known {
 struct Counts {
     users: Buckets<Uuid>,
     addresses: Buckets<IpAddr>,
-    /// Number of pending charges by address.
-    pending: Mutex<HashMap<IpAddr, usize>>,
+    pending: Places,
 }
 
 /// A request that was counted.
@@ -77,7 +80,7 @@ pub(crate) struct Counted {
 /// is dropped first, its address is charged.
 pub(crate) struct PendingCharge {
     counts: Arc<Counts>,
-    address: Mutex<Option<IpAddr>>,
+    place: Mutex<Option<Place>>,
 }
 
 /// A WebSocket that was charged to its address when it was opened.
@@ -87,20 +90,25 @@ pub(crate) struct OpenedSocket {
 }
 
 impl RateLimits {
-    /// Limits of `per_second` requests in a second; 0 is no limit.
-    pub(crate) fn new(per_second: u32) -> Self {
+    /// Limits of `per_second` requests, and of `unidentified` open sockets of an address; 0 is no limit.
+    pub(crate) fn new(per_second: u32, unidentified: usize) -> Self {
         let counts = NonZeroU32::new(per_second).map(|rate| {
             Arc::new(Counts {
-                users: Buckets::new("user", rate),
-                addresses: Buckets::new("address", rate),
-                pending: Mutex::default(),
+                users: Buckets::new("user", rate, MOST_KEYS),
+                addresses: Buckets::new("address", rate, MOST_KEYS),
+                pending: Places::new(MOST_PENDING),
             })
         });
         let known = Arc::new(Known {
             users: Mutex::new(LruCache::new(KNOWN_TOKENS)),
             hasher: RandomState::new(),
         });
-        Self { known, counts }
+        let unidentified = NonZeroUsize::new(unidentified).map_or(usize::MAX, NonZeroUsize::get);
+        Self {
+            known,
+            counts,
+            unidentified: Places::new(unidentified),
+        }
     }
 
     /// Counts a request with this token from this address. Fails with `RATE_LIMITED` where the bucket is empty, or too many
@@ -146,21 +154,37 @@ impl RateLimits {
         };
         let address = network(address.0);
         counts.addresses.check(address, Instant::now())?;
-        let mut pending = lock(&counts.pending);
-        let waiting = pending.entry(address).or_default();
-        if *waiting >= MOST_PENDING {
+        let Some(place) = counts.pending.take(address) else {
             let message = format!(
                 "the tokens of {MOST_PENDING} requests from your address are still being checked: try again after a second"
             );
             return Err(Refusal::new(ErrorCode::RateLimited, message).retry_after(RETRY_AFTER));
-        }
-        *waiting += 1;
+        };
         Ok(Counted {
             quota: None,
             pending: Some(PendingCharge {
                 counts: Arc::clone(counts),
-                address: Mutex::new(Some(address)),
+                place: Mutex::new(Some(place)),
             }),
+        })
+    }
+
+    /// Counts a WebSocket that has not authenticated, until its place is dropped. Fails with `RATE_LIMITED` where its address
+    /// has too many. One without an address did not come over the network, and is not counted.
+    pub(crate) fn count_unidentified(
+        &self,
+        address: Option<ClientAddress>,
+    ) -> Result<Option<Place>, Refusal> {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let place = self.unidentified.take(network(address.0));
+        place.map(Some).ok_or_else(|| {
+            let message = format!(
+                "{} sockets from your address have not authenticated, and that is the limit (limits.unidentified_sockets_per_address): try again after a second",
+                self.unidentified.most
+            );
+            Refusal::new(ErrorCode::RateLimited, message).retry_after(RETRY_AFTER)
         })
     }
 
@@ -234,14 +258,7 @@ impl PendingCharge {
     }
 
     fn resolve(&self) -> Option<IpAddr> {
-        let address = lock(&self.address).take()?;
-        if let Entry::Occupied(mut waiting) = lock(&self.counts.pending).entry(address) {
-            *waiting.get_mut() -= 1;
-            if *waiting.get() == 0 {
-                waiting.remove();
-            }
-        }
-        Some(address)
+        lock(&self.place).take().map(|place| place.address)
     }
 }
 
@@ -262,8 +279,8 @@ fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
-            let half = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(half))
+            let half = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(half))
         }
     }
 }

@@ -12,15 +12,14 @@ use wharfinger_jobs::infra::trace::TraceContext;
 use wharfinger_jobs::services::Services;
 
 use crate::auth::bearer::{self, bearer_of, offered};
-use crate::auth::rate_limit::{OpenedSocket, PendingCharge, RateLimits, Unidentified};
+use crate::auth::rate_limit::{OpenedSocket, PendingCharge, RateLimits};
 use crate::auth::token_check::{Credential, TokenCheck};
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{
     Audience, Authenticator, ErrorCode, QuotaLeft, Refusal, Session, cookie, data_of, same_origin,
     spans,
 };
-use crate::server::forwarded::{ClientAddress, client_address};
-use crate::server::forwarded::over_tls;
+use crate::server::forwarded::{ClientAddress, client_address, over_tls};
 
 /// Authenticates callers by their tokens. A request without a token is anonymous, and may do no more than sign in.
 #[derive(Clone)]
@@ -29,7 +28,6 @@ pub(crate) struct TokenAuthenticator {
     tokens: TokenCheck,
     trusted_proxies: Arc<[IpNet]>,
     rates: RateLimits,
-    unidentified: Unidentified,
     rules: Arc<Rules>,
 }
 
@@ -48,9 +46,11 @@ impl TokenAuthenticator {
     /// An authenticator that measures documents by `rules`. Must be called inside a Tokio runtime.
     pub(crate) fn new(services: Services, trusted_proxies: Vec<IpNet>, rules: Arc<Rules>) -> Self {
         let limits = &services.settings.limits;
-        let rates = RateLimits::new(limits.requests_per_second);
+        let rates = RateLimits::new(
+            limits.requests_per_second,
+            limits.unidentified_sockets_per_address,
+        );
         Self {
-            unidentified: Unidentified::new(limits.unidentified_sockets_per_address),
             tokens: TokenCheck::new(services.clone(), rates.clone()),
             trusted_proxies: trusted_proxies.into(),
             services,
@@ -152,21 +152,13 @@ impl Authenticator for TokenAuthenticator {
         let caller = data_of::<Caller>(&data);
         let caller = caller.map(|caller| (caller.by_cookie, caller.traceparent.clone()));
         let headers = &parts.headers;
-        let token = match bearer_of(headers)? {
-            Some(token) => Some(token),
-            None => cookie::session(headers),
-        };
+        let token = bearer_of(headers)?.or_else(|| cookie::session(headers));
         // An anonymous stream has no session: there is nothing that it may watch.
         let (Some(token), Some((by_cookie, traceparent))) = (token, caller) else {
             return Ok((Session::default(), data));
         };
         let (open, found) = self.tokens.open(token).await?;
-        let mut session = Session {
-            ended: open.revoked().clone(),
-            outdated: open.demoted().clone(),
-            ..Session::default()
-        };
-        session.data.insert(open);
+        let session = session_of(open);
         // The user as of the opening: the session ends when they lose the role that they have here.
         self.add_caller(&mut data, found, by_cookie, traceparent);
         Ok((session, data))
@@ -181,7 +173,7 @@ impl Authenticator for TokenAuthenticator {
             return Ok(());
         }
         let address = self.address(parts);
-        let place = self.unidentified.enter(address)?;
+        let place = self.rates.count_unidentified(address)?;
         if let Some(opened) = self.rates.count_opening(address)? {
             parts.extensions.insert(Arc::new(opened));
         }
@@ -214,8 +206,8 @@ impl Authenticator for TokenAuthenticator {
             None if opened.is_some() => {}
             None => pending = self.rates.count_pending(address)?.pending,
         }
-        let session = self.tokens.open(token).await;
-        let (session, found) = session.inspect_err(|refusal| {
+        let opening = self.tokens.open(token).await;
+        let (open, found) = opening.inspect_err(|refusal| {
             cancel_charge(pending.as_ref(), refusal);
             if refusal.code != ErrorCode::Unauthenticated {
                 refund();
@@ -227,21 +219,15 @@ impl Authenticator for TokenAuthenticator {
         if let Some(pending) = pending {
             pending.charge_user(found.user.id)?;
         }
-        let (ended, outdated) = (session.revoked().clone(), session.demoted().clone());
-        let mut data = Data::default();
-        data.insert(Token {
+        let mut session = session_of(open);
+        session.data.insert(Token {
             text: token.to_owned(),
             user: found.user.id,
         });
-        data.insert(session);
         if let Some(address) = address {
-            data.insert(address);
+            session.data.insert(address);
         }
-        Ok(Session {
-            data,
-            ended,
-            outdated,
-        })
+        Ok(session)
     }
 
     fn count(&self, session: &Data) -> Result<(), Refusal> {
@@ -264,10 +250,8 @@ impl Authenticator for TokenAuthenticator {
         let opened = data_of::<OpenSession>(session);
         if let Some(opened) = opened.filter(|opened| opened.role() != found.user.role) {
             opened.demoted().cancel();
-            return Err(Refusal::new(
-                ErrorCode::Forbidden,
-                "your role has changed since this socket was opened: connect again",
-            ));
+            let why = "your role has changed since this socket was opened: connect again";
+            return Err(Refusal::new(ErrorCode::Forbidden, why));
         }
         let sent = data_of::<TraceContext>(&request.data).cloned();
         self.add_caller(&mut request.data, found, false, Some(place(sent)));
@@ -277,6 +261,17 @@ impl Authenticator for TokenAuthenticator {
     fn audience(&self, request: &mut Request) -> Option<Audience> {
         audience(request)
     }
+}
+
+/// Returns a session that ends with this one of a user's.
+fn session_of(open: OpenSession) -> Session {
+    let mut session = Session {
+        ended: open.revoked().clone(),
+        outdated: open.demoted().clone(),
+        ..Session::default()
+    };
+    session.data.insert(open);
+    session
 }
 
 /// Cancels the charge of a request that failed for another reason than its token, such as a database that does not answer.

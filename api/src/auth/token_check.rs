@@ -61,23 +61,17 @@ impl TokenCheck {
 
     /// Returns the user of a token. Fails with `UNAUTHENTICATED` where the token is not good.
     pub(crate) async fn good(&self, token: &str) -> Result<Authenticated, Refusal> {
-        self.find(token).await?.ok_or_else(|| {
-            Refusal::new(
-                ErrorCode::Unauthenticated,
-                "this token is not known, has expired or was revoked: sign in again",
-            )
-        })
+        let why = "this token is not known, has expired or was revoked: sign in again";
+        let found = self.find(token).await?;
+        found.ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, why))
     }
 
     /// Returns the user of a token, `None` where it is not good, by a statement that it shares with concurrent requests. Fails
     /// with `UNAVAILABLE` where the database does not answer.
     pub(crate) async fn find(&self, token: &str) -> Result<Option<Authenticated>, Refusal> {
-        let found = self.lookups.find(token).await.map_err(|_logged| {
-            Refusal::new(
-                ErrorCode::Unavailable,
-                "the database does not answer: try again later",
-            )
-        })?;
+        let why = "the database does not answer: try again later";
+        let found = self.lookups.find(token).await;
+        let found = found.map_err(|_logged| Refusal::new(ErrorCode::Unavailable, why))?;
         let user = found.as_ref().map(|found| found.user.id);
         self.rates.note(token, user);
         if let Some(found) = &found {

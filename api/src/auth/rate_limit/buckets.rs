@@ -23,9 +23,6 @@ const DEBT: Duration = Duration::from_secs(3);
 /// How many of the least recently used buckets are examined for a full one, which can be dropped.
 const LOOKS: usize = 8;
 
-/// Most buckets that are kept.
-const MOST: usize = 100_000;
-
 /// One bucket for each key.
 pub(crate) struct Buckets<K: Hash + Eq + Clone> {
     policy: &'static str,
@@ -36,12 +33,8 @@ pub(crate) struct Buckets<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    /// Buckets that fill at `rate` requests a second. `policy` names them in `RateLimit` headers.
-    pub(crate) fn new(policy: &'static str, rate: NonZeroU32) -> Self {
-        Self::with_bound(policy, rate, MOST)
-    }
-
-    fn with_bound(policy: &'static str, rate: NonZeroU32, most: usize) -> Self {
+    /// Buckets for `most` keys that fill at `rate` requests a second. `policy` names them in `RateLimit` headers.
+    pub(crate) fn new(policy: &'static str, rate: NonZeroU32, most: usize) -> Self {
         Self {
             policy,
             rate,
@@ -113,8 +106,10 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             "more than {rate} requests a second (limits.requests_per_second): send the next after {} ms",
             wait.as_millis() + 1
         );
-        let refusal = Refusal::new(ErrorCode::RateLimited, message);
-        Err(refusal.retry_after(wait).with_quota(self.quota(full, now)))
+        Err(Refusal {
+            quota: Some(self.quota(full, now)),
+            ..Refusal::new(ErrorCode::RateLimited, message).retry_after(wait)
+        })
     }
 
     fn interval(&self) -> Duration {
@@ -124,7 +119,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     fn quota(&self, full: Instant, now: Instant) -> Quota {
         let reset = full.duration_since(now);
         let left = WINDOW.saturating_sub(reset);
-        let limit = self.limit();
+        let seconds = u32::try_from(WINDOW.as_secs()).unwrap_or(u32::MAX);
+        let limit = self.rate.get().saturating_mul(seconds);
         let remaining = left.as_nanos() / self.interval().as_nanos().max(1);
         Quota {
             policy: self.policy,
@@ -133,11 +129,6 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             remaining: u32::try_from(remaining).map_or(limit, |remaining| remaining.min(limit)),
             reset,
         }
-    }
-
-    fn limit(&self) -> u32 {
-        let seconds = u32::try_from(WINDOW.as_secs()).unwrap_or(u32::MAX);
-        self.rate.get().saturating_mul(seconds)
     }
 }
 
@@ -169,7 +160,7 @@ mod tests {
 
     fn buckets(rate: u32, most: usize) -> (Buckets<usize>, Instant) {
         let rate = NonZeroU32::new(rate).unwrap();
-        (Buckets::with_bound("test", rate, most), Instant::now())
+        (Buckets::new("test", rate, most), Instant::now())
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -234,11 +225,8 @@ mod tests {
         for _ in 0..5 {
             buckets.refund(1, now);
         }
-        assert_eq!(
-            buckets.take(1, now).unwrap().remaining,
-            1,
-            "no more than it holds"
-        );
+        let remaining = buckets.take(1, now).unwrap().remaining;
+        assert_eq!(remaining, 1, "no more than it holds");
     }
 
     #[test]
@@ -246,11 +234,8 @@ mod tests {
         let (buckets, now) = buckets(50, 100);
         let let_in = (0..1000).filter(|key| buckets.take(*key, now).is_ok());
         assert_eq!(let_in.count(), 200);
-        assert_eq!(
-            buckets.take(0, now).unwrap().remaining,
-            98,
-            "it keeps its own"
-        );
+        let remaining = buckets.take(0, now).unwrap().remaining;
+        assert_eq!(remaining, 98, "it keeps its own");
         assert_eq!(lock(&buckets.full_at).len(), 101);
         // What all new ones share is not charged beyond what it holds.
         for key in 1000..2000 {

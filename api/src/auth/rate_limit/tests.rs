@@ -2,12 +2,16 @@
 
 use super::*;
 
+/// Limits of two sockets that have not authenticated.
+fn limits(per_second: u32) -> RateLimits {
+    RateLimits::new(per_second, 2)
+}
+
 fn address(text: &str) -> ClientAddress {
     ClientAddress(text.parse().unwrap())
 }
 
-/// Counts requests until one of the first thousand is refused, and returns how many were admitted. Pending charges are
-/// dropped.
+/// Returns how many requests are admitted before the first is refused. Pending charges are dropped.
 fn let_in(limits: &RateLimits, token: Option<&str>, from: &str) -> usize {
     (0..1000)
         .find(|_| limits.count(token, Some(address(from))).is_err())
@@ -16,7 +20,7 @@ fn let_in(limits: &RateLimits, token: Option<&str>, from: &str) -> usize {
 
 #[test]
 fn a_user_has_one_bucket_for_all_addresses() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let user = Uuid::from_u128(1);
     limits.note("first", Some(user));
     limits.note("second", Some(user));
@@ -29,7 +33,7 @@ fn a_user_has_one_bucket_for_all_addresses() {
 
 #[test]
 fn an_invalid_token_counts_for_its_address_and_for_no_user() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let user = Uuid::from_u128(1);
     limits.note("revoked", Some(user));
     limits.note("good", Some(user));
@@ -41,7 +45,7 @@ fn an_invalid_token_counts_for_its_address_and_for_no_user() {
 
 #[test]
 fn good_tokens_cost_their_address_nothing() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let from = Some(address("192.0.2.1"));
     let waiting: Vec<_> = (0..MOST_PENDING)
         .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
@@ -65,7 +69,7 @@ fn good_tokens_cost_their_address_nothing() {
 
 #[test]
 fn many_bad_tokens_at_once_are_owed_by_their_address() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let from = Some(address("192.0.2.1"));
     let waiting: Vec<_> = (0..100)
         .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
@@ -77,12 +81,12 @@ fn many_bad_tokens_at_once_are_owed_by_their_address() {
         let few = Duration::from_secs(3)..=Duration::from_secs(4);
         assert!(few.contains(&wait), "{wait:?}");
     }
-    assert!(lock(&limits.counts.as_ref().unwrap().pending).is_empty());
+    assert!(lock(&limits.counts.as_ref().unwrap().pending.taken).is_empty());
 }
 
 #[test]
 fn a_socket_costs_its_address_one_request_until_it_authenticates() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let from = Some(address("192.0.2.1"));
     let first = limits.count_opening(from).unwrap().unwrap();
     let second = limits.count_opening(from).unwrap().unwrap();
@@ -94,13 +98,29 @@ fn a_socket_costs_its_address_one_request_until_it_authenticates() {
     assert!(limits.count_opening(from).is_err(), "one was given back");
     drop(second);
     assert!(limits.count_opening(from).is_err(), "nor by its end");
-    let none = RateLimits::new(0);
+    let none = RateLimits::new(0, 2);
     assert!(none.count_opening(from).unwrap().is_none());
 }
 
 #[test]
+fn a_dropped_socket_makes_room_for_another_of_its_address() {
+    let limits = limits(0);
+    let enter = |from| limits.count_unidentified(Some(address(from)));
+    let first = enter("2001:db8::1").unwrap();
+    let second = enter("2001:db8::ffff:0:0:1").unwrap();
+    let refusal = enter("2001:db8::2").err().unwrap();
+    assert_eq!(refusal.code, ErrorCode::RateLimited);
+    let other = enter("2001:db8:0:1::1").unwrap();
+    drop(first);
+    let third = enter("2001:db8::2").unwrap();
+    assert!(enter("2001:db8::3").is_err());
+    drop((second, third, other));
+    assert!(lock(&limits.unidentified.taken).is_empty());
+}
+
+#[test]
 fn a_new_token_counts_for_its_user_once_it_was_looked_up() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let user = Uuid::from_u128(1);
     let found = |token: &str| {
         let counted = limits.count(Some(token), Some(address("192.0.2.1")));
@@ -113,7 +133,7 @@ fn a_new_token_counts_for_its_user_once_it_was_looked_up() {
 
 #[test]
 fn half_an_address_of_ipv6_is_one_client() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     assert_eq!(let_in(&limits, None, "2001:db8::1"), 2);
     assert_eq!(let_in(&limits, None, "2001:db8::ffff:0:0:1"), 0);
     assert_eq!(let_in(&limits, None, "2001:db8:0:1::1"), 2);
@@ -123,7 +143,7 @@ fn half_an_address_of_ipv6_is_one_client() {
 
 #[test]
 fn without_a_limit_nothing_is_counted() {
-    let limits = RateLimits::new(0);
+    let limits = limits(0);
     for token in [None, Some("token")] {
         for _ in 0..=MOST_PENDING {
             let counted = limits.count(token, Some(address("192.0.2.1")));
@@ -135,7 +155,7 @@ fn without_a_limit_nothing_is_counted() {
 
 #[test]
 fn an_invalid_cookie_counts_as_an_anonymous_request() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let from = Some(address("192.0.2.1"));
     let waiting: Vec<_> = (0..10)
         .map(|number| limits.count(Some(&number.to_string()), from).unwrap())
@@ -149,7 +169,7 @@ fn an_invalid_cookie_counts_as_an_anonymous_request() {
 
 #[test]
 fn the_user_of_a_token_is_remembered_for_a_minute() {
-    let limits = RateLimits::new(1);
+    let limits = limits(1);
     let user = Uuid::from_u128(1);
     limits.note("token", Some(user));
     let now = Instant::now();
