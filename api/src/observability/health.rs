@@ -103,11 +103,7 @@ async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness 
     let queue = queue.await.unwrap_or(Err(QueueError::Timeout));
     report.tell("queue", queue.map_err(silent), false);
     if let Some(answers) = &health.engine {
-        let answer = if *answers.borrow() {
-            Ok(())
-        } else {
-            Err(SILENT.into())
-        };
+        let answer = answers.borrow().then_some(()).ok_or(SILENT.into());
         report.tell("engine", answer, health.engine_required);
     }
     for task in health.services.tasks.reports() {
@@ -116,15 +112,10 @@ async fn look(health: &Health, known: Option<&Map<String, Value>>) -> Readiness 
             NeededBy::Worker => health.engine_required,
             NeededBy::None => false,
         };
-        report.tell(
-            task.task,
-            task.trouble.map_or(Ok(()), |why| Err(why.into())),
-            needed,
-        );
+        let answer = task.trouble.map_or(Ok(()), |why| Err(why.into()));
+        report.tell(task.task, answer, needed);
     }
-    let Report {
-        mut body, ready, ..
-    } = report;
+    let (mut body, ready) = (report.body, report.ready);
     body.insert("ready".into(), json!(ready));
     let status = if ready {
         StatusCode::OK

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 use wharfinger_jobs::infra::db::DbErr;
@@ -19,84 +19,83 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a scrape waits for the database and for Redis. Values that do not come in time stay as they were.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Describes each gauge in `/metrics`.
-pub(crate) fn describe() {
-    describe_gauge!(
+/// Each gauge in `/metrics`, and what it shows.
+const GAUGES: [(&str, &str); 14] = [
+    (
         "wharfinger_queue_jobs",
-        Unit::Count,
-        "Jobs that have not ended, by host and state; the same from every process"
-    );
-    describe_gauge!(
+        "Jobs that have not ended, by host and state; the same from every process",
+    ),
+    (
         "wharfinger_queue_oldest_seconds",
-        Unit::Seconds,
-        "Time since the acceptance of the oldest job that has not ended, by host and state; 0 where there is none"
-    );
-    describe_gauge!(
+        "Time since the acceptance of the oldest job that has not ended, by host and state; 0 where there is none",
+    ),
+    (
         "wharfinger_dead_letters",
-        Unit::Count,
-        "Dead jobs that were not discarded, by host; the same from every process"
-    );
-    describe_gauge!(
+        "Dead jobs that were not discarded, by host; the same from every process",
+    ),
+    (
         "wharfinger_live_subscribers",
-        Unit::Count,
-        "Streams of live events in this process, its own included"
-    );
-    describe_gauge!(
+        "Streams of live events in this process, its own included",
+    ),
+    (
         "wharfinger_websocket_connections",
-        Unit::Count,
-        "WebSockets that were let in and are open"
-    );
-    describe_gauge!(
+        "WebSockets that were let in and are open",
+    ),
+    (
         "wharfinger_websocket_operations",
-        Unit::Count,
-        "GraphQL operations that run on WebSockets"
-    );
-    describe_gauge!(
+        "GraphQL operations that run on WebSockets",
+    ),
+    (
         "wharfinger_sse_streams",
-        Unit::Count,
-        "Answers that are sent as server-sent events and have not ended"
-    );
-    describe_gauge!(
+        "Answers that are sent as server-sent events and have not ended",
+    ),
+    (
         "wharfinger_shared_executions",
-        Unit::Count,
-        "Subscriptions that run once for all who are told the same"
-    );
-    describe_gauge!(
+        "Subscriptions that run once for all who are told the same",
+    ),
+    (
         "wharfinger_database_connections",
-        Unit::Count,
-        "Connections to the database, by pool and state (in_use, idle)"
-    );
-    describe_gauge!(
+        "Connections to the database, by pool and state (in_use, idle)",
+    ),
+    (
         "wharfinger_database_connections_max",
-        Unit::Count,
-        "Connections to the database that may be open, by pool"
-    );
-    describe_gauge!(
+        "Connections to the database that may be open, by pool",
+    ),
+    (
         "wharfinger_database_up",
-        "Whether the database answered when it was last asked (1 or 0)"
-    );
-    describe_gauge!(
+        "Whether the database answered when it was last asked (1 or 0)",
+    ),
+    (
         "wharfinger_redis_up",
-        "Whether Redis answered when it was last asked (1 or 0); none where the queue is in this process"
-    );
-    describe_gauge!(
+        "Whether Redis answered when it was last asked (1 or 0); none where the queue is in this process",
+    ),
+    (
         "wharfinger_engine_up",
-        "Whether this worker's Docker engine answered when it was last asked (1 or 0)"
-    );
-    describe_gauge!(
+        "Whether this worker's Docker engine answered when it was last asked (1 or 0)",
+    ),
+    (
         "wharfinger_clock_skew_seconds",
-        Unit::Seconds,
-        "How far this machine's clock is behind the database's; negative where it is ahead"
-    );
+        "How far this machine's clock is behind the database's; negative where it is ahead",
+    ),
+];
+
+/// Describes the gauges in `/metrics`, and sets those that count to 0.
+pub(crate) fn describe() {
+    for (name, description) in GAUGES {
+        describe_gauge!(name, description);
+    }
     describe_counter!(
         "wharfinger_log_lines_dropped_total",
-        Unit::Count,
         "Lines that did not get into a log file because the disk was too slow or full"
     );
-    gauge!("wharfinger_websocket_connections").set(0.0);
-    gauge!("wharfinger_websocket_operations").set(0.0);
-    gauge!("wharfinger_sse_streams").set(0.0);
-    gauge!("wharfinger_shared_executions").set(0.0);
+    for name in [
+        "wharfinger_websocket_connections",
+        "wharfinger_websocket_operations",
+        "wharfinger_sse_streams",
+        "wharfinger_shared_executions",
+    ] {
+        gauge!(name).set(0.0);
+    }
 }
 
 /// The time at which the database and Redis were last asked.
@@ -132,7 +131,7 @@ fn at_hand(services: &Services, engine: Option<&watch::Receiver<bool>>) {
         gauge!("wharfinger_database_connections_max", "pool" => pool.pool).set(pool.most);
     }
     if let Some(answers) = engine {
-        gauge!("wharfinger_engine_up").set(up(*answers.borrow()));
+        gauge!("wharfinger_engine_up").set(f64::from(*answers.borrow()));
     }
     if let Some(dropped) = telemetry::dropped_lines() {
         counter!("wharfinger_log_lines_dropped_total").absolute(dropped as u64);
@@ -142,7 +141,7 @@ fn at_hand(services: &Services, engine: Option<&watch::Receiver<bool>>) {
 async fn look_at_redis(services: &Services) {
     if matches!(services.queue, JobQueue::Redis(_)) {
         let health = timeout(PATIENCE, services.queue.health()).await;
-        gauge!("wharfinger_redis_up").set(up(matches!(health, Ok(Ok(())))));
+        gauge!("wharfinger_redis_up").set(f64::from(matches!(health, Ok(Ok(())))));
     }
 }
 
@@ -151,7 +150,7 @@ async fn look_at_queues(services: &Services) {
     let depths = timeout(PATIENCE, reading)
         .await
         .unwrap_or_else(|_| Err(DbErr::Custom("the database did not answer in time".into())));
-    gauge!("wharfinger_database_up").set(up(depths.is_ok()));
+    gauge!("wharfinger_database_up").set(f64::from(depths.is_ok()));
     match depths {
         Ok(depths) => depths.iter().for_each(show),
         Err(error) => tracing::warn!(%error, "could not look at the queues for a scrape"),
@@ -175,10 +174,6 @@ fn show(depth: &QueueDepth) {
             .set(oldest);
     }
     gauge!("wharfinger_dead_letters", "host" => host.clone()).set(depth.dead as f64);
-}
-
-fn up(is: bool) -> f64 {
-    if is { 1.0 } else { 0.0 }
 }
 
 /// Counts an open thing in a gauge, until it is dropped.

@@ -77,48 +77,10 @@ impl Values {
 mod tests {
     use super::*;
 
-    fn labels(settings: MetricSettings, asked: &[(&str, &str)]) -> Vec<String> {
-        let labels = Labels::new(settings);
-        let of = |(user, image): &(&str, &str)| {
-            let mut made = Vec::new();
-            labels.add(&mut made, Some(user), Some(image));
-            let made: Vec<_> = made
-                .iter()
-                .map(|label| format!("{}={}", label.key(), label.value()))
-                .collect();
-            made.join(",")
-        };
-        asked.iter().map(of).collect()
-    }
-
-    #[test]
-    fn users_are_named_only_where_a_setting_allows() {
-        let settings = MetricSettings {
-            listen: None,
-            per_user: false,
-            per_image: false,
-            most_values: 10,
-        };
-        assert_eq!(labels(settings, &[("ada", "redis:7")]), [""]);
-    }
-
     #[test]
     fn what_comes_after_so_many_values_is_other() {
-        let settings = MetricSettings {
-            listen: None,
-            per_user: true,
-            per_image: true,
-            most_values: 2,
-        };
-        let asked = [("ada", "a"), ("bob", "a"), ("eve", "b"), ("ada", "c")];
-        assert_eq!(
-            labels(settings, &asked),
-            [
-                "user=ada,image=a",
-                "user=bob,image=a",
-                "user=other,image=b",
-                "user=ada,image=other"
-            ]
-        );
+        let values = Values::new(2);
+        let named = ["ada", "bob", "eve", "ada"].map(|user| values.within(Some(user)));
+        assert_eq!(named, ["ada", "bob", OTHER, "ada"]);
     }
 }

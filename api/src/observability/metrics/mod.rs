@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use metrics::{Unit, counter, gauge, histogram};
+use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use wharfinger_entity::job;
@@ -43,22 +43,17 @@ const OPERATIONS: [&str; 4] = ["pull_image", "remove_image", "cancel_job", "retr
 
 /// Installs the recorder. Must be called once, inside the runtime. Fails where there is one already.
 pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(
-            Matcher::Full("image_response_duration_seconds".into()),
-            &ANSWER_BUCKETS,
-        )
-        .and_then(|builder| {
-            let name = Matcher::Full("wharfinger_pull_phase_seconds".into());
-            builder.set_buckets_for_metric(name, &PHASE_BUCKETS)
-        })
-        .and_then(|builder| {
-            let name = Matcher::Full("wharfinger_job_duration_seconds".into());
-            builder.set_buckets_for_metric(name, &JOB_BUCKETS)
-        });
-    let handle = builder
-        .and_then(PrometheusBuilder::install_recorder)
-        .context("cannot record metrics")?;
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in [
+        ("image_response_duration_seconds", &ANSWER_BUCKETS[..]),
+        ("wharfinger_pull_phase_seconds", &PHASE_BUCKETS),
+        ("wharfinger_job_duration_seconds", &JOB_BUCKETS),
+    ] {
+        let name = Matcher::Full(name.into());
+        builder = builder.set_buckets_for_metric(name, buckets)?;
+    }
+    let handle = builder.install_recorder();
+    let handle = handle.context("cannot record metrics")?;
     // The only recorder of the process, or the line above had failed.
     let _ = LABELS.set(Labels::new(settings));
     describe();
@@ -81,17 +76,14 @@ pub(crate) fn keep_up(metrics: PrometheusHandle, tasks: &Tasks) {
 fn describe() {
     metrics::describe_counter!(
         "image_request_total",
-        Unit::Count,
         "Requests about images, by operation and status"
     );
     metrics::describe_counter!(
         "image_errors_total",
-        Unit::Count,
         "Requests about images that were not accepted, by operation and status"
     );
     metrics::describe_histogram!(
         "image_response_duration_seconds",
-        Unit::Seconds,
         "Time to the answer to a request about images, by operation and status"
     );
     metrics::describe_gauge!(

@@ -54,13 +54,8 @@ pub(crate) fn start(settings: TelemetrySettings<'_>, role: Role) -> anyhow::Resu
     } else {
         None
     };
-    let traces = match traces::Traces::start(settings, role)? {
-        Some((traces, layer)) => {
-            layers.push(layer);
-            Some(traces)
-        }
-        None => None,
-    };
+    let (traces, layer) = traces::Traces::start(settings, role)?.unzip();
+    layers.extend(layer);
     tracing_subscriber::registry().with(layers).init();
     Ok(Telemetry { traces, files })
 }

@@ -54,7 +54,10 @@ impl Traces {
             .map_err(|_| anyhow::anyhow!("cannot send traces to traces.endpoint"))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource(settings, role))
-            .with_batch_exporter(SayingOnce::new(exporter))
+            .with_batch_exporter(SayingOnce {
+                exporter,
+                failing: AtomicBool::new(false),
+            })
             .build();
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("wharfinger"))
@@ -63,13 +66,12 @@ impl Traces {
             .with_tracked_inactivity(false)
             .with_filter(
                 filter_fn(|metadata| {
-                    is_ours(metadata)
-                        && *metadata.level()
-                            <= if metadata.is_span() {
-                                Level::DEBUG
-                            } else {
-                                Level::INFO
-                            }
+                    let most = if metadata.is_span() {
+                        Level::DEBUG
+                    } else {
+                        Level::INFO
+                    };
+                    is_ours(metadata) && *metadata.level() <= most
                 })
                 .with_max_level_hint(LevelFilter::DEBUG),
             );
@@ -141,15 +143,6 @@ impl HttpClient for InRuntime {
 struct SayingOnce<E> {
     exporter: E,
     failing: AtomicBool,
-}
-
-impl<E> SayingOnce<E> {
-    fn new(exporter: E) -> Self {
-        Self {
-            exporter,
-            failing: AtomicBool::new(false),
-        }
-    }
 }
 
 impl<E: SpanExporter> SpanExporter for SayingOnce<E> {

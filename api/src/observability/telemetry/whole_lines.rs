@@ -1,7 +1,7 @@
 //! A writer of log files on a disk that may be full: it logs the failure once, loses lines, and continues with a whole
 //! line.
 
-use std::io::{Error, ErrorKind, Result, Write};
+use std::io::{ErrorKind, Result, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Lines that could not be written since the process began.
@@ -49,34 +49,21 @@ impl<W: Write> WholeLines<W> {
         }
         Ok(())
     }
-
-    fn note(&mut self, outcome: Result<()>) {
-        match outcome {
-            Err(error) => {
-                LOST.fetch_add(1, Ordering::Relaxed);
-                self.lost += 1;
-                if self.lost == 1 {
-                    say_failing(&error);
-                }
-            }
-            Ok(()) if self.lost > 0 => {
-                let lost = std::mem::take(&mut self.lost);
-                tracing::info!(lost, "log files are written again");
-            }
-            Ok(()) => {}
-        }
-    }
-}
-
-/// Logs on standard error. The line also waits for the file, but never for long: the queue drops lines that do not fit.
-fn say_failing(error: &Error) {
-    tracing::warn!(%error, "log files cannot be written: lines are lost until they can be");
 }
 
 impl<W: Write> Write for WholeLines<W> {
     fn write(&mut self, line: &[u8]) -> Result<usize> {
-        let outcome = self.write_line(line);
-        self.note(outcome);
+        if let Err(error) = self.write_line(line) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+            self.lost += 1;
+            if self.lost == 1 {
+                // This line also waits for the file, but never for long: the queue drops lines that do not fit.
+                tracing::warn!(%error, "log files cannot be written: lines are lost until they can be");
+            }
+        } else if self.lost > 0 {
+            let lost = std::mem::take(&mut self.lost);
+            tracing::info!(lost, "log files are written again");
+        }
         Ok(line.len())
     }
 
