@@ -16,10 +16,9 @@ use wharfinger_jobs::queries::page::{PageArgs, Position};
 use crate::auth::bearer;
 use crate::board::auth;
 use crate::graphql::ids;
-use crate::http::websocket::probe;
+use crate::http::websocket;
 use crate::http::{Refusal, cookie};
-use crate::server::forwarded::client_address;
-use crate::server::forwarded::over_tls;
+use crate::server::forwarded::{client_address, over_tls};
 
 /// Checks a text as a global id.
 pub fn global_id(text: &str) {
@@ -80,7 +79,7 @@ pub fn headers(bytes: &[u8]) {
 
 /// Checks a text as the first message on a WebSocket.
 pub fn connection_init(text: &str) {
-    match probe::connection_init(text) {
+    match websocket::connection_init(text) {
         Ok(Some(payload)) => match bearer::offered(&payload, &HeaderMap::new()) {
             Ok(token) => {
                 assert!(!token.is_empty() && token.trim() == token);

@@ -20,7 +20,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::SecurityHeaders;
+use crate::http::ANSWER_HEADERS;
 use crate::server::forwarded::strict_transport;
 
 pub(crate) use self::auth::BoardAuth;
@@ -49,6 +49,6 @@ pub(crate) fn router(auth: BoardAuth, stop: CancellationToken) -> Router {
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))
         .layer(middleware::from_fn_with_state(auth, auth::guard))
-        .layer(SecurityHeaders::ANSWERS)
+        .layer(ANSWER_HEADERS)
         .layer(middleware::from_fn_with_state(trusted, strict_transport))
 }

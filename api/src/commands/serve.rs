@@ -19,11 +19,11 @@ use wharfinger_jobs::{dispatch, maintenance, sweep_images};
 use super::side_listeners::{metrics_listener, open_board, place_metrics};
 use crate::auth::token_authenticator::TokenAuthenticator;
 use crate::config::Config;
-use crate::http::{self, SecurityHeaders, TransportSettings, WithoutNul, playground};
+use crate::http::{self, ANSWER_HEADERS, PAGE_HEADERS, TransportSettings, playground};
 use crate::observability::health::{self, Health};
 use crate::observability::metrics;
-use crate::server::listener::{self, Connections, listen};
 use crate::server::forwarded::strict_transport;
+use crate::server::listener::{self, Connections, listen};
 use crate::server::tls::Tls;
 use crate::startup::signals;
 use crate::startup::supervise::supervised;
@@ -101,7 +101,7 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
         ));
     }
     let app = app
-        .layer(SecurityHeaders::ANSWERS)
+        .layer(ANSWER_HEADERS)
         .layer(middleware::from_fn_with_state(trusted, strict_transport))
         .layer(middleware::from_fn_with_state(
             stop.told.clone(),
@@ -148,12 +148,7 @@ pub(crate) fn endpoint(
         trusted: startup::trusted_documents(config)?,
         ..config.transport()
     };
-    let router = http::router(
-        WithoutNul(schema),
-        authenticator.clone(),
-        transport,
-        close.clone(),
-    );
+    let router = http::router(schema, authenticator.clone(), transport, close.clone());
     let router = http::compress(router, config.compression.min_size);
     Ok((router, authenticator))
 }
@@ -163,7 +158,7 @@ fn pages() -> Router {
     Router::new()
         .route("/", get(async || Redirect::temporary("/playground")))
         .merge(playground())
-        .layer(SecurityHeaders::PAGES)
+        .layer(PAGE_HEADERS)
 }
 
 /// While the process is stopping, tells clients to close their connections, so that they open new ones elsewhere. A request

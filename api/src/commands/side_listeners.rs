@@ -10,7 +10,7 @@ use wharfinger_jobs::infra::tasks::NeededBy;
 
 use crate::board;
 use crate::config::Config;
-use crate::http::SecurityHeaders;
+use crate::http::ANSWER_HEADERS;
 use crate::observability::health::{self, Health};
 use crate::server::listener::{self, Connections, listen};
 use crate::startup::signals::Stop;
@@ -44,7 +44,7 @@ pub(super) fn place_metrics(
         tls: None,
         ..connections.few()
     };
-    let app = metrics.layer(SecurityHeaders::ANSWERS);
+    let app = metrics.layer(ANSWER_HEADERS);
     let close = stop.close.clone();
     let task = health.services.tasks.task("metrics", NeededBy::None);
     let serving = listener::serve(listener, connections, app, close.clone());

@@ -10,7 +10,7 @@ use wharfinger_jobs::{dispatch, maintenance};
 
 use super::side_listeners::{metrics_listener, place_metrics};
 use crate::config::Config;
-use crate::http::SecurityHeaders;
+use crate::http::ANSWER_HEADERS;
 use crate::observability::health::{self, Health};
 use crate::observability::metrics;
 use crate::server::listener::{self, Connections, listen};
@@ -49,9 +49,7 @@ pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
     let metrics = place_metrics(&tasks, &health, for_metrics, &connections, &stop)?;
     if let Some(address) = config.worker.listen {
         let listener = listen(address, "worker.listen (WHARFINGER_WORKER__LISTEN)").await?;
-        let app = health::router(health)
-            .merge(metrics)
-            .layer(SecurityHeaders::ANSWERS);
+        let app = health::router(health).merge(metrics).layer(ANSWER_HEADERS);
         tracing::info!("the worker reports on http://{}", listener.local_addr()?);
         let close = stop.close.clone();
         let task = services.tasks.task("listener", NeededBy::Worker);

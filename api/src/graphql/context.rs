@@ -158,7 +158,7 @@ fn unauthenticated() -> Error {
 
 /// Returns an error about the request, with its code.
 pub(crate) fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
-    Error::new(message).extend_with(|_, extensions| extensions.set("code", code.as_str()))
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
 }
 
 /// Returns the error of a fault of the program: the caller gets an id, under which the log has the cause. A statement that

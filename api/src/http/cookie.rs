@@ -58,17 +58,4 @@ mod tests {
         headers.append(header::COOKIE, "d=e;whf_session=whf_1".parse().unwrap());
         assert_eq!(session(&headers), Some("whf_1"));
     }
-
-    #[test]
-    fn a_kept_token_is_for_this_site_alone_and_no_script() {
-        let kept = keep("whf_1", Duration::from_mins(1), true);
-        assert_eq!(
-            kept,
-            "whf_session=whf_1; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60"
-        );
-        assert_eq!(
-            forget(false),
-            "whf_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
-        );
-    }
 }

@@ -33,16 +33,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use self::authenticator::{Audience, Authenticator, Session, data_of, same_origin};
-pub use self::document::reject_nul::WithoutNul;
 pub(crate) use self::document::selected::{chosen, subscribed_field};
 pub use self::document::trusted::{ManifestError, TrustedDocuments};
 pub use self::operation::event_id::CurrentEventId;
 pub use self::playground::playground;
-pub use self::response::compress::compress;
 pub use self::response::cors::AllowedOrigins;
 pub use self::response::error::{ErrorCode, Refusal};
 pub use self::response::etag::tagged;
-pub use self::response::headers::{CONTENT_SECURITY_POLICY, SecurityHeaders};
+pub use self::response::headers::{ANSWER_HEADERS, PAGE_HEADERS, compress};
 pub(crate) use self::response::quota::seconds as retry_after_seconds;
 pub use self::response::quota::{Quota, QuotaLeft};
 pub use self::response::size_limit::AnswerBudget;

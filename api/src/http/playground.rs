@@ -1,16 +1,15 @@
 //! `GraphiQL` at `/playground`, served from the binary: nothing is loaded from another host.
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Path,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-use super::response::headers::SecurityHeaders;
+use super::response::etag;
+use super::response::headers::PAGE_HEADERS;
 
 struct Asset {
     name: &'static str,
@@ -19,54 +18,39 @@ struct Asset {
     content: &'static [u8],
 }
 
+/// A file of the playground, stored with `$ending` behind its name: `.gz` for a compressed one.
 macro_rules! asset {
-    ($name:literal, $media:literal) => {
+    ($name:literal, $media:expr, $ending:literal) => {
         Asset {
             name: $name,
             media: $media,
-            gzipped: false,
-            content: include_bytes!(concat!("../../console/graphiql/", $name)),
-        }
-    };
-    ($name:literal, $media:literal, gzip) => {
-        Asset {
-            name: $name,
-            media: $media,
-            gzipped: true,
-            content: include_bytes!(concat!("../../console/graphiql/", $name, ".gz")),
+            gzipped: !$ending.is_empty(),
+            content: include_bytes!(concat!("../../console/graphiql/", $name, $ending)),
         }
     };
 }
 
-const PAGE: Asset = asset!("index.html", "text/html; charset=utf-8");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+const PAGE: Asset = asset!("index.html", "text/html; charset=utf-8", "");
 const ASSETS: [Asset; 7] = [
-    asset!("playground.js", "text/javascript; charset=utf-8"),
-    asset!("playground.css", "text/css; charset=utf-8"),
-    asset!(
-        "react.production.min.js",
-        "text/javascript; charset=utf-8",
-        gzip
-    ),
-    asset!(
-        "react-dom.production.min.js",
-        "text/javascript; charset=utf-8",
-        gzip
-    ),
-    asset!("graphql-ws.min.js", "text/javascript; charset=utf-8", gzip),
-    asset!("graphiql.min.js", "text/javascript; charset=utf-8", gzip),
-    asset!("graphiql.min.css", "text/css; charset=utf-8", gzip),
+    asset!("playground.js", SCRIPT, ""),
+    asset!("playground.css", STYLE, ""),
+    asset!("react.production.min.js", SCRIPT, ".gz"),
+    asset!("react-dom.production.min.js", SCRIPT, ".gz"),
+    asset!("graphql-ws.min.js", SCRIPT, ".gz"),
+    asset!("graphiql.min.js", SCRIPT, ".gz"),
+    asset!("graphiql.min.css", STYLE, ".gz"),
 ];
 
-/// Returns the routes of the playground: `/playground` and its assets below. The page sends its requests to `/graphql` of
-/// the same host.
+/// Returns the routes of the playground: `/playground`, which uses `/graphql` of the same host, and its assets below.
 pub fn playground() -> Router {
+    let page = async |headers: HeaderMap| serve(&PAGE, &headers);
     Router::new()
-        .route(
-            "/playground",
-            get(|headers: HeaderMap| async move { serve(&PAGE, &headers) }),
-        )
+        .route("/playground", get(page))
         .route("/playground/{name}", get(asset))
-        .layer(SecurityHeaders::PAGES)
+        .layer(PAGE_HEADERS)
 }
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -76,41 +60,18 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     }
 }
 
-/// Returns an asset, or 304 where the browser has it. Browsers cache it, and ask each time whether it changed.
+/// Returns an asset, or 304 where the browser has it.
 fn serve(asset: &Asset, request: &HeaderMap) -> Response {
-    let digest = hex(&Sha256::digest(asset.content)[..16]);
-    let tag = format!("\"{digest}\"");
-    let known = request
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|tags| {
-            tags.split(',')
-                .any(|known| known.trim().trim_start_matches("W/") == tag)
-        });
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        Response::new(Body::from(asset.content))
-    };
-    let headers = response.headers_mut();
-    headers.insert(
-        header::ETAG,
-        HeaderValue::from_str(&tag).expect("hexadecimal digits are visible ASCII"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if !known {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media));
-        if asset.gzipped {
-            // Sent compressed to every client: one without `Accept-Encoding` accepts any coding (RFC 9110, 12.5.3), and all
-            // browsers know this one.
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+    let tag = hex::encode(&Sha256::digest(asset.content)[..16]);
+    let content = Bytes::from_static(asset.content);
+    let mut response = etag::answer(request, &tag, asset.media, content);
+    if asset.gzipped && response.status() == StatusCode::OK {
+        // Sent compressed to every client: one without `Accept-Encoding` accepts any coding (RFC 9110, 12.5.3), and all
+        // browsers know this one.
+        let gzip = HeaderValue::from_static("gzip");
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, gzip);
     }
     response
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -10,11 +10,7 @@ use super::response::error::{ErrorCode, Refusal};
 use super::response::quota;
 use crate::http::document::persisted::NoDocument;
 use crate::http::request::negotiation::MediaType;
-use crate::http::request::parameters::BadParameters;
 use crate::http::response::encode::{encode_errors, respond};
-
-/// The methods of the endpoint, for `Allow`.
-const METHODS: &str = "GET, HEAD, POST";
 
 /// Why a request was answered without being executed.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +39,20 @@ pub(crate) enum Rejection {
     Broken,
     #[error("the request body did not come in time")]
     TooSlow,
-    #[error(transparent)]
-    Parameters(#[from] BadParameters),
+    #[error("batches are not supported: send one request object at a time")]
+    Batch,
+    #[error("the batch is empty")]
+    EmptyBatch,
+    #[error("the request body is empty: send a JSON object with a \"query\"")]
+    Empty,
+    #[error("the request is not a JSON object with a string \"query\": {0}")]
+    Json(#[from] serde_json::Error),
+    /// A parameter of a query string or form.
+    #[error("the parameter {name:?} is not a JSON object: {source}")]
+    Parameter {
+        name: &'static str,
+        source: serde_json::Error,
+    },
     #[error(transparent)]
     NoDocument(#[from] NoDocument),
     #[error(transparent)]
@@ -87,17 +95,13 @@ impl Rejection {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        let mut set = |name, value| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
         match self {
-            Self::Method(_) => {
-                headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
-            }
-            Self::NotAQuery(_) => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-            }
-            Self::ContentEncoding => {
-                let only = HeaderValue::from_static("identity");
-                headers.insert(header::ACCEPT_ENCODING, only);
-            }
+            Self::Method(_) => set(header::ALLOW, "GET, HEAD, POST"),
+            Self::NotAQuery(_) => set(header::ALLOW, "POST"),
+            Self::ContentEncoding => set(header::ACCEPT_ENCODING, "identity"),
             Self::Refused(refusal) => refusal_headers(refusal, &mut headers),
             _ => {}
         }

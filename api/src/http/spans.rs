@@ -1,12 +1,8 @@
 //! Spans of requests and operations, which begin a trace or continue the caller's.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use async_graphql::Request;
 use axum::http::{HeaderMap, Method};
-use futures::Stream;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 use wharfinger_jobs::infra::trace::TraceContext;
@@ -121,29 +117,13 @@ fn describe(span: &Span, request: &mut Request) {
     }
 }
 
-/// A stream that is polled inside a span.
-pub(super) struct InSpan<T> {
-    stream: BoxStream<'static, T>,
+/// Returns a stream that is polled inside a span: the stream itself where the span is disabled.
+pub(super) fn in_span<T: 'static>(
+    mut stream: BoxStream<'static, T>,
     span: Span,
-}
-
-impl<T: 'static> InSpan<T> {
-    /// Returns the stream unchanged where the span is disabled.
-    pub(super) fn over(stream: BoxStream<'static, T>, span: Span) -> BoxStream<'static, T> {
-        if span.is_disabled() {
-            stream
-        } else {
-            Self { stream, span }.boxed()
-        }
+) -> BoxStream<'static, T> {
+    if span.is_disabled() {
+        return stream;
     }
-}
-
-impl<T> Stream for InSpan<T> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let Self { stream, span } = &mut *self;
-        let _entered = span.enter();
-        stream.poll_next_unpin(cx)
-    }
+    stream::poll_fn(move |cx| span.in_scope(|| stream.poll_next_unpin(cx))).boxed()
 }

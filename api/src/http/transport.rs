@@ -2,27 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::{Data, Executor, parser::types::OperationType};
-use futures::stream::{BoxStream, StreamExt as _};
+use async_graphql::{Data, Executor, Request, Response, parser::types::OperationType};
+use axum::http::request::Parts;
+use futures::future;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use super::authenticator::Authenticator;
+use super::document::cache::Documents;
 use super::document::persisted::Persisted;
 use super::document::selected::operation_type;
 use super::document::trusted::TrustedDocuments;
+use super::document::{lexer, reject_nul};
 use super::operation::event_id::{CurrentEventId, Event};
 use super::operation::sharing::Executions;
 use super::rejection::Rejection;
+use super::request::body::Room;
 use super::response::cors::AllowedOrigins;
-use super::response::size_limit::WithinBytes;
-use super::spans::InSpan;
-use super::{document, request};
+use super::response::error::Refusal;
+use super::response::size_limit::AnswerBudget;
+use super::spans::{self, in_span};
 
 /// Bytes of memory for the longer bodies of all callers that are not known yet.
 const UNKNOWN_CALLERS_ROOM: usize = 64 << 20;
 
-/// Limits and deadlines of the transports. [`Default`] has the values of `default.toml`.
+/// Limits and deadlines of the transports.
 #[derive(Debug, Clone)]
 pub struct TransportSettings {
     /// Longest request body and longest WebSocket message, in bytes.
@@ -55,39 +60,18 @@ pub struct TransportSettings {
     pub trusted: Option<Arc<TrustedDocuments>>,
 }
 
-impl Default for TransportSettings {
-    fn default() -> Self {
-        Self {
-            max_body: 1 << 20,
-            max_tokens: 5000,
-            max_answer: 16 << 20,
-            frames_per_second: 50,
-            max_operations: 100,
-            init_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(20),
-            send_timeout: Duration::from_secs(30),
-            origins: AllowedOrigins::default(),
-            sse_keep_alive: Duration::from_secs(15),
-            max_batch: 0,
-            persisted_entries: 1000,
-            persisted_bytes: 4 << 20,
-            trusted: None,
-        }
-    }
-}
-
 /// The executor, the authenticator in front of it, the limits, and the token that stops everything.
 pub(crate) struct Transport<E, A> {
-    pub(crate) executor: WithinBytes<E>,
+    executor: E,
     pub(crate) authenticator: A,
-    pub(crate) documents: document::cache::Documents,
+    documents: Documents,
     pub(crate) persisted: Persisted,
     pub(crate) settings: TransportSettings,
     pub(crate) shutdown: CancellationToken,
     /// Room for the longer bodies of callers that are not known yet.
-    pub(crate) room: request::body::Room,
+    pub(crate) room: Room,
     /// Subscriptions that several connections share.
-    pub(crate) executions: Executions,
+    executions: Executions,
 }
 
 impl<E: Executor, A: Authenticator> Transport<E, A> {
@@ -98,20 +82,13 @@ impl<E: Executor, A: Authenticator> Transport<E, A> {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            executor: WithinBytes {
-                executor,
-                most: settings.max_answer,
-            },
+            executor,
             authenticator,
-            documents: document::cache::Documents::default(),
-            persisted: Persisted::new(
-                settings.trusted.clone(),
-                settings.persisted_entries,
-                settings.persisted_bytes,
-            ),
+            documents: Documents::default(),
+            persisted: Persisted::new(&settings),
             settings,
             shutdown,
-            room: request::body::Room::new(UNKNOWN_CALLERS_ROOM),
+            room: Room::new(UNKNOWN_CALLERS_ROOM),
             executions: Executions::default(),
         }
     }
@@ -120,9 +97,9 @@ impl<E: Executor, A: Authenticator> Transport<E, A> {
     /// document costs nothing else. Keeps the document in the caches, and returns the kind of its operation.
     pub(crate) fn prepare(
         &self,
-        request: &mut async_graphql::Request,
+        request: &mut Request,
     ) -> Result<Option<OperationType>, Rejection> {
-        document::lexer::check(&request.query, self.settings.max_tokens)
+        lexer::check(&request.query, self.settings.max_tokens)
             .map_err(|refusal| Rejection::Document(refusal.into_error()))?;
         let document = self.documents.parse(request).map_err(Rejection::Document)?;
         self.authenticator
@@ -134,11 +111,33 @@ impl<E: Executor, A: Authenticator> Transport<E, A> {
         Ok(operation_type(&document, name))
     }
 
+    /// Identifies the caller of a prepared HTTP request.
+    pub(crate) async fn identify(
+        &self,
+        parts: &Parts,
+        request: &mut Request,
+    ) -> Result<(), Refusal> {
+        let data = std::mem::take(&mut request.data);
+        request.data = self.authenticator.caller(parts, data).await?;
+        Ok(())
+    }
+
+    /// Executes the operation of an identified caller that has one response.
+    pub(crate) async fn execute(&self, mut request: Request) -> Response {
+        let span = spans::operation(&mut request);
+        if let Some(refusal) = reject_nul::refusal(&request) {
+            return refusal;
+        }
+        let budget = AnswerBudget::new(self.settings.max_answer);
+        let executing = self.executor.execute(request.data(budget.clone()));
+        budget.settle(executing.instrument(span).await)
+    }
+
     /// Returns the encoded responses of an admitted operation. It joins an execution that others have begun, on any
     /// transport, or begins one in `span`.
     pub(crate) fn responses(
         &self,
-        mut request: async_graphql::Request,
+        mut request: Request,
         session: Option<Arc<Data>>,
         span: &Span,
     ) -> BoxStream<'static, Event> {
@@ -149,14 +148,18 @@ impl<E: Executor, A: Authenticator> Transport<E, A> {
         }
         let executor = self.executor.clone();
         let most = self.settings.max_answer;
-        let execute = move |request, session| {
-            let responses = executor.execute_stream(request, session);
-            responses.map(move |response| Event::of(response, id.as_ref(), most))
+        let execute = move |request: Request, session| {
+            let budget = AnswerBudget::new(most);
+            let responses = match reject_nul::refusal(&request) {
+                Some(refusal) => stream::once(future::ready(refusal)).boxed(),
+                None => executor.execute_stream(request.data(budget.clone()), session),
+            };
+            responses.map(move |response| Event::of(budget.settle(response), id.as_ref(), most))
         };
         match audience {
             // Without the session, because it ends with its connection and the execution may last longer.
             Some(audience) => self.executions.join(&audience, request, |request| {
-                InSpan::over(execute(request, None).boxed(), span.clone())
+                in_span(execute(request, None).boxed(), span.clone())
             }),
             None => execute(request, session).boxed(),
         }

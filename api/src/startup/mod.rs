@@ -121,7 +121,7 @@ pub(crate) fn trusted_documents(config: &Config) -> anyhow::Result<Option<Arc<Tr
     };
     let text = std::fs::read_to_string(file).with_context(cannot)?;
     let documents = TrustedDocuments::parse(&text).with_context(cannot)?;
-    tracing::info!("{} trusted documents, and no others", documents.len());
+    tracing::info!("{} trusted documents, and no others", documents.count());
     Ok(Some(Arc::new(documents)))
 }
 

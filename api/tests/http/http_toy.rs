@@ -15,6 +15,8 @@ use async_graphql::{
     Subscription,
 };
 use axum::http::{header, request::Parts};
+use figment::providers::Serialized;
+use figment::value::Dict;
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
@@ -22,6 +24,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
+use wharfinger::config::Config;
 use wharfinger::http::{
     Audience, Authenticator, CurrentEventId, ErrorCode, Refusal, Session, TransportSettings,
     compress, playground, router,
@@ -258,12 +261,14 @@ impl Authenticator for Toy {
     }
 }
 
-/// Short limits, so that no test waits for one.
+/// The defaults with short limits, so that no test waits for one.
 pub(crate) fn settings() -> TransportSettings {
+    let no_flags = Serialized::defaults(Dict::new());
+    let config = Config::from_sources(None, [], &no_flags).unwrap();
     TransportSettings {
         max_body: 4096,
         max_operations: 3,
-        ..TransportSettings::default()
+        ..config.transport()
     }
 }
 

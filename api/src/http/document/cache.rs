@@ -4,11 +4,12 @@
 //! bound. The steps before execution (limits, persisted queries, spans) call [`Documents::parse`], and neither they nor the
 //! executor parse the text again. Every request is validated.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::parser::{parse_query, types::ExecutableDocument, types::OperationType};
 use async_graphql::{Name, Request, ServerError};
-use lru::LruCache;
+
+use super::recent::Recent;
 
 /// Most bytes of text that are kept. A parsed document is about ten times as large as its text.
 const MOST_KEPT: usize = 1 << 19;
@@ -36,41 +37,12 @@ fn declares(document: &ExecutableDocument, operation_name: Option<&str>, variabl
     })
 }
 
-/// A cache of parsed documents, the least recently used of which go first. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct Documents(Arc<Mutex<Kept>>);
+/// The parsed documents that were used last, by their text.
+pub(crate) struct Documents(Recent<Box<str>, Arc<ExecutableDocument>>);
 
-/// Documents by their text, and the bytes of all texts.
-struct Kept {
-    documents: LruCache<Box<str>, Arc<ExecutableDocument>>,
-    bytes: usize,
-}
-
-impl Default for Kept {
+impl Default for Documents {
     fn default() -> Self {
-        Self {
-            documents: LruCache::unbounded(),
-            bytes: 0,
-        }
-    }
-}
-
-impl Kept {
-    fn keep(&mut self, text: &str, document: &Arc<ExecutableDocument>) {
-        self.bytes += text.len();
-        if self
-            .documents
-            .put(text.into(), Arc::clone(document))
-            .is_some()
-        {
-            // Another request had parsed it meanwhile.
-            self.bytes -= text.len();
-        }
-        while self.bytes > MOST_KEPT
-            && let Some((oldest, _)) = self.documents.pop_lru()
-        {
-            self.bytes -= oldest.len();
-        }
+        Self(Recent::new(None, MOST_KEPT))
     }
 }
 
@@ -84,8 +56,7 @@ impl Documents {
         &self,
         request: &mut Request,
     ) -> Result<Arc<ExecutableDocument>, ServerError> {
-        let known = self.kept().documents.get(request.query.as_str()).cloned();
-        let document = match known {
+        let document = match self.0.get(request.query.as_str()) {
             Some(known) => known,
             None => Arc::new(parse_query(&request.query)?),
         };
@@ -100,13 +71,9 @@ impl Documents {
     /// Keeps the document of a text, if it may be kept. Call it only for a document within the limits: others would let a
     /// client fill the cache.
     pub(crate) fn keep(&self, text: &str, document: &Arc<ExecutableDocument>) {
-        if may_be_kept(text, document) && !self.kept().documents.contains(text) {
-            self.kept().keep(text, document);
+        if may_be_kept(text, document) && self.0.get(text).is_none() {
+            self.0.keep(text.into(), text.len(), Arc::clone(document));
         }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,13 +129,17 @@ mod tests {
     fn the_texts_that_are_kept_have_a_bound() {
         let documents = Documents::default();
         let filler = "x".repeat(8000);
-        for number in 0..200 {
-            request(&documents, &format!("{{ a{number} }} #{filler}"));
+        let texts: Vec<_> = (0..200)
+            .map(|number| format!("{{ a{number} }} #{filler}"))
+            .collect();
+        for text in &texts {
+            request(&documents, text);
         }
-        let kept = documents.kept();
-        let texts = kept.documents.iter().map(|(text, _)| text.len());
-        assert_eq!(texts.sum::<usize>(), kept.bytes);
-        assert!((MOST_KEPT / 2..=MOST_KEPT).contains(&kept.bytes));
+        let kept = texts
+            .iter()
+            .filter(|text| documents.0.get(text.as_str()).is_some());
+        let bytes: usize = kept.map(String::len).sum();
+        assert!((MOST_KEPT / 2..=MOST_KEPT).contains(&bytes));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod lexer;
 pub(crate) mod persisted;
+mod recent;
 pub(crate) mod reject_nul;
 pub(crate) mod selected;
 pub(crate) mod trusted;

@@ -7,19 +7,19 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{ErrorExtensionValues, Request, ServerError, Value};
-use lru::LruCache;
+use async_graphql::{Request, ServerError, Value};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::cache::may_be_kept;
+use super::recent::Recent;
 use super::trusted::TrustedDocuments;
-use crate::http::request::json_object::Object;
-use crate::http::request::parameters::Parameters;
-use crate::http::response::error::ErrorCode;
+use crate::http::request::parameters::{Object, Parameters};
+use crate::http::response::error::{ErrorCode, coded};
+use crate::http::transport::TransportSettings;
 
 /// SHA-256 of a document's text.
 pub(crate) type Hash = [u8; 32];
@@ -29,7 +29,7 @@ pub(crate) enum Persisted {
     /// Only these documents are executed.
     Trusted(Arc<TrustedDocuments>),
     /// Any document is executed, and those that clients name are kept.
-    Any(Mutex<Kept>),
+    Any(Recent<Hash, Arc<str>>),
     /// Any document is executed, and none is kept.
     Unnamed,
 }
@@ -55,17 +55,12 @@ impl NoDocument {
     /// Returns the GraphQL error.
     pub(crate) fn into_error(self) -> ServerError {
         let code = match self {
-            Self::NotFound => "PERSISTED_QUERY_NOT_FOUND",
-            Self::NotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
-            Self::NotTrusted => ErrorCode::Forbidden.as_str(),
-            Self::Missing | Self::Malformed | Self::Mismatch => ErrorCode::BadRequest.as_str(),
+            Self::NotFound => Value::from("PERSISTED_QUERY_NOT_FOUND"),
+            Self::NotSupported => Value::from("PERSISTED_QUERY_NOT_SUPPORTED"),
+            Self::NotTrusted => ErrorCode::Forbidden.into(),
+            Self::Missing | Self::Malformed | Self::Mismatch => ErrorCode::BadRequest.into(),
         };
-        let mut extensions = ErrorExtensionValues::default();
-        extensions.set("code", code);
-        ServerError {
-            extensions: Some(extensions),
-            ..ServerError::new(self.to_string(), None)
-        }
+        coded(self.to_string(), code)
     }
 }
 
@@ -78,16 +73,15 @@ struct PersistedQuery {
 }
 
 impl Persisted {
-    /// Trusted documents, where they are given; else room for `entries` documents of `bytes` together, or none where either
-    /// is 0.
-    pub(crate) fn new(
-        trusted: Option<Arc<TrustedDocuments>>,
-        entries: usize,
-        bytes: usize,
-    ) -> Self {
-        match (trusted, NonZeroUsize::new(entries)) {
-            (Some(trusted), _) => Self::Trusted(trusted),
-            (None, Some(entries)) if bytes > 0 => Self::Any(Mutex::new(Kept::new(entries, bytes))),
+    /// Trusted documents, where the settings have them; else room for as many as they say, or none where that is 0.
+    pub(crate) fn new(settings: &TransportSettings) -> Self {
+        let bytes = settings.persisted_bytes;
+        match (
+            &settings.trusted,
+            NonZeroUsize::new(settings.persisted_entries),
+        ) {
+            (Some(trusted), _) => Self::Trusted(Arc::clone(trusted)),
+            (None, entries @ Some(_)) if bytes > 0 => Self::Any(Recent::new(entries, bytes)),
             _ => Self::Unnamed,
         }
     }
@@ -95,37 +89,26 @@ impl Persisted {
     /// Returns the request with its document. Fails where the document is missing, unknown or not trusted.
     pub(crate) fn find(&self, mut parameters: Parameters) -> Result<Request, NoDocument> {
         let query = parameters.query.take();
-        let named = named(parameters.extensions.as_ref())?;
-        match (self, query, named) {
-            (Self::Unnamed, _, Some(_)) => Err(NoDocument::NotSupported),
-            (Self::Any(_) | Self::Unnamed, Some(query), None) => Ok(parameters.into_request(query)),
-            (_, None, None) => Err(NoDocument::Missing),
-            (Self::Any(kept), None, Some(hash)) => {
-                let found = lock(kept).get(&hash).ok_or(NoDocument::NotFound)?;
-                Ok(parameters.into_request(found.to_string()))
-            }
-            (Self::Any(_), Some(query), Some(hash)) => {
-                is_hash_of(&query, &hash)?;
-                Ok(parameters.into_request(query))
-            }
-            (Self::Trusted(trusted), None, Some(hash)) => {
-                let found = trusted.get(&hash).ok_or(NoDocument::NotFound)?;
-                Ok(parameters.into_request(found.to_owned()))
-            }
-            (Self::Trusted(trusted), Some(query), named) => {
-                if let Some(hash) = named {
-                    is_hash_of(&query, &hash)?;
+        let hash = named(parameters.extensions.as_ref())?;
+        let text = match (query, hash, self) {
+            (_, Some(_), Self::Unnamed) => return Err(NoDocument::NotSupported),
+            (None, None, _) => return Err(NoDocument::Missing),
+            (None, Some(hash), Self::Any(kept)) => kept.get(&hash).map(|text| text.to_string()),
+            (None, Some(hash), Self::Trusted(trusted)) => trusted.get(&hash).map(str::to_owned),
+            (Some(query), hash, _) => {
+                if hash.is_some_and(|hash| hash != hash_of(&query)) {
+                    return Err(NoDocument::Mismatch);
                 }
-                let known = trusted.get(&hash_of(&query)).is_some();
-                known
-                    .then(|| parameters.into_request(query))
-                    .ok_or(NoDocument::NotTrusted)
+                if let Self::Trusted(trusted) = self {
+                    let known = trusted.get(&hash_of(&query));
+                    known.ok_or(NoDocument::NotTrusted)?;
+                }
+                Some(query)
             }
-        }
+        };
+        Ok(parameters.into_request(text.ok_or(NoDocument::NotFound)?))
     }
-}
 
-impl Persisted {
     /// Keeps the document of a request from [`Self::find`] that came with its hash, if it may be kept. Call it only for a
     /// document within the limits: others would let a client fill the cache.
     pub(crate) fn keep(&self, request: &Request, document: &ExecutableDocument) {
@@ -136,24 +119,19 @@ impl Persisted {
         let Ok(Some(hash)) = named(Some(&request.extensions.0)) else {
             return;
         };
-        if may_be_kept(&request.query, document) {
-            lock(kept).put_new(hash, &request.query);
+        let text = request.query.as_str();
+        if may_be_kept(text, document) && kept.get(&hash).is_none() {
+            kept.keep(hash, text.len(), text.into());
         }
     }
 }
 
-fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Returns the hash in the extension; `None` without the extension.
 fn named(extensions: Option<&HashMap<String, Value>>) -> Result<Option<Hash>, NoDocument> {
-    let Some(value) = extensions.and_then(|extensions| extensions.get("persistedQuery")) else {
+    let value = extensions.and_then(|extensions| extensions.get("persistedQuery"));
+    let Some(value) = value.filter(|value| **value != Value::Null) else {
         return Ok(None);
     };
-    if *value == Value::Null {
-        return Ok(None);
-    }
     let Object(query): Object<PersistedQuery> =
         async_graphql::from_value(value.clone()).map_err(|_| NoDocument::Malformed)?;
     let hash = parse_hash(&query.sha256_hash).filter(|_| query.version == 1);
@@ -170,90 +148,4 @@ pub(crate) fn parse_hash(text: &str) -> Option<Hash> {
 /// Returns the hash of a document.
 pub(crate) fn hash_of(document: &str) -> Hash {
     Sha256::digest(document.as_bytes()).into()
-}
-
-fn is_hash_of(document: &str, hash: &Hash) -> Result<(), NoDocument> {
-    let matches = hash_of(document) == *hash;
-    matches.then_some(()).ok_or(NoDocument::Mismatch)
-}
-
-/// The documents that clients have named.
-pub(crate) struct Kept {
-    documents: LruCache<Hash, Arc<str>>,
-    bytes: usize,
-    most_bytes: usize,
-}
-
-impl Kept {
-    fn new(entries: NonZeroUsize, most_bytes: usize) -> Self {
-        Self {
-            documents: LruCache::new(entries),
-            bytes: 0,
-            most_bytes,
-        }
-    }
-
-    fn get(&mut self, hash: &Hash) -> Option<Arc<str>> {
-        self.documents.get(hash).cloned()
-    }
-
-    /// Keeps a document that is not kept yet.
-    fn put_new(&mut self, hash: Hash, document: &str) {
-        if self.get(&hash).is_none() {
-            self.put(hash, document.into());
-        }
-    }
-
-    fn put(&mut self, hash: Hash, document: Arc<str>) {
-        if document.len() > self.most_bytes {
-            return;
-        }
-        self.bytes += document.len();
-        // An entry makes room: the same document, or the least recently used one.
-        if let Some((_, gone)) = self.documents.push(hash, document) {
-            self.bytes -= gone.len();
-        }
-        while self.bytes > self.most_bytes {
-            let (_, gone) = self.documents.pop_lru().expect("bytes are of documents");
-            self.bytes -= gone.len();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(entries: usize, bytes: usize) -> Kept {
-        Kept::new(NonZeroUsize::new(entries).unwrap(), bytes)
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded_in_number_and_bytes() {
-        let mut kept = kept(3, 10);
-        for number in 0..100_u8 {
-            kept.put([number; 32], "1234".into());
-            assert!(kept.bytes <= 10);
-        }
-        assert_eq!((kept.documents.len(), kept.bytes), (2, 8));
-        for number in 0..100_u8 {
-            kept.put([number; 32], "1".into());
-        }
-        assert_eq!((kept.documents.len(), kept.bytes), (3, 3));
-        kept.put([99; 32], "12345678901".into());
-        assert_eq!(kept.documents.len(), 3, "too long to be kept");
-    }
-
-    #[test]
-    fn the_least_recently_used_goes_first_and_a_second_copy_takes_no_room() {
-        let mut kept = kept(2, 100);
-        kept.put([1; 32], "one".into());
-        kept.put([2; 32], "two".into());
-        kept.put([1; 32], "one".into());
-        assert_eq!(kept.bytes, 6);
-        kept.put([3; 32], "three".into());
-        assert_eq!(kept.get(&[1; 32]).as_deref(), Some("one"));
-        assert_eq!(kept.get(&[2; 32]), None);
-        assert_eq!(kept.bytes, 8);
-    }
 }

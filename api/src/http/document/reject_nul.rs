@@ -1,38 +1,13 @@
 //! Refuses the character NUL, which PostgreSQL cannot store, on every database alike.
 
-use std::future::Future;
-use std::sync::Arc;
-
-use async_graphql::{Data, Executor, Request, Response, Value};
-use futures::future::Either;
-use futures::stream::{self, BoxStream, StreamExt as _};
+use async_graphql::{Request, Response, Value};
 
 use crate::http::response::error::{ErrorCode, Refusal};
 
-/// An executor that refuses requests with a NUL (U+0000) in their document or variables.
-#[derive(Clone)]
-pub struct WithoutNul<E>(pub E);
-
-impl<E: Executor> Executor for WithoutNul<E> {
-    fn execute(&self, request: Request) -> impl Future<Output = Response> + Send {
-        if has_nul(&request) {
-            Either::Left(std::future::ready(refusal()))
-        } else {
-            Either::Right(self.0.execute(request))
-        }
-    }
-
-    fn execute_stream(
-        &self,
-        request: Request,
-        session_data: Option<Arc<Data>>,
-    ) -> BoxStream<'static, Response> {
-        if has_nul(&request) {
-            stream::once(std::future::ready(refusal())).boxed()
-        } else {
-            self.0.execute_stream(request, session_data)
-        }
-    }
+/// Returns the response to a request with a NUL (U+0000) in its document or variables; `None` for any other.
+pub(crate) fn refusal(request: &Request) -> Option<Response> {
+    let message = "a text contains the character NUL (U+0000), which cannot be stored";
+    has_nul(request).then(|| Refusal::new(ErrorCode::BadRequest, message).into_response())
 }
 
 /// In a document NUL is written as an escape. These six letters mean something else only where the backslash is escaped,
@@ -50,11 +25,6 @@ fn is_nul(value: &Value) -> bool {
         Value::Object(object) => object.values().any(is_nul),
         _ => false,
     }
-}
-
-fn refusal() -> Response {
-    let message = "a text contains the character NUL (U+0000), which cannot be stored";
-    Refusal::new(ErrorCode::BadRequest, message).into_response()
 }
 
 #[cfg(test)]

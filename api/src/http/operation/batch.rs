@@ -5,14 +5,12 @@ use axum::{
     http::{HeaderMap, StatusCode, request::Parts},
     response::Response,
 };
-use tracing::Instrument as _;
 
 use crate::http::authenticator::Authenticator;
 use crate::http::rejection::Rejection;
 use crate::http::request::negotiation::MediaType;
-use crate::http::request::parameters::{BadParameters, Parameters};
+use crate::http::request::parameters::Parameters;
 use crate::http::response::encode::{encode, encode_errors, respond};
-use crate::http::spans;
 use crate::http::transport::Transport;
 
 /// Executes one after the other, so that a batch takes no more of the server at a time than a single request, and
@@ -26,7 +24,7 @@ pub(crate) async fn answer<E: Executor, A: Authenticator>(
 ) -> Result<Response, Rejection> {
     let limit = transport.settings.max_batch;
     if batch.is_empty() {
-        return Err(BadParameters::EmptyBatch.into());
+        return Err(Rejection::EmptyBatch);
     }
     if batch.len() > limit {
         return Err(Rejection::BatchTooLong(limit));
@@ -69,10 +67,8 @@ async fn one<E: Executor, A: Authenticator>(
     let mut request = transport.persisted.find(parameters)?;
     request.data = passed;
     transport.prepare(&mut request)?;
-    let data = std::mem::take(&mut request.data);
-    request.data = transport.authenticator.caller(parts, data).await?;
-    let span = spans::operation(&mut request);
-    let mut response = transport.executor.execute(request).instrument(span).await;
+    transport.identify(parts, &mut request).await?;
+    let mut response = transport.execute(request).await;
     headers.extend(std::mem::take(&mut response.http_headers));
     Ok(encode(response, left, transport.settings.max_answer))
 }

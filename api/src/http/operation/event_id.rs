@@ -6,7 +6,7 @@ use async_graphql::{Request, Response};
 use axum::http::HeaderMap;
 
 use crate::http::document::selected::subscribed_field;
-use crate::http::response::payload::Payload;
+use crate::http::response::encode::Payload;
 
 /// An event's place in its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +16,13 @@ pub(crate) struct EventId {
 }
 
 impl EventId {
-    /// Where a client was: `Last-Event-ID`, as browsers send it when they open a broken stream again. What was never an id
-    /// of ours counts for nothing.
+    /// Returns the number of the event that a client saw last: `Last-Event-ID`, as browsers send it when they open a broken
+    /// stream again; `None` where that is no number.
     pub(crate) fn last_seen(headers: &HeaderMap) -> Option<i32> {
-        let last = headers.get("last-event-id")?;
-        last.to_str().ok()?.trim().parse().ok()
+        headers.get("last-event-id")?.to_str().ok()?.parse().ok()
     }
 
-    /// Whether a client that has seen the event of that number has not seen this. The last one is told whatever its number.
+    /// Returns whether the event is new to a client that has seen event `seen`. The last one is, whatever its number.
     pub(crate) fn is_news(self, seen: i32) -> bool {
         self.number > seen || (self.is_last && self.number != seen)
     }
@@ -35,10 +34,9 @@ impl EventId {
 pub struct CurrentEventId(Arc<Mutex<Option<EventId>>>);
 
 impl CurrentEventId {
-    /// A place for the numbers of the events of this operation, if they are of one sequence.
+    /// Returns a place for the numbers of the events of this operation, if they are of one sequence.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         let name = request.operation_name.clone();
-        // What cannot be parsed is answered by the executor.
         let document = request.parsed_query().ok()?;
         subscribed_field(document, name.as_deref()).map(|_| Self::default())
     }
@@ -62,19 +60,19 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// The event that this response is, whose number was noted last, encoded within so many bytes. What could not be told whole
-    /// has no number: who comes back for it is told again.
+    /// Returns the event of a response whose number was noted last, encoded within so many bytes. One with errors has no
+    /// number, so that a client that comes back for it is told again.
     pub(crate) fn of(response: Response, id: Option<&CurrentEventId>, most: usize) -> Self {
         let mut has_errors = !response.errors.is_empty();
         let payload = Payload::within(response, most).unwrap_or_else(|refused| {
             has_errors = true;
             refused
         });
-        let id = id.filter(|_| !has_errors);
+        let id = id.filter(|_| !has_errors).and_then(CurrentEventId::get);
         Self {
-            has_errors,
             payload,
-            id: id.and_then(CurrentEventId::get),
+            id,
+            has_errors,
         }
     }
 }
@@ -90,31 +88,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_a_number_or_nothing() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(EventId::last_seen(&headers), None);
-        for (text, expected) in [("17", Some(17)), (" 3 ", Some(3)), ("x", None), ("", None)] {
-            headers.insert("last-event-id", text.parse().unwrap());
-            assert_eq!(EventId::last_seen(&headers), expected, "{text:?}");
-        }
-    }
-
-    #[test]
     fn what_was_seen_is_no_news_and_the_last_is_unless_it_was_seen() {
         let current = CurrentEventId::default();
         assert_eq!(current.get(), None);
-        let noted = |number, is_last| {
-            current.clone().note(number, is_last);
-            current.get().unwrap()
-        };
-        for (event, expected) in [
-            (noted(6, false), true),
-            (noted(5, false), false),
-            (noted(4, false), false),
-            (noted(6, true), true),
-            (noted(5, true), false),
-            (noted(4, true), true),
+        for (number, is_last, expected) in [
+            (6, false, true),
+            (5, false, false),
+            (4, false, false),
+            (6, true, true),
+            (5, true, false),
+            (4, true, true),
         ] {
+            current.note(number, is_last);
+            let event = current.get().unwrap();
             assert_eq!(event.is_news(5), expected, "{event:?}");
         }
     }

@@ -7,7 +7,6 @@ use axum::{
     http::{Method, request::Parts},
     response::Response,
 };
-use tracing::Instrument as _;
 
 use super::{batch, sse};
 use crate::http::authenticator::{Authenticator, data_of};
@@ -18,7 +17,6 @@ use crate::http::request::parameters::{Body, Parameters};
 use crate::http::request::preflight::{self, Encoding};
 use crate::http::response::encode::executed;
 use crate::http::response::quota::QuotaLeft;
-use crate::http::spans;
 use crate::http::transport::Transport;
 
 /// Answers one HTTP request; every answer is a well-formed GraphQL response, a list of them or a stream of them.
@@ -51,13 +49,7 @@ async fn execute<E: Executor, A: Authenticator>(
     };
     let data = transport.authenticator.request(parts).await?;
     let left = data_of::<QuotaLeft>(&data).cloned();
-    let asked = Asked {
-        parts,
-        data,
-        events,
-        media,
-    };
-    let answer = run(transport, asked, body, encoding).await;
+    let answer = run(transport, parts, data, body, encoding, events, media).await;
     let mut answer = answer.unwrap_or_else(|rejection| rejected(media, rejection));
     if let Some(quota) = left.and_then(|left| left.get()) {
         quota.write(answer.headers_mut());
@@ -65,26 +57,16 @@ async fn execute<E: Executor, A: Authenticator>(
     Ok(answer)
 }
 
-/// A request that the authenticator let in.
-struct Asked<'a> {
-    parts: &'a Parts,
-    data: Data,
-    events: Events,
-    media: MediaType,
-}
-
+/// Answers a request that the authenticator let in.
 async fn run<E: Executor, A: Authenticator>(
     transport: &Transport<E, A>,
-    asked: Asked<'_>,
+    parts: &Parts,
+    data: Data,
     body: HttpBody,
     encoding: Option<Encoding>,
+    events: Events,
+    media: MediaType,
 ) -> Result<Response, Rejection> {
-    let Asked {
-        parts,
-        data,
-        events,
-        media,
-    } = asked;
     let mut share = body::Share::default();
     let parameters = match encoding {
         None => Parameters::from_form(parts.uri.query().unwrap_or_default().as_bytes())?,
@@ -112,25 +94,22 @@ async fn run<E: Executor, A: Authenticator>(
         }
         prepared => prepared?,
     };
-    let by_get = encoding.is_none();
     let subscribes = kind == Some(OperationType::Subscription);
     let streamed = events == Events::Always || (events == Events::Subscriptions && subscribes);
     match kind {
-        Some(kind @ OperationType::Mutation) if by_get => {
-            return Err(Rejection::NotAQuery(kind));
-        }
-        Some(kind @ OperationType::Subscription) if by_get && !streamed => {
+        Some(OperationType::Subscription) if streamed => {}
+        Some(kind @ (OperationType::Mutation | OperationType::Subscription))
+            if encoding.is_none() =>
+        {
             return Err(Rejection::NotAQuery(kind));
         }
         _ => {}
     }
-    let data = std::mem::take(&mut request.data);
-    request.data = transport.authenticator.caller(parts, data).await?;
+    transport.identify(parts, &mut request).await?;
     drop(share);
     if streamed {
         return Ok(sse::answer(transport, parts, request, subscribes).await?);
     }
-    let span = spans::operation(&mut request);
-    let response = transport.executor.execute(request).instrument(span).await;
+    let response = transport.execute(request).await;
     Ok(executed(media, response, transport.settings.max_answer))
 }

@@ -16,16 +16,14 @@ use axum::{
 };
 use futures::{Stream, StreamExt as _, future, stream, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
-
-use crate::observability::metrics::Open;
 
 use super::event_id::{Event, EventId};
 use crate::http::authenticator::{Authenticator, Session};
 use crate::http::response::encode::private;
 use crate::http::response::error::{ErrorCode, Refusal};
-use crate::http::spans::{self, InSpan};
+use crate::http::spans::{self, in_span};
 use crate::http::transport::Transport;
+use crate::observability::metrics::Open;
 
 /// Answers with the results as events. A query or mutation is executed before the answer begins, so that it can set
 /// headers, and so that a client that leaves at once stops nothing half-way that it could see.
@@ -35,19 +33,22 @@ pub(crate) async fn answer<E: Executor, A: Authenticator>(
     mut request: Request,
     subscribes: bool,
 ) -> Result<Response, Refusal> {
-    let mut headers = HeaderMap::new();
-    let live = if subscribes {
+    if subscribes {
         let data = std::mem::take(&mut request.data);
         let (session, data) = transport.authenticator.stream(parts, data).await?;
         request.data = data;
-        subscribe(transport, parts, request, session)
-    } else {
-        let span = spans::operation(&mut request);
-        let mut response = transport.executor.execute(request).instrument(span).await;
-        headers = std::mem::take(&mut response.http_headers);
-        Live::of(response, transport)
-    };
-    Ok(stream_of(live, headers))
+        let live = subscribe(transport, parts, request, session);
+        return Ok(stream_of(live, HeaderMap::new()));
+    }
+    let mut response = transport.execute(request).await;
+    let headers = std::mem::take(&mut response.http_headers);
+    Ok(stream_of(Live::of(response, transport), headers))
+}
+
+/// Answers with the errors of a document that is not executed, as an event.
+pub(crate) fn refuse<E, A>(transport: &Transport<E, A>, errors: Vec<ServerError>) -> Response {
+    let live = Live::of(GraphqlResponse::from_errors(errors), transport);
+    stream_of(live, HeaderMap::new())
 }
 
 fn stream_of(live: Live, headers: HeaderMap) -> Response {
@@ -55,20 +56,12 @@ fn stream_of(live: Live, headers: HeaderMap) -> Response {
     let mut answer = Response::new(Body::from_stream(events));
     let own = answer.headers_mut();
     own.extend(headers);
-    own.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    let media = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    own.insert(header::CONTENT_TYPE, media);
     private(own);
     // nginx collects a proxied answer before it passes it on, unless it is told not to.
     own.insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
-}
-
-/// Answers with the errors of a document that is not executed, as an event.
-pub(crate) fn refuse<E, A>(transport: &Transport<E, A>, errors: Vec<ServerError>) -> Response {
-    let live = Live::of(GraphqlResponse::from_errors(errors), transport);
-    stream_of(live, HeaderMap::new())
 }
 
 fn subscribe<E: Executor, A: Authenticator>(
@@ -82,14 +75,13 @@ fn subscribe<E: Executor, A: Authenticator>(
     let events = transport.responses(request, Some(Arc::clone(&data)), &span);
     let seen = EventId::last_seen(&parts.headers);
     let news = events.filter(move |event| {
-        let is_news = event.id.zip(seen).is_none_or(|(id, seen)| id.is_news(seen));
-        future::ready(is_news)
+        future::ready(event.id.zip(seen).is_none_or(|(id, seen)| id.is_news(seen)))
     });
     Live {
         ended: session.ended,
         outdated: session.outdated,
         _session: Some(data),
-        ..Live::over(InSpan::over(news.boxed(), span), transport)
+        ..Live::over(in_span(news.boxed(), span), transport)
     }
 }
 
@@ -108,13 +100,6 @@ struct Live {
     keep_alive: Duration,
     _session: Option<Arc<Data>>,
     _open: Open,
-}
-
-/// The events that are still to be sent.
-enum Rest {
-    Live(Box<Live>),
-    Complete,
-    Nothing,
 }
 
 impl Live {
@@ -138,35 +123,28 @@ impl Live {
 
     fn events(self) -> impl Stream<Item = String> + Send + 'static {
         let begin = stream::once(future::ready(SIGN_OF_LIFE.to_owned()));
-        let rest = stream::unfold(Rest::Live(Box::new(self)), |rest| async move {
-            match rest {
-                Rest::Live(live) => live.step().await,
-                Rest::Complete => Some((COMPLETE.to_owned(), Rest::Nothing)),
-                Rest::Nothing => None,
-            }
-        });
+        let rest = stream::unfold(Some(Box::new(self)), |live| async { live?.step().await });
         begin.chain(rest)
     }
 
-    /// The next event. A client whose token is good for nothing any more is told so; one that may come back (to another
-    /// gateway, or with the rights that it has now) finds the stream broken and does, where its last event was.
-    async fn step(mut self: Box<Self>) -> Option<(String, Rest)> {
+    /// Returns the next text to send, and the stream unless that was its end. A client whose token is good for nothing any more
+    /// is told so; one that may come back (to another gateway, or with the rights that it has now) finds the stream broken and
+    /// does, where its last event was.
+    async fn step(mut self: Box<Self>) -> Option<(String, Option<Box<Self>>)> {
         tokio::select! {
             biased;
             () = self.ended.cancelled() => {
                 let why = "the token of this stream was revoked or has expired: sign in again";
                 let refusal = Refusal::new(ErrorCode::Unauthenticated, why);
-                Some((next(&refusal.into_response().into()), Rest::Complete))
+                Some((next(&refusal.into_response().into()) + COMPLETE, None))
             }
             () = self.outdated.cancelled() => None,
             () = self.shutdown.cancelled() => None,
-            response = self.responses.next() => match response {
-                Some(event) => Some((next(&event), Rest::Live(self))),
-                None => Some((COMPLETE.to_owned(), Rest::Nothing)),
-            },
-            () = tokio::time::sleep(self.keep_alive) => {
-                Some((SIGN_OF_LIFE.to_owned(), Rest::Live(self)))
-            }
+            response = self.responses.next() => Some(match response {
+                Some(event) => (next(&event), Some(self)),
+                None => (COMPLETE.to_owned(), None),
+            }),
+            () = tokio::time::sleep(self.keep_alive) => Some((SIGN_OF_LIFE.to_owned(), Some(self))),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Reads a request's parameters from its body.
 
-use axum::{
-    body::Body as HttpBody,
-    http::{HeaderMap, header},
-};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body as HttpBody, HttpBody as _};
+use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
-use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -25,7 +25,6 @@ const SMALL: usize = 16 << 10;
 const LATER: Duration = Duration::from_secs(5);
 
 /// The memory that the longer bodies of all unknown callers may take together.
-#[derive(Clone)]
 pub(crate) struct Room(Arc<Semaphore>);
 
 /// The part of a [`Room`] that one body has, until it is dropped.
@@ -71,7 +70,7 @@ pub(crate) async fn read(
         return Err(Rejection::ContentEncoding);
     }
     let mut share = Share::default();
-    let bytes = bytes(headers, body, settings.max_body, room, &mut share).await?;
+    let bytes = bytes(body, settings.max_body, room, &mut share).await?;
     let body = match encoding {
         Encoding::Json => Body::from_json(&bytes, settings.max_batch > 0)?,
         Encoding::Form => Body::One(Parameters::from_form(&bytes)?),
@@ -80,16 +79,12 @@ pub(crate) async fn read(
 }
 
 async fn bytes(
-    headers: &HeaderMap,
     body: HttpBody,
     limit: usize,
     room: Option<&Room>,
     share: &mut Share,
 ) -> Result<Vec<u8>, Rejection> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(Rejection::TooLong(limit));
     }
@@ -108,9 +103,8 @@ async fn bytes(
         }
         Ok(())
     };
-    timeout(PATIENCE, reading)
-        .await
-        .map_err(|_| Rejection::TooSlow)??;
+    let read = timeout(PATIENCE, reading).await;
+    read.map_err(|_| Rejection::TooSlow)??;
     Ok(bytes)
 }
 
@@ -122,7 +116,7 @@ mod tests {
     async fn read_unknown(room: &Room, bytes: usize) -> Result<Share, Rejection> {
         let mut share = Share::default();
         let body = HttpBody::from(vec![b' '; bytes]);
-        super::bytes(&HeaderMap::new(), body, 1 << 20, Some(room), &mut share).await?;
+        super::bytes(body, 1 << 20, Some(room), &mut share).await?;
         Ok(share)
     }
 

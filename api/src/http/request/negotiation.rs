@@ -49,17 +49,13 @@ impl Accepted {
             .flat_map(|value| value.split(','))
             .filter_map(Range::parse)
             .collect();
-        let newer = quality(&ranges, "graphql-response+json");
+        let newer = quality(&ranges, GRAPHQL_RESPONSE);
         let older = quality(&ranges, "json");
-        let wildcard_only = !ranges
-            .iter()
-            .any(|range| range.subtype == "graphql-response+json");
-        let media = if newer > 0 && (newer > older || (newer == older && !wildcard_only)) {
+        let is_named = ranges.iter().any(|range| range.subtype == GRAPHQL_RESPONSE);
+        let media = if newer > older || (newer > 0 && newer == older && is_named) {
             Some(MediaType::GraphqlResponse)
-        } else if older > 0 {
-            Some(MediaType::Json)
         } else {
-            None
+            Some(MediaType::Json).filter(|_| older > 0)
         };
         let named = ranges.iter().find(|range| range.subtype == EVENT_STREAM);
         let events = match named.map_or(0, |range| range.quality) {
@@ -82,6 +78,7 @@ impl MediaType {
 }
 
 const EVENT_STREAM: &str = "event-stream";
+const GRAPHQL_RESPONSE: &str = "graphql-response+json";
 
 /// One media range of `Accept` that can match `application/…`, or `text/event-stream`.
 struct Range {
@@ -103,13 +100,8 @@ impl Range {
             ("application", _) | ("text", EVENT_STREAM) => 2,
             _ => return None,
         };
-        let quality = parts
-            .find_map(|parameter| {
-                parameter
-                    .strip_prefix("q=")
-                    .or(parameter.strip_prefix("Q="))
-            })
-            .map_or(Some(1000), thousandths)?;
+        let quality = parts.find_map(|text| text.strip_prefix("q=").or(text.strip_prefix("Q=")));
+        let quality = quality.map_or(Some(1000), thousandths)?;
         Some(Self {
             subtype: subtype.to_owned(),
             precision,

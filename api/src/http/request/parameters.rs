@@ -1,37 +1,16 @@
 //! The parameters of a GraphQL request, the same in a POST body, a query string and a `subscribe` message.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use async_graphql::{Request, Value, Variables};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use url::form_urlencoded;
 
-use super::json_object::Object;
-
-/// Why a request could not be read. The text goes to the client.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BadParameters {
-    /// An array of requests, where batches are off.
-    #[error("batches are not supported: send one request object at a time")]
-    Batch,
-    /// An array without requests.
-    #[error("the batch is empty")]
-    EmptyBatch,
-    /// Nothing but white space.
-    #[error("the request body is empty: send a JSON object with a \"query\"")]
-    Empty,
-    /// Not JSON, or JSON of another shape.
-    #[error("the request is not a JSON object with a string \"query\": {0}")]
-    Json(#[source] serde_json::Error),
-    /// A parameter of a query string or form that is not the JSON object that it has to be.
-    #[error("the parameter {name:?} is not a JSON object: {source}")]
-    Parameter {
-        /// `variables` or `extensions`.
-        name: &'static str,
-        /// The error of the JSON parser.
-        source: serde_json::Error,
-    },
-}
+use crate::http::rejection::Rejection;
 
 /// GraphQL over HTTP, "Request parameters". All of them may be null or absent, `query` only where the document is named by
 /// its hash.
@@ -53,16 +32,20 @@ pub(crate) enum Body {
 
 impl Body {
     /// Reads a JSON body. Detects a batch first, so that its errors are about the batch.
-    pub(crate) fn from_json(body: &[u8], batches: bool) -> Result<Self, BadParameters> {
+    pub(crate) fn from_json(body: &[u8], batches: bool) -> Result<Self, Rejection> {
         match body.trim_ascii_start().first() {
-            None => Err(BadParameters::Empty),
-            Some(b'[') if !batches => Err(BadParameters::Batch),
-            Some(b'[') => serde_json::from_slice::<Vec<Object<_>>>(body)
-                .map(|batch| Self::Batch(batch.into_iter().map(|Object(one)| one).collect()))
-                .map_err(BadParameters::Json),
-            Some(_) => serde_json::from_slice(body)
-                .map(|Object(one)| Self::One(one))
-                .map_err(BadParameters::Json),
+            None => Err(Rejection::Empty),
+            Some(b'[') if !batches => Err(Rejection::Batch),
+            Some(b'[') => {
+                let batch: Vec<Object<_>> = serde_json::from_slice(body)?;
+                Ok(Self::Batch(
+                    batch.into_iter().map(|Object(one)| one).collect(),
+                ))
+            }
+            Some(_) => {
+                let Object(one) = serde_json::from_slice(body)?;
+                Ok(Self::One(one))
+            }
         }
     }
 }
@@ -70,7 +53,7 @@ impl Body {
 impl Parameters {
     /// Reads the query string of a GET, or a form. An empty parameter counts as absent, because HTML forms and tools send
     /// it so.
-    pub(crate) fn from_form(text: &[u8]) -> Result<Self, BadParameters> {
+    pub(crate) fn from_form(text: &[u8]) -> Result<Self, Rejection> {
         let mut given: HashMap<_, _> = form_urlencoded::parse(text)
             .filter(|(_, value)| !value.is_empty())
             .collect();
@@ -95,8 +78,32 @@ impl Parameters {
 fn object<T: for<'de> Deserialize<'de>>(
     name: &'static str,
     text: Option<&str>,
-) -> Result<Option<T>, BadParameters> {
+) -> Result<Option<T>, Rejection> {
     // Null counts as absent, as in a body.
     serde_json::from_str(text.unwrap_or("null"))
-        .map_err(|source| BadParameters::Parameter { name, source })
+        .map_err(|source| Rejection::Parameter { name, source })
+}
+
+/// A `T` that was read from an object. For a plain struct, serde also accepts an array of its fields' values.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+    }
 }

@@ -8,8 +8,7 @@ use url::Url;
 
 use crate::http::authenticator::same_origin;
 
-/// How long a browser may cache the response to a preflight, and so the longest time until it notices a change of the
-/// setting.
+/// How long a browser may cache the response to a preflight.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
 /// Headers that pages may read.
@@ -58,14 +57,9 @@ impl AllowedOrigins {
 /// Parses an origin as browsers write it: in lower case, without a default port.
 fn origin(text: &str) -> Option<HeaderValue> {
     let url = Url::parse(text).ok()?;
-    let bare = matches!(url.scheme(), "http" | "https")
-        && url.path() == "/"
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && !text.contains('*');
-    let origin = bare.then(|| url.origin().ascii_serialization())?;
+    let origin = url.origin().ascii_serialization();
+    let bare = matches!(url.scheme(), "http" | "https") && *url.as_str() == format!("{origin}/");
+    let origin = Some(origin).filter(|_| bare && !text.contains('*'))?;
     HeaderValue::try_from(origin).ok()
 }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use async_graphql::{Response, ServerError, Value};
+use async_graphql::{Response, ServerError, Value, from_value, to_value};
 use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 
 use super::quota::Quota;
 
 /// `extensions.code` of a GraphQL error about the request itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The caller is not signed in, or the token is not good.
     Unauthenticated,
@@ -27,19 +29,6 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Returns the code as clients see it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "UNAUTHENTICATED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::BadRequest => "BAD_REQUEST",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::LimitExceeded => "LIMIT_EXCEEDED",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Internal => "INTERNAL",
-        }
-    }
-
     /// Returns the HTTP status of a request that was refused as a whole.
     pub fn status(self) -> StatusCode {
         match self {
@@ -54,20 +43,15 @@ impl ErrorCode {
 
     /// Returns the code of an error; `None` where it has none of these.
     pub fn of(error: &ServerError) -> Option<Self> {
-        let Some(Value::String(code)) = error.extensions.as_ref()?.get("code") else {
-            return None;
-        };
-        [
-            Self::Unauthenticated,
-            Self::Forbidden,
-            Self::BadRequest,
-            Self::RateLimited,
-            Self::LimitExceeded,
-            Self::Unavailable,
-            Self::Internal,
-        ]
-        .into_iter()
-        .find(|known| known.as_str() == code)
+        let code = error.extensions.as_ref()?.get("code")?;
+        from_value(code.clone()).ok()
+    }
+}
+
+impl From<ErrorCode> for Value {
+    /// The code as clients see it.
+    fn from(code: ErrorCode) -> Self {
+        to_value(code).expect("a variant without fields is a string")
     }
 }
 
@@ -103,13 +87,6 @@ impl Refusal {
         self
     }
 
-    /// Sets the rest of the caller's quota.
-    #[must_use]
-    pub fn with_quota(mut self, quota: Quota) -> Self {
-        self.quota = Some(quota);
-        self
-    }
-
     /// Returns the refusal as a GraphQL response without data.
     pub(crate) fn into_response(self) -> Response {
         Response::from_errors(vec![self.into_error()])
@@ -117,13 +94,15 @@ impl Refusal {
 
     /// Returns the refusal as a GraphQL error.
     pub(crate) fn into_error(self) -> ServerError {
-        let mut error = ServerError::new(self.message, None);
-        error
-            .extensions
-            .get_or_insert_default()
-            .set("code", self.code.as_str());
-        error
+        coded(self.message, self.code)
     }
+}
+
+/// Returns a GraphQL error with this code.
+pub(crate) fn coded(message: String, code: impl Into<Value>) -> ServerError {
+    let mut error = ServerError::new(message, None);
+    error.extensions.get_or_insert_default().set("code", code);
+    error
 }
 
 /// Returns whether a response is of a request that was never executed (GraphQL specification, 7.1.2 "Request errors"): it
@@ -140,7 +119,7 @@ pub(crate) fn give_codes(errors: &mut [ServerError]) {
     for error in errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
-            extensions.set("code", ErrorCode::BadRequest.as_str());
+            extensions.set("code", ErrorCode::BadRequest);
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Texts that change only with the program, with a strong entity tag.
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::{Next, from_fn},
-    response::Response,
-    routing::get,
-};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-use super::compress::compress;
+use super::headers::compress;
 
 /// Returns a route that answers `GET` with this text, compressed as [`compress`] says, or with 304.
 ///
@@ -19,14 +17,19 @@ use super::compress::compress;
 /// coding.
 pub fn tagged(path: &str, media: &'static str, text: String, min_size: u64) -> Router {
     let tag = hex::encode(Sha256::digest(text.as_bytes()));
+    let text = Bytes::from(text);
     let answer = move |request: HeaderMap| {
-        let response = answer(&request, &tag, media, &text);
+        let mut response = answer(&request, &tag, media, text.clone());
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().insert(header::VARY, vary);
         async move { response }
     };
     compress(Router::new().route(path, get(answer)), min_size).layer(from_fn(name_coding))
 }
 
-fn answer(request: &HeaderMap, tag: &str, media: &'static str, text: &str) -> Response {
+/// Answers with a text, or with 304 where the client has it. `tag` goes between the quotes of its entity tag. Clients keep the
+/// text, and ask each time whether it changed.
+pub(crate) fn answer(request: &HeaderMap, tag: &str, media: &'static str, text: Bytes) -> Response {
     let own = format!("\"{tag}\"");
     let known = request
         .get_all(header::IF_NONE_MATCH)
@@ -35,46 +38,35 @@ fn answer(request: &HeaderMap, tag: &str, media: &'static str, text: &str) -> Re
         .flat_map(|value| value.split(','))
         .map(|known| known.trim().trim_start_matches("W/"))
         .find(|known| *known == "*" || without_coding(known) == own);
-    let mut response = match known {
-        Some(_) => Response::new(Body::empty()),
-        None => Response::new(Body::from(text.to_owned())),
-    };
-    let tag = match known {
-        // The tag that the client has, with its coding.
-        Some(known) if known != "*" => known,
-        _ => own.as_str(),
-    };
-    let tag = HeaderValue::from_str(tag).expect("it was a header, or is hexadecimal digits");
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag);
-    // Clients keep the text, and ask each time whether it changed.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let mut response = Response::new(Body::empty());
     if known.is_some() {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        *response.body_mut() = Body::from(text);
+        let media = HeaderValue::from_static(media);
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
     }
+    // The tag that the client has, with its coding.
+    let tag = known.filter(|known| *known != "*").unwrap_or(&own);
+    let tag = HeaderValue::from_str(tag).expect("it was a header, or is hexadecimal digits");
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
 /// Returns the tag of the text without compression.
 fn without_coding(tag: &str) -> String {
-    for coding in ["br", "zstd", "gzip"] {
-        if let Some(start) = tag.strip_suffix(&format!("-{coding}\"")) {
-            return format!("{start}\"");
-        }
-    }
-    tag.to_owned()
+    let mut endings = ["-br\"", "-zstd\"", "-gzip\""].into_iter();
+    let start = endings.find_map(|ending| tag.strip_suffix(ending));
+    start.map_or_else(|| tag.to_owned(), |start| format!("{start}\""))
 }
 
 async fn name_coding(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let coding = headers.get(header::CONTENT_ENCODING);
-    let coding = coding.and_then(|coding| coding.to_str().ok());
-    let tag = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
-    if let (Some(coding), Some(tag)) = (coding, tag) {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let (Some(coding), Some(tag)) = (text(header::CONTENT_ENCODING), text(header::ETAG)) {
         let tag = format!("{}-{coding}\"", tag.trim_end_matches('"'));
         let tag = HeaderValue::from_str(&tag).expect("both were headers");
         headers.insert(header::ETAG, tag);

@@ -1,17 +1,16 @@
-//! Security headers of responses.
+//! Layers that add security headers to responses, or compress them.
 
-use std::task::{Context, Poll};
-
-use axum::{
-    http::{HeaderName, HeaderValue, Request, header},
-    response::Response,
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use tower::util::MapResponseLayer;
+use tower_http::compression::{
+    CompressionLayer,
+    predicate::{NotForContentType, Predicate as _, SizeAbove},
 };
-use futures::future::{MapOk, TryFutureExt as _};
-use tower::{Layer, Service};
 
-/// The policy of pages: everything from this host only. Inline styles are allowed because the editor of the playground sets
-/// them.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+/// The policy of pages: everything from this host only. The editor of the playground sets inline styles.
+const PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
@@ -20,57 +19,29 @@ const NO_PAGE: &str =
     "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A layer that adds security headers. A header that is already there stays: a page has a policy of its own.
-#[derive(Debug, Clone, Copy)]
-pub struct SecurityHeaders {
-    protect: fn(Response) -> Response,
-}
+type SecurityHeaders = MapResponseLayer<fn(Response) -> Response>;
 
-impl SecurityHeaders {
-    /// For pages and what they load.
-    pub const PAGES: Self = Self {
-        protect: |answer| protect(answer, CONTENT_SECURITY_POLICY),
-    };
-    /// For everything else, errors and unknown paths included.
-    pub const ANSWERS: Self = Self {
-        protect: |answer| protect(answer, NO_PAGE),
-    };
-}
+/// The security headers of pages and what they load.
+pub const PAGE_HEADERS: SecurityHeaders = MapResponseLayer::new(|response| protect(response, PAGE));
 
-impl<S> Layer<S> for SecurityHeaders {
-    type Service = WithSecurityHeaders<S>;
+/// The security headers of everything else, errors and unknown paths included.
+pub const ANSWER_HEADERS: SecurityHeaders =
+    MapResponseLayer::new(|response| protect(response, NO_PAGE));
 
-    fn layer(&self, inner: S) -> Self::Service {
-        let protect = self.protect;
-        WithSecurityHeaders { inner, protect }
+/// Compresses responses of these routes of at least `min_size` bytes with `br`, `zstd` or `gzip`, for clients that accept it;
+/// 0 compresses none. Streams of events are not compressed, because an event is short and has to leave at once.
+pub fn compress(routes: Router, min_size: u64) -> Router {
+    if min_size == 0 {
+        return routes;
     }
-}
-
-/// The service that [`SecurityHeaders`] makes.
-#[derive(Debug, Clone)]
-pub struct WithSecurityHeaders<S> {
-    inner: S,
-    protect: fn(Response) -> Response,
-}
-
-impl<S, B> Service<Request<B>> for WithSecurityHeaders<S>
-where
-    S: Service<Request<B>, Response = Response>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = MapOk<S::Future, fn(Response) -> Response>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.inner.call(request).map_ok(self.protect)
-    }
+    let worth_it = SizeAbove::new(min_size).and(NotForContentType::SSE);
+    routes.layer(CompressionLayer::new().compress_when(worth_it))
 }
 
 fn protect(mut response: Response, policy: &'static str) -> Response {
-    const HEADERS: [(HeaderName, &str); 5] = [
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -83,15 +54,9 @@ fn protect(mut response: Response, policy: &'static str) -> Response {
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
         ),
-    ];
-    let headers = response.headers_mut();
-    for (name, value) in HEADERS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+    ] {
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
     }
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(policy));
     response
 }

@@ -32,18 +32,12 @@ impl Quota {
             ..
         } = self;
         let (window, reset) = (seconds(self.window), seconds(self.reset));
-        for (name, value) in [
-            (
-                "ratelimit-policy",
-                format!("\"{policy}\";q={limit};w={window}"),
-            ),
-            ("ratelimit", format!("\"{policy}\";r={remaining};t={reset}")),
-        ] {
-            let value =
-                HeaderValue::try_from(value).expect("a policy's name and numbers are ASCII");
-            headers
-                .entry(HeaderName::from_static(name))
-                .or_insert(value);
+        let policy_header = format!("\"{policy}\";q={limit};w={window}");
+        let rest = format!("\"{policy}\";r={remaining};t={reset}");
+        for (name, value) in [("ratelimit-policy", policy_header), ("ratelimit", rest)] {
+            let value = HeaderValue::try_from(value).expect("names and numbers are ASCII");
+            let name = HeaderName::from_static(name);
+            headers.entry(name).or_insert(value);
         }
     }
 }
@@ -66,11 +60,7 @@ impl QuotaLeft {
 
 impl From<Option<Quota>> for QuotaLeft {
     fn from(known: Option<Quota>) -> Self {
-        let left = Self::default();
-        if let Some(quota) = known {
-            left.note(quota);
-        }
-        left
+        Self(Arc::new(known.map(OnceLock::from).unwrap_or_default()))
     }
 }
 

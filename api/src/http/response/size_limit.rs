@@ -8,8 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_graphql::{Data, Executor, PathSegment, Request, Response, Value};
-use futures::stream::{BoxStream, StreamExt as _};
+use async_graphql::{PathSegment, Response, Value};
 use serde::Serialize;
 
 use super::error::{ErrorCode, Refusal};
@@ -23,7 +22,7 @@ pub struct AnswerBudget {
 
 impl AnswerBudget {
     /// A budget of so many bytes; 0 is no limit.
-    fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
             used: Arc::default(),
@@ -45,7 +44,7 @@ impl AnswerBudget {
     }
 
     /// Returns the response, or the error in its place, and resets the budget for the next event.
-    fn settle(&self, response: Response) -> Response {
+    pub(crate) fn settle(&self, response: Response) -> Response {
         let spent = self.is_spent();
         self.used.store(0, Ordering::Relaxed);
         if spent {
@@ -53,35 +52,6 @@ impl AnswerBudget {
         } else {
             response
         }
-    }
-}
-
-/// An executor with a limit of the response's bytes.
-#[derive(Clone)]
-pub(crate) struct WithinBytes<E> {
-    pub(crate) executor: E,
-    /// 0 is no limit.
-    pub(crate) most: usize,
-}
-
-impl<E: Executor> Executor for WithinBytes<E> {
-    async fn execute(&self, request: Request) -> Response {
-        let budget = AnswerBudget::new(self.most);
-        let response = self.executor.execute(request.data(budget.clone())).await;
-        budget.settle(response)
-    }
-
-    fn execute_stream(
-        &self,
-        request: Request,
-        session_data: Option<Arc<Data>>,
-    ) -> BoxStream<'static, Response> {
-        let budget = AnswerBudget::new(self.most);
-        let request = request.data(budget.clone());
-        let responses = self.executor.execute_stream(request, session_data);
-        responses
-            .map(move |response| budget.settle(response))
-            .boxed()
     }
 }
 

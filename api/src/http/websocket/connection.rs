@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use async_graphql::{Data, Executor, Request, ServerError};
 use axum::extract::ws::{Message, WebSocket};
-use futures::{FutureExt as _, StreamExt as _, future, stream};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future, stream};
 use tokio::time::{Instant, Interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -17,14 +17,14 @@ use wharfinger_jobs::infra::trace::TraceContext;
 use super::frames::Frames;
 use super::operations::Operations;
 use super::protocol::{ClientMessage, Close, MOST_ID, ServerMessage, respond};
-use super::socket::{End, Frame, answer_ping, receive, send};
+use super::socket::{End, Frame, receive, sent};
 use super::wakeups::Wakeups;
 use crate::http::authenticator::{Authenticator, Session};
 use crate::http::document::persisted::NoDocument;
 use crate::http::rejection::Rejection;
-use crate::http::request::json_object::Object;
+use crate::http::request::parameters::Object;
 use crate::http::response::error::{ErrorCode, Refusal};
-use crate::http::spans::{self, InSpan};
+use crate::http::spans::{self, in_span};
 use crate::http::transport::Transport;
 use crate::observability::metrics::Open;
 
@@ -84,13 +84,6 @@ struct Connection<'a, E, A> {
     _open: Open,
 }
 
-/// An event of a connection beside those of its operations.
-enum Happening {
-    Frame(Frame),
-    /// It is time for a ping.
-    Quiet,
-}
-
 impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
     async fn exchange(&mut self) -> Result<Infallible, End> {
         loop {
@@ -102,20 +95,21 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
                 operations,
                 ..
             } = self;
-            let happening = poll_fn(|cx| {
+            // The next frame, or none where it is time for a ping.
+            let frame = poll_fn(|cx| {
                 wakeups.poll(cx, |cx| {
                     if let Poll::Ready(close) = over.as_mut().poll(cx) {
                         return Poll::Ready(Err(close.into()));
                     }
                     if let Poll::Ready(frame) = pin!(receive(socket)).poll(cx) {
-                        return Poll::Ready(frame.map(Happening::Frame));
+                        return Poll::Ready(frame.map(Some));
                     }
-                    keep_alive.poll_tick(cx).map(|_| Ok(Happening::Quiet))
+                    keep_alive.poll_tick(cx).map(|_| Ok(None))
                 })
             });
             tokio::select! {
                 // Boxed: it is rare, and would make the task of every socket larger.
-                happening = happening => Box::pin(self.take(happening?)).await?,
+                frame = frame => Box::pin(self.take(frame?)).await?,
                 text = operations.next() => {
                     // The branches are polled in any order: the other one may not have seen yet that it is over.
                     if let Some(close) = self.must_close() {
@@ -127,27 +121,24 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
         }
     }
 
-    /// Why the server has to close the socket now; `None` where it has not.
+    /// Returns why the server has to close the socket now; `None` where it has not.
     fn must_close(&self) -> Option<Close> {
-        if self.transport.shutdown.is_cancelled() {
-            Some(Close::GOING_AWAY)
-        } else if self.ended.is_cancelled() {
-            Some(Close::UNAUTHORIZED)
-        } else if self.outdated.is_cancelled() {
-            Some(Close::OUTDATED)
-        } else {
-            None
-        }
+        let reasons = [
+            (&self.transport.shutdown, Close::GOING_AWAY),
+            (&self.ended, Close::UNAUTHORIZED),
+            (&self.outdated, Close::OUTDATED),
+        ];
+        let mut reasons = reasons.into_iter();
+        reasons.find_map(|(token, close)| token.is_cancelled().then_some(close))
     }
 
-    async fn take(&mut self, happening: Happening) -> Result<(), End> {
-        let frame = match happening {
-            Happening::Frame(frame) => frame,
-            Happening::Quiet if self.unanswered == 2 => return Err(End::Gone),
-            Happening::Quiet => {
-                self.unanswered += 1;
-                return self.send(Message::Ping(Vec::new().into())).await;
+    async fn take(&mut self, frame: Option<Frame>) -> Result<(), End> {
+        let Some(frame) = frame else {
+            if self.unanswered == 2 {
+                return Err(End::Gone);
             }
+            self.unanswered += 1;
+            return self.send(Message::Ping(Vec::new().into())).await;
         };
         self.unanswered = 0;
         match frame {
@@ -156,7 +147,7 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
                 self.count()?;
                 let limit = self.transport.settings.send_timeout;
                 let (socket, meanwhile) = self.sending();
-                answer_ping(socket, limit, meanwhile).await
+                sent(socket.flush(), limit, meanwhile).await
             }
             Frame::Pong => self.count(),
         }
@@ -227,7 +218,7 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
                 Ok(request) => transport.responses(request, Some(session), &inner),
                 Err(refusal) => stream::once(future::ready(refusal.into_response().into())).boxed(),
             };
-            InSpan::over(responses, inner)
+            in_span(responses, inner)
         };
         let responses = responses.instrument(span).boxed();
         self.operations.insert(id, size, responses);
@@ -238,17 +229,18 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
     /// would be too long together: each keeps its own while it runs, so all of them may be as long as one may be.
     fn admit(&self, request: &mut Request, size: usize) -> Result<(), Rejection> {
         let settings = &self.transport.settings;
+        let refuse = |message| Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
         let limit = settings.max_operations;
         if self.operations.len() >= limit {
-            let message = format!("at most {limit} operations can run on one connection");
-            return Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
+            return refuse(format!(
+                "at most {limit} operations can run on one connection"
+            ));
         }
         let most = settings.max_body;
         if self.operations.bytes() + size > most {
-            let message = format!(
+            return refuse(format!(
                 "the operations that run on one connection can have at most {most} bytes of messages: end some, or open another"
-            );
-            return Err(Refusal::new(ErrorCode::LimitExceeded, message).into());
+            ));
         }
         self.transport.prepare(request)?;
         Ok(())
@@ -267,7 +259,7 @@ impl<E: Executor, A: Authenticator> Connection<'_, E, A> {
     fn send(&mut self, message: Message) -> impl Future<Output = Result<(), End>> {
         let limit = self.transport.settings.send_timeout;
         let (socket, meanwhile) = self.sending();
-        send(socket, message, limit, meanwhile)
+        sent(socket.send(message), limit, meanwhile)
     }
 
     /// The socket, and what goes on while a message has to wait for its client: operations run, and the server may close it.

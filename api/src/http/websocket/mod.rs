@@ -4,8 +4,9 @@ mod connection;
 mod frames;
 pub(crate) mod opening;
 mod operations;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod probe;
 mod protocol;
 mod socket;
 mod wakeups;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::protocol::connection_init;

@@ -8,13 +8,13 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::WebSocket;
 use axum::http::{StatusCode, request::Parts};
 use axum::response::{IntoResponse as _, Response};
-use futures::future;
+use futures::{SinkExt as _, future};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::follow;
 use super::frames::Frames;
 use super::protocol::{ClientMessage, Close, PROTOCOL, ServerMessage};
-use super::socket::{End, Frame, answer_ping, receive, say_goodbye, see_off, send};
+use super::socket::{End, Frame, receive, say_goodbye, see_off, sent};
 use crate::http::authenticator::{Authenticator, Session};
 use crate::http::rejection::rejected;
 use crate::http::request::negotiation::MediaType;
@@ -50,11 +50,24 @@ pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
         .max_message_size(max_message)
         .max_frame_size(max_message)
         .on_upgrade(move |mut socket| async move {
-            let mut parts = Some(Box::new(parts));
-            let end = if agreed {
-                serve(&transport, &mut parts, &mut socket).await
+            let parts = Box::new(parts);
+            let opened = if agreed {
+                tokio::select! {
+                    // Boxed, so that what only the beginning needs is not carried by the task for the socket's whole life.
+                    opened = Box::pin(open(&transport, &parts, &mut socket)) => opened,
+                    () = transport.shutdown.cancelled() => Err(Close::GOING_AWAY.into()),
+                }
             } else {
-                End::Close(Close::SUBPROTOCOL)
+                Err(Close::SUBPROTOCOL.into())
+            };
+            let end = match opened {
+                Ok((session, frames)) => {
+                    let place = spans::caller(&parts.headers);
+                    // The authenticator's counts live in its extensions, until the caller is known.
+                    drop(parts);
+                    follow(&transport, &mut socket, session, frames, place).await
+                }
+                Err(end) => end,
             };
             match end {
                 End::Close(close) => say_goodbye(socket, close).await,
@@ -64,55 +77,27 @@ pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
         })
 }
 
-/// Serves a socket until it ends, and returns how. `parts` is the request that opened it, dropped once the caller is known:
-/// until then the authenticator's counts live in its extensions.
-async fn serve<E: Executor, A: Authenticator>(
-    transport: &Arc<Transport<E, A>>,
-    parts: &mut Option<Box<Parts>>,
-    socket: &mut WebSocket,
-) -> End {
-    let Some(request) = parts.as_deref() else {
-        return End::Gone;
-    };
-    let place = spans::caller(&request.headers);
-    let mut frames = Frames::new(transport.settings.frames_per_second);
-    // Boxed, so that what only the beginning needs is not carried by the task for the socket's whole life.
-    let opened = {
-        let opening = Box::pin(open(transport, request, socket, &mut frames));
-        tokio::select! {
-            opened = opening => opened,
-            () = transport.shutdown.cancelled() => Err(Close::GOING_AWAY.into()),
-        }
-    };
-    let session = match opened {
-        Ok(session) => session,
-        Err(end) => return end,
-    };
-    *parts = None;
-    follow(transport, socket, session, frames, place).await
-}
-
-/// Reads messages up to `connection_init`, authenticates its caller, and acknowledges. Returns the session.
+/// Reads messages up to `connection_init`, authenticates its caller, and acknowledges.
 async fn open<E: Executor, A: Authenticator>(
     transport: &Transport<E, A>,
     parts: &Parts,
     socket: &mut WebSocket,
-    frames: &mut Frames,
-) -> Result<Session, End> {
-    let settings = &transport.settings;
-    let deadline = Instant::now() + settings.init_timeout;
+) -> Result<(Session, Frames), End> {
+    let limit = transport.settings.send_timeout;
+    let mut frames = Frames::new(transport.settings.frames_per_second);
+    let deadline = Instant::now() + transport.settings.init_timeout;
     let payload = loop {
         let message = timeout_at(deadline, receive(socket))
             .await
             .map_err(|_| Close::INIT_TIMEOUT)??;
         frames.count().map_err(Close::refused)?;
         match message {
-            Frame::Ping => answer_ping(socket, settings.send_timeout, future::pending()).await?,
+            Frame::Ping => sent(socket.flush(), limit, future::pending()).await?,
             Frame::Pong
             | Frame::Message(ClientMessage::Pong { .. } | ClientMessage::Complete { .. }, _) => {}
             Frame::Message(ClientMessage::Ping { payload }, _) => {
                 let pong = ServerMessage::Pong { payload }.to_message();
-                send(socket, pong, settings.send_timeout, future::pending()).await?;
+                sent(socket.send(pong), limit, future::pending()).await?;
             }
             Frame::Message(ClientMessage::Subscribe { .. }, _) => {
                 return Err(Close::UNAUTHORIZED.into());
@@ -122,18 +107,9 @@ async fn open<E: Executor, A: Authenticator>(
             }
         }
     };
-    let session = transport
-        .authenticator
-        .connection(parts, &payload)
-        .await
-        .map_err(Close::refused)?;
+    let connecting = transport.authenticator.connection(parts, &payload);
+    let session = connecting.await.map_err(Close::refused)?;
     let acknowledged = ServerMessage::ConnectionAck.to_message();
-    send(
-        socket,
-        acknowledged,
-        settings.send_timeout,
-        future::pending(),
-    )
-    .await?;
-    Ok(session)
+    sent(socket.send(acknowledged), limit, future::pending()).await?;
+    Ok((session, frames))
 }

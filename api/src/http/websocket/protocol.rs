@@ -1,15 +1,15 @@
 //! The messages of `graphql-transport-ws` (the `PROTOCOL.md` of the npm package graphql-ws) and its close codes.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::http::request::json_object::Object;
-use crate::http::request::parameters::Parameters;
+use crate::http::request::parameters::{Object, Parameters};
+use crate::http::response::encode::Payload;
 use crate::http::response::error::{ErrorCode, Refusal};
-use crate::http::response::payload::Payload;
 
 /// The name of the sub-protocol.
 pub(crate) const PROTOCOL: &str = "graphql-transport-ws";
@@ -38,6 +38,17 @@ pub(crate) enum ClientMessage {
     Complete {
         id: String,
     },
+}
+
+/// Reads the first message of a socket, for the fuzzer. Returns the payload of a `connection_init`, empty where it has none;
+/// `None` for another message. Fails with the frame that closes the socket.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn connection_init(text: &str) -> Result<Option<Map<String, Value>>, CloseFrame> {
+    match serde_json::from_str(text) {
+        Ok(ClientMessage::ConnectionInit { payload }) => Ok(Some(payload.unwrap_or_default())),
+        Ok(_) => Ok(None),
+        Err(error) => Err(Close::invalid(&error).into()),
+    }
 }
 
 /// A message of the server. Responses are written by [`respond`].
@@ -99,24 +110,21 @@ impl Close {
     pub(crate) const SECOND_INIT: Self = Self::fixed(4429, "Too many initialisation requests");
 
     const fn fixed(code: u16, reason: &'static str) -> Self {
-        Self {
-            code,
-            reason: Cow::Borrowed(reason),
-        }
+        let reason = Cow::Borrowed(reason);
+        Self { code, reason }
     }
 
-    pub(crate) fn invalid(why: &impl ToString) -> Self {
-        Self {
-            code: 4400,
-            reason: format!("Invalid message: {}", why.to_string()).into(),
-        }
+    fn new(code: u16, reason: String) -> Self {
+        let reason = Cow::Owned(reason);
+        Self { code, reason }
+    }
+
+    pub(crate) fn invalid(why: &impl Display) -> Self {
+        Self::new(4400, format!("Invalid message: {why}"))
     }
 
     pub(crate) fn duplicate(id: &str) -> Self {
-        Self {
-            code: 4409,
-            reason: format!("Subscriber for {id} already exists").into(),
-        }
+        Self::new(4409, format!("Subscriber for {id} already exists"))
     }
 
     /// Whether it is about what the peer sent in frames, of which nothing more can be read.
@@ -132,10 +140,7 @@ impl Close {
             ErrorCode::LimitExceeded => 4429,
             _ => 4403,
         };
-        Self {
-            code,
-            reason: refusal.message.into(),
-        }
+        Self::new(code, refusal.message)
     }
 }
 
@@ -161,9 +166,7 @@ mod tests {
         let id = "a\"b\\c\n";
         let text = respond(id, &Payload::Result("{\"data\":1}".into()));
         let message: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(
-            message,
-            json!({"type": "next", "id": id, "payload": {"data": 1}})
-        );
+        let expected = json!({"type": "next", "id": id, "payload": {"data": 1}});
+        assert_eq!(message, expected);
     }
 }

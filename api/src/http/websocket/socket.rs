@@ -5,12 +5,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
-use futures::SinkExt as _;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, error::ProtocolError};
 
 use super::protocol::{ClientMessage, Close};
-use crate::http::request::json_object::Object;
+use crate::http::request::parameters::Object;
 
 /// How long the peer's half of the closing handshake is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,27 +62,10 @@ pub(super) async fn receive(socket: &mut WebSocket) -> Result<Frame, End> {
     }
 }
 
-/// Sends a message. `meanwhile` is driven where that takes time, and may end it.
-pub(super) async fn send(
-    socket: &mut WebSocket,
-    message: Message,
-    limit: Duration,
-    meanwhile: impl Future<Output = End>,
-) -> Result<(), End> {
-    sent(socket.send(message), limit, meanwhile).await
-}
-
-/// Sends the answer to a ping, which the library has made when it read the ping. It would read on while the answer waits, and
-/// keep one answer after the other for a client that reads none.
-pub(super) async fn answer_ping(
-    socket: &mut WebSocket,
-    limit: Duration,
-    meanwhile: impl Future<Output = End>,
-) -> Result<(), End> {
-    sent(socket.flush(), limit, meanwhile).await
-}
-
-async fn sent(
+/// Drives the sending of a message, or a flush: the answer to a ping, which the library has made when it read the ping, is
+/// flushed before it reads on, so that it keeps no more of them for a client that reads none. `meanwhile` is driven where that
+/// takes time, and may end it.
+pub(super) async fn sent(
     sending: impl Future<Output = Result<(), axum::Error>>,
     limit: Duration,
     meanwhile: impl Future<Output = End>,
@@ -95,10 +77,7 @@ async fn sent(
     }
     tokio::select! {
         biased;
-        sent = timeout(limit, sending) => match sent {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(End::Gone),
-        },
+        sent = timeout(limit, sending) => sent.ok().and_then(Result::ok).ok_or(End::Gone),
         end = meanwhile => Err(end),
     }
 }
@@ -132,11 +111,8 @@ async fn drain(socket: &mut WebSocket) {
 pub(super) async fn say_goodbye(mut socket: WebSocket, close: Close) {
     let unreadable = close.is_of_unreadable();
     let goodbye = async {
-        if socket
-            .send(Message::Close(Some(close.into())))
-            .await
-            .is_ok()
-        {
+        let close = Message::Close(Some(close.into()));
+        if socket.send(close).await.is_ok() {
             drain(&mut socket).await;
             if unreadable {
                 sleep(LINGER).await;
