@@ -159,9 +159,11 @@ async fn what_a_form_can_send_is_read_only_where_the_browser_has_asked_first() {
     ] {
         let send = |forcing: Option<&'static str>| {
             let mut request = client().post(&url).body(body);
-            let media = media.map(|media| ("content-type", media));
-            for (name, value) in media.into_iter().chain(forcing.map(|name| (name, "1"))) {
-                request = request.header(name, value);
+            if let Some(media) = media {
+                request = request.header("content-type", media);
+            }
+            if let Some(name) = forcing {
+                request = request.header(name, "1");
             }
             request.send()
         };

@@ -103,12 +103,9 @@ impl Client {
 
     async fn closed(&mut self) -> (u16, String) {
         loop {
-            match self.frame().await {
-                Message::Close(frame) => {
-                    let frame = frame.expect("a code");
-                    return (frame.code.into(), frame.reason.to_string());
-                }
-                _ => {}
+            if let Message::Close(frame) = self.frame().await {
+                let frame = frame.expect("a code");
+                return (frame.code.into(), frame.reason.to_string());
             }
         }
     }
