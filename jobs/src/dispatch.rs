@@ -178,8 +178,10 @@ async fn dispatch_host(
     lost_before: Option<Timestamp>,
 ) -> Result<bool, DispatchError> {
     let now = services.clock.now();
+    let taken = services.wake.taken_so_far(host_id);
     let waiting = waiting(services, host_id, now).await?;
     let Some(any) = waiting.first() else {
+        services.wake.has_enough_until(host_id, None);
         return Ok(false);
     };
     let host = any.host.clone();
@@ -189,10 +191,12 @@ async fn dispatch_host(
         .partition(|job| job.dispatched_at.is_some());
     next.sort_unstable_by_key(|job| (job.turn, job.id));
     // A busy host is given more when half of what it was given is taken: many by one statement.
-    let room = if out.len() > most / 2 {
+    let to_be_taken = |out: usize| out.saturating_sub(most / 2);
+    let mut handed_out = out.len();
+    let room = if to_be_taken(handed_out) > 0 {
         0
     } else {
-        most - out.len()
+        most - handed_out
     };
     let more = room > AT_ONCE && next.len() >= AT_ONCE;
     let mut jobs = late(services, out, lost_before, now);
@@ -200,11 +204,15 @@ async fn dispatch_host(
         let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
         tracing::debug!(job.id = %job.id, job.attempt, trace_id, "no worker has taken a job in time: handing it out again");
     }
+    handed_out += next.len().min(room).min(AT_ONCE);
     jobs.extend(next.into_iter().take(room.min(AT_ONCE)));
     if !jobs.is_empty() {
         let noted = note(services, host_id, jobs, now).await?;
         push(services, &host, &noted).await?;
     }
+    let to_be_taken = to_be_taken(handed_out);
+    let enough = (to_be_taken > 0).then_some(taken + to_be_taken as u64);
+    services.wake.has_enough_until(host_id, enough);
     if more {
         services.wake.host(host_id);
     }

@@ -98,13 +98,17 @@ impl Services {
         }
     }
 
-    /// Notifies watchers that a job changed, and wakes the dispatcher unless the job began to run, which leaves nothing to
-    /// dispatch.
+    /// Notifies watchers that a job changed, and the dispatcher: it has something to do unless the job began to run.
     /// Call it after the commit.
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
         // The dispatcher first: a user waits for it.
-        if let Some(host) = job.host_id.filter(|_| job.state != JobState::Running) {
-            self.wake.host(host);
+        if let Some(host) = job.host_id {
+            if matches!(job.state, JobState::Running | JobState::Cancelled) {
+                self.wake.taken(host);
+            }
+            if job.state != JobState::Running {
+                self.wake.host(host);
+            }
         }
         metrics::job_changed(job);
         notify::job_changed(&self.events, &Change::of(job), balance.is_some());

@@ -10,10 +10,10 @@ mod renewal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, SelectStatement};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait as _, DbErr, EntityTrait, FromQueryResult as _,
-    QueryFilter, Select, TryIntoModel,
+    ColumnTrait, ConnectionTrait as _, DbErr, EntityTrait, FromQueryResult as _, QueryFilter,
+    TryIntoModel,
 };
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, job, user};
@@ -28,6 +28,9 @@ use crate::job::transition::{self, Outcome};
 use crate::ledger::Account;
 use crate::queue::Dispatch;
 use crate::services::Services;
+
+/// The column of a claim that says whether nothing goes before the job.
+const IS_FREE: &str = "is_free";
 
 /// A worker's right to run one attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,16 +85,18 @@ async fn try_claim(
     message: &Dispatch,
 ) -> Result<Claim, ServiceError> {
     let now = services.clock.now();
-    let claimable = Known::select(claimable(host_id, message, now));
+    let claimable = claimable(host_id, message.job_id);
     let Some(row) = services.db.write().query_one(&claimable).await? else {
         return Ok(Claim::NotClaimable);
     };
     let (job, known) = (job::Model::from_query_result(&row, "")?, Known::of(&row)?);
+    if !waits(&job, host_id, message, now) || !row.try_get::<bool>("", IS_FREE)? {
+        return Ok(Claim::NotClaimable);
+    }
     let (length, asked) = (services.settings.worker.lease, Instant::now());
     let new_lease = transition::NewLease {
         worker,
         lease_until: services.database_time(length),
-        still: waits(host_id, message, now),
     };
     // A claim that is forgotten in a crash of the database leaves the job to be claimed again: nothing was done for it
     // yet, as what is recorded before the engine is asked waits for the disk, and the claim with it.
@@ -141,28 +146,26 @@ pub(crate) async fn record_attempt_while_running<T>(
     tokio::join!(note, attempt).1
 }
 
-/// Condition: the job waits on this host for the attempt that the message was sent for. It was due when the message was sent,
+/// Whether the job waits on this host for the attempt that the message was sent for. It was due when the message was sent,
 /// by the clock of the dispatcher, and is not judged again by this one. A message without a number may be older than the job's
 /// wait.
-fn waits(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Condition {
+fn waits(job: &job::Model, host_id: Uuid, message: &Dispatch, now: Timestamp) -> bool {
     let is_due = match message.push {
-        Some(_) => job::Column::Attempt.eq(message.attempt),
-        None => job::Column::RunAfter.lte(now),
+        Some(_) => job.attempt == message.attempt,
+        None => job.run_after <= now,
     };
-    Condition::all()
-        .add(job::Column::Id.eq(message.job_id))
-        .add(is_due)
-        .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying]))
-        .add(job::Column::HostId.eq(host_id))
+    let waits = matches!(job.state, JobState::Queued | JobState::Retrying);
+    is_due && waits && job.host_id == Some(host_id)
 }
 
-/// The job, if it waits, its queue is not paused, and no earlier job of its user on the same reference has to end before it.
-/// Such an earlier job may end after this, but none can appear: a job that is accepted later comes later.
-fn claimable(host_id: Uuid, message: &Dispatch, now: Timestamp) -> Select<job::Entity> {
-    job::Entity::find()
-        .filter(waits(host_id, message, now))
-        .filter(Expr::cust(order::NONE_BEFORE))
-        .filter(Expr::not_exists(order::paused(host_id)))
+/// The job of a message, with whether no earlier job of its user on the same reference has to end before it and its queue is not
+/// paused. Such an earlier job may end after this, but none can appear: a job that is accepted later comes later. By its id
+/// alone, so that no database takes another index: the rest is judged by what comes.
+fn claimable(host_id: Uuid, job_id: Uuid) -> SelectStatement {
+    let free = Expr::cust(order::NONE_BEFORE).and(Expr::not_exists(order::paused(host_id)));
+    let mut select = Known::select(job::Entity::find_by_id(job_id));
+    select.expr_as(free, Alias::new(IS_FREE));
+    select
 }
 
 /// Stores the changes of a job whose row is locked. Returns it as it is then, without reading it again.

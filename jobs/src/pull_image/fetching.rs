@@ -13,8 +13,7 @@ use crate::attempt::JobRun;
 use crate::engine::{LayerStep, PullEvent};
 use crate::engine_images::blob_origins::{self, Part, Source};
 use crate::engine_images::error::RunError;
-use crate::error::{JobFailure, ServiceError};
-use crate::infra::db::in_transaction;
+use crate::error::JobFailure;
 use crate::infra::trace;
 use crate::progress::ProgressTracker;
 use crate::registry::{Blob, BlobError, Login, RegistryError};
@@ -75,11 +74,8 @@ pub(super) async fn fetch(
         }
         let one = (part.digest.clone(), delivered.diff_id);
         let written = std::slice::from_ref(&one);
-        in_transaction!(services.db, |tx| {
-            let now = services.clock.now();
-            blob_origins::deliver(&tx, run.host_id, source, written, now).await?;
-            Ok::<_, ServiceError>(())
-        })?;
+        let (db, now) = (services.db.write(), services.clock.now());
+        blob_origins::deliver(db, run.host_id, source, written, now).await?;
         progress.done(part);
         fetched.push(one);
     }

@@ -15,8 +15,7 @@ use crate::engine_images::blob_origins::{
     Origins, Part, Source, Standing, announce, announced_since, deliver, find, is_contested,
 };
 use crate::engine_images::error::RunError;
-use crate::error::{JobFailure, ServiceError};
-use crate::infra::db::in_transaction;
+use crate::error::JobFailure;
 use crate::infra::trace;
 use crate::progress::PullSnapshot;
 use crate::registry::{Login, short_id};
@@ -101,11 +100,8 @@ impl Proof {
         if watched.is_empty() {
             return Ok(proof);
         }
-        in_transaction!(services.db, |tx| {
-            let now = services.clock.now();
-            announce(&tx, run.host_id, &proof.source, &watched, now).await?;
-            Ok::<_, ServiceError>(())
-        })?;
+        let (db, now) = (services.db.write(), services.clock.now());
+        announce(db, run.host_id, &proof.source, &watched, now).await?;
         proof.watched.extend(watched);
         Ok(proof)
     }
@@ -184,14 +180,14 @@ impl Proof {
         })
     }
 
-    /// Checks that the engine's image is the one that was proved, and records what the pull's source has delivered. False if
-    /// another repository had to do with what only the engine fetched: then it may have come from there.
+    /// Checks that the engine's image is the one that was proved, records what the pull's source has delivered, and returns the
+    /// image. None if another repository had to do with what only the engine fetched: then it may have come from there.
     pub(super) async fn record(
         &mut self,
         run: &JobRun,
         reference: &ImageReference,
         resolved: &Resolved,
-    ) -> Result<bool, RunError> {
+    ) -> Result<Option<EngineImage>, RunError> {
         let Some(image) = run
             .context
             .engine
@@ -221,17 +217,15 @@ impl Proof {
             .collect();
         let (services, host_id, source) = (&run.context.services, run.host_id, &self.source);
         if watched.is_empty() {
-            return Ok(true);
+            return Ok(Some(image));
         }
-        let recorded = in_transaction!(services.db, |tx| {
-            let now = services.clock.now();
-            if is_contested(&tx, host_id, source, &watched, self.since).await? {
-                return Ok::<_, ServiceError>(false);
-            }
-            deliver(&tx, host_id, source, &delivered, now).await?;
-            Ok(true)
-        })?;
-        Ok(recorded)
+        // Another repository that had to do with it has announced that before the engine was asked for it.
+        let (db, now) = (services.db.write(), services.clock.now());
+        if is_contested(db, host_id, source, &watched, self.since).await? {
+            return Ok(None);
+        }
+        deliver(db, host_id, source, &delivered, now).await?;
+        Ok(Some(image))
     }
 
     /// Layers of which it is not known whether they are, uncompressed, those of the image. An engine looks at that where it

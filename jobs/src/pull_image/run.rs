@@ -109,8 +109,8 @@ async fn arrive(run: &Arc<JobRun>, earlier: Option<(Resolved, bool)>) -> Result<
     };
     let present = timed("record", Box::pin(record_and_hold(run, &resolved))).await?;
     let transferred = Box::pin(proved_transfer(run, &reference, &resolved, &present));
-    timed("transfer", transferred).await?;
-    let inspecting = inspect(run, &reference, resolved, Some(present.version));
+    let image = timed("transfer", transferred).await?;
+    let inspecting = inspect(run, &reference, resolved, Some((image, present.version)));
     let fetched = timed("inspect", inspecting).await?;
     let message = "the engine pulled the image and then did not have it";
     let gone = || JobFailure::retry(JobErrorCode::ImageNotFound, message).into();
@@ -127,7 +127,7 @@ async fn proved_transfer(
     reference: &ImageReference,
     resolved: &Resolved,
     present: &Presence,
-) -> Result<(), RunError> {
+) -> Result<EngineImage, RunError> {
     let begin = |had: Option<EngineImage>| async move {
         Proof::begin(run, reference, resolved, had.as_ref(), present.brought).await
     };
@@ -158,39 +158,44 @@ async fn proved_transfer(
         if !brought.whole {
             continue;
         }
-        if !Box::pin(proof.record(run, reference, resolved)).await? {
+        let mut recorded = Box::pin(proof.record(run, reference, resolved)).await?;
+        if recorded.is_none() {
             // Another repository had to do with it meanwhile. Now all is there, and all is proved.
             proof = Box::pin(begin_anew()).await?;
-            if !Box::pin(proof.record(run, reference, resolved)).await? {
-                let message = "other pulls bring the same layers from elsewhere";
-                return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
-            }
+            recorded = Box::pin(proof.record(run, reference, resolved)).await?;
         }
+        let Some(image) = recorded else {
+            let message = "other pulls bring the same layers from elsewhere";
+            return Err(JobFailure::retry(JobErrorCode::Internal, message).into());
+        };
         run.report(proof.counted(last));
-        return Ok(());
+        return Ok(image);
     }
 }
 
 /// Looks at the image on the engine and gives it the tag that was asked for. None where the engine does not have it.
-/// `recorded` is the version of its row when the pull was recorded.
+/// `recorded` is the image as it was seen since the pull was recorded, with the version that its row had then.
 async fn inspect(
     run: &JobRun,
     reference: &ImageReference,
     resolved: Resolved,
-    mut recorded: Option<i64>,
+    mut recorded: Option<(EngineImage, i64)>,
 ) -> Result<Option<Fetched>, RunError> {
     let engine = &run.context.engine;
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
     loop {
-        let Some(image) = engine.inspect(&resolved.pinned(reference)).await? else {
-            return Ok(None);
-        };
-        let at_record = recorded.take().filter(|_| image.id == resolved.image_id);
-        let version = match at_record {
-            Some(version) => version,
-            None => lock::settled_version(&run.context.services, run.host_id, &image.id).await?,
+        let at_record = recorded.is_some();
+        let (image, version) = if let Some(recorded) = recorded.take() {
+            recorded
+        } else {
+            let Some(image) = engine.inspect(&resolved.pinned(reference)).await? else {
+                return Ok(None);
+            };
+            let services = &run.context.services;
+            let version = lock::settled_version(services, run.host_id, &image.id).await?;
+            (image, version)
         };
         let tagged = is_tagged(&image, reference);
         if !tagged {
@@ -204,8 +209,8 @@ async fn inspect(
                 Err(error) => return Err(error.into()),
             }
         }
-        // Seen after the version was read and nothing changed since: it was there at that version or later.
-        let confirmed = if tagged && at_record.is_some() {
+        // Seen, or tagged, after the version was read: it was there at that version or later.
+        let confirmed = if at_record {
             Some(image)
         } else {
             engine.inspect(&image.id).await?
@@ -217,7 +222,7 @@ async fn inspect(
                 image,
                 resolved,
                 version,
-                at_record: at_record.is_some(),
+                at_record,
             }));
         }
     }

@@ -12,6 +12,7 @@ use wharfinger_entity::Timestamp;
 use wharfinger_entity::blob_origin::{ActiveModel, Column, Entity};
 
 use super::{Known, Source};
+use crate::infra::db::Tries;
 
 /// Digests in one statement, because databases limit its parameters.
 const AT_A_TIME: usize = 200;
@@ -148,7 +149,7 @@ fn row(host_id: Uuid, source: &Source, digest: &str, now: Timestamp) -> ActiveMo
     }
 }
 
-/// Inserts rows. Where a row exists, updates these columns of it.
+/// Inserts rows, some at a time: each row says something by itself. Where one exists, updates these columns of it.
 async fn upsert(
     db: &impl ConnectionTrait,
     mut rows: Vec<ActiveModel>,
@@ -166,10 +167,17 @@ async fn upsert(
         let taken = OnConflict::columns(key)
             .update_columns(columns.to_vec())
             .to_owned();
-        Entity::insert_many(rows.to_vec())
-            .on_conflict(taken)
-            .exec_without_returning(db)
-            .await?;
+        let mut tries = Tries::begin();
+        loop {
+            let insert = Entity::insert_many(rows.to_vec()).on_conflict(taken.clone());
+            match insert.exec_without_returning(db).await {
+                Err(error) if tries.again(&error).await => {}
+                inserted => {
+                    inserted?;
+                    break;
+                }
+            }
+        }
     }
     Ok(())
 }

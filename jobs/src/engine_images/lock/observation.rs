@@ -2,8 +2,9 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait as _, DbBackend, DbErr,
+    EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, Select, TryInsertResult,
+    TryIntoModel,
 };
 use uuid::Uuid;
 use wharfinger_entity::{
@@ -177,13 +178,17 @@ async fn at_version(
     version: i64,
     new: engine_image::ActiveModel,
 ) -> Result<Option<(engine_image::Model, bool)>, DbErr> {
+    // Most often there is no row where none was seen.
+    if version == 0
+        && let Some(row) = make(tx, new).await?
+    {
+        return Ok(Some((row, true)));
+    }
     let unchanged = row_of(host_id, image_id)
         .filter(engine_image::Column::Version.eq(version))
         .filter(unlocked(services));
-    if let Some(row) = for_update(tx, unchanged).one(tx).await? {
-        return Ok(Some((row, false)));
-    }
-    Ok(make(tx, new).await?.map(|row| (row, true)))
+    let row = for_update(tx, unchanged).one(tx).await?;
+    Ok(row.map(|row| (row, false)))
 }
 
 /// The row of an image that Wharfinger did not bring and knows nothing else of.
@@ -216,8 +221,8 @@ async fn make(
     new: engine_image::ActiveModel,
 ) -> Result<Option<engine_image::Model>, DbErr> {
     use engine_image::Column;
-    let made = engine_image::Entity::find().filter(Column::Id.eq(*new.id.as_ref()));
-    engine_image::Entity::insert(new)
+    let row = new.clone().try_into_model()?;
+    let inserted = engine_image::Entity::insert(new)
         .on_conflict(
             OnConflict::columns([Column::HostId, Column::ImageId])
                 .do_nothing_on([Column::Id])
@@ -226,7 +231,12 @@ async fn make(
         .try_insert()
         .exec_without_returning(tx)
         .await?;
-    for_update(tx, made).one(tx).await
+    if tx.get_database_backend() == DbBackend::MySql {
+        // It counts a row that was there as well.
+        let made = engine_image::Entity::find_by_id(row.id);
+        return for_update(tx, made).one(tx).await;
+    }
+    Ok(matches!(inserted, TryInsertResult::Inserted(1)).then_some(row))
 }
 
 fn row_of(host_id: Uuid, image_id: &str) -> Select<engine_image::Entity> {

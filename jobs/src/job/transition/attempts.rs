@@ -18,8 +18,6 @@ pub(crate) struct NewLease<'a> {
     pub(crate) worker: &'a str,
     /// The end of the lease, by the database's clock.
     pub(crate) lease_until: Expr,
-    /// A condition under which alone it is given.
-    pub(crate) still: Condition,
 }
 
 /// QUEUED or RETRYING to RUNNING, in one statement: none if the row has changed since `job` was read.
@@ -29,8 +27,13 @@ pub(crate) async fn claimed(
     lease: NewLease<'_>,
     now: Timestamp,
 ) -> Result<Option<job::Model>, DbErr> {
-    let (attempt, sequence) = (job.attempt, job.sequence);
-    let number = attempt + 1;
+    let as_read = Condition::all()
+        .add(job::Column::Id.eq(job.id))
+        .add(job::Column::State.eq(job.state))
+        .add(job::Column::HostId.eq(job.host_id))
+        .add(job::Column::Attempt.eq(job.attempt))
+        .add(job::Column::Sequence.eq(job.sequence));
+    let number = job.attempt + 1;
     let mut claimed = job.clone().into_active_model();
     enter(&mut claimed, Some(&job), Transition::Claimed, now)?;
     claimed.attempt = Set(number);
@@ -43,9 +46,7 @@ pub(crate) async fn claimed(
     let taken = job::Entity::update_many()
         .set(claimed)
         .col_expr(job::Column::LeaseUntil, lease.lease_until)
-        .filter(lease.still)
-        .filter(job::Column::Attempt.eq(attempt))
-        .filter(job::Column::Sequence.eq(sequence))
+        .filter(as_read)
         .exec(db)
         .await?;
     Ok((taken.rows_affected == 1).then_some(job))
