@@ -131,7 +131,6 @@ impl JobMutation {
                 "pull_image",
                 &caller.user.name,
                 pull_image::accept(services(ctx), &request),
-                metrics::reference,
             )
             .await,
         )
@@ -156,7 +155,6 @@ impl JobMutation {
                 "remove_image",
                 &caller.user.name,
                 remove_image::accept(services(ctx), &request),
-                metrics::reference,
             )
             .await,
         )
@@ -176,9 +174,7 @@ impl JobMutation {
                 owner => cancel_job(services(ctx), owner, job_id).await,
             }
         };
-        CancelJobPayload::of(
-            metrics::request("cancel_job", &user.name, cancelling, metrics::reference).await,
-        )
+        CancelJobPayload::of(metrics::request("cancel_job", &user.name, cancelling).await)
     }
 
     /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
@@ -197,9 +193,7 @@ impl JobMutation {
                 owner => retry_job(services(ctx), user.id, owner, job_id, key).await,
             }
         };
-        RetryJobPayload::of(
-            metrics::request("retry_job", &user.name, retrying, metrics::reference).await,
-        )
+        RetryJobPayload::of(metrics::request("retry_job", &user.name, retrying).await)
     }
 }
 

@@ -1,6 +1,11 @@
 //! Gauges that are read when a scrape asks for them: queues, pools, Redis, the engine, watchers. The database and Redis are
 //! asked every few seconds at most, however frequent scrapes are.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are floating-point numbers"
+)]
+
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -118,10 +123,6 @@ impl Gauges {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are floating-point numbers"
-)]
 fn at_hand(services: &Services, engine: Option<&watch::Receiver<bool>>) {
     gauge!("wharfinger_live_subscribers").set(services.events.subscribers() as f64);
     for pool in services.db.pools() {
@@ -157,10 +158,6 @@ async fn look_at_queues(services: &Services) {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are floating-point numbers"
-)]
 fn show(depth: &QueueDepth) {
     let host = &depth.host;
     for (state, jobs, oldest) in [

@@ -6,7 +6,6 @@
 mod gauges;
 mod labels;
 
-use std::future::Future;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -34,12 +33,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The labels of requests besides operation and status.
 static LABELS: OnceLock<Labels> = OnceLock::new();
-
-/// The statuses of a request.
-const STATUSES: [&str; 3] = ["accepted", "rejected", "failed"];
-
-/// The operations on images.
-const OPERATIONS: [&str; 4] = ["pull_image", "remove_image", "cancel_job", "retry_job"];
 
 /// Installs the recorder. Must be called once, inside the runtime. Fails where there is one already.
 pub(crate) fn start(settings: MetricSettings) -> anyhow::Result<PrometheusHandle> {
@@ -93,21 +86,20 @@ fn describe() {
     gauge!("wharfinger_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Set to zero, so that the first error is an increase. With labels of users the possible values are not known.
     if LABELS.get().is_some_and(|labels| !labels.any()) {
-        for operation in OPERATIONS {
-            for status in STATUSES {
+        for operation in ["pull_image", "remove_image", "cancel_job", "retry_job"] {
+            for status in ["accepted", "rejected", "failed"] {
                 count(operation, status, None, None, 0);
             }
         }
     }
 }
 
-/// Counts a user's request about an image, and measures the time to its answer. `image` returns the image's reference.
-pub(crate) async fn request<T>(
+/// Counts a user's request about an image, which a job carries out, and measures the time to its answer.
+pub(crate) async fn request(
     operation: &'static str,
     user: &str,
-    answer: impl Future<Output = Result<T, ServiceError>>,
-    image: impl Fn(&T) -> &str,
-) -> Result<T, ServiceError> {
+    answer: impl Future<Output = Result<job::Model, ServiceError>>,
+) -> Result<job::Model, ServiceError> {
     let began = Instant::now();
     let answer = answer.await;
     let status = match &answer {
@@ -115,15 +107,10 @@ pub(crate) async fn request<T>(
         Err(ServiceError::Rejected(_)) => "rejected",
         Err(_) => "failed",
     };
-    let image = answer.as_ref().ok().map(image);
+    let image = answer.as_ref().ok().map(|job| job.reference.as_str());
     let labels = count(operation, status, Some(user), image, 1);
     histogram!("image_response_duration_seconds", labels).record(began.elapsed().as_secs_f64());
     answer
-}
-
-/// Returns the reference of a job's image.
-pub(crate) fn reference(job: &job::Model) -> &str {
-    &job.reference
 }
 
 /// Counts a request. Returns its labels.

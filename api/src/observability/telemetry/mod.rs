@@ -5,12 +5,12 @@
 
 mod files;
 mod traces;
-mod whole_lines;
 
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -34,7 +34,7 @@ type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 #[must_use = "what was said last is lost unless it is stopped"]
 pub(crate) struct Telemetry {
     traces: Option<traces::Traces>,
-    files: Option<files::Files>,
+    files: Option<WorkerGuard>,
 }
 
 /// Starts logging and, where it is configured, tracing. Must be called once, inside the runtime. Fails for bad directives,

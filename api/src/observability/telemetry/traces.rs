@@ -165,10 +165,6 @@ impl<E: SpanExporter> SpanExporter for SayingOnce<E> {
         self.exporter.shutdown_with_timeout(timeout)
     }
 
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
     }
