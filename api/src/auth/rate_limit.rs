@@ -83,12 +83,6 @@ pub(crate) struct PendingCharge {
     place: Mutex<Option<Place>>,
 }
 
-/// A WebSocket that was charged to its address when it was opened.
-pub(crate) struct OpenedSocket {
-    counts: Arc<Counts>,
-    address: Mutex<Option<IpAddr>>,
-}
-
 impl RateLimits {
     /// Limits of `per_second` requests, and of `unidentified` open sockets of an address; 0 is no limit.
     pub(crate) fn new(per_second: u32, unidentified: usize) -> Self {
@@ -137,8 +131,12 @@ impl RateLimits {
         counts.users.take(user, Instant::now()).map(Some)
     }
 
-    /// Counts an anonymous request. One without an address did not come over the network, and is not counted.
-    fn count_address(&self, address: Option<ClientAddress>) -> Result<Option<Quota>, Refusal> {
+    /// Counts a request, or the opening of a WebSocket, for its address. Fails with `RATE_LIMITED` where the bucket is empty. One
+    /// without an address did not come over the network, and is not counted.
+    pub(crate) fn count_address(
+        &self,
+        address: Option<ClientAddress>,
+    ) -> Result<Option<Quota>, Refusal> {
         let (Some(counts), Some(address)) = (&self.counts, address) else {
             return Ok(None);
         };
@@ -188,19 +186,12 @@ impl RateLimits {
         })
     }
 
-    /// Charges the opening of a WebSocket to its address. Fails with `RATE_LIMITED` where the bucket is empty.
-    pub(crate) fn count_opening(
-        &self,
-        address: Option<ClientAddress>,
-    ) -> Result<Option<OpenedSocket>, Refusal> {
-        self.count_address(address)?;
-        let (Some(counts), Some(address)) = (&self.counts, address) else {
-            return Ok(None);
-        };
-        Ok(Some(OpenedSocket {
-            counts: Arc::clone(counts),
-            address: Mutex::new(Some(network(address.0))),
-        }))
+    /// Gives an address a request back that was counted for it.
+    pub(crate) fn refund(&self, address: Option<ClientAddress>) {
+        if let (Some(counts), Some(address)) = (&self.counts, address) {
+            let address = network(address.0);
+            counts.addresses.refund(address, Instant::now());
+        }
     }
 
     /// Returns the user of a token that was found to be good within the last minute.
@@ -223,16 +214,6 @@ impl RateLimits {
             Some(user) => known.put(hash, (user, Instant::now())),
             None => known.pop(&hash),
         };
-    }
-}
-
-impl OpenedSocket {
-    /// Gives the address its request back, because the socket was counted for a user or failed through no fault of the
-    /// client. Does nothing the second time.
-    pub(crate) fn refund(&self) {
-        if let Some(address) = lock(&self.address).take() {
-            self.counts.addresses.refund(address, Instant::now());
-        }
     }
 }
 

@@ -12,8 +12,8 @@ use wharfinger_jobs::infra::trace::TraceContext;
 use wharfinger_jobs::services::Services;
 
 use crate::auth::bearer::{self, bearer_of, offered};
-use crate::auth::rate_limit::{OpenedSocket, PendingCharge, RateLimits};
-use crate::auth::token_check::{Credential, TokenCheck};
+use crate::auth::rate_limit::{PendingCharge, RateLimits};
+use crate::auth::token_check::TokenCheck;
 use crate::graphql::{Browser, Caller, Loaders, Rules, audience};
 use crate::http::{
     Audience, Authenticator, ErrorCode, QuotaLeft, Refusal, Session, cookie, data_of, same_origin,
@@ -25,9 +25,11 @@ use crate::server::forwarded::{ClientAddress, client_address, over_tls};
 #[derive(Clone)]
 pub(crate) struct TokenAuthenticator {
     services: Services,
-    tokens: TokenCheck,
+    /// The token look-ups, also of other listeners that authenticate callers.
+    pub(crate) tokens: TokenCheck,
     trusted_proxies: Arc<[IpNet]>,
-    rates: RateLimits,
+    /// The counts of requests, also to the same listeners.
+    pub(crate) rates: RateLimits,
     rules: Arc<Rules>,
 }
 
@@ -38,9 +40,12 @@ struct Token {
     user: Uuid,
 }
 
-/// Marks a request to open a socket that was counted for this user.
-#[derive(Clone, Copy)]
-struct CountedFor(Uuid);
+/// Marks a request to open a socket by the bucket that it was counted in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CountedFor {
+    User(Uuid),
+    Address,
+}
 
 impl TokenAuthenticator {
     /// An authenticator that measures documents by `rules`. Must be called inside a Tokio runtime.
@@ -57,16 +62,6 @@ impl TokenAuthenticator {
             rates,
             rules,
         }
-    }
-
-    /// The token look-ups, for other listeners that authenticate callers.
-    pub(crate) fn tokens(&self) -> TokenCheck {
-        self.tokens.clone()
-    }
-
-    /// The counts of requests, for the same listeners.
-    pub(crate) fn rates(&self) -> RateLimits {
-        self.rates.clone()
     }
 
     fn address(&self, parts: &Parts) -> Option<ClientAddress> {
@@ -139,11 +134,11 @@ impl Authenticator for TokenAuthenticator {
         }
         // Another site's page can send a query by GET with the cookie, and could not read the answer, but measure it: it is
         // answered as an anonymous one. JSON it cannot send without a preflight.
-        if let Some((found, credential)) = found
-            && (credential == Credential::Bearer || own_page)
+        if let Some((found, by_cookie)) = found
+            && (own_page || !by_cookie)
         {
             let place = Some(place(spans::caller(headers)));
-            self.add_caller(&mut data, found, credential == Credential::Cookie, place);
+            self.add_caller(&mut data, found, by_cookie, place);
         }
         Ok(data)
     }
@@ -169,13 +164,13 @@ impl Authenticator for TokenAuthenticator {
         let token = bearer::any_token(headers);
         if let Some(user) = token.and_then(|token| self.rates.known(token)) {
             self.rates.count_user(user)?;
-            parts.extensions.insert(CountedFor(user));
+            parts.extensions.insert(CountedFor::User(user));
             return Ok(());
         }
         let address = self.address(parts);
         let place = self.rates.count_unidentified(address)?;
-        if let Some(opened) = self.rates.count_opening(address)? {
-            parts.extensions.insert(Arc::new(opened));
+        if self.rates.count_address(address)?.is_some() {
+            parts.extensions.insert(CountedFor::Address);
         }
         if let Some(place) = place {
             parts.extensions.insert(Arc::new(place));
@@ -190,30 +185,31 @@ impl Authenticator for TokenAuthenticator {
     ) -> Result<Session, Refusal> {
         let address = self.address(upgrade);
         let token = offered(payload, &upgrade.headers)?;
-        let counted_for = upgrade.extensions.get().map(|CountedFor(user)| *user);
-        let opened = upgrade.extensions.get::<Arc<OpenedSocket>>();
-        let refund = || opened.inspect(|opened| opened.refund());
+        let counted_for = upgrade.extensions.get::<CountedFor>().copied();
+        // Given back once the socket counts for a user, or fails through no fault of the client.
+        let mut paid = address.filter(|_| counted_for == Some(CountedFor::Address));
         let known = self.rates.known(token);
         let mut pending = None;
         match known {
             Some(user) => {
-                refund();
-                if counted_for != known {
+                self.rates.refund(paid.take());
+                if counted_for != Some(CountedFor::User(user)) {
                     self.rates.count_user(user)?;
                 }
             }
             // Its address has paid for the look-up.
-            None if opened.is_some() => {}
+            None if paid.is_some() => {}
             None => pending = self.rates.count_pending(address)?.pending,
         }
         let opening = self.tokens.open(token).await;
         let (open, found) = opening.inspect_err(|refusal| {
             cancel_charge(pending.as_ref(), refusal);
             if refusal.code != ErrorCode::Unauthenticated {
-                refund();
+                self.rates.refund(paid);
             }
         })?;
-        if known.is_none() && refund().is_some() {
+        if paid.is_some() {
+            self.rates.refund(paid);
             self.rates.count_user(found.user.id)?;
         }
         if let Some(pending) = pending {

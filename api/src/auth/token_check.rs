@@ -12,16 +12,10 @@ use crate::http::{ErrorCode, Refusal, cookie};
 #[derive(Clone)]
 pub(crate) struct TokenCheck {
     services: Services,
-    sessions: Sessions,
+    /// The open sessions of this gateway.
+    pub(crate) sessions: Sessions,
     lookups: TokenLookups,
     rates: RateLimits,
-}
-
-/// How a request was authenticated.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Credential {
-    Bearer,
-    Cookie,
 }
 
 impl TokenCheck {
@@ -35,28 +29,24 @@ impl TokenCheck {
         }
     }
 
-    /// The open sessions of this gateway.
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
-    /// Returns who sent a request with these headers; `None` for an anonymous one. Fails with `UNAUTHENTICATED` for a bearer
-    /// token that is not good. An invalid cookie is anonymous: its browser must be able to sign in again.
+    /// Returns who sent a request with these headers, and whether by the cookie; `None` for an anonymous one. Fails with
+    /// `UNAUTHENTICATED` for a bearer token that is not good. An invalid cookie is anonymous: its browser must be able to sign
+    /// in again.
     ///
     /// A browser sends the cookie with other sites' requests too, as far as `SameSite=Lax` allows. Check
     /// [`same_origin`](crate::http::same_origin) before acting on such a request.
     pub(crate) async fn headers(
         &self,
         headers: &HeaderMap,
-    ) -> Result<Option<(Authenticated, Credential)>, Refusal> {
+    ) -> Result<Option<(Authenticated, bool)>, Refusal> {
         if let Some(token) = bearer_of(headers)? {
-            return Ok(Some((self.good(token).await?, Credential::Bearer)));
+            return Ok(Some((self.good(token).await?, false)));
         }
         let Some(token) = cookie::session(headers) else {
             return Ok(None);
         };
         let found = self.find(token).await?;
-        Ok(found.map(|found| (found, Credential::Cookie)))
+        Ok(found.map(|found| (found, true)))
     }
 
     /// Returns the user of a token. Fails with `UNAUTHENTICATED` where the token is not good.

@@ -26,7 +26,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     stop: CancellationToken,
 ) -> Response {
-    let session = auth.tokens.sessions().open(&admin);
+    let session = auth.tokens.sessions.open(&admin);
     // The right may have been taken away before the session was open, and the session not ended by that.
     if let Err(refusal) = auth.administrator(&headers, None).await {
         return refusal;

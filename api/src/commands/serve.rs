@@ -74,8 +74,8 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
     let (gateway, authenticator) = endpoint(&config, &services, &stop.close)?;
     let board_auth = board::BoardAuth {
         services: services.clone(),
-        tokens: authenticator.tokens(),
-        rates: authenticator.rates(),
+        tokens: authenticator.tokens.clone(),
+        rates: authenticator.rates.clone(),
         trusted_proxies: config.trusted_proxies().into(),
     };
     let min_size = config.compression.min_size;

@@ -81,8 +81,7 @@ pub trait Authenticator: Clone + Send + Sync + 'static {
         async { Ok(request) }
     }
 
-    /// Returns the callers who may share the execution of an admitted subscription; `None`, the default, where it is not
-    /// shared.
+    /// Returns the callers who may share the execution of an admitted subscription; `None` where it is not shared.
     fn audience(&self, _request: &mut Request) -> Option<Audience> {
         None
     }

@@ -22,17 +22,13 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
 
 /// Returns the `Set-Cookie` value that stores a token. With `secure`, browsers send it over TLS only.
 pub(crate) fn keep(token: &str, lifetime: Duration, secure: bool) -> String {
-    format!("{}; Max-Age={}", with(token, secure), lifetime.as_secs())
+    let (secure, seconds) = (if secure { "; Secure" } else { "" }, lifetime.as_secs());
+    format!("{NAME}={token}; Path=/; HttpOnly; SameSite=Lax{secure}; Max-Age={seconds}")
 }
 
 /// Returns the `Set-Cookie` value that removes the token.
 pub(crate) fn forget(secure: bool) -> String {
-    format!("{}; Max-Age=0", with("", secure))
-}
-
-fn with(token: &str, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{NAME}={token}; Path=/; HttpOnly; SameSite=Lax{secure}")
+    keep("", Duration::ZERO, secure)
 }
 
 /// Returns whether the browser says that its page was loaded over TLS, which may end at a proxy that this server does not

@@ -1,6 +1,6 @@
 //! Spans of requests and operations, which begin a trace or continue the caller's.
 
-use async_graphql::Request;
+use async_graphql::{Request, Value};
 use axum::http::{HeaderMap, Method};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tracing::field::Empty;
@@ -78,20 +78,16 @@ pub(super) fn socket_operation(request: &mut Request, parent: Option<&TraceConte
         graphql.operation.type = Empty,
         graphql.operation.name = Empty,
     );
-    let place = socket_caller(request).or_else(|| parent.cloned());
-    if let Some(place) = &place {
+    let sent = match request.extensions.0.get("traceparent") {
+        Some(Value::String(text)) => TraceContext::parse(text),
+        _ => None,
+    };
+    if let Some(place) = sent.or_else(|| parent.cloned()) {
         place.adopt(&span);
-        request.data.insert(place.clone());
+        request.data.insert(place);
     }
     describe(&span, request);
     span
-}
-
-fn socket_caller(request: &Request) -> Option<TraceContext> {
-    match request.extensions.0.get("traceparent")? {
-        async_graphql::Value::String(text) => TraceContext::parse(text),
-        _ => None,
-    }
 }
 
 fn describe(span: &Span, request: &mut Request) {

@@ -141,12 +141,4 @@ mod tests {
             assert_eq!(found, expected, "{peer} {said:?}");
         }
     }
-
-    #[test]
-    fn our_own_tls_needs_no_header() {
-        let mut extensions = Extensions::new();
-        assert!(!over_tls(&extensions, &HeaderMap::new(), &[]));
-        extensions.insert(Encrypted);
-        assert!(over_tls(&extensions, &HeaderMap::new(), &[]));
-    }
 }

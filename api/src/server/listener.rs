@@ -33,8 +33,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Most connections at once of a listener beside the gateway's own: the board's, a worker's reports, metrics.
 pub(crate) const FEW: usize = 256;
 
-/// Open files that the gateway's connections leave to the rest of the process: the other listeners, databases, engine,
-/// registries, logs.
+/// Open files that the gateway's connections leave to the rest of the process, such as other listeners and databases.
 const RESERVED: u64 = 256 + 2 * FEW as u64;
 
 /// Open files that the process asks the system for.

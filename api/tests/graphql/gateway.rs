@@ -125,8 +125,8 @@ impl Gateway {
     pub(crate) fn board(&self) -> Router {
         let auth = BoardAuth {
             services: self.services.clone(),
-            tokens: self.authenticator.tokens(),
-            rates: self.authenticator.rates(),
+            tokens: self.authenticator.tokens.clone(),
+            rates: self.authenticator.rates.clone(),
             trusted_proxies: [].into(),
         };
         board::router(auth, CancellationToken::new())

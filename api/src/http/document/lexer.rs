@@ -13,7 +13,8 @@ const MOST_NESTED: usize = 64;
 pub(crate) fn check(text: &str, most: usize) -> Result<(), Refusal> {
     let refuse = |message| Err(Refusal::new(ErrorCode::LimitExceeded, message));
     let (mut count, mut nested) = (0_usize, 0_usize);
-    for token in Tokens::of(text) {
+    let text = text.as_bytes();
+    for token in (Tokens { text, at: 0 }) {
         count += 1;
         if most > 0 && count > most {
             return refuse(format!(
@@ -40,14 +41,7 @@ struct Tokens<'a> {
     at: usize,
 }
 
-impl<'a> Tokens<'a> {
-    fn of(text: &'a str) -> Self {
-        Self {
-            text: text.as_bytes(),
-            at: 0,
-        }
-    }
-
+impl Tokens<'_> {
     /// Advances while `wanted` holds.
     fn skip(&mut self, wanted: impl Fn(u8) -> bool) {
         let rest = &self.text[self.at..];
@@ -151,7 +145,8 @@ mod tests {
     use super::*;
 
     fn count(text: &str) -> usize {
-        Tokens::of(text).count()
+        let text = text.as_bytes();
+        Tokens { text, at: 0 }.count()
     }
 
     #[test]

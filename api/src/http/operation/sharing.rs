@@ -19,8 +19,7 @@ use super::event_id::Event;
 use crate::http::authenticator::Audience;
 use crate::observability::metrics::Open;
 
-/// The SHA-256 of what the requests of one execution have in common. The text and the variables themselves may be long,
-/// and an execution has them already.
+/// The SHA-256 of what the requests of one execution have in common: the text and the variables themselves may be long.
 type Key = [u8; 32];
 
 /// The executions that run now. Cheap to clone.
@@ -156,15 +155,24 @@ mod tests {
         Response::new(Value::from(number)).into()
     }
 
+    fn request() -> Request {
+        Request::new("subscription")
+    }
+
+    /// An execution with one response that does not end.
+    fn lasting(n: i32) -> impl FnOnce(Request) -> BoxStream<'static, Event> {
+        move |_| {
+            let first = stream::iter([number(n)]);
+            first.chain(stream::pending()).boxed()
+        }
+    }
+
     #[tokio::test]
     async fn a_slow_subscriber_gets_the_newest_and_the_end() {
         let executions = Executions::default();
         let (say, responses) = mpsc::unbounded();
-        let request = Request::new("subscription");
-        let mut slow = executions.join(&audience("ada"), request, |_| responses.boxed());
-        let mut quick = executions.join(&audience("ada"), Request::new("subscription"), |_| {
-            panic!("there is one")
-        });
+        let mut slow = executions.join(&audience("ada"), request(), |_| responses.boxed());
+        let mut quick = executions.join(&audience("ada"), request(), |_| panic!("there is one"));
         for n in 0..1000 {
             say.unbounded_send(number(n)).unwrap();
             assert_eq!(quick.next().await, Some(number(n)));
@@ -183,14 +191,8 @@ mod tests {
             ..audience("ada")
         };
         let fresh = for_at_most(Duration::from_hours(1));
-        let once = |n| move |_| futures::stream::iter([number(n)]).boxed();
-        let lasting = |n| {
-            let first = futures::stream::iter([number(n)]);
-            move |_| first.chain(futures::stream::pending()).boxed()
-        };
-
-        let request = || Request::new("subscription");
-        let mut ended = executions.join(&fresh, request(), once(1));
+        let once = |_| stream::iter([number(1)]).boxed();
+        let mut ended = executions.join(&fresh, request(), once);
         assert_eq!(ended.next().await, Some(number(1)));
         assert_eq!(ended.next().await, None);
         let mut lasts = executions.join(&fresh, request(), lasting(2));
@@ -213,21 +215,13 @@ mod tests {
     async fn an_execution_whose_newest_response_has_errors_is_not_joined() {
         let executions = Executions::default();
         let (say, responses) = mpsc::unbounded();
-        let request = || Request::new("subscription");
-        let failed = || {
-            let mut response = Response::new(Value::from(1));
-            let error = async_graphql::ServerError::new("not now", None);
-            response.errors.push(error);
-            response.into()
-        };
+        let mut failed = Response::new(Value::from(1));
+        let error = async_graphql::ServerError::new("not now", None);
+        failed.errors.push(error);
         let mut first = executions.join(&audience("ada"), request(), |_| responses.boxed());
-        say.unbounded_send(failed()).unwrap();
+        say.unbounded_send(failed.into()).unwrap();
         assert!(first.next().await.is_some());
-        let lasting = |_| {
-            let now = futures::stream::iter([number(2)]);
-            now.chain(futures::stream::pending()).boxed()
-        };
-        let mut late = executions.join(&audience("ada"), request(), lasting);
+        let mut late = executions.join(&audience("ada"), request(), lasting(2));
         assert_eq!(late.next().await, Some(number(2)), "it looks for itself");
         // Who was there hears on, and newcomers join the one that is well.
         say.unbounded_send(number(3)).unwrap();

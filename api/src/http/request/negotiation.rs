@@ -177,32 +177,25 @@ mod tests {
     #[test]
     fn events_are_for_those_who_name_them() {
         use Events::{Always, Never, Subscriptions};
-        for (accept, media, expected) in [
+        use MediaType::{GraphqlResponse, Json};
+        for (accept, media, events) in [
             ("text/event-stream", None, Always),
             ("Text/Event-Stream; q=0.1", None, Always),
-            (
-                "text/event-stream, */*;q=0.1",
-                Some(MediaType::Json),
-                Always,
-            ),
+            ("text/event-stream, */*;q=0.1", Some(Json), Always),
             ("text/event-stream;q=0", None, Never),
             ("text/*", None, Never),
             (
                 "application/graphql-response+json, application/json, text/event-stream",
-                Some(MediaType::GraphqlResponse),
+                Some(GraphqlResponse),
                 Subscriptions,
             ),
             (
                 "application/json;q=0.5, text/event-stream;q=0.6",
-                Some(MediaType::Json),
+                Some(Json),
                 Always,
             ),
         ] {
-            let expected = Accepted {
-                media,
-                events: expected,
-            };
-            assert_eq!(accepted(accept), expected, "{accept}");
+            assert_eq!(accepted(accept), Accepted { media, events }, "{accept}");
         }
     }
 }

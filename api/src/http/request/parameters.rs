@@ -12,8 +12,7 @@ use url::form_urlencoded;
 
 use crate::http::rejection::Rejection;
 
-/// GraphQL over HTTP, "Request parameters". All of them may be null or absent, `query` only where the document is named by
-/// its hash.
+/// GraphQL over HTTP, "Request parameters". All may be null or absent, `query` only beside the document's hash.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Parameters {
@@ -51,8 +50,7 @@ impl Body {
 }
 
 impl Parameters {
-    /// Reads the query string of a GET, or a form. An empty parameter counts as absent, because HTML forms and tools send
-    /// it so.
+    /// Reads the query string of a GET, or a form. An empty parameter counts as absent, as HTML forms send it.
     pub(crate) fn from_form(text: &[u8]) -> Result<Self, Rejection> {
         let mut given: HashMap<_, _> = form_urlencoded::parse(text)
             .filter(|(_, value)| !value.is_empty())

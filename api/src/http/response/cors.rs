@@ -24,15 +24,13 @@ const EXPOSED: [HeaderName; 4] = [
 pub struct AllowedOrigins(Vec<HeaderValue>);
 
 impl AllowedOrigins {
-    /// Parses exact origins, such as `https://console.example`. There are no wildcards. Fails with the first text that is
-    /// not an origin.
+    /// Parses exact origins, such as `https://console.example`, without wildcards. Fails with the first text that is none.
     pub fn parse(texts: &[String]) -> Result<Self, String> {
         let origins = texts.iter().map(|text| origin(text).ok_or(text.clone()));
         origins.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns whether a request is from a page of this server or of an allowed origin, or has no `Origin`, as without a
-    /// browser.
+    /// Returns whether a request is from a page of this server or of an allowed origin, or from no browser.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(header::ORIGIN);
         same_origin(headers) || origin.is_some_and(|origin| self.0.contains(origin))

@@ -1,7 +1,7 @@
 //! Layers that add security headers to responses, or compress them.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use tower::util::MapResponseLayer;
 use tower_http::compression::{
@@ -41,19 +41,13 @@ pub fn compress(routes: Router, min_size: u64) -> Router {
 fn protect(mut response: Response, policy: &'static str) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
         // Other sites' pages may not embed it, not even as an image or script. CORS is not affected.
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
+        ("cross-origin-resource-policy", "same-origin"),
     ] {
         let value = HeaderValue::from_static(value);
         headers.entry(name).or_insert(value);

@@ -148,8 +148,7 @@ impl Operations {
         self.running.len() < before
     }
 
-    /// The text of the next message about any operation, which is gone if that is its last. Waits for ever while there is
-    /// none. Safe to cancel.
+    /// Returns the text of the next message about any operation, which is gone if that is its last. Safe to cancel.
     pub(crate) async fn next(&mut self) -> String {
         poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::patience::{Patience, Waiting};
+use super::patience::{HEAD, IDLE, Patience, Waiting};
 use crate::server::tls::Tls;
 
 /// Longest head of a request, in bytes.
@@ -42,7 +42,7 @@ impl Server {
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) {
-        let patience = Patience::usual(self.waiting.clone());
+        let patience = Patience::new(HEAD, IDLE, self.waiting.clone());
         let served = match &self.tls {
             None => self.talk(stream, address, place, patience).await,
             Some(tls) => {

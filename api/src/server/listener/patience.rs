@@ -18,11 +18,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::io::InspectReader;
 
 /// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(10);
+pub(super) const HEAD: Duration = Duration::from_secs(10);
 
 /// How long a connection may rest between two requests. Longer than the 60 seconds after which common reverse proxies close
 /// theirs, so that they do not send a request as we close.
-const IDLE: Duration = Duration::from_secs(75);
+pub(super) const IDLE: Duration = Duration::from_secs(75);
 
 /// The connections of a listener that wait for the head of a request, or for the end of a TLS handshake. The one that has
 /// waited longest ends when a new connection needs a place.
@@ -102,11 +102,6 @@ impl Patience {
             waiting,
             end: Arc::default(),
         }
-    }
-
-    /// The deadlines of a listener's connections.
-    pub(super) fn usual(waiting: Waiting) -> Self {
-        Self::new(HEAD, IDLE, waiting)
     }
 
     /// Returns the stream of the connection. It notes when it is read from, and keeps `place` while it is open.
