@@ -1,17 +1,14 @@
 //! Live events: the same promises inside a process and through Redis, and what a restart of Redis does.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use support::{PrivateRedis, command, prefix, redis_url, soon, until};
 use tokio::time::timeout;
 use uuid::Uuid;
 use wharfinger_jobs::live::events::{Event, EventStream, Events, Topic};
+
+use crate::support::{PrivateRedis, command, prefix, redis_url, soon, until};
 
 /// A publisher and a subscriber, in one process or in two that share a Redis.
 struct Pair {

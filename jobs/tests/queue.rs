@@ -1,14 +1,9 @@
 //! The queue's promises, kept by both implementations; and what Redis alone can do to one of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{DEADLINE, PrivateRedis, SlowRedis, command, prefix, redis_url, soon, until};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
@@ -17,6 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_jobs::queue::{Dispatch, JobQueue, MemoryQueue, RedisQueue};
+
+use crate::support::{DEADLINE, PrivateRedis, SlowRedis, command, prefix, redis_url, soon, until};
 
 const HOST: &str = "host-1";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::ConnectionTrait as _;
 use wharfinger_jobs::infra::db::Db;
 
-use crate::support::{TestDatabase, in_time};
+use super::support::{TestDatabase, in_time};
 
 /// How long the connections are taken, and how long the statement takes then: each is less than the server's limit of 10 s, and
 /// both together are more.

@@ -7,7 +7,7 @@ use std::task::Poll;
 use sea_orm::ConnectionTrait as _;
 use wharfinger_jobs::infra::db::Db;
 
-use crate::support::{TestDatabase, in_time, insert};
+use super::support::{TestDatabase, in_time, insert};
 
 /// So many statements one after the other use each connection of the pool.
 const EACH: u32 = 4;

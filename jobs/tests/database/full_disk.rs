@@ -14,7 +14,7 @@ use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::infra::db::{Db, is_unavailable};
 
-use crate::support::in_time;
+use super::support::in_time;
 
 /// A file system of a few megabytes.
 struct Disk(TempDir);

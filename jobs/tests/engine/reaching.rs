@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::AbortOnDropHandle;
-use wharfinger_jobs::engine::{Engine, EngineError, LayerStep, PullEvent, PullName};
+use wharfinger_jobs::engine::{Engine, EngineError, PullName};
 
-use super::http::{Request, registry_answer, serve};
-use super::image::TestImage;
-use super::{SOON, docker_host, engine};
+use super::{SOON, docker_host, engine, image, is_download, registry_answer};
+use crate::support::http::{Request, serve};
 
 fn is_unavailable<T>(answer: &Result<T, EngineError>) -> bool {
     matches!(answer, Err(EngineError::Unavailable { .. }))
@@ -40,11 +39,8 @@ async fn an_engine_tells_what_it_is() {
     let engine = engine();
     engine.ping().await.unwrap();
     let info = engine.info().await.unwrap();
-    assert!(
-        info.version
-            .starts_with(|first: char| first.is_ascii_digit()),
-        "{info:?}"
-    );
+    let numbered = info.version.starts_with(|c: char| c.is_ascii_digit());
+    assert!(numbered, "{info:?}");
     assert_eq!(info.platform().split('/').next(), Some("linux"));
     assert!(info.root_dir.is_some());
     assert!(info.storage_used.unwrap() <= info.storage_total.unwrap());
@@ -52,7 +48,7 @@ async fn an_engine_tells_what_it_is() {
 
 #[tokio::test]
 async fn an_engine_that_goes_in_the_middle_of_a_pull_is_unavailable_until_it_is_back() {
-    let image = Arc::new(TestImage::new(&[400_000]));
+    let image = Arc::new(image(&[400_000]));
     let (registry, _serving) = serve(move |mut request| {
         let image = Arc::clone(&image);
         async move {
@@ -80,13 +76,7 @@ async fn an_engine_that_goes_in_the_middle_of_a_pull_is_unavailable_until_it_is_
     let mut next = async || tokio::time::timeout(SOON, events.next()).await.unwrap();
     loop {
         let event = next().await.expect("the pull ended").unwrap();
-        if matches!(
-            event,
-            PullEvent::Layer {
-                step: LayerStep::Downloading { .. },
-                ..
-            }
-        ) {
+        if is_download(&event) {
             break;
         }
     }
@@ -163,11 +153,8 @@ async fn an_engine_that_says_nothing_is_unavailable_after_a_deadline() {
     let pulled = pulled.unwrap();
     assert!(is_unavailable(&ping), "{ping:?}");
     assert!(is_unavailable(&pulled), "{pulled:?}");
-    assert!(
-        ping.unwrap_err()
-            .to_string()
-            .contains("did not answer within")
-    );
+    let words = "did not answer within";
+    assert!(ping.unwrap_err().to_string().contains(words));
 }
 
 #[tokio::test]

@@ -5,8 +5,7 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::TryStreamExt as _;
 use wharfinger_jobs::engine::{Engine, ImageStore};
 
-use super::image::{TestImage, digest};
-use super::{Place, env};
+use super::{Place, env, id, image, manifest_digest};
 
 /// `docker pull`: Podman ends its answer in words of its own.
 async fn pull(docker_host: &str, place: &Place) {
@@ -24,15 +23,15 @@ async fn an_image_comes_and_goes(variable: &str, store: ImageStore) {
     let docker_host = env(variable);
     let engine = Engine::connect(Some(&docker_host)).unwrap();
     assert_eq!(engine.info().await.unwrap().store, store);
-    let (place, image) = (Place::new(), TestImage::new(&[30_000, 100]));
+    let (place, image) = (Place::new(), image(&[30_000, 100]));
     place.push("1", &image).await;
     pull(&docker_host, &place).await;
     let found = engine.inspect(&place.name("1")).await.unwrap().unwrap();
-    let id = match store {
-        ImageStore::Containerd => digest(&image.manifest),
-        ImageStore::GraphDriver | ImageStore::Podman => image.id(),
+    let expected = match store {
+        ImageStore::Containerd => manifest_digest(&image),
+        ImageStore::GraphDriver | ImageStore::Podman => id(&image),
     };
-    assert_eq!(found.id, id);
+    assert_eq!(found.id, expected);
     let ports = found.exposed_ports.to_strings();
     assert_eq!(ports, ["53/tcp", "53/udp", "9000/tcp"]);
     assert_eq!(found.diff_ids.len(), 2);

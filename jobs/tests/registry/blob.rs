@@ -14,7 +14,7 @@ use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
 use super::fake::{Answer, Asked, Fake};
 use super::hostile::image;
-use super::{amd64, client};
+use super::{client, read};
 
 const STALL: Duration = Duration::from_secs(20);
 
@@ -57,53 +57,25 @@ fn zstd(content: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_delivered_is_told_with_what_it_is_uncompressed() {
+    const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+    const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    const DOCKERS: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     let content = vec![7; 300_000];
     // Two members, as some tools write them.
     let members = [gzip(&content[..100_000]), gzip(&content[100_000..])].concat();
-    let diff_id = Some(digest_of(&content));
-    for (body, kind, diff_id) in [
-        (
-            content.clone(),
-            "application/vnd.oci.image.layer.v1.tar",
-            diff_id.clone(),
-        ),
-        (
-            members,
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            diff_id.clone(),
-        ),
-        (
-            zstd(&content),
-            "application/vnd.oci.image.layer.v1.tar+zstd",
-            diff_id.clone(),
-        ),
+    for (body, kind, uncompressed) in [
+        (content.clone(), TAR, Some(&content[..])),
+        (members, DOCKERS, Some(&content)),
+        (zstd(&content), ZSTD, Some(&content)),
         // Engines tell the compression by the first bytes, whatever the type says.
-        (
-            gzip(&content),
-            "application/vnd.oci.image.layer.v1.tar",
-            diff_id.clone(),
-        ),
-        (
-            content.clone(),
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            diff_id,
-        ),
-        (
-            b"BZh9, and more".to_vec(),
-            "application/vnd.oci.image.layer.v1.tar",
-            None,
-        ),
-        (
-            gzip(&content)[..200].to_vec(),
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            None,
-        ),
-        (
-            b"tar".to_vec(),
-            "application/vnd.oci.image.layer.v1.tar",
-            Some(digest_of(b"tar")),
-        ),
+        (gzip(&content), TAR, Some(&content)),
+        (content.clone(), GZIP, Some(&content)),
+        (b"BZh9, and more".to_vec(), TAR, None),
+        (gzip(&content)[..200].to_vec(), GZIP, None),
+        (b"tar".to_vec(), TAR, Some(b"tar")),
     ] {
+        let diff_id = uncompressed.map(digest_of);
         let digest = digest_of(&body);
         let served = body.clone();
         let server = Fake::start(move |_: &Asked| Answer::new(200, served.clone())).await;
@@ -140,11 +112,8 @@ async fn other_bytes_and_more_bytes_are_refused() {
         );
     }
     let partial = Fake::start(|_: &Asked| Answer::new(206, "x")).await;
-    assert!(
-        deliver(&partial.address, blob(&digest, &content, "tar"), STALL)
-            .await
-            .is_err()
-    );
+    let refused = deliver(&partial.address, blob(&digest, &content, "tar"), STALL).await;
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 #[tokio::test]
@@ -225,9 +194,7 @@ async fn a_manifest_with_a_huge_config_or_layers_that_engines_mix_up_is_refused(
         let body = serde_json::to_vec(&manifest).unwrap();
         let server = Fake::start(move |_: &Asked| Answer::new(200, body.clone())).await;
         let client = client(&["127.0.0.1:*"]);
-        let platform = amd64();
-        let read = client.manifest(&server.address, "a/b", "1", None, &platform);
-        let read = read.await;
+        let read = read(&client, &server.address, "a/b", None).await;
         let unsupported = matches!(&read, Err(error) if error.is_unsupported());
         assert_eq!(unsupported, refused, "{kind} {read:?}");
         assert_eq!(read.is_ok(), !refused);
@@ -253,13 +220,8 @@ async fn a_manifest_is_told_to_nobody_who_was_not_given_it() {
     };
     let (owner, thief) = (serve(true).await, serve(false).await);
     let client = client(&["127.0.0.1:*"]);
-    let read = |server: &Fake, repository: &'static str| {
-        let (client, address) = (client.clone(), server.address.clone());
-        async move {
-            client
-                .manifest(&address, repository, "v1", None, &amd64())
-                .await
-        }
+    let read = async |server: &Fake, repository: &str| {
+        read(&client, &server.address, repository, None).await
     };
     read(&owner, "a/b").await.unwrap();
     let error = read(&thief, "a/b").await.unwrap_err();

@@ -7,28 +7,22 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use wharfinger_entity::clean_text::is_hidden;
 use wharfinger_jobs::registry::{
-    InvalidAnswer, Manifest, RegistryClient, RegistryError, Timeouts, UnavailableCause,
+    InvalidAnswer, RegistryClient, RegistryError, Timeouts, UnavailableCause,
 };
 use wharfinger_jobs::testing::image::{TestImage, digest_of, layer};
 
 use super::fake::{Answer, Asked, Fake};
-use super::{TIMEOUTS, amd64, client, rules};
+use super::{TIMEOUTS, amd64, client, is_unavailable, read, rules};
 
-pub(crate) async fn read(
-    server: &Fake,
-    allow: &[&str],
-    reference: &str,
-) -> Result<Manifest, RegistryError> {
-    client(allow)
-        .manifest(&server.address, "a/b", reference, None, &amd64())
-        .await
+/// What is wrong with an answer to the request for a manifest.
+async fn failure(answer: impl Fn() -> Answer + Send + Sync + 'static) -> RegistryError {
+    let server = Fake::start(move |_: &Asked| answer()).await;
+    failure_at(&server.address).await
 }
 
-async fn read_answer(
-    answer: impl Fn() -> Answer + Send + Sync + 'static,
-) -> Result<Manifest, RegistryError> {
-    let server = Fake::start(move |_: &Asked| answer()).await;
-    read(&server, &["127.0.0.1:*"], "v1").await
+async fn failure_at(address: &str) -> RegistryError {
+    let client = client(&["127.0.0.1:*"]);
+    read(&client, address, "a/b", None).await.unwrap_err()
 }
 
 pub(crate) fn image() -> (Vec<u8>, &'static str) {
@@ -37,9 +31,7 @@ pub(crate) fn image() -> (Vec<u8>, &'static str) {
 
 #[tokio::test]
 async fn redirects_end() {
-    let error = read_answer(|| Answer::new(302, "").with("Location", "/again"))
-        .await
-        .unwrap_err();
+    let error = failure(|| Answer::new(302, "").with("Location", "/again")).await;
     let reason = InvalidAnswer::Redirect("too often");
     assert_eq!(invalid(error).to_string(), reason.to_string());
 }
@@ -48,7 +40,7 @@ async fn redirects_end() {
 async fn a_body_without_end_is_cut() {
     const FIVE_MB: usize = 5_000_000;
     for announce in [true, false] {
-        let error = read_answer(move || {
+        let error = failure(move || {
             let answer = Answer::new(200, vec![b' '; FIVE_MB]);
             if announce {
                 answer.with("Content-Length", FIVE_MB.to_string())
@@ -56,10 +48,8 @@ async fn a_body_without_end_is_cut() {
                 answer
             }
         });
-        assert!(matches!(
-            invalid(error.await.unwrap_err()),
-            InvalidAnswer::TooLarge(_)
-        ));
+        let reason = invalid(error.await);
+        assert!(matches!(reason, InvalidAnswer::TooLarge(_)), "{reason}");
     }
 }
 
@@ -81,7 +71,9 @@ async fn content_has_to_be_what_its_digest_says() {
             Answer::new(200, body.clone()).with("Docker-Content-Digest", announced.clone())
         })
         .await;
-        match read(&server, &["127.0.0.1:*"], asked).await {
+        let (client, platform) = (client(&["127.0.0.1:*"]), amd64());
+        let read = client.manifest(&server.address, "a/b", asked, None, &platform);
+        match read.await {
             Ok(manifest) => assert!(good && manifest.digest == right),
             Err(error) => assert!(!good && matches!(invalid(error), InvalidAnswer::Digest { .. })),
         }
@@ -90,47 +82,33 @@ async fn content_has_to_be_what_its_digest_says() {
 
 #[tokio::test]
 async fn statuses_say_what_to_do() {
-    let limited = read_answer(|| Answer::new(429, "").with("Retry-After", "30"))
-        .await
-        .unwrap_err();
+    let limited = failure(|| Answer::new(429, "").with("Retry-After", "30")).await;
     assert!(matches!(limited, RegistryError::RateLimited { .. }) && limited.is_transient());
     assert_eq!(limited.retry_after(), Some(Duration::from_secs(30)));
 
-    let away = read_answer(|| Answer::new(503, "").with("Retry-After", "9"))
-        .await
-        .unwrap_err();
-    assert!(matches!(away, RegistryError::Unavailable { .. }) && away.is_transient());
+    let away = failure(|| Answer::new(503, "").with("Retry-After", "9")).await;
+    assert!(is_unavailable(&away) && away.is_transient());
     assert_eq!(away.retry_after(), Some(Duration::from_secs(9)));
-    assert!(
-        away.to_string()
-            .ends_with("it answered 503 Service Unavailable"),
-        "{away}"
-    );
+    let words = "it answered 503 Service Unavailable";
+    assert!(away.to_string().ends_with(words), "{away}");
 
-    let denied = read_answer(|| Answer::new(403, "")).await.unwrap_err();
+    let denied = failure(|| Answer::new(403, "")).await;
     assert!(matches!(denied, RegistryError::Denied { .. }) && !denied.is_transient());
 }
 
 #[tokio::test]
 async fn documents_that_are_no_image_are_refused() {
     let both = json!({"schemaVersion": 2, "manifests": [], "layers": []}).to_string();
-    let error = read_answer(move || Answer::new(200, both.clone()))
-        .await
-        .unwrap_err();
+    let error = failure(move || Answer::new(200, both.clone())).await;
     assert!(invalid(error).to_string().contains("contradicts itself"));
 
     let index_type = "application/vnd.oci.image.index.v1+json";
     let posing = move || Answer::new(200, image().0).with("Content-Type", index_type);
-    assert!(
-        invalid(read_answer(posing).await.unwrap_err())
-            .to_string()
-            .contains("contradicts")
-    );
+    let reason = invalid(failure(posing).await).to_string();
+    assert!(reason.contains("contradicts"), "{reason}");
 
     let old = r#"{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[]}"#;
-    let error = read_answer(move || Answer::new(200, old))
-        .await
-        .unwrap_err();
+    let error = failure(move || Answer::new(200, old)).await;
     assert!(matches!(invalid(error), InvalidAnswer::Schema1));
 
     for nonsense in [
@@ -141,9 +119,7 @@ async fn documents_that_are_no_image_are_refused() {
         r#"{"schemaVersion":2}"#,
         r#"{"schemaVersion":2,"layers":[]}"#,
     ] {
-        let error = read_answer(move || Answer::new(200, nonsense))
-            .await
-            .unwrap_err();
+        let error = failure(move || Answer::new(200, nonsense)).await;
         assert!(matches!(error, RegistryError::Invalid { .. }), "{nonsense}");
     }
 }
@@ -169,10 +145,8 @@ async fn a_platforms_manifest_is_fetched_once_but_the_index_always() {
     .await;
     let client = client(&["127.0.0.1:*"]);
     for _ in 0..3 {
-        client
-            .manifest(&server.address, "a/b", "v1", None, &amd64())
-            .await
-            .unwrap();
+        let manifest = read(&client, &server.address, "a/b", None).await;
+        manifest.unwrap();
     }
     assert_eq!(server.asked().len(), 4);
 }
@@ -183,10 +157,7 @@ async fn silence_and_absence_are_unavailability() {
     let address = silent.local_addr().unwrap().to_string();
     let total = Duration::from_millis(50);
     let client = RegistryClient::new(rules(&["127.0.0.1:*"]), Timeouts { total, ..TIMEOUTS });
-    let error = client
-        .manifest(&address, "a/b", "v1", None, &amd64())
-        .await
-        .unwrap_err();
+    let error = read(&client, &address, "a/b", None).await.unwrap_err();
     let timed_out = matches!(
         error,
         RegistryError::Unavailable {
@@ -195,28 +166,20 @@ async fn silence_and_absence_are_unavailability() {
         }
     );
     assert!(timed_out, "{error:?}");
-    assert!(
-        error.to_string().ends_with("no answer within 50ms"),
-        "{error}"
-    );
+    let words = "no answer within 50ms";
+    assert!(error.to_string().ends_with(words), "{error}");
 
     drop(silent);
-    let error = super::client(&["127.0.0.1:*"])
-        .manifest(&address, "a/b", "v1", None, &amd64())
-        .await;
-    let message = error.unwrap_err().to_string();
+    let message = failure_at(&address).await.to_string();
     assert!(message.contains("Connection refused"), "{message}");
 }
 
 #[tokio::test]
 async fn a_loopback_registry_with_tls_is_asked_again_with_it() {
     let go = "Client sent an HTTP request to an HTTPS server.";
-    let error = read_answer(move || Answer::new(400, go)).await.unwrap_err();
+    let error = failure(move || Answer::new(400, go)).await;
     // The fake one speaks no TLS in truth.
-    assert!(
-        matches!(error, RegistryError::Unavailable { .. }),
-        "{error:?}"
-    );
+    assert!(is_unavailable(&error), "{error:?}");
 }
 
 /// Where neither is spoken, the first failure is the true one: nothing listens there that would understand TLS.
@@ -233,14 +196,8 @@ async fn a_registry_without_tls_is_not_said_to_fail_at_it() {
     });
     let nonsense = Fake::start(|_: &Asked| Answer::new(99, "")).await;
     for address in [&address, &nonsense.address] {
-        let error = client(&["127.0.0.1:*"])
-            .manifest(address, "a/b", "v1", None, &amd64())
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, RegistryError::Unavailable { .. }),
-            "{error:?}"
-        );
+        let error = failure_at(address).await;
+        assert!(is_unavailable(&error), "{error:?}");
         let message = error.to_string();
         for word in ["tls", "handshake", "corrupt", "certificate"] {
             assert!(!message.to_lowercase().contains(word), "{message}");
@@ -272,10 +229,7 @@ async fn a_registry_with_a_certificate_of_its_own_is_said_to_have_one() {
             let _ = tls.complete_io(&mut stream.unwrap());
         }
     });
-    let error = client(&["127.0.0.1:*"])
-        .manifest(&address, "a/b", "v1", None, &amd64())
-        .await
-        .unwrap_err();
+    let error = failure_at(&address).await;
     assert!(error.to_string().contains("certificate"), "{error}");
     serving.join().unwrap();
 }
@@ -283,9 +237,7 @@ async fn a_registry_with_a_certificate_of_its_own_is_said_to_have_one() {
 /// A refusal of any length is read a little, and counts by its status. What is repeated of an answer is cleaned and bounded.
 #[tokio::test]
 async fn texts_of_registries_are_bounded() {
-    let error = read_answer(|| Answer::new(404, vec![b'x'; 5_000_000]))
-        .await
-        .unwrap_err();
+    let error = failure(|| Answer::new(404, vec![b'x'; 5_000_000])).await;
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
 
     let long = "\u{1b}[31m\u{202e}\0x".repeat(300_000);
@@ -298,14 +250,14 @@ async fn texts_of_registries_are_bounded() {
         let announced = format!("sha256:{}", "\u{202e}".repeat(2000));
         for header in [None, Some(announced)] {
             let body = body.clone();
-            let error = read_answer(move || {
+            let error = failure(move || {
                 let answer = Answer::new(200, body.clone());
                 match &header {
                     Some(header) => answer.with("Docker-Content-Digest", header),
                     None => answer,
                 }
             });
-            let error = error.await.unwrap_err();
+            let error = error.await;
             let message = error.to_string();
             assert!(message.chars().count() < 700, "{}", message.len());
             assert!(!message.chars().any(is_hidden), "{message:?}");
@@ -322,9 +274,7 @@ async fn too_many_layers_are_refused() {
     let layer = manifest["layers"][0].clone();
     manifest["layers"] = vec![layer; 20_000].into();
     let body = manifest.to_string();
-    let error = read_answer(move || Answer::new(200, body.clone()))
-        .await
-        .unwrap_err();
+    let error = failure(move || Answer::new(200, body.clone())).await;
     assert!(error.is_unsupported(), "{error:?}");
     let reason = invalid(error);
     assert!(

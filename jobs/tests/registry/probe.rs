@@ -5,7 +5,7 @@ use wharfinger_jobs::registry::{Login, Manifest, NotAllowed, RegistryClient, Tim
 
 use super::fake::{Answer, Asked, Fake};
 use super::hostile::image;
-use super::{TIMEOUTS, amd64, client, rules};
+use super::{TIMEOUTS, client, read, rules};
 
 /// A registry with one image, whose parts it answers for as it is told.
 async fn registry(
@@ -23,10 +23,8 @@ async fn registry(
 }
 
 async fn manifest(client: &RegistryClient, server: &Fake, login: Option<&Login>) -> Manifest {
-    client
-        .manifest(&server.address, "a/b", "v1", login, &amd64())
-        .await
-        .unwrap()
+    let read = read(client, &server.address, "a/b", login);
+    read.await.unwrap()
 }
 
 async fn probe(server: &Fake, allow: &[&str]) -> Result<(), NotAllowed> {

@@ -4,7 +4,7 @@ use wharfinger_jobs::registry::{Login, Platform, RegistryError};
 use wharfinger_jobs::testing::image::{Format, TestImage, layer};
 use wharfinger_jobs::testing::registry::{PASSWORD, TestRegistry, USERNAME};
 
-use super::{amd64, client};
+use super::{amd64, client, read};
 
 #[tokio::test]
 async fn a_tag_and_its_digest_mean_the_same() {
@@ -134,14 +134,8 @@ async fn a_password_opens_a_private_registry_to_its_user_only() {
         .push_layers(name, "v1", vec![layer("a", b"x")])
         .await;
     let client = client(&["127.0.0.1:*"]);
-    let read = |login: Option<Login>| {
-        let (client, address) = (client.clone(), registry.address.clone());
-        async move {
-            client
-                .manifest(&address, name, "v1", login.as_ref(), &amd64())
-                .await
-        }
-    };
+    let read =
+        async |login: Option<Login>| read(&client, &registry.address, name, login.as_ref()).await;
 
     let nobody = read(None).await.unwrap_err();
     assert!(matches!(
@@ -151,11 +145,8 @@ async fn a_password_opens_a_private_registry_to_its_user_only() {
             ..
         }
     ));
-    assert!(
-        nobody
-            .to_string()
-            .ends_with("does not exist or needs a login")
-    );
+    let words = "does not exist or needs a login";
+    assert!(nobody.to_string().ends_with(words), "{nobody}");
 
     let ada = || Some(Login::new(USERNAME, PASSWORD));
     assert_eq!(read(ada()).await.unwrap().digest, pushed.digest);

@@ -6,7 +6,7 @@ use wharfinger_jobs::registry::{Login, RegistryError};
 use wharfinger_jobs::testing::image::{TestImage, layer};
 
 use super::fake::{Answer, Asked, Fake};
-use super::{amd64, client};
+use super::{client, read};
 
 /// Gives `ada:secret` the token `for-ada`, whoever comes without a login the token `for-all`, and others nothing.
 async fn token_service() -> Fake {
@@ -47,10 +47,8 @@ async fn a_token_is_fetched_once_and_the_password_goes_to_its_service_only() {
     let client = client(&["127.0.0.1:*"]);
     let login = Login::new("ada", "secret");
     for _ in 0..3 {
-        client
-            .manifest(&registry.address, "closed", "v1", Some(&login), &amd64())
-            .await
-            .unwrap();
+        let manifest = read(&client, &registry.address, "closed", Some(&login)).await;
+        manifest.unwrap();
     }
 
     let asked = service.asked();
@@ -67,13 +65,9 @@ async fn a_token_is_fetched_once_and_the_password_goes_to_its_service_only() {
     // Neither a wrong password nor nobody gets in on Ada's token.
     let wrong = Login::new("ada", "guess");
     for login in [Some(&wrong), None] {
-        let read = client
-            .manifest(&registry.address, "closed", "v1", login, &amd64())
-            .await;
-        assert!(
-            matches!(read, Err(RegistryError::Denied { .. })),
-            "{read:?}"
-        );
+        let error = read(&client, &registry.address, "closed", login).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, RegistryError::Denied { .. }), "{error:?}");
     }
 }
 
@@ -82,16 +76,10 @@ async fn a_public_pull_sends_no_credential() {
     let service = token_service().await;
     let registry = registry(format!("http://{}/token", service.address)).await;
     let client = client(&["127.0.0.1:*"]);
-    client
-        .manifest(&registry.address, "open", "v1", None, &amd64())
-        .await
-        .unwrap();
-    assert!(
-        service
-            .asked()
-            .iter()
-            .all(|asked| asked.authorization().is_none())
-    );
+    let manifest = read(&client, &registry.address, "open", None).await;
+    manifest.unwrap();
+    let mut asked = service.asked().into_iter();
+    assert!(asked.all(|asked| asked.authorization().is_none()));
 }
 
 #[tokio::test]
@@ -100,13 +88,9 @@ async fn the_realm_has_to_be_permitted_too() {
     let registry = registry(format!("http://{}/token", service.address)).await;
     let client = client(&["*", &registry.address]);
     let login = Login::new("ada", "secret");
-    let read = client
-        .manifest(&registry.address, "closed", "v1", Some(&login), &amd64())
-        .await;
-    assert!(
-        matches!(read, Err(RegistryError::NotAllowed(_))),
-        "{read:?}"
-    );
+    let error = read(&client, &registry.address, "closed", Some(&login)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, RegistryError::NotAllowed(_)), "{error:?}");
     assert!(service.asked().is_empty());
 }
 
@@ -115,10 +99,8 @@ async fn a_token_services_limit_is_the_registrys() {
     let service = Fake::start(|_: &Asked| Answer::new(429, "").with("Retry-After", "7")).await;
     let registry = registry(format!("http://{}/token", service.address)).await;
     let client = client(&["127.0.0.1:*"]);
-    let error = client
-        .manifest(&registry.address, "open", "v1", None, &amd64())
-        .await
-        .unwrap_err();
+    let error = read(&client, &registry.address, "open", None).await;
+    let error = error.unwrap_err();
     assert!(matches!(error, RegistryError::RateLimited { .. }));
     assert_eq!(error.retry_after().map(|wait| wait.as_secs()), Some(7));
 }

@@ -1,9 +1,6 @@
-//! What the tests of queue and events share: deadlines instead of sleeps, and Redis servers.
-#![allow(
-    dead_code,
-    reason = "each test program uses its own part of this module"
-)]
+//! What the tests of the parts share: deadlines instead of sleeps, Redis servers, and HTTP servers that do as they are told.
 
+pub(crate) mod http;
 mod private_redis;
 
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! The registry client, against a real registry and against servers that do what real ones rarely do.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod blob;
 mod fake;
@@ -12,7 +11,9 @@ mod tokens;
 
 use std::time::Duration;
 
-use wharfinger_jobs::registry::{Platform, RegistryClient, RegistryRules, Timeouts};
+use wharfinger_jobs::registry::{
+    Login, Manifest, Platform, RegistryClient, RegistryError, RegistryRules, Timeouts,
+};
 
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
@@ -30,4 +31,20 @@ fn client(allow: &[&str]) -> RegistryClient {
 
 fn amd64() -> Platform {
     Platform::new("linux", "amd64", None)
+}
+
+/// Reads the manifest of tag `v1`.
+async fn read(
+    client: &RegistryClient,
+    address: &str,
+    repository: &str,
+    login: Option<&Login>,
+) -> Result<Manifest, RegistryError> {
+    let platform = amd64();
+    let read = client.manifest(address, repository, "v1", login, &platform);
+    read.await
+}
+
+fn is_unavailable(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Unavailable { .. })
 }

@@ -1,4 +1,4 @@
-//! Just enough HTTP to be, and to fill, a registry: one request for each connection.
+//! Just enough HTTP to be a registry or an engine: one request for each connection.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
-
-use super::image::{MANIFEST_TYPE, TestImage, digest};
 
 /// A request, with its connection to answer on.
 pub(crate) struct Request {
@@ -42,14 +40,17 @@ impl Request {
 
     /// Answers, with `length` in the head whatever the body's.
     pub(crate) async fn begin(&mut self, status: &str, headers: &str, length: usize, body: &[u8]) {
-        let head = format!(
-            "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
+        let body = if self.method == "HEAD" { b"" } else { body };
+        let headers = format!("{headers}Content-Length: {length}\r\n");
+        self.write(status, &headers, body).await;
+    }
+
+    /// Answers without a length, so that the answer ends with the connection.
+    pub(crate) async fn write(&mut self, status: &str, headers: &str, body: &[u8]) {
+        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
         // The peer may be gone: that is its business.
         let _ = self.connection.write_all(head.as_bytes()).await;
-        if self.method != "HEAD" {
-            let _ = self.connection.write_all(body).await;
-        }
+        let _ = self.connection.write_all(body).await;
         let _ = self.connection.flush().await;
     }
 
@@ -95,59 +96,4 @@ pub(crate) async fn serve<F: Future<Output = ()> + Send>(
         }
     };
     (address, AbortOnDropHandle::new(tokio::spawn(serving)))
-}
-
-/// What a registry answers about an image; none for a path that is not of it.
-pub(crate) fn registry_answer(image: &TestImage, path: &str) -> Option<(String, Vec<u8>)> {
-    if path == "/v2/" {
-        return Some((String::new(), Vec::new()));
-    }
-    if path.contains("/manifests/") {
-        let digest = digest(&image.manifest);
-        let headers =
-            format!("Content-Type: {MANIFEST_TYPE}\r\nDocker-Content-Digest: {digest}\r\n");
-        return Some((headers, image.manifest.clone()));
-    }
-    let blob = image.blobs().find(|blob| path.ends_with(&digest(blob)))?;
-    Some((String::new(), blob.clone()))
-}
-
-/// Puts an image into a registry.
-pub(crate) async fn push(registry: &str, repository: &str, tag: &str, image: &TestImage) {
-    for blob in image.blobs() {
-        let answer = send(
-            registry,
-            "POST",
-            &format!("/v2/{repository}/blobs/uploads/"),
-            b"",
-        )
-        .await;
-        let location = answer
-            .lines()
-            .find_map(|line| line.strip_prefix("Location: "))
-            .unwrap_or_else(|| panic!("no upload begun: {answer}"));
-        let path = location
-            .split_once(registry)
-            .map_or(location, |(_, path)| path);
-        let digest = digest(blob);
-        let answer = send(registry, "PUT", &format!("{path}&digest={digest}"), blob).await;
-        assert!(answer.contains(" 201 "), "{answer}");
-    }
-    let path = format!("/v2/{repository}/manifests/{tag}");
-    let answer = send(registry, "PUT", &path, &image.manifest).await;
-    assert!(answer.contains(" 201 "), "{answer}");
-}
-
-async fn send(host: &str, method: &str, path: &str, body: &[u8]) -> String {
-    let mut connection = TcpStream::connect(host).await.unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {MANIFEST_TYPE}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
-    connection.write_all(body).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    answer.replace("\r\n", "\n")
 }
