@@ -1,7 +1,5 @@
 //! What administrators do to queues and to other people's jobs.
 
-use std::net::TcpListener;
-
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _,
     QueryOrder as _,
@@ -23,9 +21,8 @@ use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::sweep_images::{SweepImages, sweep_images};
 
 use crate::support::bare::Bare;
-use crate::support::images::{Repository, random_image};
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::images::Repository;
+use crate::support::{Fleet, Shape, StuckPull, credits, eventually, on_every_shape, refusal};
 
 on_every_shape!(
     a_paused_queue_starts_nothing,
@@ -44,13 +41,6 @@ mod at_once {
     use super::two_redrives_at_once_share_the_dead_letters;
 
     crate::support::on_every_database!(two_redrives_at_once_share_the_dead_letters);
-}
-
-pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
-    match answer {
-        Err(ServiceError::Rejected(error)) => error.code,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Somebody who may do everything.
@@ -75,16 +65,11 @@ fn acts(log: &[audit_entry::Model]) -> Vec<(AuditAction, Option<Uuid>)> {
 /// Of the jobs that wait one was handed out before the pause and one not, and neither starts.
 async fn a_paused_queue_starts_nothing(shape: Shape) {
     let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 1).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    for tag in ["1", "2", "3"] {
-        let image = random_image(400_000);
-        repository.push(&fleet.registry, tag, &image).await;
+    let stuck = fleet.stuck_pull().await;
+    let (repository, user) = (&stuck.repository, stuck.user);
+    for tag in ["2", "3"] {
+        fleet.push(repository, tag, 400_000).await;
     }
-    let user = fleet.user("100").await;
-    proxy.block();
-    let running = fleet.pull(user, &repository.tag("1")).await.id;
-    proxy.stuck().await;
     let handed_out = fleet.pull(user, &repository.tag("2")).await.id;
     fleet.handed_out(handed_out).await;
 
@@ -96,9 +81,9 @@ async fn a_paused_queue_starts_nothing(shape: Shape) {
             .unwrap();
     }
     let accepted = fleet.pull(user, &repository.tag("3")).await.id;
-    proxy.open();
+    stuck.proxy.open();
     // What runs goes on.
-    assert_eq!(fleet.ended(running).await.state, JobState::Succeeded);
+    fleet.succeeds(stuck.job).await;
     eventually("the worker turned the message away", || async {
         (!fleet.waits_in_queue(handed_out).await).then_some(())
     })
@@ -118,12 +103,7 @@ async fn a_paused_queue_starts_nothing(shape: Shape) {
             .unwrap();
     }
     for id in [handed_out, accepted] {
-        let job = fleet.ended(id).await;
-        assert_eq!(
-            (job.state, job.attempt),
-            (JobState::Succeeded, 1),
-            "{job:?}"
-        );
+        fleet.ends(id, JobState::Succeeded, 1).await;
     }
     let queue = fleet.queue().await;
     assert!(!queue.paused && queue.oldest_queued.is_none(), "{queue:?}");
@@ -134,22 +114,24 @@ async fn a_paused_queue_starts_nothing(shape: Shape) {
     assert_eq!(log[0].subject, queue.host);
     assert_eq!(log[0].details, serde_json::json!({"paused": true}));
     let unknown = set_queue_paused(services, &actor, "nowhere", true).await;
-    assert_eq!(code(unknown), UserErrorCode::NotFound);
+    assert_eq!(refusal(unknown).code, UserErrorCode::NotFound);
     fleet.finish().await;
-}
-
-/// A reference to a registry that is not there.
-fn nowhere() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    Repository::at(&free.local_addr().unwrap().to_string()).tag("1")
 }
 
 /// A pull that died.
 async fn dead(fleet: &Fleet, user: Uuid) -> job::Model {
-    let job = fleet.pull(user, &nowhere()).await;
+    let job = fleet.pull(user, &Repository::nowhere().tag("1")).await;
     let job = fleet.ended(job.id).await;
     assert_eq!(job.state, JobState::Dead, "{job:?}");
     job
+}
+
+/// So many dead letters, of any kind.
+fn up_to(limit: i32) -> DeadJobs {
+    DeadJobs {
+        limit,
+        ..DeadJobs::default()
+    }
 }
 
 fn ids(redriven: &Redriven) -> (Vec<Uuid>, Vec<Uuid>) {
@@ -179,10 +161,10 @@ async fn dead_letters_are_redriven(shape: Shape) {
     };
     for limit in [-1, 0, 1001] {
         let refused = retry_dead_jobs(services, &actor, &which(None, None, limit)).await;
-        assert_eq!(code(refused), UserErrorCode::InvalidInput);
+        assert_eq!(refusal(refused).code, UserErrorCode::InvalidInput);
     }
     let unknown = retry_dead_jobs(services, &actor, &which(Some("nowhere"), None, 1)).await;
-    assert_eq!(code(unknown), UserErrorCode::NotFound);
+    assert_eq!(refusal(unknown).code, UserErrorCode::NotFound);
     let others = which(Some(&queue.host), Some(JobErrorCode::Stalled), 100);
     let none = retry_dead_jobs(services, &actor, &others).await.unwrap();
     assert_eq!(none, Redriven::default());
@@ -200,7 +182,7 @@ async fn dead_letters_are_redriven(shape: Shape) {
         assert_eq!((job.attempt, job.max_attempts), (3, 6), "{job:?}");
     }
     let held = fleet.account(rich).await.held;
-    assert_eq!(held, "2".parse::<Credits>().unwrap());
+    assert_eq!(held, credits("2"));
     assert_eq!(fleet.account(poor).await.held, Credits::ZERO);
     let act = AuditAction::RetryDeadJobs;
     let log = audited(&fleet).await;
@@ -224,15 +206,9 @@ async fn as_many_as_asked_for_are_redriven(shape: Shape) {
         letters.push(dead(&fleet, user).await.id);
     }
     fleet.stop_worker().await;
-    let two = DeadJobs {
-        limit: 2,
-        ..DeadJobs::default()
-    };
     for expected in [&letters[..2], &letters[2..]] {
-        let redriven = retry_dead_jobs(&fleet.services, &eve(), &two)
-            .await
-            .unwrap();
-        assert_eq!(ids(&redriven), (expected.to_vec(), vec![]));
+        let redriven = retry_dead_jobs(&fleet.services, &eve(), &up_to(2)).await;
+        assert_eq!(ids(&redriven.unwrap()), (expected.to_vec(), vec![]));
     }
     fleet.finish().await;
 }
@@ -241,31 +217,26 @@ async fn as_many_as_asked_for_are_redriven(shape: Shape) {
 async fn refused_dead_letters_keep_no_others_waiting(shape: Shape) {
     let mut fleet = Fleet::start(shape).await;
     let (rich, poor) = (fleet.user("100").await, fleet.user("1.5").await);
-    let (mut refused, mut letters) = (Vec::new(), Vec::new());
+    let (mut too_poor, mut letters) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        refused.push(dead(&fleet, poor).await.id);
+        too_poor.push(dead(&fleet, poor).await.id);
     }
     for _ in 0..2 {
         letters.push(dead(&fleet, rich).await.id);
     }
     let repository = fleet.repository();
-    let image = random_image(600_000);
-    repository.push(&fleet.registry, "1", &image).await;
+    fleet.push(&repository, "1", 600_000).await;
     fleet.pulled(poor, &repository.tag("1")).await;
     fleet.stop_worker().await;
-    let one = DeadJobs {
-        limit: 1,
-        ..DeadJobs::default()
-    };
     let redrive = async || {
-        let redriven = retry_dead_jobs(&fleet.services, &eve(), &one).await;
+        let redriven = retry_dead_jobs(&fleet.services, &eve(), &up_to(1)).await;
         ids(&redriven.unwrap())
     };
-    assert_eq!(redrive().await, (vec![letters[0]], refused.clone()));
+    assert_eq!(redrive().await, (vec![letters[0]], too_poor.clone()));
     assert_eq!(redrive().await, (vec![letters[1]], vec![]));
     // With nothing else left they are looked at again, in vain, each time, and once in a call.
     for _ in 0..2 {
-        assert_eq!(redrive().await, (vec![], refused.clone()));
+        assert_eq!(redrive().await, (vec![], too_poor.clone()));
     }
     fleet.finish().await;
 }
@@ -278,10 +249,7 @@ async fn two_redrives_at_once_share_the_dead_letters(shape: Shape) {
         letters.push(dead(&fleet, user).await.id);
     }
     fleet.stop_worker().await;
-    let all = DeadJobs {
-        limit: 100,
-        ..DeadJobs::default()
-    };
+    let all = up_to(100);
     let (services, actor) = (&fleet.services, eve());
     let (one, two) = tokio::join!(
         retry_dead_jobs(services, &actor, &all),
@@ -294,10 +262,7 @@ async fn two_redrives_at_once_share_the_dead_letters(shape: Shape) {
     assert_eq!(redriven, letters);
     assert!(refused.is_empty() && also_refused.is_empty());
     assert_eq!(audited(&fleet).await.len(), letters.len());
-    assert_eq!(
-        fleet.account(user).await.held,
-        "6".parse::<Credits>().unwrap()
-    );
+    assert_eq!(fleet.account(user).await.held, credits("6"));
     fleet.finish().await;
 }
 
@@ -307,33 +272,25 @@ async fn a_discarded_dead_letter_is_passed_by(shape: Shape) {
     let letter = dead(&fleet, user).await;
     fleet.stop_worker().await;
     let (services, actor) = (&fleet.services, eve());
-    let discarded = discard_job(services, &actor, Some(letter.id))
-        .await
-        .unwrap();
+    let discard = async || discard_job(services, &actor, Some(letter.id)).await;
+    let discarded = discard().await.unwrap();
     assert_eq!(discarded.state, JobState::Dead);
-    let again = discard_job(services, &actor, Some(letter.id))
-        .await
-        .unwrap();
+    let again = discard().await.unwrap();
     assert!(again.discarded_at.is_some());
     assert_eq!(again.discarded_at, discarded.discarded_at);
     let act = (AuditAction::DiscardJob, Some(letter.id));
     assert_eq!(acts(&audited(&fleet).await), [act]);
     assert_eq!(fleet.queue().await.dead, 0);
-    let all = DeadJobs {
-        limit: 100,
-        ..DeadJobs::default()
-    };
-    let none = retry_dead_jobs(services, &actor, &all).await.unwrap();
-    assert_eq!(none, Redriven::default());
+    let none = retry_dead_jobs(services, &actor, &up_to(100)).await;
+    assert_eq!(none.unwrap(), Redriven::default());
 
     // Whoever names it brings it back.
     let back = retry_job(services, user, Some(user), Some(letter.id), None).await;
     let back = back.unwrap();
     assert_eq!((back.state, back.discarded_at), (JobState::Queued, None));
-    let waiting = discard_job(services, &actor, Some(letter.id)).await;
-    assert_eq!(code(waiting), UserErrorCode::InvalidInput);
+    assert_eq!(refusal(discard().await).code, UserErrorCode::InvalidInput);
     let unknown = discard_job(services, &actor, Some(Uuid::now_v7())).await;
-    assert_eq!(code(unknown), UserErrorCode::JobNotFound);
+    assert_eq!(refusal(unknown).code, UserErrorCode::JobNotFound);
     fleet.finish().await;
 }
 
@@ -350,7 +307,7 @@ async fn an_administrator_changes_anothers_job(shape: Shape) {
     // The user's own job is at the limit, which an administrator is not bound by.
     fleet.pull(user, &fleet.repository().tag("2")).await;
     let refused = retry_job(services, user, Some(user), Some(job), None).await;
-    assert_eq!(code(refused), UserErrorCode::TooManyJobs);
+    assert_eq!(refusal(refused).code, UserErrorCode::TooManyJobs);
     let key = Some("once");
     for _ in 0..2 {
         let retried = retry_any_job(services, admin, &actor, Some(job), key).await;
@@ -375,12 +332,12 @@ async fn an_administrator_changes_anothers_job(shape: Shape) {
         .await
         .unwrap();
     let refused = cancel_any_job(services, &actor, Some(Uuid::now_v7())).await;
-    assert_eq!(code(refused), UserErrorCode::JobNotFound);
+    assert_eq!(refusal(refused).code, UserErrorCode::JobNotFound);
     // What came to nothing is not in the log, and what was is as it was.
     let ended = cancel_job(services, Some(user), Some(job)).await.unwrap();
     assert_eq!(ended.state, JobState::Cancelled);
     let too_late = cancel_any_job(services, &actor, Some(job)).await;
-    assert_eq!(code(too_late), UserErrorCode::JobNotCancellable);
+    assert_eq!(refusal(too_late).code, UserErrorCode::JobNotCancellable);
     assert_eq!(audited(&fleet).await, log);
     fleet.finish().await;
 }
@@ -389,11 +346,8 @@ async fn an_administrator_changes_anothers_job(shape: Shape) {
 async fn a_cancelled_pull_ends_on_the_engine(shape: Shape) {
     const SIZE: usize = 40_000_000;
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    let id = repository
-        .push(&fleet.registry, "1", &random_image(SIZE))
-        .await;
+    let (proxy, repository) = fleet.behind_proxy().await;
+    let id = fleet.push(&repository, "1", SIZE).await;
     let user = fleet.user("100").await;
     proxy.block();
     let job = fleet.pull(user, &repository.tag("1")).await.id;
@@ -411,27 +365,22 @@ async fn a_cancelled_pull_ends_on_the_engine(shape: Shape) {
 
 async fn a_cancelled_pull_goes_on_for_others(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    let id = fleet.push(&repository, "1", 400_000).await;
-    let (one, other) = (fleet.user("100").await, fleet.user("100").await);
-    proxy.block();
-    let cancelled = fleet.pull(one, &repository.tag("1")).await.id;
-    proxy.stuck().await;
+    let StuckPull {
+        proxy,
+        repository,
+        id,
+        job,
+        ..
+    } = fleet.stuck_pull().await;
+    let other = fleet.user("100").await;
     let joined = fleet.pull(other, &repository.tag("1")).await.id;
     fleet.downloads(joined).await;
-    cancel_any_job(&fleet.services, &eve(), Some(cancelled))
-        .await
-        .unwrap();
-    assert_eq!(fleet.ended(cancelled).await.state, JobState::Cancelled);
+    let cancelled = cancel_any_job(&fleet.services, &eve(), Some(job)).await;
+    cancelled.unwrap();
+    assert_eq!(fleet.ended(job).await.state, JobState::Cancelled);
     assert!(proxy.is_stuck());
     proxy.open();
-    let joined = fleet.ended(joined).await;
-    assert_eq!(
-        (joined.state, joined.attempt),
-        (JobState::Succeeded, 1),
-        "{joined:?}"
-    );
+    fleet.ends(joined, JobState::Succeeded, 1).await;
     assert_eq!(proxy.layers(), 1, "it was fetched once");
     assert!(fleet.engine.inspect(&id).await.is_some());
     fleet.finish().await;
@@ -456,6 +405,11 @@ async fn containers_are_seen_and_forgotten(shape: Shape) {
     })
     .await;
     fleet.finish().await;
+}
+
+fn turned_away<T: std::fmt::Debug>(what: &str, answer: Result<T, ServiceError>) {
+    let refused = matches!(answer, Err(ServiceError::NotAllowed(_)));
+    assert!(refused, "{what}: {answer:?}");
 }
 
 /// The gateway let the request in a moment before the right was taken away.
@@ -489,60 +443,24 @@ async fn who_is_no_administrator_any_more_changes_nothing(shape: Shape) {
     let before = rows().await;
     let host = &before.2[0].name;
     let actor = Actor::User(demoted, "ada".into());
-    let (all, sweep) = (
-        DeadJobs {
-            limit: 100,
-            ..DeadJobs::default()
-        },
-        SweepImages {
-            actor: actor.clone(),
-            hosts: None,
-            traceparent: None,
-        },
-    );
-    let public = ImageVisibility::Public;
-    let answers = [
-        (
-            "sets a visibility",
-            set_image_visibility(services, &actor, Some(image), public)
-                .await
-                .err(),
-        ),
-        ("sweeps", sweep_images(services, &sweep).await.err()),
-        (
-            "pauses",
-            set_queue_paused(services, &actor, host, true).await.err(),
-        ),
-        (
-            "drains",
-            set_host_schedulable(services, &actor, Some(host_id), false)
-                .await
-                .err(),
-        ),
-        (
-            "discards",
-            discard_job(services, &actor, Some(dead.id)).await.err(),
-        ),
-        (
-            "redrives",
-            retry_dead_jobs(services, &actor, &all).await.err(),
-        ),
-        (
-            "cancels",
-            cancel_any_job(services, &actor, Some(waiting.id))
-                .await
-                .err(),
-        ),
-        (
-            "retries",
-            retry_any_job(services, demoted, &actor, Some(dead.id), None)
-                .await
-                .err(),
-        ),
-    ];
-    for (what, answer) in answers {
-        let refused = matches!(answer, Some(ServiceError::NotAllowed(_)));
-        assert!(refused, "{what}: {answer:?}");
-    }
+    let sweep = SweepImages {
+        actor: actor.clone(),
+        hosts: None,
+        traceparent: None,
+    };
+    let (waiting, dead, public) = (Some(waiting.id), Some(dead.id), ImageVisibility::Public);
+    let published = set_image_visibility(services, &actor, Some(image), public).await;
+    turned_away("publishes", published);
+    turned_away("sweeps", sweep_images(services, &sweep).await);
+    let paused = set_queue_paused(services, &actor, host, true).await;
+    turned_away("pauses", paused);
+    let drained = set_host_schedulable(services, &actor, Some(host_id), false).await;
+    turned_away("drains", drained);
+    turned_away("discards", discard_job(services, &actor, dead).await);
+    let redriven = retry_dead_jobs(services, &actor, &up_to(100)).await;
+    turned_away("redrives", redriven);
+    turned_away("cancels", cancel_any_job(services, &actor, waiting).await);
+    let retried = retry_any_job(services, demoted, &actor, dead, None).await;
+    turned_away("retries", retried);
     assert_eq!(rows().await, before);
 }

@@ -1,14 +1,12 @@
 //! The plain way: there and back.
 
 use sea_orm::{Database, EntityTrait as _};
-use wharfinger_entity::{
-    Credits, ImageState, JobState, LedgerEntryKind, engine_image, ledger_entry,
-};
+use wharfinger_entity::{Credits, ImageState, JobState, LedgerEntryKind, engine_image};
 use wharfinger_migration::{Migrator, MigratorTrait as _};
 
 use crate::support::bare::Bare;
 use crate::support::database::TestDatabase;
-use crate::support::{Fleet, Shape, on_every_database};
+use crate::support::{Fleet, Shape, credits, on_every_database};
 
 on_every_database!(
     migrations_go_up_and_down,
@@ -25,10 +23,8 @@ async fn migrations_go_up_and_down(shape: Shape) {
     Migrator::down(&beside, None).await.unwrap();
     assert!(engine_image::Entity::find().one(db.read()).await.is_err());
     db.migrate().await.unwrap();
-    assert_eq!(
-        engine_image::Entity::find().one(db.read()).await.unwrap(),
-        None
-    );
+    let none = engine_image::Entity::find().one(db.read()).await;
+    assert_eq!(none.unwrap(), None);
 }
 
 /// One by one: each is undone, made again and undone for good, with rows in the tables.
@@ -48,18 +44,15 @@ async fn migrations_go_up_and_down_with_rows(shape: Shape) {
             done.unwrap_or_else(|error| panic!("{name} {way}: {error}"));
         }
     }
-    let services = &bare.services;
-    assert!(
-        engine_image::Entity::find()
-            .one(services.db.read())
-            .await
-            .is_err()
-    );
-    services.db.migrate().await.unwrap();
+    let db = &bare.services.db;
+    let gone = engine_image::Entity::find().one(db.read()).await;
+    assert!(gone.is_err());
+    db.migrate().await.unwrap();
     bare.user().await;
 }
 
 async fn pull_and_remove(shape: Shape) {
+    use LedgerEntryKind::{Charge, Grant, Refund};
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
     let repository = fleet.repository();
@@ -70,9 +63,8 @@ async fn pull_and_remove(shape: Shape) {
     assert_eq!(accepted.state, JobState::Queued);
     assert_eq!(accepted.held, fleet.settings.credits.minimum_to_pull);
 
-    let done = fleet.ended(accepted.id).await;
-    assert_eq!(done.state, JobState::Succeeded, "{done:?}");
-    assert_eq!((done.attempt, done.held), (1, Credits::ZERO));
+    let done = fleet.ends(accepted.id, JobState::Succeeded, 1).await;
+    assert_eq!(done.held, Credits::ZERO);
     let image = fleet.image(done.image_id.unwrap()).await;
     assert_eq!(image.reference, reference);
     assert_eq!(image.state, ImageState::Held);
@@ -82,7 +74,7 @@ async fn pull_and_remove(shape: Shape) {
     assert!(size >= Credits::from_micro(300_000), "{size}");
     assert_eq!(image.charge, size);
     let account = fleet.account(user).await;
-    let full: Credits = "100".parse().unwrap();
+    let full = credits("100");
     assert_eq!(account.total, full.checked_sub(size).unwrap());
     assert_eq!(account.held, Credits::ZERO);
     let progress = done.progress.unwrap();
@@ -92,18 +84,9 @@ async fn pull_and_remove(shape: Shape) {
     assert_eq!(fleet.image(image.id).await.state, ImageState::Released);
     assert_eq!(fleet.account(user).await.total, full);
     assert_eq!(fleet.engine.inspect(&id).await, None);
-    let entries = ledger_entry::Entity::find().all(fleet.services.db.read());
-    let mut kinds: Vec<_> = entries.await.unwrap();
-    kinds.sort_by_key(|entry| entry.number);
-    let kinds: Vec<_> = kinds.iter().map(|entry| entry.kind).collect();
-    assert_eq!(
-        kinds,
-        [
-            LedgerEntryKind::Grant,
-            LedgerEntryKind::Charge,
-            LedgerEntryKind::Refund
-        ]
-    );
+    let entries = fleet.ledger(user).await;
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [Grant, Charge, Refund]);
     assert_eq!(fleet.refunds(user).await, ["removed"]);
     fleet.finish().await;
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, DbBackend, Statement,
 };
-use wharfinger_entity::{ImageState, JobState, Timestamp, host};
+use wharfinger_entity::{ImageState, Timestamp, host};
 
-use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, eventually, on_every_server};
 
 on_every_server!(a_host_that_comes_back_while_it_is_given_up_keeps_everything);
@@ -19,8 +18,7 @@ async fn a_host_that_comes_back_while_it_is_given_up_keeps_everything(shape: Sha
     let mut fleet = Fleet::with(shape, |settings| settings.host.offline_after = WATCHED).await;
     let repository = fleet.repository();
     for tag in ["1", "2"] {
-        let image = random_image(100_000);
-        repository.push(&fleet.registry, tag, &image).await;
+        fleet.push(&repository, tag, 100_000).await;
     }
     let user = fleet.user("100").await;
     let held = fleet.pulled(user, &repository.tag("1")).await;
@@ -48,9 +46,8 @@ async fn a_host_that_comes_back_while_it_is_given_up_keeps_everything(shape: Sha
     back.commit().await.unwrap();
 
     fleet.start_worker().await;
-    let pull = fleet.ended(pull.id).await;
-    assert_eq!(pull.state, JobState::Succeeded, "{pull:?}");
-    assert_eq!(fleet.ended(removal.id).await.state, JobState::Succeeded);
+    let pull = fleet.succeeds(pull.id).await;
+    fleet.succeeds(removal.id).await;
     let released = fleet.image(held.id).await;
     assert_eq!(released.state, ImageState::Released, "{released:?}");
     let kept = fleet.image(pull.image_id.unwrap()).await;

@@ -5,11 +5,10 @@ use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use uuid::Uuid;
-use wharfinger_entity::{image, job};
+use wharfinger_entity::job;
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 
-use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, eventually, on_every_database};
+use crate::support::{Fleet, Shape, credits, eventually, on_every_database};
 
 on_every_database!(nothing_is_lost_when_workers_are_killed);
 
@@ -24,18 +23,13 @@ async fn nothing_is_lost_when_workers_are_killed(shape: Shape) {
     let name = repository.full_name();
     let mut ids = Vec::new();
     for tag in TAGS {
-        ids.push(
-            repository
-                .push(&fleet.registry, tag, &random_image(60_000))
-                .await,
-        );
+        ids.push(fleet.push(&repository, tag, 60_000).await);
     }
     let users = join_all((0..USERS).map(|_| fleet.user("100"))).await;
     for _ in 0..KILLS {
-        let moving = random_image(50_000);
         let (id, _) = tokio::join!(
             // A tag moves under everybody's feet.
-            repository.push(&fleet.registry, "1", &moving),
+            fleet.push(&repository, "1", 50_000),
             join_all(users.iter().map(|user| requests(&fleet, *user, &name)))
         );
         ids.push(id);
@@ -46,11 +40,11 @@ async fn nothing_is_lost_when_workers_are_killed(shape: Shape) {
 
     // They let go of everything: every credit comes back, and the engine has nothing left of it.
     for user in &users {
-        for image in holdings(&fleet, *user).await {
-            fleet.removed(*user, image).await;
+        for image in fleet.holdings(*user).await {
+            fleet.removed(*user, image.id).await;
         }
         let account = fleet.account(*user).await;
-        assert_eq!(account.total, "100".parse().unwrap(), "{account:?}");
+        assert_eq!(account.total, credits("100"), "{account:?}");
     }
     for id in ids {
         fleet.engine.loses(&id).await;
@@ -63,9 +57,9 @@ async fn requests(fleet: &Fleet, user: Uuid, repository: &str) {
         let tag = TAGS.choose(&mut rand::rng()).unwrap();
         let job = match rand::rng().random_range(0..10) {
             0..6 => Some(fleet.pull(user, &format!("{repository}:{tag}")).await),
-            _ => match holdings(fleet, user).await.choose(&mut rand::rng()) {
+            _ => match fleet.holdings(user).await.choose(&mut rand::rng()) {
                 // It may have been let go of since it was listed.
-                Some(image) => fleet.try_remove(user, *image).await.ok(),
+                Some(image) => fleet.try_remove(user, image.id).await.ok(),
                 None => None,
             },
         };
@@ -74,14 +68,6 @@ async fn requests(fleet: &Fleet, user: Uuid, repository: &str) {
             let _ = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
         }
     }
-}
-
-async fn holdings(fleet: &Fleet, user: Uuid) -> Vec<Uuid> {
-    let held = image::Entity::find()
-        .filter(image::Column::Holder.eq(user))
-        .filter(image::Column::Live.eq(1))
-        .all(fleet.services.db.read());
-    held.await.unwrap().iter().map(|image| image.id).collect()
 }
 
 async fn all_ended(fleet: &Fleet) {

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{ImageVisibility, JobState, Timestamp, engine_image, image, job, lease};
+use wharfinger_entity::{ImageVisibility, JobState, Timestamp, engine_image, lease};
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::engine::Engine;
@@ -15,9 +14,10 @@ use wharfinger_jobs::registry::{RegistryClient, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::worker::Worker;
 
+use crate::support::background::Background;
 use crate::support::bare::{Bare, LATER};
 use crate::support::process::rules;
-use crate::support::{Fleet, Shape, eventually, in_time, on_every_database};
+use crate::support::{Fleet, Shape, eventually, on_every_database};
 
 on_every_database!(
     a_clock_that_is_wrong_is_found_out,
@@ -56,17 +56,9 @@ async fn a_clock_that_is_wrong_is_found_out(shape: Shape) {
 /// A job that runs, of a worker that renews no lease.
 async fn running(bare: &Bare, host: Uuid, lease_until: Timestamp) -> Uuid {
     let user = bare.user().await;
-    let job = bare.pull(user, Some(host), "127.0.0.1:1/a:1").await;
-    let running = job::ActiveModel {
-        id: Set(job.id),
-        state: Set(JobState::Running),
-        attempt: Set(1),
-        worker: Set(Some("another".to_owned())),
-        lease_until: Set(Some(lease_until)),
-        ..Default::default()
-    };
-    running.update(bare.services.db.write()).await.unwrap();
-    job.id
+    let job = bare.pull(user, Some(host), "127.0.0.1:1/a:1").await.id;
+    bare.runs(job, lease_until).await;
+    job
 }
 
 async fn a_wrong_clock_takes_no_live_lease_and_keeps_no_dead_one(shape: Shape) {
@@ -88,8 +80,7 @@ async fn a_wrong_clock_takes_no_live_lease_and_keeps_no_dead_one(shape: Shape) {
             .unwrap();
         let held = held.insert(bare.services.db.write()).await.unwrap();
         let dead = running(&bare, host, now().before(SECOND)).await;
-        let stop = CancellationToken::new();
-        let keeping = tokio::spawn(maintenance::run(services, stop.clone()));
+        let keeping = Background::start(|stop| maintenance::run(services, stop));
         let taken = eventually("another process keeps house", || async {
             let lease = lease::Entity::find().one(bare.services.db.read());
             let lease = lease.await.unwrap().unwrap();
@@ -98,13 +89,9 @@ async fn a_wrong_clock_takes_no_live_lease_and_keeps_no_dead_one(shape: Shape) {
         .await;
         assert!(now() >= until, "it was taken while it was held");
         assert!(taken.expires_at < now().after(LATER / 2), "{taken:?}");
-        eventually("the dead lease is taken", || async {
-            Some(bare.job(dead).await).filter(|job| job.state == JobState::Retrying)
-        })
-        .await;
+        bare.reaches(dead, JobState::Retrying).await;
         assert_eq!(bare.job(live).await.state, JobState::Running);
-        stop.cancel();
-        in_time("it stops", keeping).await.unwrap();
+        keeping.stop().await;
     }
 }
 
@@ -115,8 +102,7 @@ async fn a_wrong_clock_takes_no_live_lock_and_keeps_no_dead_one(shape: Shape) {
     for (number, services) in wrong(&bare).await.iter().enumerate() {
         let reference = format!("127.0.0.1:1/a:{number}");
         let held = bare.hold(host, Some(user), &reference).await;
-        let held = image::Entity::find_by_id(held).one(bare.services.db.read());
-        let held = held.await.unwrap().unwrap();
+        let held = bare.image(held).await;
         let until = now().after(2 * SECOND);
         let locked = engine_image::ActiveModel {
             id: Set(held.engine_image_id),
@@ -143,15 +129,12 @@ async fn a_worker_whose_clock_is_behind_takes_a_job_at_once(shape: Shape) {
     let registry = RegistryClient::new(rules(), Timeouts::default());
     let worker = Worker::join(services, engine, registry, "behind");
     let worker = worker.await.unwrap();
-    let stop = CancellationToken::new();
-    let working = tokio::spawn(worker.run(stop.clone()));
+    let working = Background::start(|stop| worker.run(stop));
     let repository = fleet.repository();
     fleet.push(&repository, "1", 50_000).await;
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &repository.tag("1")).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!((job.state, job.attempt), (JobState::Succeeded, 1));
-    stop.cancel();
-    in_time("it stops", working).await.unwrap();
+    fleet.ends(job.id, JobState::Succeeded, 1).await;
+    working.stop().await;
     fleet.finish().await;
 }

@@ -33,18 +33,11 @@ fn assert_taken<T: std::fmt::Debug>(answer: Result<T, DbErr>) {
 
 async fn one_live_holding_of_a_reference(shape: Shape) {
     let bare = Bare::start(shape).await;
-    let (host, ada, bob) = (
-        bare.host(|_| ()).await,
-        bare.user().await,
-        bare.user().await,
-    );
+    let (ada, bob) = (bare.user().await, bare.user().await);
+    let host = bare.host(|_| ()).await;
     let id = bare.hold(host, Some(ada), "127.0.0.1:1/a:1").await;
     let db = bare.services.db.write();
-    let first = image::Entity::find_by_id(id)
-        .one(db)
-        .await
-        .unwrap()
-        .unwrap();
+    let first = bare.image(id).await;
     let second = |change: fn(&mut image::ActiveModel, Uuid)| {
         let mut second = first.clone().into_active_model().reset_all();
         second.id = Set(Uuid::now_v7());
@@ -54,12 +47,11 @@ async fn one_live_holding_of_a_reference(shape: Shape) {
     assert_taken(second(|_, _| ()).await);
     // One that was let go of, or is somebody else's, is another matter.
     second(|second, _| second.live = Set(None)).await.unwrap();
-    second(|second, bob| {
+    let of_bob = second(|second, bob| {
         second.user_id = Set(Some(bob));
         second.holder = Set(bob);
-    })
-    .await
-    .unwrap();
+    });
+    of_bob.await.unwrap();
 }
 
 async fn one_charge_and_one_refund_of_a_payment(shape: Shape) {

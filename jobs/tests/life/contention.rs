@@ -18,6 +18,7 @@ use wharfinger_jobs::error::{UserError, UserErrorCode};
 use wharfinger_jobs::infra::db::{Db, LEAST_CONNECTIONS, Pool};
 use wharfinger_jobs::{dispatch, maintenance};
 
+use crate::support::background::Background;
 use crate::support::bare::Bare;
 use crate::support::stand_in::{Engine, Image, Registry};
 use crate::support::{Fleet, Shape};
@@ -132,13 +133,11 @@ impl Crowd<'_> {
     async fn task(&self, user: Uuid, reference: &str) {
         let pulled = self.request(self.fleet.try_pull(user, reference));
         let pulled = pulled.await.unwrap();
-        let pulled = self.ended(pulled.id).await;
-        assert_eq!(pulled.state, JobState::Succeeded, "{pulled:?}");
+        let pulled = self.succeeds(pulled.id).await;
         let removal = self.request(self.fleet.try_remove(user, pulled.image_id.unwrap()));
         match removal.await {
             Ok(removal) => {
-                let removed = self.ended(removal.id).await;
-                assert_eq!(removed.state, JobState::Succeeded, "{removed:?}");
+                self.succeeds(removal.id).await;
                 self.removed.fetch_add(1, Ordering::Relaxed);
             }
             // Another task of this user was quicker.
@@ -153,18 +152,20 @@ impl Crowd<'_> {
             let began = Instant::now();
             let pulled = self.fleet.try_pull(user, reference).await.unwrap();
             took.push(began.elapsed());
-            let pulled = self.ended(pulled.id).await;
+            let pulled = self.succeeds(pulled.id).await;
             self.fleet.removed(user, pulled.image_id.unwrap()).await;
         }
         took.sort_unstable();
         took[took.len() / 2]
     }
 
-    /// A job, once it has ended. It may have to wait for all the others.
-    async fn ended(&self, id: Uuid) -> job::Model {
+    /// A job, once it has succeeded. It may have to wait for all the others.
+    async fn succeeds(&self, id: Uuid) -> job::Model {
         let frames = self.fleet.watches.follow(&self.fleet.services, id);
         frames.for_each(|_| std::future::ready(())).await;
-        self.fleet.job(id).await
+        let job = self.fleet.job(id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        job
     }
 
     async fn request<T>(&self, request: impl Future<Output = T>) -> T {
@@ -294,19 +295,17 @@ async fn a_lost_host_keeps_no_request_waiting() {
             bare.pull(*holder, Some(lost), &reference).await;
         }
     }
-    let stop = CancellationToken::new();
     let mut processes = Vec::new();
     let mut idle = Vec::new();
     for number in 1..=PROCESSES {
         let mut services = bare.process().await;
         let few = Db::connect_with(&bare.database.url, LEAST_CONNECTIONS).await;
         services.db = few.unwrap();
-        processes.push(tokio::spawn(dispatch::run(
-            services.clone(),
-            Some(other),
-            stop.clone(),
-        )));
-        processes.push(tokio::spawn(maintenance::run(services, stop.clone())));
+        let dispatching = services.clone();
+        processes.push(Background::start(|stop| {
+            dispatch::run(dispatching, Some(other), stop)
+        }));
+        processes.push(Background::start(|stop| maintenance::run(services, stop)));
         if number == 2 || number == PROCESSES {
             idle.push(statements_a_second(&bare).await);
         }
@@ -350,8 +349,7 @@ async fn a_lost_host_keeps_no_request_waiting() {
         let ended = held.all(bare.services.db.read()).await.unwrap();
         assert!(ended.iter().all(|job| job.state == JobState::Failed));
     }
-    stop.cancel();
-    join_all(processes).await;
+    join_all(processes.into_iter().map(Background::stop)).await;
 }
 
 /// The longest that a request may wait for the housekeeping.

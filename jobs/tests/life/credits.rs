@@ -5,9 +5,9 @@ use uuid::Uuid;
 use wharfinger_entity::{Credits, ImageState, JobState, job};
 use wharfinger_jobs::pull_image::{self, PullImage};
 
-use crate::support::engine_gate::EngineGate;
+use crate::support::engine_gate::{EngineGate, Hold};
 use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::{Fleet, Shape, credits, on_every_shape, rows};
 
 on_every_shape!(
     the_hold_becomes_the_expected_charge,
@@ -15,25 +15,11 @@ on_every_shape!(
     a_hold_rises_by_at_most_what_is_available,
     what_a_moved_tag_gives_back_pays_for_its_successor,
     what_is_held_already_costs_nothing,
-    a_new_digest_of_the_same_image_is_only_noted,
     a_moved_tag_leaves_what_another_tag_pays_for,
     whoever_lost_a_tag_gets_the_new_image_by_pulling_again,
     a_key_is_its_users_own,
     a_worker_whose_engine_is_silent_claims_nothing,
 );
-
-fn credits(amount: &str) -> Credits {
-    amount.parse().unwrap()
-}
-
-/// A fleet whose worker's pulls can be held up at the engine.
-async fn gated(shape: Shape) -> (Fleet, EngineGate) {
-    let mut fleet = Fleet::start(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
-    (fleet, gate)
-}
 
 /// Asks for an image, and looks at the job when the engine is about to pull. Then the pull goes on to its end.
 async fn held_at_the_engine(
@@ -42,25 +28,23 @@ async fn held_at_the_engine(
     user: Uuid,
     name: &str,
 ) -> job::Model {
-    gate.hold_pulls();
+    gate.hold(Hold::Pulls);
     let job = fleet.pull(user, name).await;
-    gate.holds_a_pull().await;
+    gate.holds().await;
     let held = fleet.job(job.id).await;
     let account = fleet.account(user).await;
     assert_eq!(account.held, held.held, "the job's hold is the account's");
     gate.open();
-    let done = fleet.ended(job.id).await;
-    assert_eq!(done.state, JobState::Succeeded, "{done:?}");
+    let done = fleet.succeeds(job.id).await;
     assert_eq!(done.held, Credits::ZERO);
     held
 }
 
 /// Two and a half times what is fetched, which is more than the random bytes of these images really unpack to.
 async fn the_hold_becomes_the_expected_charge(shape: Shape) {
-    let (fleet, gate) = gated(shape).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
-    let image = random_image(2_000_000);
-    repository.push(&fleet.registry, "1", &image).await;
+    fleet.push(&repository, "1", 2_000_000).await;
     let user = fleet.user("100").await;
     let held = held_at_the_engine(&fleet, &gate, user, &repository.tag("1")).await;
     let (least, most) = (credits("5"), credits("5.1"));
@@ -72,11 +56,9 @@ async fn the_hold_becomes_the_expected_charge(shape: Shape) {
 }
 
 async fn an_image_that_is_paid_for_is_not_held_for_again(shape: Shape) {
-    let (fleet, gate) = gated(shape).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
-    let image = random_image(2_000_000);
-    repository.push(&fleet.registry, "1", &image).await;
-    repository.push(&fleet.registry, "2", &image).await;
+    fleet.push_under(&repository, &["1", "2"], 2_000_000).await;
     let user = fleet.user("100").await;
     fleet.pulled(user, &repository.tag("1")).await;
     let held = held_at_the_engine(&fleet, &gate, user, &repository.tag("2")).await;
@@ -85,10 +67,9 @@ async fn an_image_that_is_paid_for_is_not_held_for_again(shape: Shape) {
 }
 
 async fn a_hold_rises_by_at_most_what_is_available(shape: Shape) {
-    let (fleet, gate) = gated(shape).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
-    let image = random_image(2_000_000);
-    repository.push(&fleet.registry, "1", &image).await;
+    fleet.push(&repository, "1", 2_000_000).await;
     let user = fleet.user("2.5").await;
     let held = held_at_the_engine(&fleet, &gate, user, &repository.tag("1")).await;
     assert_eq!(held.held, credits("2.5"));
@@ -98,16 +79,14 @@ async fn a_hold_rises_by_at_most_what_is_available(shape: Shape) {
 
 /// The new image alone costs more than is left.
 async fn what_a_moved_tag_gives_back_pays_for_its_successor(shape: Shape) {
-    let (fleet, gate) = gated(shape).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let older = random_image(2_000_000);
-    repository.push(&fleet.registry, "1", &older).await;
+    fleet.push(&repository, "1", 2_000_000).await;
     let user = fleet.user("3.2").await;
     fleet.pulled(user, &reference).await;
     assert_eq!(fleet.account(user).await.total, credits("1.2"));
-    let newer = random_image(3_000_000);
-    repository.push(&fleet.registry, "1", &newer).await;
+    fleet.push(&repository, "1", 3_000_000).await;
     let held = held_at_the_engine(&fleet, &gate, user, &reference).await;
     // 2.5 × 3 - 2 would be more than there is.
     assert_eq!(held.held, credits("1.2"));
@@ -118,12 +97,18 @@ async fn what_a_moved_tag_gives_back_pays_for_its_successor(shape: Shape) {
 async fn what_is_held_already_costs_nothing(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let image = random_image(100_000);
+    let mut image = random_image(100_000);
     let id = repository.push(&fleet.registry, "1", &image).await;
     let user = fleet.user("100").await;
     let first = fleet.pulled(user, &repository.tag("1")).await;
     let again = fleet.pulled(user, &repository.tag("1")).await;
     assert_eq!(again, first);
+    // Compressed layers make another manifest, and no other image: that is only noted.
+    image.gzip = true;
+    assert_eq!(repository.push(&fleet.registry, "1", &image).await, id);
+    let again = fleet.pulled(user, &repository.tag("1")).await;
+    assert_eq!(again.id, first.id);
+    assert_ne!(again.digest, first.digest);
     assert_eq!(fleet.ledger(user).await.len(), 2, "a grant and a charge");
     fleet.removed(user, first.id).await;
     assert_eq!(fleet.account(user).await.total, credits("100"));
@@ -131,34 +116,14 @@ async fn what_is_held_already_costs_nothing(shape: Shape) {
     fleet.finish().await;
 }
 
-/// Compressed layers make another manifest, and no other image.
-async fn a_new_digest_of_the_same_image_is_only_noted(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let repository = fleet.repository();
-    let mut image = random_image(100_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
-    let user = fleet.user("100").await;
-    let first = fleet.pulled(user, &repository.tag("1")).await;
-    image.gzip = true;
-    assert_eq!(repository.push(&fleet.registry, "1", &image).await, id);
-    let again = fleet.pulled(user, &repository.tag("1")).await;
-    assert_eq!(again.id, first.id);
-    assert_ne!(again.digest, first.digest);
-    assert_eq!(fleet.ledger(user).await.len(), 2, "a grant and a charge");
-    fleet.finish().await;
-}
-
 async fn a_moved_tag_leaves_what_another_tag_pays_for(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let older = random_image(1_000_000);
-    let old_id = repository.push(&fleet.registry, "1", &older).await;
-    repository.push(&fleet.registry, "2", &older).await;
+    let old_id = fleet.push_under(&repository, &["1", "2"], 1_000_000).await;
     let user = fleet.user("100").await;
     let moves = fleet.pulled(user, &repository.tag("1")).await;
     let stays = fleet.pulled(user, &repository.tag("2")).await;
-    let newer = random_image(2_000_000);
-    repository.push(&fleet.registry, "1", &newer).await;
+    fleet.push(&repository, "1", 2_000_000).await;
     let successor = fleet.pulled(user, &repository.tag("1")).await;
     assert_eq!(fleet.image(moves.id).await.state, ImageState::Released);
     assert_eq!(fleet.account(user).await.total, credits("97"));
@@ -179,13 +144,11 @@ async fn whoever_lost_a_tag_gets_the_new_image_by_pulling_again(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
     let reference = repository.tag("1");
-    let older = random_image(1_000_000);
-    let old_id = repository.push(&fleet.registry, "1", &older).await;
+    let old_id = fleet.push(&repository, "1", 1_000_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     fleet.pulled(ada, &reference).await;
     let bobs = fleet.pulled(bob, &reference).await;
-    let newer = random_image(2_000_000);
-    let new_id = repository.push(&fleet.registry, "1", &newer).await;
+    let new_id = fleet.push(&repository, "1", 2_000_000).await;
     let moved = fleet.pulled(ada, &reference).await;
     // As it was when it was pulled, in the list and on the engine.
     assert_eq!(fleet.holdings(bob).await, std::slice::from_ref(&bobs));
@@ -208,11 +171,8 @@ async fn a_key_is_its_users_own(shape: Shape) {
     let mut jobs = Vec::new();
     for user in [fleet.user("100").await, fleet.user("100").await] {
         let request = PullImage {
-            user_id: user,
-            reference: reference.clone(),
-            host: None,
             idempotency_key: Some("the same".to_owned()),
-            traceparent: None,
+            ..rows::pull_image(user, None, &reference)
         };
         let job = pull_image::accept(&fleet.services, &request).await.unwrap();
         assert_eq!(job.user_id, user);
@@ -224,10 +184,9 @@ async fn a_key_is_its_users_own(shape: Shape) {
 
 /// The first job finds the engine silent, at no cost; the second is not taken before it answers.
 async fn a_worker_whose_engine_is_silent_claims_nothing(shape: Shape) {
-    let (fleet, gate) = gated(shape).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
-    let image = random_image(1000);
-    repository.push(&fleet.registry, "1", &image).await;
+    fleet.push(&repository, "1", 1000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     gate.cut();
     let first = fleet.pull(ada, &repository.tag("1")).await;
@@ -235,10 +194,8 @@ async fn a_worker_whose_engine_is_silent_claims_nothing(shape: Shape) {
     let second = fleet.pull(bob, &repository.tag("1")).await;
     fleet.handed_out(second.id).await;
     gate.open();
-    let second = fleet.ended(second.id).await;
-    assert_eq!(second.state, JobState::Succeeded, "{second:?}");
-    assert_eq!((second.attempt, second.max_attempts), (1, 3), "{second:?}");
-    let first = fleet.ended(first.id).await;
-    assert_eq!(first.state, JobState::Succeeded, "{first:?}");
+    let second = fleet.ends(second.id, JobState::Succeeded, 1).await;
+    assert_eq!(second.max_attempts, 3, "{second:?}");
+    fleet.succeeds(first.id).await;
     fleet.finish().await;
 }

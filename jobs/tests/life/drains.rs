@@ -7,13 +7,11 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, host};
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
-use wharfinger_jobs::error::{ServiceError, UserErrorCode};
+use wharfinger_jobs::error::UserErrorCode;
 
 use crate::administration::audited;
 use crate::support::engine::TestEngine;
-use crate::support::images::{Repository, random_image};
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, eventually, on_every_shape, refusal};
 
 on_every_shape!(
     a_drained_host_ends_what_runs_and_what_waits_leaves,
@@ -31,20 +29,14 @@ async fn a_drained_host_ends_what_runs_and_what_waits_leaves(shape: Shape) {
     let mut fleet = Fleet::idle(shape, |settings| settings.worker.concurrency = 1).await;
     let (url, two_engine) = (fleet.engine.url.clone(), TestEngine::open(2));
     let one = fleet.start_worker_on("one", &url).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let slow = Repository::at(&proxy.address);
-    slow.push(&fleet.registry, "1", &random_image(400_000))
-        .await;
     let repository = fleet.repository();
     for tag in ["held", "queued", "named", "new"] {
-        let image = random_image(100_000);
-        repository.push(&fleet.registry, tag, &image).await;
+        fleet.push(&repository, tag, 100_000).await;
     }
     let user = fleet.user("100").await;
     let held = fleet.pulled(user, &repository.tag("held")).await;
-    proxy.block();
-    let running = fleet.pull(user, &slow.tag("1")).await.id;
-    proxy.stuck().await;
+    let stuck = fleet.stuck_pull().await;
+    let running = stuck.job;
     let queued = fleet.pull(user, &repository.tag("queued")).await.id;
     let named = fleet
         .try_pull_onto(Some(one), user, &repository.tag("named"))
@@ -55,41 +47,28 @@ async fn a_drained_host_ends_what_runs_and_what_waits_leaves(shape: Shape) {
     let two = fleet.start_worker_on("two", &two_engine.url).await;
     assert!(!set(&fleet, one, false).await.schedulable);
 
-    let job = fleet.ended(queued).await;
-    assert_eq!(
-        (job.state, job.host_id),
-        (JobState::Succeeded, Some(two)),
-        "{job:?}"
-    );
+    let job = fleet.succeeds(queued).await;
+    assert_eq!(job.host_id, Some(two), "{job:?}");
     let new = fleet.pull(user, &repository.tag("new")).await;
     assert_eq!(new.host_id, Some(two));
     let reference = repository.tag("new");
-    let refused = fleet.try_pull_onto(Some(one), user, &reference);
-    assert_eq!(
-        refused.await.unwrap_err().code,
-        UserErrorCode::HostUnavailable
-    );
+    let refused = fleet.try_pull_onto(Some(one), user, &reference).await;
+    assert_eq!(refused.unwrap_err().code, UserErrorCode::HostUnavailable);
     assert_eq!(fleet.job(running).await.state, JobState::Running);
-    proxy.open();
+    stuck.proxy.open();
     for id in [running, named, removal] {
-        let job = fleet.ended(id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let job = fleet.ends(id, JobState::Succeeded, 1).await;
         assert_eq!(job.host_id, Some(one), "{job:?}");
-        assert_eq!(job.attempt, 1);
     }
-    assert_eq!(fleet.ended(new.id).await.state, JobState::Succeeded);
+    fleet.succeeds(new.id).await;
 
     // Again changes nothing, and is no act.
     set(&fleet, one, false).await;
     assert!(set(&fleet, one, true).await.schedulable);
-    let back = fleet.try_pull_onto(Some(one), user, &reference);
-    let back = back.await.unwrap();
-    assert_eq!(fleet.ended(back.id).await.state, JobState::Succeeded);
+    let back = fleet.try_pull_onto(Some(one), user, &reference).await;
+    fleet.succeeds(back.unwrap().id).await;
     let unknown = set_host_schedulable(&fleet.services, &Actor::Program("test"), None, true);
-    match unknown.await {
-        Err(ServiceError::Rejected(error)) => assert_eq!(error.code, UserErrorCode::HostNotFound),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(refusal(unknown.await).code, UserErrorCode::HostNotFound);
     let log = audited(&fleet).await;
     let acts: Vec<_> = log
         .iter()
@@ -107,22 +86,13 @@ async fn a_drained_host_without_another_ends_everything(shape: Shape) {
     let mut fleet = Fleet::idle(shape, |settings| settings.worker.concurrency = 1).await;
     let url = fleet.engine.url.clone();
     let one = fleet.start_worker_on("one", &url).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let slow = Repository::at(&proxy.address);
-    for tag in ["1", "2"] {
-        slow.push(&fleet.registry, tag, &random_image(400_000))
-            .await;
-    }
-    let user = fleet.user("100").await;
-    proxy.block();
-    let running = fleet.pull(user, &slow.tag("1")).await.id;
-    proxy.stuck().await;
-    let queued = fleet.pull(user, &slow.tag("2")).await.id;
+    let stuck = fleet.stuck_pull().await;
+    fleet.push(&stuck.repository, "2", 400_000).await;
+    let queued = fleet.pull(stuck.user, &stuck.repository.tag("2")).await.id;
     set(&fleet, one, false).await;
-    proxy.open();
-    for id in [running, queued] {
-        let job = fleet.ended(id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    stuck.proxy.open();
+    for id in [stuck.job, queued] {
+        fleet.succeeds(id).await;
     }
     fleet.finish().await;
 }
@@ -142,9 +112,7 @@ async fn a_pull_that_moves_while_it_is_claimed_runs_once(shape: Shape) {
     let repository = fleet.repository();
     let mut images = Vec::new();
     for tag in 0..JOBS {
-        let image = random_image(1000);
-        let tag = tag.to_string();
-        images.push(repository.push(&fleet.registry, &tag, &image).await);
+        images.push(fleet.push(&repository, &tag.to_string(), 1000).await);
     }
     let user = fleet.user("100").await;
     let mut jobs = Vec::new();
@@ -169,16 +137,13 @@ async fn a_pull_that_moves_while_it_is_claimed_runs_once(shape: Shape) {
         assert_eq!(job.state, JobState::Succeeded, "{job:?}");
         let attempts = fleet.attempts(*id).await;
         assert_eq!(attempts.len(), 1, "{attempts:?}");
-        let host = if job.host_id == Some(one) {
-            "one"
-        } else {
-            "two"
-        };
-        let of_host = attempts[0].worker.starts_with(&format!("{host}/"));
+        let on_one = job.host_id == Some(one);
+        let host = if on_one { "one/" } else { "two/" };
+        let of_host = attempts[0].worker.starts_with(host);
         assert!(of_host, "{job:?} {attempts:?}");
         let here = engines[0].inspect(image).await.is_some();
         let there = engines[1].inspect(image).await.is_some();
-        assert_eq!((here, there), (host == "one", host == "two"), "{job:?}");
+        assert_eq!((here, there), (on_one, !on_one), "{job:?}");
         moved += usize::from(job.ordinal > i64::try_from(JOBS).unwrap());
     }
     println!("{moved} of {JOBS} jobs moved");

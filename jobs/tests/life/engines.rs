@@ -5,10 +5,8 @@ use std::time::Duration;
 use wharfinger_entity::{ImageState, JobErrorCode, JobState};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 
-use crate::support::engine_gate::EngineGate;
-use crate::support::images::{Repository, random_image};
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::engine_gate::Hold;
+use crate::support::{Fleet, Shape, credits, on_every_shape};
 
 on_every_shape!(
     a_worker_killed_in_a_deletion_is_replaced,
@@ -18,55 +16,35 @@ on_every_shape!(
 
 /// It had the image's lock, which lapses with it.
 async fn a_worker_killed_in_a_deletion_is_replaced(shape: Shape) {
-    let mut fleet = Fleet::start(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
+    let (mut fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
     let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
     let image = fleet.pulled(user, &repository.tag("1")).await;
-    gate.hold_deletions();
+    gate.hold(Hold::Deletions);
     let job = fleet.try_remove(user, image.id).await.unwrap();
-    gate.holds_a_deletion().await;
-    assert!(
-        cancel_job(&fleet.services, Some(user), Some(job.id))
-            .await
-            .is_err()
-    );
+    gate.holds().await;
+    let cancelled = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
+    assert!(cancelled.is_err());
     fleet.kill_worker().await;
     fleet.start_worker().await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    fleet.succeeds(job.id).await;
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     assert_eq!(fleet.engine.inspect(&id).await, None);
     fleet.finish().await;
 }
 
 async fn a_silent_engine_uses_up_no_attempt(shape: Shape) {
-    let mut fleet = Fleet::start(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    fleet.push(&repository, "1", 400_000).await;
-    let user = fleet.user("100").await;
-    proxy.block();
-    let job = fleet.pull(user, &repository.tag("1")).await;
-    proxy.stuck().await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
+    let stuck = fleet.stuck_pull().await;
     gate.cut();
-    let waiting = fleet.reaches(job.id, JobState::Retrying).await;
-    assert_eq!(
-        waiting.error_code,
-        Some(JobErrorCode::EngineUnavailable),
-        "{waiting:?}"
-    );
+    let waiting = fleet.reaches(stuck.job, JobState::Retrying).await;
+    let unavailable = Some(JobErrorCode::EngineUnavailable);
+    assert_eq!(waiting.error_code, unavailable, "{waiting:?}");
     assert_eq!(waiting.max_attempts, waiting.attempt + 3, "{waiting:?}");
-    proxy.open();
+    stuck.proxy.open();
     gate.open();
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    fleet.succeeds(stuck.job).await;
     fleet.finish().await;
 }
 
@@ -77,30 +55,19 @@ async fn a_lost_host_gives_everything_back(shape: Shape) {
     })
     .await;
     let repository = fleet.repository();
-    let image = random_image(100_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
-    repository.push(&fleet.registry, "2", &image).await;
+    let id = fleet.push_under(&repository, &["1", "2"], 100_000).await;
     let user = fleet.user("100").await;
     let one = fleet.pulled(user, &repository.tag("1")).await;
     let two = fleet.pulled(user, &repository.tag("2")).await;
     fleet.stop_worker().await;
     let removal = fleet.try_remove(user, one.id).await.unwrap();
     let pull = fleet.pull(user, &repository.tag("3")).await;
-    let pull = fleet.ended(pull.id).await;
-    assert_eq!(pull.state, JobState::Failed);
-    assert_eq!(
-        pull.error_code,
-        Some(JobErrorCode::HostUnavailable),
-        "{pull:?}"
-    );
-    assert_eq!(fleet.ended(removal.id).await.state, JobState::Succeeded);
+    fleet.fails(pull.id, JobErrorCode::HostUnavailable).await;
+    fleet.succeeds(removal.id).await;
     for image in [one.id, two.id] {
-        eventually("the image is lost", || async {
-            Some(fleet.image(image).await).filter(|image| image.state == ImageState::Lost)
-        })
-        .await;
+        fleet.becomes(image, ImageState::Lost).await;
     }
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     let refunds = fleet.refunds(user).await;
     let [reason] = &refunds[..] else {
         panic!("one image is paid for once, and refunded once: {refunds:?}");

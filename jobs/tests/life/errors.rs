@@ -1,10 +1,10 @@
 //! What goes wrong with a pull: how often it is tried, what its user is told, what it leaves behind.
 
 use wharfinger_entity::{JobErrorCode, JobState};
+use wharfinger_jobs::commands::retry_job::retry_job;
 
-use crate::support::images::{Repository, compressible_image, random_image};
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::images::{Repository, compressible_image};
+use crate::support::{Fleet, Shape, credits, on_every_shape};
 
 on_every_shape!(
     an_unknown_tag_fails_at_once,
@@ -17,9 +17,7 @@ async fn an_unknown_tag_fails_at_once(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &fleet.repository().tag("none")).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Failed);
-    assert_eq!(job.error_code, Some(JobErrorCode::ImageNotFound), "{job:?}");
+    let job = fleet.fails(job.id, JobErrorCode::ImageNotFound).await;
     assert_eq!(job.error_retryable, Some(false));
     assert_eq!(fleet.attempts(job.id).await.len(), 1);
     fleet.finish().await;
@@ -28,13 +26,8 @@ async fn an_unknown_tag_fails_at_once(shape: Shape) {
 async fn an_unreachable_registry_is_tried_until_dead(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
-    // Nobody listens at a port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    let job = fleet.pull(user, &Repository::at(&address).tag("1")).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Dead);
+    let job = fleet.pull(user, &Repository::nowhere().tag("1")).await;
+    let job = fleet.ends(job.id, JobState::Dead, 3).await;
     assert_eq!(
         job.error_code,
         Some(JobErrorCode::RegistryUnavailable),
@@ -46,27 +39,22 @@ async fn an_unreachable_registry_is_tried_until_dead(shape: Shape) {
     for attempt in attempts {
         assert_eq!(attempt.error_code, Some(JobErrorCode::RegistryUnavailable));
     }
+    // Tried again it has as many attempts once more.
+    let again = retry_job(&fleet.services, user, Some(user), Some(job.id), None).await;
+    fleet.ends(again.unwrap().id, JobState::Dead, 6).await;
     fleet.finish().await;
 }
 
 async fn too_little_credit_at_the_manifest(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    let image = random_image(3_000_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
+    let (proxy, repository) = fleet.behind_proxy().await;
+    let id = fleet.push(&repository, "1", 3_000_000).await;
     let user = fleet.user("2").await;
     let job = fleet.pull(user, &repository.tag("1")).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Failed);
-    assert_eq!(
-        job.error_code,
-        Some(JobErrorCode::InsufficientCredits),
-        "{job:?}"
-    );
+    fleet.fails(job.id, JobErrorCode::InsufficientCredits).await;
     assert_eq!(proxy.layers(), 0, "not a byte of a layer was fetched");
     assert_eq!(fleet.engine.inspect(&id).await, None);
-    assert_eq!(fleet.account(user).await.total, "2".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("2"));
     fleet.finish().await;
 }
 
@@ -84,14 +72,8 @@ async fn too_little_credit_at_the_settle(shape: Shape) {
         .await;
     let poor = fleet.user("2").await;
     let job = fleet.pull(poor, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Failed);
-    assert_eq!(
-        job.error_code,
-        Some(JobErrorCode::InsufficientCredits),
-        "{job:?}"
-    );
-    assert_eq!(fleet.account(poor).await.total, "2".parse().unwrap());
+    fleet.fails(job.id, JobErrorCode::InsufficientCredits).await;
+    assert_eq!(fleet.account(poor).await.total, credits("2"));
     assert_eq!(fleet.engine.id_of(&reference).await, Some(before.clone()));
     fleet.engine.loses(&after).await;
 

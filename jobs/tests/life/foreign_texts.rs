@@ -2,19 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sea_orm::{ConnectionTrait as _, EntityTrait as _};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_entity::clean_text::{MESSAGE_LENGTH, is_hidden};
 use wharfinger_entity::exposed_ports::PORTS_AT_MOST;
-use wharfinger_entity::{Credits, JobErrorCode, JobState, engine_image, job};
+use wharfinger_entity::{Credits, JobErrorCode, JobState, engine_image};
 use wharfinger_jobs::testing::image::digest_of;
 
 use crate::support::images::{Repository, random_image};
+use crate::support::stand_in::http;
 use crate::support::{Fleet, Shape, eventually, on_every_shape};
 
 on_every_shape!(
@@ -45,7 +44,9 @@ async fn what_an_image_says_of_itself_is_cleaned(shape: Shape) {
     image.odd_config = Some(serde_json::to_vec(&config).unwrap());
     repository.push(&fleet.registry, "1", &image).await;
     let user = fleet.user("100").await;
-    let held = fleet.pulled(user, &repository.tag("1")).await;
+    let job = fleet.pull(user, &repository.tag("1")).await;
+    let job = fleet.ends(job.id, JobState::Succeeded, 1).await;
+    let held = fleet.image(job.image_id.unwrap()).await;
     let row = engine_image::Entity::find_by_id(held.engine_image_id);
     let row = row.one(fleet.services.db.read()).await.unwrap().unwrap();
     assert_eq!(row.platform, "linux/amd64/v1");
@@ -53,18 +54,8 @@ async fn what_an_image_says_of_itself_is_cleaned(shape: Shape) {
     assert_eq!(ports.len(), PORTS_AT_MOST);
     assert_eq!(ports[..3], ["1/tcp", "2/tcp", "3/tcp"]);
     assert_eq!(ports[9], "9/udp");
-    assert_eq!(fleet.job(held_job(&fleet, &held).await).await.attempt, 1);
     fleet.removed(user, held.id).await;
     fleet.finish().await;
-}
-
-async fn held_job(fleet: &Fleet, held: &wharfinger_entity::image::Model) -> uuid::Uuid {
-    let jobs = job::Entity::find()
-        .all(fleet.services.db.read())
-        .await
-        .unwrap();
-    let made = jobs.into_iter().find(|job| job.image_id == Some(held.id));
-    made.unwrap().id
 }
 
 /// A registry that tells manifests to Wharfinger, and 3 MB of nonsense to the engine.
@@ -72,7 +63,7 @@ async fn what_a_registry_says_is_cleaned(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let said = format!("\u{1b}[31mno\0\u{202e} way {}", "€\u{7}".repeat(1_000_000));
     let refusal = json!({"errors": [{"code": "UNKNOWN", "message": said}]}).to_string();
-    let registry = Talker::start(move |engine, path| {
+    let (registry, _serving) = talker(move |engine, path| {
         if path == "/v2/" {
             StatusCode::OK.into_response()
         } else if engine {
@@ -84,7 +75,7 @@ async fn what_a_registry_says_is_cleaned(shape: Shape) {
     })
     .await;
     let user = fleet.user("100").await;
-    let reference = Repository::at(&registry.address).tag("1");
+    let reference = Repository::at(&registry).tag("1");
     let job = fleet.ended(fleet.pull(user, &reference).await.id).await;
     let attempts = fleet.attempts(job.id).await;
     assert!(!attempts.is_empty() && attempts.len() <= 3, "{attempts:?}");
@@ -111,13 +102,8 @@ async fn what_the_database_refuses_ends_the_job(shape: Shape) {
         Shape::Postgres => "ALTER TABLE images ADD CONSTRAINT never CHECK (charge < 0) NOT VALID",
         Shape::MariaDb => "ALTER TABLE images ADD CONSTRAINT never CHECK (charge < 0)",
     };
-    fleet
-        .services
-        .db
-        .write()
-        .execute_unprepared(rule)
-        .await
-        .unwrap();
+    let db = fleet.services.db.write();
+    db.execute_unprepared(rule).await.unwrap();
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &repository.tag("1")).await.id;
     eventually("the second attempt", || async {
@@ -139,9 +125,10 @@ async fn what_the_database_refuses_ends_the_job(shape: Shape) {
         "{message}"
     );
     let attempts = fleet.attempts(job.id).await;
-    let refused = attempts
+    let messages = attempts
         .iter()
-        .filter(|attempt| attempt.error_message.as_ref() == Some(&message));
+        .map(|attempt| attempt.error_message.as_ref());
+    let refused = messages.filter(|said| *said == Some(&message));
     assert_eq!(refused.count(), 5, "{attempts:?}");
     assert_eq!(fleet.account(user).await.held, Credits::ZERO);
     fleet.engine.loses(&id).await;
@@ -155,32 +142,24 @@ async fn an_image_of_too_many_layers_is_refused_at_once() {
     let user = fleet.user("100").await;
     for count in [126, 501, 25_000] {
         let layers: Vec<String> = (0..count).map(|layer: u32| layer.to_string()).collect();
-        let registry = Talker::start(move |_, path| {
+        let (registry, _serving) = talker(move |_, path| {
             assert!(!path.contains("/blobs/"), "{path}");
             manifest(&layers)
         })
         .await;
         let began = Instant::now();
-        let job = fleet
-            .pull(user, &Repository::at(&registry.address).tag("1"))
-            .await;
-        let job = fleet.ended(job.id).await;
-        println!("{count} layers took {:?}", began.elapsed());
+        let reference = Repository::at(&registry).tag("1");
+        let job = fleet.ended(fleet.pull(user, &reference).await.id).await;
         assert_eq!(
             (job.state, job.error_code, job.attempt),
             (JobState::Failed, Some(JobErrorCode::ImageUnsupported), 1),
             "{job:?}"
         );
         let message = job.error_message.unwrap();
-        assert!(
-            message.contains(&format!("has {count} layers")),
-            "{message}"
-        );
-        assert!(
-            began.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            began.elapsed()
-        );
+        let words = format!("has {count} layers");
+        assert!(message.contains(&words), "{message}");
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(15), "{took:?}");
     }
     fleet.finish().await;
 }
@@ -192,11 +171,14 @@ async fn a_broken_config_fails() {
     let repository = fleet.repository();
     let user = fleet.user("100").await;
     let good: Value = serde_json::from_slice(&random_image(10).config()).unwrap();
-    let changed = |change: &dyn Fn(&mut Value)| {
+    // The good one with another value at this place.
+    let with = |place: &str, value: Value| {
         let mut config = good.clone();
-        change(&mut config);
+        *config.pointer_mut(place).unwrap() = value;
         config.to_string()
     };
+    let (x, y) = (digest_of(b"x"), digest_of(b"y"));
+    let diff_ids = "/rootfs/diff_ids";
     let broken = [
         ("nonsense", "nonsense".to_owned()),
         ("empty", String::new()),
@@ -204,85 +186,41 @@ async fn a_broken_config_fails() {
         ("list", "[]".to_owned()),
         ("nothing", "{}".to_owned()),
         ("null", "null".to_owned()),
-        (
-            "types",
-            changed(&|config| config["architecture"] = json!(7)),
-        ),
-        (
-            "ports",
-            changed(&|config| config["config"]["ExposedPorts"] = json!(["80/tcp"])),
-        ),
-        (
-            "date",
-            changed(&|config| config["created"] = json!("yesterday")),
-        ),
-        (
-            "no-rootfs",
-            changed(&|config| config["rootfs"] = Value::Null),
-        ),
-        (
-            "other-rootfs",
-            changed(&|config| config["rootfs"]["diff_ids"] = json!([digest_of(b"x")])),
-        ),
-        (
-            "more-rootfs",
-            changed(&|config| {
-                config["rootfs"]["diff_ids"] = json!([digest_of(b"x"), digest_of(b"y")]);
-            }),
-        ),
-        (
-            "diff-id",
-            changed(&|config| config["rootfs"]["diff_ids"] = json!(["x"])),
-        ),
+        ("types", with("/architecture", json!(7))),
+        ("ports", with("/config/ExposedPorts", json!(["80/tcp"]))),
+        ("date", with("/created", json!("yesterday"))),
+        ("no-rootfs", with("/rootfs", Value::Null)),
+        ("other-rootfs", with(diff_ids, json!([x]))),
+        ("more-rootfs", with(diff_ids, json!([x, y]))),
+        ("diff-id", with(diff_ids, json!(["x"]))),
     ];
     let mut others = Vec::new();
     for (tag, config) in broken {
         let mut image = random_image(1000);
         image.odd_config = Some(config.into_bytes());
         repository.push(&fleet.registry, tag, &image).await;
-        let job = fleet
-            .ended(fleet.pull(user, &repository.tag(tag)).await.id)
-            .await;
-        let (state, code, message) = (job.state, job.error_code, job.error_message);
-        let end = (state, code, job.error_retryable);
-        if end
-            != (
-                JobState::Failed,
-                Some(JobErrorCode::ImageUnsupported),
-                Some(false),
-            )
-        {
-            others.push(format!("{tag}: {state:?} {code:?} {message:?}"));
+        let job = fleet.pull(user, &repository.tag(tag)).await;
+        let job = fleet.ended(job.id).await;
+        let end = (job.state, job.error_code, job.error_retryable);
+        let unsupported = Some(JobErrorCode::ImageUnsupported);
+        if end != (JobState::Failed, unsupported, Some(false)) {
+            others.push(format!("{tag}: {end:?} {:?}", job.error_message));
         }
     }
     assert!(others.is_empty(), "{others:#?}");
     fleet.finish().await;
 }
 
-/// A registry that answers as a closure says, which is told whether an engine asks, and for which path.
-struct Talker {
-    address: String,
-    _server: AbortOnDropHandle<()>,
-}
-
-impl Talker {
-    async fn start(
-        answer: impl Fn(bool, &str) -> Response + Clone + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let answer = move |uri: Uri, headers: HeaderMap| {
-            let agent = headers.get(header::USER_AGENT);
-            let ours = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"wharfinger/"));
-            std::future::ready(answer(!ours, uri.path()))
-        };
-        let router = Router::new().fallback(answer);
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            address,
-            _server: AbortOnDropHandle::new(server),
-        }
-    }
+/// A registry that answers as a closure says, which is told whether an engine asks, and for which path. Returns its address.
+async fn talker(
+    answer: impl Fn(bool, &str) -> Response + Clone + Send + Sync + 'static,
+) -> (String, AbortOnDropHandle<()>) {
+    let answer = move |uri: Uri, headers: HeaderMap| {
+        let agent = headers.get(header::USER_AGENT);
+        let ours = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"wharfinger/"));
+        std::future::ready(answer(!ours, uri.path()))
+    };
+    http::serve(http::all(answer, ())).await
 }
 
 /// A manifest of layers that nobody has.

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
+use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{JobState, host, job};
+use wharfinger_entity::{JobState, host};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::queue::{Dispatch, JobQueue};
 
+use crate::support::background::Background;
 use crate::support::bare::{Bare, LATER};
 use crate::support::stand_in::Registry;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_database};
@@ -18,8 +19,13 @@ use crate::support::{Fleet, Shape, eventually, in_time, on_every_database};
 on_every_database!(
     a_job_that_no_worker_claims_is_handed_out_again,
     a_doubled_message_runs_one_attempt,
-    a_message_that_a_killed_worker_took_delays_its_job_by_seconds,
 );
+
+mod anywhere {
+    use super::a_message_that_a_killed_worker_took_delays_its_job_by_seconds;
+
+    crate::support::on_every_shape!(a_message_that_a_killed_worker_took_delays_its_job_by_seconds);
+}
 
 /// A worker that takes messages and does nothing but tell of them, until it is dropped.
 struct Idle {
@@ -57,9 +63,8 @@ impl Idle {
 async fn a_job_that_no_worker_claims_is_handed_out_again(shape: Shape) {
     let mut bare = Bare::start(shape).await;
     bare.stop_clock();
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
-    tokio::spawn(dispatch::run(bare.services.clone(), None, stop.clone()));
+    let services = bare.services.clone();
+    let _dispatcher = Background::start(|stop| dispatch::run(services, None, stop));
     let user = bare.user().await;
     let pull = async |host: Uuid, tag: &str| {
         let reference = format!("127.0.0.1:1/a:{tag}");
@@ -79,16 +84,9 @@ async fn a_job_that_no_worker_claims_is_handed_out_again(shape: Shape) {
         bare.host(|_| ()).await,
         bare.host(|_| ()).await,
     );
-    let running = job::ActiveModel {
-        id: Set(pull(busy, "running").await),
-        state: Set(JobState::Running),
-        attempt: Set(1),
-        worker: Set(Some("another".to_owned())),
-        lease_until: Set(Some(bare.services.clock.now().after(LATER))),
-        dispatched_at: Set(None),
-        ..Default::default()
-    };
-    running.update(bare.services.db.write()).await.unwrap();
+    let running = pull(busy, "running").await;
+    bare.runs(running, bare.services.clock.now().after(LATER))
+        .await;
     let jobs = [
         pull(free, "free").await,
         pull(busy, "busy").await,
@@ -138,26 +136,16 @@ async fn a_doubled_message_runs_one_attempt(shape: Shape) {
     let user = fleet.user("100").await;
     let reference = format!("{}/a:1", limits.address);
     let waits = fleet.pull(user, &reference).await.id;
-    eventually("its first attempt ends", || async {
-        Some(fleet.job(waits).await).filter(|job| job.state == JobState::Retrying)
-    })
-    .await;
-    let doubles: Vec<Dispatch> = (1..4)
-        .map(|push| Dispatch {
+    fleet.reaches(waits, JobState::Retrying).await;
+    for push in 1..4 {
+        let double = Dispatch {
             job_id: waits,
             push: Some(push),
             attempt: 0,
             traceparent: None,
-        })
-        .collect();
-    for double in &doubles {
-        let double = std::slice::from_ref(double);
-        fleet
-            .services
-            .queue
-            .push(fleet.host(), double)
-            .await
-            .unwrap();
+        };
+        let queue = &fleet.services.queue;
+        queue.push(fleet.host(), &[double]).await.unwrap();
     }
     // The worker runs one at a time, and this one comes behind them.
     let repository = fleet.repository();
@@ -184,12 +172,7 @@ async fn a_message_that_a_killed_worker_took_delays_its_job_by_seconds(shape: Sh
     let lost = Instant::now();
     killed.kill().await;
     fleet.start_worker().await;
-    let job = fleet.ended(job).await;
-    assert_eq!(
-        (job.state, job.attempt),
-        (JobState::Succeeded, 1),
-        "{job:?}"
-    );
+    let job = fleet.ends(job, JobState::Succeeded, 1).await;
     assert!(job.push > 1, "{job:?}");
     let took = lost.elapsed();
     assert!(took < Duration::from_secs(20), "{took:?}");

@@ -6,14 +6,14 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, JobState, Role, idempotency_key, image, lease, user};
+use wharfinger_entity::{ImageState, JobState, Role, idempotency_key, lease, user};
 use wharfinger_jobs::accounts::{GrantCredits, grant_credits};
 use wharfinger_jobs::maintenance;
 use wharfinger_jobs::pull_image::{self, PullImage};
-use wharfinger_jobs::services::Services;
 
+use crate::support::background::Background;
 use crate::support::bare::Bare;
-use crate::support::{Shape, eventually, in_time, on_every_database};
+use crate::support::{Shape, credits, eventually, on_every_database, rows};
 
 on_every_database!(
     the_work_changes_hands_when_its_process_vanishes,
@@ -23,13 +23,14 @@ on_every_database!(
 );
 
 /// Starts a process that only keeps house, and that can be killed.
-fn process(services: Services, stop: CancellationToken) -> Runtime {
+async fn process(bare: &Bare) -> Runtime {
+    let services = bare.process().await;
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    runtime.spawn(maintenance::run(services, stop));
+    runtime.spawn(maintenance::run(services, CancellationToken::new()));
     runtime
 }
 
@@ -40,10 +41,9 @@ async fn holder(bare: &Bare) -> Option<Uuid> {
 
 async fn the_work_changes_hands_when_its_process_vanishes(shape: Shape) {
     let bare = Bare::start(shape).await;
-    let stop = CancellationToken::new();
-    let first = process(bare.process().await, stop.clone());
+    let first = process(&bare).await;
     let before = eventually("a process keeps house", || holder(&bare)).await;
-    let second = process(bare.process().await, stop.clone());
+    let second = process(&bare).await;
     // Nothing of it runs after this, and it says nothing.
     first.shutdown_background();
     eventually("another process keeps house", || async {
@@ -55,11 +55,9 @@ async fn the_work_changes_hands_when_its_process_vanishes(shape: Shape) {
 
 async fn the_work_changes_hands_at_once_when_its_process_stops(shape: Shape) {
     let bare = Bare::start(shape).await;
-    let stop = CancellationToken::new();
-    let first = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
+    let first = bare.housekeeping().await;
     eventually("a process keeps house", || holder(&bare)).await;
-    stop.cancel();
-    in_time("it stops", first).await.unwrap();
+    first.stop().await;
     let lease = lease::Entity::find().one(bare.services.db.read());
     let lease = lease.await.unwrap().unwrap();
     assert_eq!(lease.expires_at.micros(), 0);
@@ -89,25 +87,17 @@ async fn a_lost_host_is_given_up_a_holder_at_a_time(shape: Shape) {
     let past = bare.services.clock.now().before(Duration::from_mins(1));
     bare.change_host(host, |host| host.last_seen_at = Set(Some(past)))
         .await;
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
+    let keeping = bare.housekeeping().await;
     for id in held {
-        let lost = eventually("what was held is lost", || async {
-            let found = image::Entity::find_by_id(id).one(bare.services.db.read());
-            found.await.unwrap().filter(|image| image.live.is_none())
+        eventually("what was held is lost", || async {
+            (bare.image(id).await.state == ImageState::Lost).then_some(())
         })
         .await;
-        assert_eq!(lost.state, ImageState::Lost);
     }
     for id in jobs {
-        let job = eventually("the job ends", || async {
-            Some(bare.job(id).await).filter(|job| job.state.is_final())
-        })
-        .await;
-        assert_eq!(job.state, JobState::Failed, "{job:?}");
+        bare.reaches(id, JobState::Failed).await;
     }
-    stop.cancel();
-    in_time("it stops", keeping).await.unwrap();
+    keeping.stop().await;
 }
 
 /// As long as its key is kept, a mutation happens once.
@@ -132,27 +122,22 @@ async fn a_grants_key_is_kept_for_ever(shape: Shape) {
     };
     let (_, granted) = grant_credits(&bare.services, &grant).await.unwrap();
     let pull = PullImage {
-        user_id: user,
-        reference: "127.0.0.1:1/x".to_owned(),
-        host: Some(host),
         idempotency_key: Some("k".to_owned()),
-        traceparent: None,
+        ..rows::pull_image(user, Some(host), "127.0.0.1:1/x")
     };
     pull_image::accept(&bare.services, &pull).await.unwrap();
 
     bare.services.clock.advance(Duration::from_hours(24 * 730));
-    let stop = CancellationToken::new();
-    let housekeeping = maintenance::run(bare.services.clone(), stop.clone());
-    let housekeeping = tokio::spawn(housekeeping);
+    let services = bare.services.clone();
+    let housekeeping = Background::start(|stop| maintenance::run(services, stop));
     eventually("the key of the pull is forgotten", || async {
         let keys = idempotency_key::Entity::find().all(db.read()).await;
         let of_pulls = keys.unwrap().iter().any(|key| key.job_id.is_some());
         (!of_pulls).then_some(())
     })
     .await;
-    stop.cancel();
-    in_time("it stops", housekeeping).await.unwrap();
+    housekeeping.stop().await;
     let (account, again) = grant_credits(&bare.services, &grant).await.unwrap();
     assert_eq!(again, granted);
-    assert_eq!(account.total, "1005".parse().unwrap());
+    assert_eq!(account.total, credits("1005"));
 }

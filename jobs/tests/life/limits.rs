@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use wharfinger_entity::JobState;
+use wharfinger_entity::{JobState, job};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 use wharfinger_jobs::commands::retry_job::retry_job;
-use wharfinger_jobs::error::{ServiceError, UserError, UserErrorCode};
+use wharfinger_jobs::error::{UserError, UserErrorCode};
 
 use crate::support::bare::Bare;
-use crate::support::{Shape, on_every_database};
+use crate::support::{Shape, on_every_database, rejected};
 
 on_every_database!(
     pulls_of_an_hour_are_limited_and_the_refusal_says_until_when,
@@ -42,12 +42,8 @@ async fn cancelled(bare: &Bare, user: Uuid, job: Uuid) {
     assert_eq!(cancelled.unwrap().state, JobState::Cancelled);
 }
 
-async fn retry(bare: &Bare, user: Uuid, job: Uuid) -> Result<(), UserError> {
-    match retry_job(&bare.services, user, Some(user), Some(job), None).await {
-        Ok(_) => Ok(()),
-        Err(ServiceError::Rejected(error)) => Err(error),
-        Err(error) => panic!("{error:?}"),
-    }
+async fn retry(bare: &Bare, user: Uuid, job: Uuid) -> Result<job::Model, UserError> {
+    rejected(retry_job(&bare.services, user, Some(user), Some(job), None).await)
 }
 
 async fn pulls_of_an_hour_are_limited_and_the_refusal_says_until_when(shape: Shape) {

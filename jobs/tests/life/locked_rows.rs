@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, Database, EntityTrait as _, QuerySelect as _,
-    TransactionTrait as _,
-};
-use tokio_util::sync::CancellationToken;
+use sea_orm::{Database, EntityTrait as _, QuerySelect as _, TransactionTrait as _};
 use wharfinger_entity::{JobState, job};
-use wharfinger_jobs::maintenance;
 
 use crate::support::bare::Bare;
-use crate::support::{Shape, eventually, in_time, on_every_server};
+use crate::support::{Shape, on_every_server};
 
 on_every_server!(a_job_whose_row_is_locked_keeps_no_other_waiting);
 
@@ -25,17 +20,9 @@ async fn a_job_whose_row_is_locked_keeps_no_other_waiting(shape: Shape) {
     for number in 0..16 {
         let user = bare.user().await;
         let reference = format!("127.0.0.1:1/vanished:{number}");
-        let job = bare.pull(user, Some(host), &reference).await;
-        let running = job::ActiveModel {
-            id: Set(job.id),
-            state: Set(JobState::Running),
-            attempt: Set(1),
-            worker: Set(Some("vanished".to_owned())),
-            lease_until: Set(Some(past)),
-            ..Default::default()
-        };
-        running.update(bare.services.db.write()).await.unwrap();
-        jobs.push(job.id);
+        let job = bare.pull(user, Some(host), &reference).await.id;
+        bare.runs(job, past).await;
+        jobs.push(job);
     }
     let free = jobs.pop().unwrap();
     let beside = Database::connect(&bare.database.url).await.unwrap();
@@ -44,24 +31,16 @@ async fn a_job_whose_row_is_locked_keeps_no_other_waiting(shape: Shape) {
         let locked = job::Entity::find_by_id(*id).lock_exclusive().one(&locking);
         locked.await.unwrap().unwrap();
     }
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
-    let goes_on = eventually("the free job goes on", || async {
-        Some(bare.job(free).await).filter(|job| job.state == JobState::Retrying)
-    });
-    tokio::time::timeout(Duration::from_mins(1), goes_on)
-        .await
-        .expect("it waits for the others");
+    let keeping = bare.housekeeping().await;
+    let goes_on = bare.reaches(free, JobState::Retrying);
+    let in_time = tokio::time::timeout(Duration::from_mins(1), goes_on).await;
+    in_time.expect("it waits for the others");
     for id in &jobs {
         assert_eq!(bare.job(*id).await.state, JobState::Running);
     }
     locking.rollback().await.unwrap();
     for id in &jobs {
-        eventually("the others go on", || async {
-            Some(bare.job(*id).await).filter(|job| job.state == JobState::Retrying)
-        })
-        .await;
+        bare.reaches(*id, JobState::Retrying).await;
     }
-    stop.cancel();
-    in_time("it stops", keeping).await.unwrap();
+    keeping.stop().await;
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use wharfinger_entity::{Credits, ImageState, JobState};
+use wharfinger_entity::{Credits, ImageState};
 use wharfinger_jobs::engine::EngineName;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::images::{self, ImageFilter, ImageOrder, With};
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::testing::image::layer;
 
-use crate::support::engine_gate::EngineGate;
-use crate::support::images::{Repository, random_image};
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::engine_gate::Hold;
+use crate::support::{Fleet, Shape, credits, eventually, on_every_shape};
 
 on_every_shape!(
     what_an_operator_removes_is_refunded_at_once,
@@ -23,12 +22,11 @@ on_every_shape!(
     history_is_listed_by_filter,
 );
 
+const HOUR: Duration = Duration::from_hours(1);
+
 /// Nothing is found by looking from time to time.
 async fn only_listening(shape: Shape) -> Fleet {
-    Fleet::with(shape, |settings| {
-        settings.reconcile.interval = Duration::from_hours(1);
-    })
-    .await
+    Fleet::with(shape, |settings| settings.reconcile.interval = HOUR).await
 }
 
 async fn what_an_operator_removes_is_refunded_at_once(shape: Shape) {
@@ -38,8 +36,7 @@ async fn what_an_operator_removes_is_refunded_at_once(shape: Shape) {
     let mut held = Vec::new();
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     for tag in ["1", "2", "3"] {
-        let image = random_image(50_000);
-        ids.push(repository.push(&fleet.registry, tag, &image).await);
+        ids.push(fleet.push(&repository, tag, 50_000).await);
         held.push(fleet.pulled(ada, &repository.tag(tag)).await);
         held.push(fleet.pulled(bob, &repository.tag(tag)).await);
     }
@@ -54,19 +51,19 @@ async fn what_an_operator_removes_is_refunded_at_once(shape: Shape) {
         let reasons = ledger.iter().filter_map(|entry| entry.reason.as_deref());
         let lost = reasons.filter(|reason| *reason == "the engine lost the image");
         assert_eq!(lost.count(), 3, "{ledger:?}");
-        assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+        assert_eq!(fleet.account(user).await.total, credits("100"));
     }
+    // It comes again like any other, and goes again.
+    let again = fleet.pulled(ada, &repository.tag("1")).await;
+    fleet.removed(ada, again.id).await;
+    assert_eq!(fleet.engine.inspect(&ids[0]).await, None);
     fleet.finish().await;
 }
 
 async fn what_went_while_nobody_listened_is_found(shape: Shape) {
-    let mut fleet = only_listening(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
+    let (fleet, gate) = Fleet::gated(shape, |settings| settings.reconcile.interval = HOUR).await;
     let repository = fleet.repository();
-    let image = random_image(50_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
+    let id = fleet.push(&repository, "1", 50_000).await;
     let user = fleet.user("100").await;
     let held = fleet.pulled(user, &repository.tag("1")).await;
     gate.cut();
@@ -74,12 +71,11 @@ async fn what_went_while_nobody_listened_is_found(shape: Shape) {
     gate.open();
     fleet.becomes(held.id, ImageState::Lost).await;
     // And it listens again.
-    let image = random_image(50_000);
-    let id = repository.push(&fleet.registry, "2", &image).await;
+    let id = fleet.push(&repository, "2", 50_000).await;
     let held = fleet.pulled(user, &repository.tag("2")).await;
     fleet.engine.remove(&id).await;
     fleet.becomes(held.id, ImageState::Lost).await;
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     fleet.finish().await;
 }
 
@@ -92,43 +88,35 @@ async fn an_image_that_an_operator_only_untags_is_kept(shape: Shape) {
     let user = fleet.user("100").await;
     let kept = fleet.pulled(user, &repository.tag("1")).await;
     let gone = fleet.pulled(user, &repository.tag("2")).await;
-    fleet
-        .engine
-        .tag(&kept_id, &repository.full_name(), "mine")
-        .await;
+    let name = repository.full_name();
+    fleet.engine.tag(&kept_id, &name, "mine").await;
     fleet.engine.remove(&repository.tag("1")).await;
     fleet.engine.remove(&gone_id).await;
     fleet.becomes(gone.id, ImageState::Lost).await;
     assert_eq!(fleet.image(kept.id).await.state, ImageState::Held);
     fleet.removed(user, kept.id).await;
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     // The name that the operator gave it keeps it.
-    assert_eq!(
-        fleet.engine.id_of(&repository.tag("mine")).await,
-        Some(kept_id)
-    );
+    let kept = fleet.engine.id_of(&repository.tag("mine")).await;
+    assert_eq!(kept, Some(kept_id));
     fleet.finish().await;
 }
 
 async fn an_image_deleted_before_the_settle_is_pulled_again(shape: Shape) {
-    let mut fleet = Fleet::start(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
     let id = fleet.push(&repository, "1", 100_000).await;
     let user = fleet.user("100").await;
-    gate.hold_pulls();
+    gate.hold(Hold::Pulls);
     let job = fleet.pull(user, &repository.tag("1")).await;
-    gate.holds_a_pull().await;
+    gate.holds().await;
     // Recorded, and not settled before it is unlocked.
     fleet.lock_image(&id).await;
     gate.open();
     eventually("the engine has it", || fleet.engine.id_of(&id)).await;
     fleet.engine.remove(&id).await;
     fleet.unlock_image(&id).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    fleet.succeeds(job.id).await;
     assert_eq!(fleet.engine.id_of(&repository.tag("1")).await, Some(id));
     fleet.finish().await;
 }
@@ -143,10 +131,9 @@ async fn a_removal_of_what_is_gone_succeeds(shape: Shape) {
     let removal = fleet.try_remove(user, image.id).await.unwrap();
     fleet.engine.remove(&id).await;
     fleet.start_worker().await;
-    let removal = fleet.ended(removal.id).await;
-    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    fleet.succeeds(removal.id).await;
     // Whoever saw first that it is gone gave it back, and nobody a second time.
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     assert_eq!(fleet.ledger(user).await.len(), 3);
     fleet.finish().await;
 }
@@ -154,15 +141,13 @@ async fn a_removal_of_what_is_gone_succeeds(shape: Shape) {
 /// `docker import`, `docker tag` and `docker push`: the engine had it, under several names, before anybody asked.
 async fn an_image_that_an_operator_made_stays_with_its_tags(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let repository = Repository::at(&fleet.registry.address);
+    let repository = fleet.repository();
     let name = repository.full_name();
     let own_name = format!("operators-{}", uuid::Uuid::new_v4().simple());
     let mut content = [0; 5000];
     rand::fill(&mut content[..]);
-    fleet
-        .engine
-        .import(layer("made", &content), &name, "1")
-        .await;
+    let root = layer("made", &content);
+    fleet.engine.import(root, &name, "1").await;
     let id = fleet.engine.id_of(&repository.tag("1")).await.unwrap();
     for (repository, tag) in [(&name, "2"), (&own_name, "base")] {
         fleet.engine.tag(&id, repository, tag).await;
@@ -185,7 +170,7 @@ async fn an_image_that_an_operator_made_stays_with_its_tags(shape: Shape) {
     let after = fleet.engine.inspect(&id).await.unwrap();
     assert_eq!(sorted(after.repo_tags), sorted(before.repo_tags));
     for user in [ada, bob] {
-        assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+        assert_eq!(fleet.account(user).await.total, credits("100"));
     }
     fleet.finish().await;
 }
@@ -202,9 +187,7 @@ async fn history_is_listed_by_filter(shape: Shape) {
     let user = fleet.user("100").await;
     let mut images = Vec::new();
     for tag in ["held", "released", "lost"] {
-        let id = repository
-            .push(&fleet.registry, tag, &random_image(1000))
-            .await;
+        let id = fleet.push(&repository, tag, 1000).await;
         images.push((id, fleet.pulled(user, &repository.tag(tag)).await));
     }
     fleet.removed(user, images[1].1.id).await;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use wharfinger_entity::{ImageState, JobState, engine_image};
 
-use crate::support::engine_gate::EngineGate;
-use crate::support::images::random_image;
+use crate::support::engine_gate::{EngineGate, Hold};
 use crate::support::stand_in::{Engine, Image, Registry};
 use crate::support::{Fleet, Shape, eventually, on_every_database};
 
@@ -31,12 +30,10 @@ struct Scene {
 
 impl Scene {
     async fn new(shape: Shape) -> Self {
-        let mut fleet = Fleet::idle(shape, |settings| settings.reconcile.interval = NEVER).await;
-        let gate = EngineGate::start(&fleet.engine.url).await;
-        fleet.start_worker_at(&gate.url).await;
+        let gated = Fleet::gated(shape, |settings| settings.reconcile.interval = NEVER);
+        let (fleet, gate) = gated.await;
         let repository = fleet.repository();
-        let image = random_image(100_000);
-        let id = repository.push(&fleet.registry, "1", &image).await;
+        let id = fleet.push(&repository, "1", 100_000).await;
         let ada = fleet.user("100").await;
         let reference = repository.tag("1");
         let image = fleet.pulled(ada, &reference).await.id;
@@ -62,20 +59,19 @@ impl Scene {
 async fn a_removal_that_lost_the_images_lock_deletes_nothing(shape: Shape) {
     let scene = Scene::new(shape).await;
     let fleet = &scene.fleet;
-    scene.gate.hold_looks_at_containers();
+    scene.gate.hold(Hold::LooksAtContainers);
     let removal = fleet.try_remove(scene.ada, scene.image).await.unwrap();
     eventually("the removal has the lock", || async {
         scene.row().await.lock_token
     })
     .await;
-    scene.gate.holds_a_look_at_containers().await;
+    scene.gate.holds().await;
     fleet.unlock_image(&scene.id).await;
     let bob = fleet.user("100").await;
     let of_bob = fleet.pulled(bob, &scene.reference).await;
     scene.gate.open();
 
-    let removal = fleet.ended(removal.id).await;
-    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    fleet.succeeds(removal.id).await;
     assert!(
         fleet.engine.inspect(&scene.id).await.is_some(),
         "Bob's image was deleted"
@@ -88,23 +84,16 @@ async fn a_removal_that_lost_the_images_lock_deletes_nothing(shape: Shape) {
 /// If the worker dies now, the engine may take a minute, and nobody else is to have the image before that is over.
 async fn a_lock_outlasts_the_change_that_the_engine_was_asked_for(shape: Shape) {
     let scene = Scene::new(shape).await;
-    scene.gate.hold_deletions();
-    let removal = scene
-        .fleet
-        .try_remove(scene.ada, scene.image)
-        .await
-        .unwrap();
-    scene.gate.holds_a_deletion().await;
-    let row = scene.row().await;
-    let left = row
-        .lock_until
-        .unwrap()
-        .since(scene.fleet.services.clock.now());
+    scene.gate.hold(Hold::Deletions);
+    let fleet = &scene.fleet;
+    let removal = fleet.try_remove(scene.ada, scene.image).await.unwrap();
+    scene.gate.holds().await;
+    let until = scene.row().await.lock_until.unwrap();
+    let left = until.since(fleet.services.clock.now());
     // A slow machine may have taken a few seconds to look.
     assert!(left > Duration::from_mins(1), "{left:?}");
     scene.gate.open();
-    let removal = scene.fleet.ended(removal.id).await;
-    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    fleet.succeeds(removal.id).await;
     // The reconciler, which heard that the image went, may have it for a moment.
     eventually("the lock is given back", || async {
         scene.row().await.lock_until.is_none().then_some(())
@@ -133,10 +122,7 @@ async fn an_attempt_that_was_taken_over_moves_no_tag(shape: Shape) {
     let user = fleet.user("100").await;
     engine.block();
     let job = fleet.pull(user, &reference).await.id;
-    engine.stuck(1).await;
-    engine.block_looks();
-    engine.open();
-    engine.looked_at().await;
+    engine.stops_at_its_look().await;
 
     fleet.let_lease_lapse(job).await;
     assert_eq!(fleet.ended(job).await.state, JobState::Dead);

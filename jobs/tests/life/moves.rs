@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
-use tokio_util::sync::CancellationToken;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, job, lease};
 use wharfinger_jobs::{dispatch, maintenance};
 
+use crate::support::background::Background;
 use crate::support::bare::{Bare, LATER};
 use crate::support::engine::TestEngine;
 use crate::support::engine_gate::EngineGate;
-use crate::support::images::{Repository, random_image};
-use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_shape};
 
 /// Time for two heartbeats on a busy machine, and not much more.
@@ -51,23 +49,15 @@ async fn workers(fleet: &Fleet, job: Uuid) -> Vec<String> {
 async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
     let (mut fleet, gate, one) = one(shape).await;
     let two_engine = TestEngine::open(2);
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let slow = Repository::at(&proxy.address);
-    let running_image = slow
-        .push(&fleet.registry, "1", &random_image(400_000))
-        .await;
     let repository = fleet.repository();
     let mut ids = Vec::new();
     for tag in ["held", "queued", "named"] {
-        let image = random_image(100_000);
-        ids.push(repository.push(&fleet.registry, tag, &image).await);
+        ids.push(fleet.push(&repository, tag, 100_000).await);
     }
     let user = fleet.user("100").await;
     let held = fleet.pulled(user, &repository.tag("held")).await;
-
-    proxy.block();
-    let running = fleet.pull(user, &slow.tag("1")).await.id;
-    proxy.stuck().await;
+    let stuck = fleet.stuck_pull().await;
+    let running = stuck.job;
     let queued = fleet.pull(user, &repository.tag("queued")).await.id;
     let named = fleet
         .try_pull_onto(Some(one), user, &repository.tag("named"))
@@ -77,11 +67,10 @@ async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
     let removal = fleet.try_remove(user, held.id).await.unwrap().id;
     let two = fleet.start_worker_on("two", &two_engine.url).await;
     gate.cut();
-    proxy.open();
+    stuck.proxy.open();
 
     for id in [running, queued] {
-        let job = fleet.ended(id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let job = fleet.succeeds(id).await;
         assert_eq!(job.host_id, Some(two), "{job:?}");
         assert!(!job.host_named);
     }
@@ -89,7 +78,7 @@ async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
     let of_running = workers(&fleet, running).await;
     assert_eq!(of_running.first().map(String::as_str), Some("one"));
     assert_eq!(of_running.last().map(String::as_str), Some("two"));
-    for id in [&running_image, &ids[1]] {
+    for id in [&stuck.id, &ids[1]] {
         assert!(two_engine.inspect(id).await.is_some());
     }
     // What was named and what is removed there is of no use elsewhere.
@@ -101,24 +90,24 @@ async fn a_silent_hosts_pulls_go_elsewhere(shape: Shape) {
 
     gate.open();
     for id in [named, removal] {
-        let job = fleet.ended(id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let job = fleet.succeeds(id).await;
         assert_eq!(job.host_id, Some(one));
     }
     // Nothing was done twice, and nothing is left of what began there.
     assert_eq!(workers(&fleet, queued).await, ["two"]);
     assert!(fleet.engine.inspect(&ids[1]).await.is_none());
-    fleet.engine.loses(&running_image).await;
+    fleet.engine.loses(&stuck.id).await;
     assert!(fleet.engine.inspect(&ids[2]).await.is_some());
     fleet.finish().await;
 }
 
 /// A dispatcher and the housekeeping, until dropped.
-fn keep_house(bare: &Bare) -> tokio_util::sync::DropGuard {
-    let stop = CancellationToken::new();
-    tokio::spawn(dispatch::run(bare.services.clone(), None, stop.clone()));
-    tokio::spawn(maintenance::run(bare.services.clone(), stop.clone()));
-    stop.drop_guard()
+fn keep_house(bare: &Bare) -> [Background; 2] {
+    let (dispatching, keeping) = (bare.services.clone(), bare.services.clone());
+    [
+        Background::start(|stop| dispatch::run(dispatching, None, stop)),
+        Background::start(|stop| maintenance::run(keeping, stop)),
+    ]
 }
 
 /// Waits until a process has renewed that it keeps house.
@@ -211,15 +200,13 @@ async fn a_pull_that_moves_forgets_what_its_host_had(shape: Shape) {
     let one = bare.host(|_| ()).await;
     let job = bare.pull(user, None, "127.0.0.1:1/a:2").await.id;
     let holding = bare.hold(one, None, "127.0.0.1:1/a:3").await;
-    let of_one = wharfinger_entity::image::Entity::find_by_id(holding);
-    let of_one = of_one.one(bare.services.db.read()).await.unwrap().unwrap();
+    let of_one = bare.image(holding).await;
     let begun = job::ActiveModel {
         id: Set(job),
         engine_image_id: Set(Some(of_one.engine_image_id)),
         ..Default::default()
     };
-    let begun = job::Entity::update(begun).exec(bare.services.db.write());
-    begun.await.unwrap();
+    begun.update(bare.services.db.write()).await.unwrap();
     let two = bare.host(|_| ()).await;
     silence(&bare, one).await;
     let _housekeeping = keep_house(&bare);
@@ -233,7 +220,7 @@ async fn without_another_host_everything_waits(shape: Shape) {
     bare.host(|host| host.schedulable = Set(false)).await;
     let job = bare.pull(user, None, "127.0.0.1:1/a:1").await.id;
     silence(&bare, one).await;
-    let housekeeping = keep_house(&bare);
+    let _housekeeping = keep_house(&bare);
     let handed_out = eventually("it is handed out", || async {
         Some(bare.job(job).await).filter(|job| job.dispatched_at.is_some())
     });
@@ -245,17 +232,12 @@ async fn without_another_host_everything_waits(shape: Shape) {
     let three = bare.host(|_| ()).await;
     let job = in_time("it moves", moved(&bare, job, three)).await;
     assert_eq!(job.state, JobState::Queued);
-    drop(housekeeping);
 }
 
 /// Where hosts are processes of their own.
 mod apart {
-    use wharfinger_entity::JobState;
-
     use super::{one, workers};
     use crate::support::engine::TestEngine;
-    use crate::support::images::{Repository, random_image};
-    use crate::support::proxy::Proxy;
     use crate::support::{Shape, on_every_fleet};
 
     on_every_fleet!(a_killed_hosts_running_pull_goes_elsewhere);
@@ -263,28 +245,19 @@ mod apart {
     async fn a_killed_hosts_running_pull_goes_elsewhere(shape: Shape) {
         let (mut fleet, gate, one) = one(shape).await;
         let two_engine = TestEngine::open(2);
-        let proxy = Proxy::start(&fleet.registry.address).await;
-        let repository = Repository::at(&proxy.address);
-        let image = repository
-            .push(&fleet.registry, "1", &random_image(400_000))
-            .await;
-        let user = fleet.user("100").await;
-        proxy.block();
-        let job = fleet.pull(user, &repository.tag("1")).await;
-        assert_eq!(job.host_id, Some(one));
-        proxy.stuck().await;
+        let stuck = fleet.stuck_pull().await;
+        assert_eq!(fleet.job(stuck.job).await.host_id, Some(one));
         let two = fleet.start_worker_on("two", &two_engine.url).await;
         fleet.kill_worker().await;
-        proxy.open();
-        let job = fleet.ended(job.id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        stuck.proxy.open();
+        let job = fleet.succeeds(stuck.job).await;
         assert_eq!(job.host_id, Some(two));
         assert_eq!(workers(&fleet, job.id).await, ["one", "two"]);
-        assert!(two_engine.inspect(&image).await.is_some());
+        assert!(two_engine.inspect(&stuck.id).await.is_some());
 
         // Whatever the first attempt left is tidied up when its host is back.
         fleet.start_worker_on("one", &gate.url).await;
-        fleet.engine.loses(&image).await;
+        fleet.engine.loses(&stuck.id).await;
         assert_eq!(fleet.image(job.image_id.unwrap()).await.host_id, two);
         fleet.finish().await;
     }

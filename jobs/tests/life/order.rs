@@ -20,23 +20,15 @@ on_every_shape!(
 
 async fn a_users_many_jobs_let_another_user_pass(shape: Shape) {
     let fleet = Fleet::with(shape, |settings| settings.worker.concurrency = 1).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    fleet.push(&repository, "1", 400_000).await;
-    let (many, one) = (fleet.user("100").await, fleet.user("100").await);
-    proxy.block();
-    let mut jobs = vec![fleet.pull(many, &repository.tag("1")).await.id];
-    proxy.stuck().await;
+    let stuck = fleet.stuck_pull().await;
+    let (repository, one) = (&stuck.repository, fleet.user("100").await);
+    let mut jobs = vec![stuck.job];
     for tag in 0..29 {
-        jobs.push(
-            fleet
-                .pull(many, &repository.tag(&format!("none-{tag}")))
-                .await
-                .id,
-        );
+        let none = repository.tag(&format!("none-{tag}"));
+        jobs.push(fleet.pull(stuck.user, &none).await.id);
     }
     let late = fleet.pull(one, &repository.tag("none")).await;
-    proxy.open();
+    stuck.proxy.open();
     let late = fleet.ended(late.id).await;
     let mut before = 0;
     for id in jobs {
@@ -83,8 +75,7 @@ async fn retries_of_one_user_let_another_user_pass(shape: Shape) {
         of_one.push(fleet.pull(one, &none).await.id);
     }
     for id in &of_one {
-        let job = fleet.ended(*id).await;
-        assert_eq!(job.error_code, Some(JobErrorCode::ImageNotFound), "{job:?}");
+        fleet.fails(*id, JobErrorCode::ImageNotFound).await;
     }
     // They take turns: one each, and what was under way when the first came, and until it was looked.
     let meanwhile = attempts().await - before;
@@ -93,9 +84,8 @@ async fn retries_of_one_user_let_another_user_pass(shape: Shape) {
         "{meanwhile} retries while ten other jobs ran"
     );
     for id in jobs {
-        cancel_job(&fleet.services, Some(many), Some(id))
-            .await
-            .unwrap();
+        let cancelled = cancel_job(&fleet.services, Some(many), Some(id)).await;
+        cancelled.unwrap();
         fleet.ended(id).await;
     }
     fleet.finish().await;
@@ -103,8 +93,7 @@ async fn retries_of_one_user_let_another_user_pass(shape: Shape) {
 
 async fn jobs_of_one_user_on_one_reference_run_in_order(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
+    let (proxy, repository) = fleet.behind_proxy().await;
     fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
     proxy.block();
@@ -116,12 +105,7 @@ async fn jobs_of_one_user_on_one_reference_run_in_order(shape: Shape) {
     proxy.open();
     let mut ended = None;
     for id in jobs {
-        let job = fleet.ended(id).await;
-        assert_eq!(
-            (job.state, job.attempt),
-            (JobState::Succeeded, 1),
-            "{job:?}"
-        );
+        let job = fleet.ends(id, JobState::Succeeded, 1).await;
         assert!(job.started_at >= ended, "{job:?} before {ended:?}");
         ended = job.finished_at;
     }
@@ -130,8 +114,7 @@ async fn jobs_of_one_user_on_one_reference_run_in_order(shape: Shape) {
 
 async fn a_removal_waits_for_the_pull_before_it(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
+    let (proxy, repository) = fleet.behind_proxy().await;
     let reference = repository.tag("1");
     fleet.push(&repository, "1", 400_000).await;
     let user = fleet.user("100").await;
@@ -144,14 +127,11 @@ async fn a_removal_waits_for_the_pull_before_it(shape: Shape) {
     let again = fleet.pull(user, &reference).await;
     proxy.open();
     for job in [pull.id, removal.id, again.id] {
-        let job = fleet.ended(job).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        fleet.succeeds(job).await;
     }
     assert_eq!(fleet.image(old.id).await.state, ImageState::Released);
-    let held = fleet
-        .image(fleet.job(again.id).await.image_id.unwrap())
-        .await;
-    assert_eq!(held.state, ImageState::Held);
+    let held = fleet.job(again.id).await.image_id.unwrap();
+    assert_eq!(fleet.image(held).await.state, ImageState::Held);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(id));
     fleet.finish().await;
 }
@@ -191,7 +171,7 @@ async fn no_more_jobs_go_ahead_than_run_at_a_time(shape: Shape) {
     }
     proxy.open();
     for id in jobs {
-        assert_eq!(fleet.ended(id).await.state, JobState::Succeeded);
+        fleet.succeeds(id).await;
     }
     fleet.finish().await;
 }

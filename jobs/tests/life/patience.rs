@@ -23,12 +23,7 @@ on_every_shape!(
 );
 
 /// A fleet whose jobs have one attempt, a registry with an image, and an engine that pulls it.
-async fn stand_ins(shape: Shape) -> (Fleet, Registry, Engine, String) {
-    stand_ins_with(shape, |_| ()).await
-}
-
-/// The same with other settings.
-async fn stand_ins_with(
+async fn stand_ins(
     shape: Shape,
     change: impl FnOnce(&mut Settings),
 ) -> (Fleet, Registry, Engine, String) {
@@ -50,13 +45,12 @@ async fn codes(fleet: &Fleet, job: Uuid) -> Vec<Option<JobErrorCode>> {
 }
 
 async fn a_registrys_retry_after_uses_up_no_attempt(shape: Shape) {
-    let (fleet, registry, _engine, reference) = stand_ins(shape).await;
+    let (fleet, registry, _engine, reference) = stand_ins(shape, |_| ()).await;
     let user = fleet.user("100").await;
     let limited = Some(JobErrorCode::RegistryRateLimited);
     registry.ask_for_patience(2, 1);
     let job = fleet.pull(user, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = fleet.succeeds(job.id).await;
     assert_eq!(codes(&fleet, job.id).await, [limited, limited, None]);
     assert_eq!((job.attempt, job.max_attempts), (3, 3));
     let waited = job.finished_at.unwrap().since(job.accepted_at);
@@ -65,18 +59,13 @@ async fn a_registrys_retry_after_uses_up_no_attempt(shape: Shape) {
     // Nor does one that does not say when it may be asked again.
     registry.refuse(axum::http::StatusCode::TOO_MANY_REQUESTS, 1);
     let job = fleet.pull(user, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(
-        (job.state, job.attempt),
-        (JobState::Succeeded, 2),
-        "{job:?}"
-    );
+    fleet.ends(job.id, JobState::Succeeded, 2).await;
     fleet.finish().await;
 }
 
 /// Whatever it asks for: the waits grow, and the shortest is half of what a counted attempt may wait at most.
 async fn a_registry_that_asks_for_no_patience_is_given_some(shape: Shape) {
-    let (fleet, registry, _engine, reference) = stand_ins_with(shape, |settings| {
+    let (fleet, registry, _engine, reference) = stand_ins(shape, |settings| {
         settings.retry.base_delay = Duration::from_millis(200);
         settings.retry.max_delay = Duration::from_millis(800);
     })
@@ -84,8 +73,7 @@ async fn a_registry_that_asks_for_no_patience_is_given_some(shape: Shape) {
     registry.ask_for_patience(5, 0);
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &reference).await.id;
-    let job = fleet.ended(job).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = fleet.succeeds(job).await;
     let attempts = fleet.attempts(job.id).await;
     let waits: Vec<Duration> = attempts
         .windows(2)
@@ -101,7 +89,7 @@ async fn a_registry_that_asks_for_no_patience_is_given_some(shape: Shape) {
 
 async fn a_rate_limit_is_not_waited_out_for_ever(shape: Shape) {
     let patience = Duration::from_millis(1500);
-    let (fleet, registry, _engine, reference) = stand_ins_with(shape, |settings| {
+    let (fleet, registry, _engine, reference) = stand_ins(shape, |settings| {
         settings.retry.max_attempts = 2;
         settings.retry.rate_limit_patience = patience;
     })
@@ -121,7 +109,7 @@ async fn a_rate_limit_is_not_waited_out_for_ever(shape: Shape) {
 
 /// Its attempt numbers go on, and those in the middle are forgotten.
 async fn a_job_that_is_tried_for_nothing_again_and_again_keeps_few_attempts(shape: Shape) {
-    let (fleet, registry, _engine, reference) = stand_ins_with(shape, |settings| {
+    let (fleet, registry, _engine, reference) = stand_ins(shape, |settings| {
         settings.retry.base_delay = Duration::from_millis(1);
         settings.retry.max_delay = Duration::from_millis(1);
     })
@@ -129,18 +117,9 @@ async fn a_job_that_is_tried_for_nothing_again_and_again_keeps_few_attempts(shap
     registry.ask_for_patience(70, 0);
     let user = fleet.user("100").await;
     let job = fleet.pull(user, &reference).await.id;
-    let job = fleet.ended(job).await;
-    assert_eq!(
-        (job.state, job.attempt),
-        (JobState::Succeeded, 71),
-        "{job:?}"
-    );
-    let numbers: Vec<i32> = fleet
-        .attempts(job.id)
-        .await
-        .into_iter()
-        .map(|attempt| attempt.number)
-        .collect();
+    let job = fleet.ends(job, JobState::Succeeded, 71).await;
+    let attempts = fleet.attempts(job.id).await;
+    let numbers: Vec<i32> = attempts.iter().map(|attempt| attempt.number).collect();
     let kept: Vec<i32> = (1..=10).chain(31..=71).collect();
     assert_eq!(numbers, kept);
     fleet.finish().await;
@@ -148,16 +127,14 @@ async fn a_job_that_is_tried_for_nothing_again_and_again_keeps_few_attempts(shap
 
 /// It says nothing of the image, which may be everybody's: the next attempt asks as nobody again.
 async fn a_registry_that_is_asked_too_often_is_shown_no_login(shape: Shape) {
-    let (fleet, registry, _engine, reference) = stand_ins(shape).await;
+    let (fleet, registry, _engine, reference) = stand_ins(shape, |_| ()).await;
     let user = fleet.user("100").await;
     let login = login(user, &registry.address, "hunter2");
-    save_registry_credential(&fleet.services, &login)
-        .await
-        .unwrap();
+    let saved = save_registry_credential(&fleet.services, &login).await;
+    saved.unwrap();
     registry.ask_for_patience(1, 1);
     let job = fleet.pull(user, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = fleet.succeeds(job.id).await;
     let limited = Some(JobErrorCode::RegistryRateLimited);
     assert_eq!(codes(&fleet, job.id).await, [limited, None]);
     fleet.finish().await;
@@ -172,10 +149,7 @@ async fn a_back_off_survives_a_restart(shape: Shape) {
     })
     .await;
     let user = fleet.user("100").await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nowhere = Repository::at(&free.local_addr().unwrap().to_string());
-    drop(free);
-    let job = fleet.pull(user, &nowhere.tag("1")).await.id;
+    let job = fleet.pull(user, &Repository::nowhere().tag("1")).await.id;
     let waiting = fleet.reaches(job, JobState::Retrying).await;
     fleet.kill_worker().await;
     fleet.start_worker().await;

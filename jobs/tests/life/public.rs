@@ -3,15 +3,15 @@
 use uuid::Uuid;
 use wharfinger_entity::{
     AuditAction, Credits, ImageState, ImageVisibility, JobErrorCode, JobState, LedgerEntryKind,
-    image, job,
+    image,
 };
 use wharfinger_jobs::commands::retry_job::retry_job;
-use wharfinger_jobs::error::{ServiceError, UserErrorCode};
+use wharfinger_jobs::error::UserErrorCode;
 
 use crate::administration::audited;
-use crate::support::engine_gate::EngineGate;
+use crate::support::engine_gate::Hold;
 use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::{Fleet, Shape, credits, on_every_shape, refusal};
 
 on_every_shape!(
     publishing_refunds_every_holder_once,
@@ -52,17 +52,11 @@ async fn total(fleet: &Fleet, user: Uuid) -> Credits {
     fleet.account(user).await.total
 }
 
-fn credits(amount: &str) -> Credits {
-    amount.parse().unwrap()
-}
-
 async fn publishing_refunds_every_holder_once(shape: Shape) {
     use LedgerEntryKind::{Charge, Grant, Refund};
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let image = random_image(100_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
-    repository.push(&fleet.registry, "2", &image).await;
+    let id = fleet.push_under(&repository, &["1", "2"], 100_000).await;
     let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
     let bobs = [
@@ -72,28 +66,21 @@ async fn publishing_refunds_every_holder_once(shape: Shape) {
 
     let public = fleet.published(eve, adas.id).await;
     assert_eq!(public.visibility, ImageVisibility::Public);
-    assert_eq!(
-        (public.state, public.charge),
-        (ImageState::Held, Credits::ZERO)
-    );
+    assert_eq!(public.state, ImageState::Held);
+    assert_eq!(public.charge, Credits::ZERO);
     assert_eq!(public.reference, repository.tag("1"));
     assert_eq!(public.digest, adas.digest);
-    for private in [adas.id, bobs[0].id, bobs[1].id] {
+    let private = [adas.id, bobs[0].id, bobs[1].id];
+    for private in private {
         assert_eq!(fleet.image(private).await.state, ImageState::Released);
-        // Whichever is named, it covers the image id: nothing changes any more.
-        assert_eq!(fleet.published(eve, private).await, public);
-        let private_again = fleet.set_visibility(eve, private, ImageVisibility::Private);
-        assert_eq!(
-            private_again.await.unwrap_err().code,
-            UserErrorCode::NotRemovable
-        );
     }
-    assert_eq!(fleet.published(eve, public.id).await, public);
-    let private_again = fleet.set_visibility(eve, public.id, ImageVisibility::Private);
-    assert_eq!(
-        private_again.await.unwrap_err().code,
-        UserErrorCode::NotRemovable
-    );
+    for named in private.into_iter().chain([public.id]) {
+        // Whichever is named, it covers the image id: nothing changes any more.
+        assert_eq!(fleet.published(eve, named).await, public);
+        let private_again = fleet.set_visibility(eve, named, ImageVisibility::Private);
+        let refused = private_again.await.unwrap_err();
+        assert_eq!(refused.code, UserErrorCode::NotRemovable);
+    }
     for user in [ada, bob] {
         assert_eq!(total(&fleet, user).await, credits("100"));
         assert_eq!(kinds(&fleet, user).await, [Grant, Charge, Refund]);
@@ -105,10 +92,8 @@ async fn publishing_refunds_every_holder_once(shape: Shape) {
     assert_eq!(acts(&fleet).await, [AuditAction::SetImageVisibility]);
     assert_eq!(fleet.engine.id_of(&repository.tag("1")).await, Some(id));
     let unknown = fleet.set_visibility(eve, Uuid::new_v4(), ImageVisibility::Public);
-    assert_eq!(
-        unknown.await.unwrap_err().code,
-        UserErrorCode::ImageNotFound
-    );
+    let unknown = unknown.await.unwrap_err();
+    assert_eq!(unknown.code, UserErrorCode::ImageNotFound);
     fleet.finish().await;
 }
 
@@ -154,8 +139,7 @@ async fn a_running_removal_of_a_published_image_succeeds(shape: Shape) {
     // Publishing waits too; either may be first.
     let publishing = fleet.set_visibility(eve, adas.id, ImageVisibility::Public);
     let (published, ()) = tokio::join!(publishing, fleet.unlock_image(&id));
-    let removal = fleet.ended(removal.id).await;
-    assert_eq!(removal.state, JobState::Succeeded, "{removal:?}");
+    fleet.succeeds(removal.id).await;
     assert_eq!(total(&fleet, ada).await, credits("100"));
     assert_eq!(fleet.ledger(ada).await.len(), 3);
     match published {
@@ -183,35 +167,25 @@ async fn a_failed_removal_of_a_published_image_is_not_tried_again(shape: Shape) 
     assert_eq!(removal.error_code, Some(JobErrorCode::ImageInUse));
     let public = fleet.published(eve, adas.id).await;
     fleet.engine.remove_container(&container).await;
-    match retry_job(&fleet.services, ada, Some(ada), Some(removal.id), None).await {
-        Err(ServiceError::Rejected(error)) => {
-            assert_eq!(error.code, UserErrorCode::JobNotRetryable);
-        }
-        other => panic!("{other:?}"),
-    }
+    let again = retry_job(&fleet.services, ada, Some(ada), Some(removal.id), None).await;
+    assert_eq!(refusal(again).code, UserErrorCode::JobNotRetryable);
     assert_eq!(fleet.holdings(Uuid::nil()).await, [public]);
     fleet.finish().await;
 }
 
 async fn a_running_pull_of_a_published_image_is_free(shape: Shape) {
-    let mut fleet = Fleet::start(shape).await;
-    let gate = EngineGate::start(&fleet.engine.url).await;
-    fleet.stop_worker().await;
-    fleet.start_worker_at(&gate.url).await;
+    let (fleet, gate) = Fleet::gated(shape, |_| ()).await;
     let repository = fleet.repository();
-    let image = random_image(1_500_000);
-    repository.push(&fleet.registry, "1", &image).await;
-    repository.push(&fleet.registry, "2", &image).await;
+    fleet.push_under(&repository, &["1", "2"], 1_500_000).await;
     let [ada, bob, eve] = people(&fleet).await;
     let adas = fleet.pulled(ada, &repository.tag("1")).await;
-    gate.hold_pulls();
+    gate.hold(Hold::Pulls);
     let running = fleet.pull(bob, &repository.tag("2")).await;
-    gate.holds_a_pull().await;
+    gate.holds().await;
     assert!(fleet.job(running.id).await.held > credits("1"));
     let public = fleet.published(eve, adas.id).await;
     gate.open();
-    let done = fleet.ended(running.id).await;
-    assert_eq!(done.state, JobState::Succeeded, "{done:?}");
+    let done = fleet.succeeds(running.id).await;
     assert_eq!(done.image_id, Some(public.id));
     assert_eq!(fleet.ledger(bob).await.len(), 1, "nothing but the grant");
     assert_eq!(fleet.account(bob).await.held, Credits::ZERO);
@@ -233,8 +207,7 @@ async fn a_queued_pull_of_what_became_public_asks_nobody(shape: Shape) {
     let public = fleet.published(eve, adas.id).await;
     let moved = fleet.push(&repository, "1", 100_000).await;
     fleet.start_worker().await;
-    let done = fleet.ended(queued.id).await;
-    assert_eq!(done.state, JobState::Succeeded, "{done:?}");
+    let done = fleet.succeeds(queued.id).await;
     assert_eq!((done.image_id, done.held), (Some(public.id), Credits::ZERO));
     assert_eq!(total(&fleet, bob).await, credits("100"));
     assert_eq!(fleet.account(bob).await.held, Credits::ZERO);
@@ -276,13 +249,10 @@ async fn another_name_of_a_public_image_costs_nothing(shape: Shape) {
     let public = fleet.published(eve, adas.id).await;
     for tag in ["2", "3"] {
         let job = fleet.pull(bob, &repository.tag(tag)).await;
-        let job = fleet.ended(job.id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let job = fleet.succeeds(job.id).await;
         assert_eq!(job.image_id, Some(public.id));
-        assert_eq!(
-            fleet.engine.id_of(&repository.tag(tag)).await,
-            Some(id.clone())
-        );
+        let means = fleet.engine.id_of(&repository.tag(tag)).await;
+        assert_eq!(means.as_ref(), Some(&id));
     }
     assert_eq!(fleet.image(before.id).await.state, ImageState::Released);
     fleet.engine.loses(&other).await;
@@ -318,10 +288,8 @@ async fn an_administrator_refreshes_a_public_image(shape: Shape) {
     let refreshed = fleet.pulled(eve, &reference).await;
     assert_eq!(refreshed.visibility, ImageVisibility::Public);
     assert_ne!(refreshed.id, old.id);
-    assert_eq!(
-        fleet.holdings(Uuid::nil()).await,
-        std::slice::from_ref(&refreshed)
-    );
+    let held = fleet.holdings(Uuid::nil()).await;
+    assert_eq!(held, std::slice::from_ref(&refreshed));
     assert_eq!(fleet.image(old.id).await.state, ImageState::Released);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(new_id));
     fleet.engine.loses(&old_id).await;
@@ -332,13 +300,9 @@ async fn an_administrator_refreshes_a_public_image(shape: Shape) {
     assert_eq!(total(&fleet, eve).await, Credits::ZERO);
     let at_once = fleet.pull(bob, &reference).await;
     assert_eq!(at_once.image_id, Some(refreshed.id));
-    assert_eq!(
-        acts(&fleet).await,
-        [
-            AuditAction::SetImageVisibility,
-            AuditAction::RefreshPublicImage
-        ]
-    );
+    let refresh = AuditAction::RefreshPublicImage;
+    let expected = [AuditAction::SetImageVisibility, refresh];
+    assert_eq!(acts(&fleet).await, expected);
     fleet.finish().await;
 }
 
@@ -358,13 +322,11 @@ async fn a_refresh_that_finds_nothing_new_changes_nothing(shape: Shape) {
     assert_eq!(repository.push(&fleet.registry, "1", &image).await, id);
     let again = fleet.pulled(eve, &reference).await;
     assert_ne!(again.digest, public.digest);
-    assert_eq!(
-        again,
-        image::Model {
-            digest: again.digest.clone(),
-            ..public
-        }
-    );
+    let noted = image::Model {
+        digest: again.digest.clone(),
+        ..public
+    };
+    assert_eq!(again, noted);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(id));
     fleet.finish().await;
 }
@@ -385,13 +347,9 @@ async fn only_an_administrator_removes_a_public_image(shape: Shape) {
     assert_eq!(fleet.image(public.id).await.state, ImageState::Released);
     assert_eq!(total(&fleet, ada).await, credits("100"));
     assert!(!kinds(&fleet, eve).await.contains(&LedgerEntryKind::Refund));
-    assert_eq!(
-        acts(&fleet).await,
-        [
-            AuditAction::SetImageVisibility,
-            AuditAction::RemovePublicImage
-        ]
-    );
+    let removal = AuditAction::RemovePublicImage;
+    let expected = [AuditAction::SetImageVisibility, removal];
+    assert_eq!(acts(&fleet).await, expected);
     // Whoever wants it now pays for it, as for any.
     let again = fleet.pulled(ada, &repository.tag("1")).await;
     assert_eq!(again.visibility, ImageVisibility::Private);
@@ -452,10 +410,9 @@ async fn a_public_image_that_the_engine_lost_is_lost(shape: Shape) {
     fleet.becomes(public.id, ImageState::Lost).await;
     assert_eq!(total(&fleet, ada).await, credits("100"));
     // It is nobody's any more: whoever pulls it pays.
-    let job: job::Model = fleet.pull(ada, &repository.tag("1")).await;
+    let job = fleet.pull(ada, &repository.tag("1")).await;
     assert_eq!(job.state, JobState::Queued);
-    let again = fleet.ended(job.id).await;
-    assert_eq!(again.state, JobState::Succeeded, "{again:?}");
+    fleet.succeeds(job.id).await;
     assert!(total(&fleet, ada).await < credits("100"));
     fleet.finish().await;
 }

@@ -86,14 +86,28 @@ impl Scene {
         })
         .await;
     }
-}
 
-/// Waits until an image that was brought in vain is gone.
-async fn goes(engine: &Engine, image: &Image) {
-    eventually("the image goes", || async {
-        (!engine.images().0.contains(&image.id)).then_some(())
-    })
-    .await;
+    fn has(&self, image: &Image) -> bool {
+        self.engine.images().0.contains(&image.id)
+    }
+
+    /// Waits until an image that was brought in vain is gone.
+    async fn loses(&self, image: &Image) {
+        eventually("the image goes", || async {
+            (!self.has(image)).then_some(())
+        })
+        .await;
+    }
+
+    /// Sets the tag on an image, behind Wharfinger's back.
+    fn tag(&self, image: &Image) {
+        assert!(self.engine.operator_tags(image, &self.reference));
+    }
+
+    /// Has a user pull the tag. Returns the holding.
+    async fn pulled(&self, user: Uuid) -> Uuid {
+        self.fleet.pulled(user, &self.reference).await.id
+    }
 }
 
 /// While it waits for the second attempt nobody runs the pull.
@@ -101,20 +115,19 @@ async fn a_tag_goes_back_when_its_pull_is_cancelled_between_two_attempts(shape: 
     let scene = Scene::new(shape, |_| ()).await;
     let pull = scene.moves().await;
     scene.cancel(pull).await;
-    goes(&scene.engine, &scene.upstream).await;
+    scene.loses(&scene.upstream).await;
     assert_eq!(scene.means(), Some(scene.operators.id));
     scene.fleet.finish().await;
 }
 
 async fn a_tag_goes_back_although_the_image_stays(shape: Shape) {
     let scene = Scene::new(shape, |_| ()).await;
-    scene
-        .engine
-        .operator_pulls(&scene.upstream, "operators.own:1");
+    let (engine, own) = (&scene.engine, "operators.own:1");
+    engine.operator_pulls(&scene.upstream, own);
     let pull = scene.moves().await;
     scene.cancel(pull).await;
     scene.comes_to_mean(&scene.operators).await;
-    assert!(scene.engine.images().0.contains(&scene.upstream.id));
+    assert!(scene.has(&scene.upstream));
     scene.fleet.finish().await;
 }
 
@@ -130,7 +143,7 @@ async fn a_tag_goes_back_to_where_it_was_before_two_pulls(shape: Shape) {
     scene.fleet.reaches(job, JobState::Retrying).await;
     assert_eq!(scene.means(), Some(second.id.clone()));
     scene.cancel(first).await;
-    goes(&scene.engine, &scene.upstream).await;
+    scene.loses(&scene.upstream).await;
     assert_eq!(scene.means(), Some(second.id));
     scene.cancel((user, job)).await;
     scene.comes_to_mean(&scene.operators).await;
@@ -142,16 +155,9 @@ async fn a_tag_goes_back_after_a_worker_died_in_the_last_attempt(shape: Shape) {
     let user = scene.fleet.user("100").await;
     scene.engine.block();
     let job = scene.fleet.pull(user, &scene.reference).await.id;
-    scene.engine.stuck(1).await;
-    scene.engine.block_looks();
-    scene.engine.open();
-    scene.engine.looked_at().await;
+    scene.engine.stops_at_its_look().await;
     // As the worker is about to.
-    assert!(
-        scene
-            .engine
-            .operator_tags(&scene.upstream, &scene.reference)
-    );
+    scene.tag(&scene.upstream);
     scene.fleet.kill_worker().await;
     scene.engine.open_looks();
     scene.fleet.start_worker_at(&scene.engine.url).await;
@@ -161,11 +167,8 @@ async fn a_tag_goes_back_after_a_worker_died_in_the_last_attempt(shape: Shape) {
 }
 
 async fn a_tag_goes_back_on_the_host_that_its_pull_left(shape: Shape) {
-    let offline_after = Duration::from_millis(1500);
-    let mut scene = Scene::new(shape, |settings| {
-        settings.host.offline_after = offline_after;
-    })
-    .await;
+    let soon = Duration::from_millis(1500);
+    let mut scene = Scene::new(shape, |settings| settings.host.offline_after = soon).await;
     let (_, job) = scene.moves().await;
     let one = scene.fleet.job(job).await.host_id;
     scene.fleet.kill_worker().await;
@@ -192,7 +195,7 @@ async fn a_tag_goes_back_before_its_image_is_removed(shape: Shape) {
     let pull = scene.moves().await;
     scene.cancel(pull).await;
     scene.fleet.removed(ada, image).await;
-    assert!(!scene.engine.images().0.contains(&scene.upstream.id));
+    assert!(!scene.has(&scene.upstream));
     assert_eq!(scene.means(), Some(scene.operators.id));
     scene.fleet.finish().await;
 }
@@ -200,13 +203,12 @@ async fn a_tag_goes_back_before_its_image_is_removed(shape: Shape) {
 /// The tag means the operator's image again upstream, while a pull waits that moved it away.
 async fn a_tag_that_comes_back_to_the_operators_image_stays(shape: Shape) {
     let scene = Scene::new(shape, |_| ()).await;
-    scene
-        .engine
-        .operator_pulls(&scene.operators, "operators.own:1");
+    let (engine, own) = (&scene.engine, "operators.own:1");
+    engine.operator_pulls(&scene.operators, own);
     let pull = scene.moves().await;
     scene.registry.push("r", "1", &scene.operators, 0);
     let ada = scene.fleet.user("100").await;
-    let image = scene.fleet.pulled(ada, &scene.reference).await.id;
+    let image = scene.pulled(ada).await;
     scene.cancel(pull).await;
     scene.fleet.removed(ada, image).await;
     assert_eq!(scene.means(), Some(scene.operators.id));
@@ -217,47 +219,39 @@ async fn a_tag_that_comes_back_to_the_operators_image_stays(shape: Shape) {
 async fn a_tag_goes_back_although_somebody_holds_the_image_by_it(shape: Shape) {
     let scene = Scene::new(shape, |_| ()).await;
     let ada = scene.fleet.user("100").await;
-    scene.fleet.pulled(ada, &scene.reference).await;
-    assert!(
-        scene
-            .engine
-            .operator_tags(&scene.operators, &scene.reference)
-    );
+    scene.pulled(ada).await;
+    scene.tag(&scene.operators);
     let pull = scene.moves().await;
     scene.cancel(pull).await;
     scene.comes_to_mean(&scene.operators).await;
-    assert!(scene.engine.images().0.contains(&scene.upstream.id));
+    assert!(scene.has(&scene.upstream));
     scene.fleet.finish().await;
 }
 
 /// The tag means one image at Bob's first attempt, which moves it and fails, and another at his second, which does not come
 /// so far.
 async fn a_tag_goes_back_although_the_attempts_meant_different_images(shape: Shape) {
-    let registry = Registry::start().await;
-    let engine = Engine::start(&registry).await;
-    let fleet = Fleet::at_engine(shape, &engine.url, |_| ()).await;
-    let [of_ada, first, second] =
-        ["ada's", "first", "second"].map(|name| Image::new(name, 2_000_000, 1_000_000));
-    let reference = format!("{}/r:1", registry.address);
+    let scene = Scene::new(shape, |settings| {
+        settings.retry.base_delay = Duration::from_millis(50);
+        settings.retry.max_delay = Duration::from_millis(200);
+    })
+    .await;
+    let (fleet, registry) = (&scene.fleet, &scene.registry);
+    let [first, second] = ["first", "second"].map(|name| Image::new(name, 2_000_000, 1_000_000));
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
-    registry.push("r", "1", &of_ada, 0);
-    fleet.pulled(ada, &reference).await;
-    assert_eq!(engine.images().1.get(&reference), Some(&of_ada.id));
+    scene.pulled(ada).await;
+    assert_eq!(scene.means().as_ref(), Some(&scene.upstream.id));
 
     registry.push("r", "1", &first, 0);
     registry.push_after_read("r", "1", &second);
-    engine.hide_when_tagged(&first);
-    engine.refuse(&second);
-    let job = fleet.pull(bob, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(
-        (job.state, job.error_code, job.attempt),
-        (JobState::Failed, Some(JobErrorCode::RegistryDenied), 2),
-        "{job:?}"
-    );
-    goes(&engine, &first).await;
-    assert_eq!(engine.images().1.get(&reference), Some(&of_ada.id));
-    fleet.finish().await;
+    scene.engine.hide_when_tagged(&first);
+    scene.engine.refuse(&second);
+    let job = fleet.pull(bob, &scene.reference).await;
+    let job = fleet.fails(job.id, JobErrorCode::RegistryDenied).await;
+    assert_eq!(job.attempt, 2, "{job:?}");
+    scene.loses(&first).await;
+    assert_eq!(scene.means().as_ref(), Some(&scene.upstream.id));
+    scene.fleet.finish().await;
 }
 
 /// Ada's pull is settled on one image while Bob's, of another, is between two attempts.
@@ -267,13 +261,9 @@ async fn a_tag_of_a_settled_pull_stays_whatever_became_of_another(shape: Shape) 
     let of_ada = Image::new("ada's", 2_000_000, 1_000_000);
     scene.registry.push("r", "1", &of_ada, 0);
     let ada = scene.fleet.user("100").await;
-    scene.fleet.pulled(ada, &scene.reference).await;
+    scene.pulled(ada).await;
     // Bob's worker was slow: his tag comes last.
-    assert!(
-        scene
-            .engine
-            .operator_tags(&scene.upstream, &scene.reference)
-    );
+    scene.tag(&scene.upstream);
     scene.cancel(of_bob).await;
     scene.comes_to_mean(&of_ada).await;
     scene.fleet.finish().await;

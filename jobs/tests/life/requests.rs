@@ -2,22 +2,18 @@
 
 use sea_orm::ActiveEnum as _;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, ImageState, JobErrorCode, JobState};
+use wharfinger_entity::{Credits, ImageState, JobErrorCode, JobState, job};
 use wharfinger_jobs::commands::cancel_job::cancel_job;
 use wharfinger_jobs::commands::retry_job::retry_job;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::pull_image::{self, PullImage};
 
-use crate::support::images::Repository;
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, on_every_shape};
+use crate::support::{Fleet, Shape, on_every_shape, refusal, rows};
 
 on_every_shape!(
     an_idempotency_key_makes_one_job,
     a_queued_job_is_cancelled,
-    a_running_pull_is_cancelled,
     a_failed_pull_is_retried,
-    a_dead_pull_is_retried,
     a_cancelled_pull_is_retried_only_with_credits,
     a_second_removal_is_the_first,
     live_jobs_are_limited,
@@ -25,22 +21,12 @@ on_every_shape!(
     an_operators_image_stays,
 );
 
-fn code<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserErrorCode {
-    match answer {
-        Err(ServiceError::Rejected(error)) => error.code,
-        other => panic!("{other:?}"),
-    }
-}
-
 async fn an_idempotency_key_makes_one_job(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let user = fleet.user("100").await;
     let request = |reference: &str| PullImage {
-        user_id: user,
-        reference: reference.to_owned(),
-        host: None,
         idempotency_key: Some("once".into()),
-        traceparent: None,
+        ..rows::pull_image(user, None, reference)
     };
     let (one, other) = (fleet.repository().tag("1"), fleet.repository().tag("2"));
     let (same, again) = (request(&one), request(&one));
@@ -50,7 +36,7 @@ async fn an_idempotency_key_makes_one_job(shape: Shape) {
     );
     assert_eq!(first.unwrap().id, second.unwrap().id);
     let conflict = pull_image::accept(&fleet.services, &request(&other)).await;
-    assert_eq!(code(conflict), UserErrorCode::IdempotencyConflict);
+    assert_eq!(refusal(conflict).code, UserErrorCode::IdempotencyConflict);
     fleet.finish().await;
 }
 
@@ -61,42 +47,16 @@ async fn a_queued_job_is_cancelled(shape: Shape) {
     let job = fleet.pull(user, &fleet.repository().tag("1")).await;
     let stranger = fleet.user("100").await;
     let unknown = cancel_job(&fleet.services, Some(stranger), Some(job.id)).await;
-    assert_eq!(code(unknown), UserErrorCode::JobNotFound);
-    let cancelled = cancel_job(&fleet.services, Some(user), Some(job.id))
-        .await
-        .unwrap();
-    assert_eq!(cancelled.state, JobState::Cancelled);
+    assert_eq!(refusal(unknown).code, UserErrorCode::JobNotFound);
+    let cancelled = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
+    assert_eq!(cancelled.unwrap().state, JobState::Cancelled);
     assert_eq!(fleet.account(user).await.held, Credits::ZERO);
     let again = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
-    assert_eq!(code(again), UserErrorCode::JobNotCancellable);
+    assert_eq!(refusal(again).code, UserErrorCode::JobNotCancellable);
     fleet.finish().await;
 }
 
-async fn a_running_pull_is_cancelled(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    let id = fleet.push(&repository, "1", 400_000).await;
-    let user = fleet.user("100").await;
-    proxy.block();
-    let job = fleet.pull(user, &repository.tag("1")).await;
-    proxy.stuck().await;
-    cancel_job(&fleet.services, Some(user), Some(job.id))
-        .await
-        .unwrap();
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Cancelled, "{job:?}");
-    assert_eq!(fleet.account(user).await.held, Credits::ZERO);
-    proxy.open();
-    assert_eq!(fleet.engine.inspect(&id).await, None);
-    fleet.finish().await;
-}
-
-async fn retry(
-    fleet: &Fleet,
-    user: Uuid,
-    job: Uuid,
-) -> Result<wharfinger_entity::job::Model, ServiceError> {
+async fn retry(fleet: &Fleet, user: Uuid, job: Uuid) -> Result<job::Model, ServiceError> {
     retry_job(&fleet.services, user, Some(user), Some(job), None).await
 }
 
@@ -114,29 +74,9 @@ async fn a_failed_pull_is_retried(shape: Shape) {
         (job.id, JobState::Queued, 4)
     );
     assert_eq!(again.held, fleet.settings.credits.minimum_to_pull);
-    let done = fleet.ended(job.id).await;
-    assert_eq!(
-        (done.state, done.attempt),
-        (JobState::Succeeded, 2),
-        "{done:?}"
-    );
+    fleet.ends(job.id, JobState::Succeeded, 2).await;
     let refused = retry(&fleet, user, job.id).await;
-    assert_eq!(code(refused), UserErrorCode::JobNotRetryable);
-    fleet.finish().await;
-}
-
-async fn a_dead_pull_is_retried(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    let user = fleet.user("100").await;
-    let job = fleet.pull(user, &Repository::at(&address).tag("1")).await;
-    let dead = fleet.ended(job.id).await;
-    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 3), "{dead:?}");
-    retry(&fleet, user, job.id).await.unwrap();
-    let dead = fleet.ended(job.id).await;
-    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 6), "{dead:?}");
+    assert_eq!(refusal(refused).code, UserErrorCode::JobNotRetryable);
     fleet.finish().await;
 }
 
@@ -145,15 +85,15 @@ async fn a_cancelled_pull_is_retried_only_with_credits(shape: Shape) {
     fleet.stop_worker().await;
     let user = fleet.user("1.5").await;
     let job = fleet.pull(user, &fleet.repository().tag("1")).await;
-    cancel_job(&fleet.services, Some(user), Some(job.id))
-        .await
-        .unwrap();
+    let cancel = async |job: &job::Model| {
+        let cancelled = cancel_job(&fleet.services, Some(user), Some(job.id)).await;
+        cancelled.unwrap();
+    };
+    cancel(&job).await;
     let other = fleet.pull(user, &fleet.repository().tag("1")).await;
     let refused = retry(&fleet, user, job.id).await;
-    assert_eq!(code(refused), UserErrorCode::InsufficientCredits);
-    cancel_job(&fleet.services, Some(user), Some(other.id))
-        .await
-        .unwrap();
+    assert_eq!(refusal(refused).code, UserErrorCode::InsufficientCredits);
+    cancel(&other).await;
     let again = retry(&fleet, user, job.id).await.unwrap();
     assert_eq!(again.held, fleet.account(user).await.held);
     fleet.start_worker().await;
@@ -176,7 +116,7 @@ async fn a_second_removal_is_the_first(shape: Shape) {
     let second = fleet.try_remove(user, image.id).await.unwrap();
     assert_eq!(first.id, second.id);
     fleet.start_worker().await;
-    assert_eq!(fleet.ended(first.id).await.state, JobState::Succeeded);
+    fleet.succeeds(first.id).await;
     let gone = fleet.try_remove(user, image.id).await.unwrap_err();
     assert_eq!(gone.code, UserErrorCode::NotRemovable);
     fleet.finish().await;
@@ -209,9 +149,7 @@ async fn an_image_in_use_stays(shape: Shape) {
     let image = fleet.pulled(user, &repository.tag("1")).await;
     let container = fleet.engine.create_container(&id).await;
     let job = fleet.try_remove(user, image.id).await.unwrap();
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Failed);
-    assert_eq!(job.error_code, Some(JobErrorCode::ImageInUse), "{job:?}");
+    let job = fleet.fails(job.id, JobErrorCode::ImageInUse).await;
     assert_eq!(
         job.error_code.map(|code| code.to_value()),
         Some("IMAGE_IN_USE".into())
@@ -224,7 +162,7 @@ async fn an_image_in_use_stays(shape: Shape) {
 
     fleet.engine.remove_container(&container).await;
     let again = retry(&fleet, user, job.id).await.unwrap();
-    assert_eq!(fleet.ended(again.id).await.state, JobState::Succeeded);
+    fleet.succeeds(again.id).await;
     assert_eq!(fleet.engine.inspect(&id).await, None);
     fleet.finish().await;
 }

@@ -29,7 +29,7 @@
 //! | RETRYING, and after the last attempt DEAD | `errors::an_unreachable_registry_is_tried_until_dead` |
 //! | with exponential back-off and jitter | `jobs/src/job/backoff.rs::it_doubles_up_to_the_most` `jobs/src/job/backoff.rs::never_more_than_the_most` |
 //! | that survives restarts | `patience::a_back_off_survives_a_restart` |
-//! | dead letters are inspected, redriven or discarded | `requests::a_dead_pull_is_retried` `administration::dead_letters_are_redriven` `administration::a_discarded_dead_letter_is_passed_by` `api/tests/end_to_end/board.rs` |
+//! | dead letters are inspected, redriven or discarded | `errors::an_unreachable_registry_is_tried_until_dead` `administration::dead_letters_are_redriven` `administration::a_discarded_dead_letter_is_passed_by` `api/tests/end_to_end/board.rs` |
 //! | a silent engine uses up no attempt | `engines::a_silent_engine_uses_up_no_attempt` |
 //! | nor does a worker's hand-back at shutdown | `faults::an_orderly_stop_uses_up_no_attempt` |
 //! | nor does a registry's Retry-After | `patience::a_registrys_retry_after_uses_up_no_attempt` |
@@ -75,12 +75,12 @@
 //! | making one private again is refused | `public::publishing_refunds_every_holder_once` |
 //! | a pull of a public reference succeeds at once, without engine or registry | `public::a_public_image_is_pulled_at_once_and_for_nothing` `public::a_pull_of_a_public_reference_lets_go_of_what_it_meant_before` |
 //! | pulling what the viewer already holds charges nothing | `credits::what_is_held_already_costs_nothing` |
-//! | a new manifest digest with the same id is only noted | `credits::a_new_digest_of_the_same_image_is_only_noted` |
+//! | a new manifest digest with the same id is only noted | `credits::what_is_held_already_costs_nothing` |
 //! | a moved tag: pulled, charged, and the old holding let go in the same settle | `sharing::a_moved_tag_is_paid_anew` |
 //! | its id is refunded only with the viewer's last tag of it | `credits::a_moved_tag_leaves_what_another_tag_pays_for` |
 //! | the others keep what they paid for, by id, until they let go | `sharing::a_moved_tag_is_paid_anew` |
 //! | or pull again | `credits::whoever_lost_a_tag_gets_the_new_image_by_pulling_again` |
-//! | a retry holds anew, attempt numbers continue, maxAttempts grows | `requests::a_failed_pull_is_retried` `requests::a_dead_pull_is_retried` |
+//! | a retry holds anew, attempt numbers continue, maxAttempts grows | `requests::a_failed_pull_is_retried` `errors::an_unreachable_registry_is_tried_until_dead` |
 //! | or is refused | `requests::a_cancelled_pull_is_retried_only_with_credits` |
 //! | idempotency keys are per user and mutation | `requests::an_idempotency_key_makes_one_job` `credits::a_key_is_its_users_own` |
 //! | A grant is idempotent by key | `jobs/tests/life/accounts/credits.rs::a_key_moves_credits_once` |
@@ -91,13 +91,13 @@
 //!
 //! | sentence | tests |
 //! |---|---|
-//! | 1: every acceptance, and every retry, ends in one final state | `chaos::nothing_is_lost_when_workers_are_killed` `jobs/tests/model/mod.rs::sequences_on_sqlite` `jobs/tests/model/mod.rs::fixed_sequences_on_postgres` `jobs/tests/model/mod.rs::fixed_sequences_on_mariadb` `requests::a_dead_pull_is_retried` |
+//! | 1: every acceptance, and every retry, ends in one final state | `chaos::nothing_is_lost_when_workers_are_killed` `jobs/tests/model/mod.rs::sequences_on_sqlite` `jobs/tests/model/mod.rs::fixed_sequences_on_postgres` `jobs/tests/model/mod.rs::fixed_sequences_on_mariadb` `errors::an_unreachable_registry_is_tried_until_dead` |
 //! | and every hold is settled or released once | `support/invariants.rs` `faults::an_old_lease_cannot_settle` |
 //! | 2: total, held and available, at every committed instant | `support/invariants.rs` `constraints::nothing_is_negative` `chaos::nothing_is_lost_when_workers_are_killed` |
 //! | 3: one CHARGE per (user, host, image id) held, one REFUND for it | `support/invariants.rs` `constraints::one_charge_and_one_refund_of_a_payment` `constraints::one_live_holding_of_a_reference` |
 //! | mutations with a key happen once while the key is kept | `constraints::a_key_is_used_once` `requests::an_idempotency_key_makes_one_job` |
 //! | a grant's key is kept for ever | `housekeeping::a_grants_key_is_kept_for_ever` |
-//! | 4: an image the engine lost becomes LOST and is refunded | `sharing::a_lost_image_is_refunded` `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
+//! | 4: an image the engine lost becomes LOST and is refunded | `lost::what_an_operator_removes_is_refunded_at_once` `lost::what_went_while_nobody_listened_is_found` `public::a_public_image_that_the_engine_lost_is_lost` |
 //! | one that nobody holds is only ever removed if Wharfinger brought it | `lost::an_image_that_an_operator_made_stays_with_its_tags` `sharing::somebody_elses_tag_keeps_the_image` `lost::an_image_that_an_operator_only_untags_is_kept` |
 //! | 5: nobody sees another user's things, by any query, id, subscription or error | `api/tests/graphql/authorisation/mod.rs::everybody_is_answered_as_the_table_says` `api/tests/graphql/authorisation/mod.rs::everybody_is_answered_as_the_table_says_on_postgres`  |
 //! | or by the timing of a name | `jobs/tests/life/accounts/passwords.rs::what_is_wrong_is_answered_alike_after_the_same_work` |

@@ -4,31 +4,24 @@ use std::time::Duration;
 
 use wharfinger_entity::{Credits, ImageState, JobState};
 
-use crate::support::images::{Repository, random_image};
-use crate::support::proxy::Proxy;
-use crate::support::{Fleet, Shape, eventually, on_every_shape};
+use crate::support::{Fleet, Shape, credits, on_every_shape};
 
 on_every_shape!(
     two_users_share_a_transfer_and_an_image,
     many_users_pull_at_the_same_moment,
     two_tags_of_one_image_are_paid_once,
     a_moved_tag_is_paid_anew,
-    a_lost_image_is_refunded,
     somebody_elses_tag_keeps_the_image,
 );
 
-fn left(credits: &str, charge: Credits) -> Credits {
-    credits
-        .parse::<Credits>()
-        .unwrap()
-        .checked_sub(charge)
-        .unwrap()
+/// Of a hundred credits.
+fn left(charge: Credits) -> Credits {
+    credits("100").checked_sub(charge).unwrap()
 }
 
 async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
     let fleet = Fleet::start(shape).await;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
+    let (proxy, repository) = fleet.behind_proxy().await;
     let id = fleet.push(&repository, "1", 400_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
     proxy.block();
@@ -44,13 +37,11 @@ async fn two_users_share_a_transfer_and_an_image(shape: Shape) {
     let ours = fleet.image(first.image_id.unwrap()).await;
     let theirs = fleet.image(second.image_id.unwrap()).await;
     assert_eq!(ours.engine_image_id, theirs.engine_image_id);
-    assert_eq!(fleet.account(ada).await.total, left("100", ours.charge));
-    assert_eq!(fleet.account(bob).await.total, left("100", theirs.charge));
+    assert_eq!(fleet.account(ada).await.total, left(ours.charge));
+    assert_eq!(fleet.account(bob).await.total, left(theirs.charge));
     fleet.removed(ada, ours.id).await;
-    assert_eq!(
-        fleet.engine.id_of(&repository.tag("1")).await,
-        Some(id.clone())
-    );
+    let kept = fleet.engine.id_of(&repository.tag("1")).await;
+    assert_eq!(kept.as_ref(), Some(&id));
     fleet.removed(bob, theirs.id).await;
     assert_eq!(fleet.engine.inspect(&id).await, None);
     fleet.finish().await;
@@ -74,12 +65,7 @@ async fn many_users_pull_at_the_same_moment(shape: Shape) {
     }
     fleet.start_worker().await;
     for job in jobs {
-        let job = fleet.ended(job.id).await;
-        assert_eq!(
-            (job.state, job.attempt),
-            (JobState::Succeeded, 1),
-            "{job:?}"
-        );
+        fleet.ends(job.id, JobState::Succeeded, 1).await;
     }
     fleet.finish().await;
 }
@@ -87,25 +73,21 @@ async fn many_users_pull_at_the_same_moment(shape: Shape) {
 async fn two_tags_of_one_image_are_paid_once(shape: Shape) {
     let fleet = Fleet::start(shape).await;
     let repository = fleet.repository();
-    let image = random_image(100_000);
-    let id = repository.push(&fleet.registry, "1", &image).await;
-    assert_eq!(repository.push(&fleet.registry, "2", &image).await, id);
+    let id = fleet.push_under(&repository, &["1", "2"], 100_000).await;
     let user = fleet.user("100").await;
     let one = fleet.pulled(user, &repository.tag("1")).await;
     let two = fleet.pulled(user, &repository.tag("2")).await;
     assert!(one.charge > Credits::ZERO);
     assert_eq!(two.charge, Credits::ZERO);
-    assert_eq!(fleet.account(user).await.total, left("100", one.charge));
+    assert_eq!(fleet.account(user).await.total, left(one.charge));
 
     fleet.removed(user, one.id).await;
-    assert_eq!(fleet.account(user).await.total, left("100", one.charge));
+    assert_eq!(fleet.account(user).await.total, left(one.charge));
     assert_eq!(fleet.engine.inspect(&repository.tag("1")).await, None);
-    assert_eq!(
-        fleet.engine.id_of(&repository.tag("2")).await,
-        Some(id.clone())
-    );
+    let kept = fleet.engine.id_of(&repository.tag("2")).await;
+    assert_eq!(kept.as_ref(), Some(&id));
     fleet.removed(user, two.id).await;
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     assert_eq!(fleet.engine.inspect(&id).await, None);
     fleet.finish().await;
 }
@@ -124,43 +106,21 @@ async fn a_moved_tag_is_paid_anew(shape: Shape) {
     assert_ne!(moved.id, ours.id);
     assert!(moved.charge > ours.charge);
     assert_eq!(fleet.image(ours.id).await.state, ImageState::Released);
-    assert_eq!(fleet.account(ada).await.total, left("100", moved.charge));
+    assert_eq!(fleet.account(ada).await.total, left(moved.charge));
     assert_eq!(fleet.refunds(ada).await, ["the tag moved to another image"]);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(new.clone()));
     // What the other one holds stays: by id.
     assert_eq!(fleet.image(theirs.id).await.state, ImageState::Held);
     assert_eq!(fleet.engine.id_of(&old).await, Some(old.clone()));
-    assert_eq!(fleet.account(bob).await.total, left("100", theirs.charge));
+    assert_eq!(fleet.account(bob).await.total, left(theirs.charge));
 
     fleet.removed(bob, theirs.id).await;
-    assert_eq!(fleet.account(bob).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(bob).await.total, credits("100"));
     assert_eq!(fleet.engine.inspect(&old).await, None);
     assert_eq!(fleet.engine.id_of(&reference).await, Some(new.clone()));
     fleet.removed(ada, moved.id).await;
-    assert_eq!(fleet.account(ada).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(ada).await.total, credits("100"));
     assert_eq!(fleet.engine.inspect(&new).await, None);
-    fleet.finish().await;
-}
-
-async fn a_lost_image_is_refunded(shape: Shape) {
-    let fleet = Fleet::start(shape).await;
-    let repository = fleet.repository();
-    let id = fleet.push(&repository, "1", 100_000).await;
-    let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
-    let ours = fleet.pulled(ada, &repository.tag("1")).await;
-    let theirs = fleet.pulled(bob, &repository.tag("1")).await;
-    fleet.engine.remove(&id).await;
-    for (user, image) in [(ada, ours.id), (bob, theirs.id)] {
-        eventually("the image is lost", || async {
-            Some(fleet.image(image).await).filter(|image| image.state == ImageState::Lost)
-        })
-        .await;
-        assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
-    }
-    // It comes again like any other, and goes again.
-    let again = fleet.pulled(ada, &repository.tag("1")).await;
-    fleet.removed(ada, again.id).await;
-    assert_eq!(fleet.engine.inspect(&id).await, None);
     fleet.finish().await;
 }
 
@@ -172,7 +132,7 @@ async fn somebody_elses_tag_keeps_the_image(shape: Shape) {
     let image = fleet.pulled(user, &repository.tag("1")).await;
     fleet.engine.tag(&id, &repository.full_name(), "mine").await;
     fleet.removed(user, image.id).await;
-    assert_eq!(fleet.account(user).await.total, "100".parse().unwrap());
+    assert_eq!(fleet.account(user).await.total, credits("100"));
     assert_eq!(fleet.engine.inspect(&repository.tag("1")).await, None);
     assert_eq!(fleet.engine.id_of(&repository.tag("mine")).await, Some(id));
     fleet.finish().await;

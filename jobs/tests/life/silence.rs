@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-use uuid::Uuid;
 use wharfinger_entity::{ImageState, JobErrorCode, JobState, Role, UserStatus, host, user};
 use wharfinger_jobs::accounts::{Sessions, authenticate, create_api_token};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::testing::silent_proxy::SilentProxy;
 use wharfinger_jobs::{dispatch, maintenance};
 
-use crate::support::images::Repository;
+use crate::support::background::Background;
 use crate::support::lock::Lock;
-use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_fleet};
 
 on_every_fleet!(
@@ -78,16 +74,15 @@ impl Scene {
     }
 
     /// Housekeeping that reaches the database by way of the proxy.
-    async fn housekeeping(&self) -> AbortOnDropHandle<()> {
-        let running = maintenance::run(self.services().await, CancellationToken::new());
-        AbortOnDropHandle::new(tokio::spawn(running))
+    async fn housekeeping(&self) -> Background {
+        let services = self.services().await;
+        Background::start(|stop| maintenance::run(services, stop))
     }
 
     /// A dispatcher that reaches the database by way of the proxy.
-    async fn dispatcher(&self) -> AbortOnDropHandle<()> {
+    async fn dispatcher(&self) -> Background {
         let services = self.services().await;
-        let running = dispatch::run(services, None, CancellationToken::new());
-        AbortOnDropHandle::new(tokio::spawn(running))
+        Background::start(|stop| dispatch::run(services, None, stop))
     }
 }
 
@@ -109,13 +104,9 @@ async fn the_heartbeat_goes_on(shape: Shape) {
     let silent = scene.fall_silent_in("hosts", &["UPDATE hosts"]).await;
     let then = scene.fleet.services.clock.now();
     eventually("another heartbeat", || async {
-        let hosts = host::Entity::find().one(scene.fleet.services.db.read());
-        hosts
-            .await
-            .unwrap()
-            .unwrap()
-            .last_seen_at
-            .filter(|seen| *seen > then)
+        let host = host::Entity::find().one(scene.fleet.services.db.read());
+        let seen = host.await.unwrap().unwrap().last_seen_at;
+        seen.filter(|seen| *seen > then)
     })
     .await;
     within(silent, STATEMENT + Duration::from_secs(1));
@@ -142,13 +133,11 @@ async fn a_hung_renewal_lets_go_of_the_job(shape: Shape) {
     let mut scene = Scene::of(fleet.await).await;
     scene.fleet.start_worker_over(&scene.through).await;
     scene.fleet.start_dispatcher();
-    let (registry, job) = stuck_pull(&scene.fleet).await;
-    let silent = scene
-        .fall_silent_in("jobs", &["UPDATE jobs", "lease_until", "progress"])
-        .await;
-    registry.open();
-    let job = scene.fleet.ended(job).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let stuck = scene.fleet.stuck_pull().await;
+    let words = ["UPDATE jobs", "lease_until", "progress"];
+    let silent = scene.fall_silent_in("jobs", &words).await;
+    stuck.proxy.open();
+    scene.fleet.succeeds(stuck.job).await;
     within(silent, STATEMENT + Duration::from_secs(4));
     scene.fleet.finish().await;
 }
@@ -162,31 +151,17 @@ async fn a_hung_settle_is_done_again(shape: Shape) {
     let mut scene = Scene::of(fleet.await).await;
     scene.fleet.start_worker_over(&scene.through).await;
     scene.fleet.start_dispatcher();
-    let (registry, job) = stuck_pull(&scene.fleet).await;
+    let stuck = scene.fleet.stuck_pull().await;
     let lock = Lock::rows(scene.fleet.database_url(), "users").await;
-    registry.open();
+    stuck.proxy.open();
     // PostgreSQL shows the beginning of a statement: the settlement locks image, job and account by one.
     let words = ["SELECT engine_images.id AS e_id"];
     let silent = scene.fall_silent_behind(lock, &words).await;
-    let job = scene.fleet.ended(job).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = scene.fleet.succeeds(stuck.job).await;
     within(silent, TRANSACTION + STATEMENT);
     let charges = scene.fleet.ledger(job.user_id).await;
     assert_eq!(charges.len(), 2, "a grant and one charge: {charges:?}");
     scene.fleet.finish().await;
-}
-
-/// A pull that is stuck in the middle of its layer.
-async fn stuck_pull(fleet: &Fleet) -> (Proxy, Uuid) {
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
-    fleet.push(&repository, "1", 400_000).await;
-    let user = fleet.user("100").await;
-    proxy.block();
-    let job = fleet.pull(user, &repository.tag("1")).await.id;
-    fleet.downloads(job).await;
-    proxy.stuck().await;
-    (proxy, job)
 }
 
 async fn sessions_are_ended(shape: Shape) {
@@ -200,9 +175,8 @@ async fn sessions_are_ended(shape: Shape) {
     let caller = caller.await.unwrap().unwrap();
     let sessions = Sessions::start(&services);
     let session = sessions.open(&caller);
-    let silent = scene
-        .fall_silent_in("api_tokens", &["FROM api_tokens"])
-        .await;
+    let words = ["FROM api_tokens"];
+    let silent = scene.fall_silent_in("api_tokens", &words).await;
     let banned = user::ActiveModel {
         id: Set(ada.id),
         status: Set(UserStatus::Banned),
@@ -219,27 +193,21 @@ async fn sessions_are_ended(shape: Shape) {
 async fn housekeeping_goes_on(shape: Shape) {
     let mut scene = Scene::of(Fleet::idle(shape, |_| ()).await).await;
     scene.fleet.start_worker().await;
-    let (_registry, job) = {
-        scene.fleet.start_dispatcher();
-        let stuck = stuck_pull(&scene.fleet).await;
-        scene.fleet.stop_dispatcher().await;
-        stuck
-    };
+    scene.fleet.start_dispatcher();
+    let stuck = scene.fleet.stuck_pull().await;
+    scene.fleet.stop_dispatcher().await;
+    let job = stuck.job;
     scene.fleet.kill_worker().await;
     let lock = Lock::table(scene.fleet.database_url(), "jobs").await;
     let _housekeeping = scene.housekeeping().await;
-    let silent = scene
-        .fall_silent_behind(lock, &["FROM jobs", "lease_until <"])
-        .await;
+    let words = ["FROM jobs", "lease_until <"];
+    let silent = scene.fall_silent_behind(lock, &words).await;
     scene.fleet.let_lease_lapse(job).await;
     scene.fleet.reaches(job, JobState::Retrying).await;
     within(silent, STATEMENT + HOUSEKEEPING_LEASE);
     let attempts = scene.fleet.attempts(job).await;
-    assert_eq!(
-        attempts[0].error_code,
-        Some(JobErrorCode::WorkerLost),
-        "{attempts:?}"
-    );
+    let lost = Some(JobErrorCode::WorkerLost);
+    assert_eq!(attempts[0].error_code, lost, "{attempts:?}");
 }
 
 async fn the_reconciler_goes_on(shape: Shape) {
@@ -251,9 +219,8 @@ async fn the_reconciler_goes_on(shape: Shape) {
     fleet.stop_worker().await;
     let mut scene = Scene::of(fleet).await;
     scene.fleet.start_worker_over(&scene.through).await;
-    let silent = scene
-        .fall_silent_in("engine_images", &["FROM engine_images"])
-        .await;
+    let words = ["FROM engine_images"];
+    let silent = scene.fall_silent_in("engine_images", &words).await;
     scene.fleet.engine.remove(&id).await;
     scene.fleet.becomes(image.id, ImageState::Lost).await;
     within(silent, STATEMENT + Duration::from_secs(1));

@@ -10,9 +10,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
-use wharfinger_entity::JobState;
 
-use crate::support::images::random_image;
 use crate::support::{Fleet, Shape, on_every_fleet, on_shape};
 
 on_shape!(sqlite, Embedded, a_pull_of_an_image_that_is_there);
@@ -113,8 +111,7 @@ async fn a_pull_of_an_image_that_is_there(shape: Shape) {
     .await;
     let user = fleet.user("100").await;
     let repository = fleet.repository();
-    let image = random_image(300_000);
-    repository.push(&fleet.registry, "1", &image).await;
+    fleet.push(&repository, "1", 300_000).await;
     let reference = repository.tag("1");
     fleet.pulled(user, &reference).await;
 
@@ -122,8 +119,7 @@ async fn a_pull_of_an_image_that_is_there(shape: Shape) {
     let mut least: Option<Vec<String>> = None;
     for _ in 0..3 {
         let job = fleet.pull(user, &reference).await;
-        let done = fleet.ended(job.id).await;
-        assert_eq!(done.state, JobState::Succeeded, "{done:?}");
+        fleet.succeeds(job.id).await;
         let statements = STATEMENTS.lock().unwrap();
         let of_job = statements
             .as_ref()

@@ -10,7 +10,7 @@ use wharfinger_jobs::testing::image::{TestImage, digest_of, layer};
 use wharfinger_jobs::testing::registry::{PASSWORD, PushedImage, TestRegistry};
 
 use crate::credentials::login;
-use crate::support::hostile::HostileRegistry;
+use crate::support::hostile::{HostileRegistry, Part};
 use crate::support::images::{Repository, random_image};
 use crate::support::proxy::Proxy;
 use crate::support::{Fleet, Shape, on_every_shape, stand_in, variable};
@@ -92,9 +92,8 @@ impl Scene {
 
     async fn log_in(&self, user: Uuid) {
         let login = login(user, &self.proxy.address, PASSWORD);
-        save_registry_credential(&self.fleet.services, &login)
-            .await
-            .unwrap();
+        let saved = save_registry_credential(&self.fleet.services, &login).await;
+        saved.unwrap();
     }
 
     /// Eve pulls a reference of hers, and gets nothing.
@@ -118,17 +117,16 @@ impl Scene {
     /// A layer that no engine has, and that the registry does not deliver.
     async fn absent(&self) -> JobState {
         let layer = random_layer(100);
-        let config = config_over(&[&layer]);
-        let config = (self.hostile.has(config.clone()), config.len());
-        let layer = (digest_of(&layer), layer.len());
-        let layers = [(&*layer.0, layer.1)];
-        let reference = self.hostile.claim("absent", (&config.0, config.1), &layers);
+        let config = self.hostile.has(&config_over(&[&layer]));
+        let layers = [Part::of(&layer)];
+        let reference = self.hostile.claim("absent", &config, &layers);
         self.refused(&reference).await
     }
 
-    fn config(&self) -> (String, usize) {
-        let config = self.image.config();
-        (digest_of(&config), config.len())
+    /// The config and the layers of Ada's image.
+    fn parts(&self) -> (Part, Vec<Part>) {
+        let layers = self.image.layers.iter().map(|layer| Part::of(layer));
+        (Part::of(&self.image.config()), layers.collect())
     }
 }
 
@@ -150,36 +148,21 @@ fn config_over(layers: &[&[u8]]) -> Vec<u8> {
 
 async fn an_image_is_not_had_by_the_digest_of_its_config(scene: Scene) {
     let Scene { hostile, image, .. } = &scene;
-    let (config, size) = scene.config();
-    let layers: Vec<_> = image
-        .layers
-        .iter()
-        .map(|layer| (digest_of(layer), layer.len()))
-        .collect();
-    let layers: Vec<_> = layers
-        .iter()
-        .map(|(digest, size)| (&**digest, *size))
-        .collect();
-    scene
-        .refused(&hostile.claim("all", (&config, size), &layers))
-        .await;
+    let (config, layers) = scene.parts();
+    let refused = async |tag, layers: &[Part]| {
+        let reference = hostile.claim(tag, &config, layers);
+        scene.refused(&reference).await;
+    };
+    refused("all", &layers).await;
     // Where the engine has the image, it asks for no layer: what Eve can deliver does not matter.
-    let own = random_layer(1000);
-    let own = (hostile.has(own.clone()), own.len());
-    scene
-        .refused(&hostile.claim("config", (&config, size), &[(&own.0, own.1)]))
-        .await;
-    scene
-        .refused(&hostile.claim("nothing-else", (&config, size), &[]))
-        .await;
+    let own = hostile.has(&random_layer(1000));
+    refused("config", std::slice::from_ref(&own)).await;
+    refused("nothing-else", &[]).await;
     // She knows the config too, which says what is in the layers.
-    hostile.has(image.config());
-    scene
-        .refused(&hostile.claim("with-config", (&config, size), &layers))
-        .await;
+    hostile.has(&image.config());
+    refused("with-config", &layers).await;
     // The containerd store cannot describe what comes of it.
-    let two = [(&*own.0, own.1), (&*own.0, own.1)];
-    let mixed = hostile.claim("with-own-layers", (&config, size), &two);
+    let mixed = hostile.claim("with-own-layers", &config, &[own.clone(), own]);
     scene.gets_nothing(&mixed).await;
     let named = format!("{}/x@{}", hostile.address, scene.pushed.digest);
     hostile.serve("exact", image.manifest().1, image.manifest().0);
@@ -195,17 +178,12 @@ async fn a_layer_is_not_had_by_its_digest(scene: Scene) {
         &[&image.layers[0], &image.layers[1]],
         &[&own, &image.layers[1]],
     ];
-    hostile.has(own.clone());
+    hostile.has(&own);
     let absent = scene.absent().await;
     for (number, layers) in sets.into_iter().enumerate() {
-        let config = config_over(layers);
-        let config = (hostile.has(config.clone()), config.len());
-        let digests: Vec<_> = layers.iter().map(|layer| digest_of(layer)).collect();
-        let named = digests.iter().zip(layers);
-        let named: Vec<_> = named
-            .map(|(digest, layer)| (&**digest, layer.len()))
-            .collect();
-        let reference = hostile.claim(&number.to_string(), (&config.0, config.1), &named);
+        let config = hostile.has(&config_over(layers));
+        let layers: Vec<_> = layers.iter().map(|layer| Part::of(layer)).collect();
+        let reference = hostile.claim(&number.to_string(), &config, &layers);
         let refused = scene.refused(&reference).await;
         assert_eq!(refused, absent, "{number}");
     }
@@ -213,38 +191,24 @@ async fn a_layer_is_not_had_by_its_digest(scene: Scene) {
 }
 
 async fn an_image_is_not_had_by_the_digest_of_its_manifest(scene: Scene) {
-    let Scene {
-        hostile,
-        image,
-        pushed,
-        ..
-    } = &scene;
+    let Scene { hostile, image, .. } = &scene;
     let (manifest, kind) = image.manifest();
-    let size = manifest.len();
-    scene
-        .refused(&hostile.claim_index("index", &[(&pushed.digest, size)]))
-        .await;
+    let adas = Part::of(&manifest);
+    let index = hostile.claim_index("index", std::slice::from_ref(&adas));
+    scene.refused(&index).await;
     // She knows the manifest too.
     hostile.serve("manifest", kind, manifest);
-    scene
-        .refused(&hostile.claim_index("index", &[(&pushed.digest, size)]))
-        .await;
+    scene.refused(&index).await;
     // An image of her own is chosen here, and perhaps the other by the engine.
     let own = random_layer(1000);
-    let config = config_over(&[&own]);
-    hostile.has(own.clone());
-    hostile.has(config.clone());
-    let tag = hostile.claim(
-        "own",
-        (&digest_of(&config), config.len()),
-        &[(&digest_of(&own), own.len())],
-    );
+    let config = hostile.has(&config_over(&[&own]));
+    let tag = hostile.claim("own", &config, &[hostile.has(&own)]);
     let image = scene.fleet.pulled(scene.eve, &tag).await;
-    let mine = (image.digest.unwrap(), 500);
-    for entries in [
-        [(&*mine.0, mine.1), (&*pushed.digest, size)],
-        [(&*pushed.digest, size), (&*mine.0, mine.1)],
-    ] {
+    let mine = Part {
+        digest: image.digest.unwrap(),
+        size: 500,
+    };
+    for entries in [[mine.clone(), adas.clone()], [adas, mine]] {
         let reference = hostile.claim_index("two", &entries);
         let job = scene.fleet.pull(scene.eve, &reference).await;
         let job = scene.fleet.ended(job.id).await;
@@ -264,29 +228,21 @@ async fn who_has_the_bytes_gets_the_image(scene: Scene) {
         fleet,
         ..
     } = &scene;
-    let (config, size) = scene.config();
     let layers: Vec<_> = image
         .layers
         .iter()
-        .map(|layer| (hostile.has(layer.clone()), layer.len()))
+        .map(|layer| hostile.has(layer))
         .collect();
-    hostile.has(image.config());
-    let named: Vec<_> = layers
-        .iter()
-        .map(|(digest, size)| (&**digest, *size))
-        .collect();
-    let reference = hostile.claim("own", (&config, size), &named);
+    let config = hostile.has(&image.config());
+    let reference = hostile.claim("own", &config, &layers);
     let job = fleet.pull(scene.eve, &reference).await;
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = fleet.succeeds(job.id).await;
     let progress = job.progress.unwrap()["snapshot"].clone();
-    let bytes: usize = layers.iter().map(|(_, size)| size).sum();
-    assert_eq!(
-        (&progress["downloaded"], &progress["reused"]),
-        (&json!(bytes), &json!(0))
-    );
-    for digest in layers.iter().map(|(digest, _)| digest).chain([&config]) {
-        assert!(hostile.was_asked_for(digest), "{digest}");
+    let bytes: usize = layers.iter().map(|layer| layer.size).sum();
+    assert_eq!(progress["downloaded"], json!(bytes));
+    assert_eq!(progress["reused"], json!(0));
+    for part in layers.iter().chain([&config]) {
+        assert!(hostile.was_asked_for(&part.digest), "{part:?}");
     }
     let ports = fleet.engine_images_of(scene.eve).await;
     assert!(ports[0].contains("4242"), "{ports:?}");
@@ -323,40 +279,28 @@ async fn what_came_without_a_login_is_free_in_any_registry(scene: Scene) {
         eve,
         ..
     } = &scene;
-    let proxy = Proxy::start(&fleet.registry.address).await;
-    let repository = Repository::at(&proxy.address);
+    let (proxy, repository) = fleet.behind_proxy().await;
     let image = random_image(400_000);
     repository.push(&fleet.registry, "1", &image).await;
     let bob = fleet.user("100").await;
     fleet.pulled(bob, &repository.tag("1")).await;
     fleet.pulled(*eve, &repository.tag("1")).await;
     assert_eq!(proxy.layers(), 1);
-    let (digest, size) = (digest_of(&image.layers[0]), image.layers[0].len());
-    let config = image.config();
-    let reference = hostile.claim(
-        "public",
-        (&digest_of(&config), config.len()),
-        &[(&digest, size)],
-    );
+    let (config, layer) = (Part::of(&image.config()), Part::of(&image.layers[0]));
+    let reference = hostile.claim("public", &config, std::slice::from_ref(&layer));
     fleet.pulled(*eve, &reference).await;
-    assert!(!hostile.was_asked_for(&digest));
+    assert!(!hostile.was_asked_for(&layer.digest));
     scene.fleet.finish().await;
 }
 
 async fn what_is_stolen_on_every_database(shape: Shape) {
     let scene = Scene::of(Fleet::start(shape).await).await;
-    let (config, size) = scene.config();
-    scene
-        .refused(&scene.hostile.claim("1", (&config, size), &[]))
-        .await;
-    let layer = &scene.image.layers[0];
-    let own = config_over(&[layer]);
-    let own = (scene.hostile.has(own.clone()), own.len());
-    let digest = digest_of(layer);
-    let layers = [(&*digest, layer.len())];
-    scene
-        .refused(&scene.hostile.claim("2", (&own.0, own.1), &layers))
-        .await;
+    let (config, layers) = scene.parts();
+    let whole = scene.hostile.claim("1", &config, &[]);
+    scene.refused(&whole).await;
+    let own = scene.hostile.has(&config_over(&[&scene.image.layers[0]]));
+    let part = scene.hostile.claim("2", &own, &layers[..1]);
+    scene.refused(&part).await;
     let bob = scene.fleet.user("100").await;
     scene.log_in(bob).await;
     scene.fleet.pulled(bob, &scene.repository.tag("1")).await;
@@ -399,8 +343,7 @@ async fn meanwhile(shape: Shape, of_ada: impl Fn(&str) -> String) {
     };
     announced.insert(fleet.services.db.write()).await.unwrap();
     engine.open();
-    let job = fleet.ended(job.id).await;
-    assert_eq!(job.error_code, Some(JobErrorCode::ImageNotFound), "{job:?}");
+    fleet.fails(job.id, JobErrorCode::ImageNotFound).await;
     assert!(fleet.holdings(eve).await.is_empty());
     fleet.finish().await;
 }

@@ -7,15 +7,13 @@ use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::infra::keyring::Keyring;
-use wharfinger_jobs::registry_credentials::{
-    SaveRegistryCredential, check_keys, save_registry_credential,
-};
+use wharfinger_jobs::registry_credentials::{check_keys, save_registry_credential};
 use wharfinger_jobs::settings::Secret;
 
-use crate::credentials::{code, login};
+use crate::credentials::login;
 use crate::support::bare::Bare;
 use crate::support::process::KEY;
-use crate::support::{Shape, on_every_shape};
+use crate::support::{Shape, on_every_shape, refusal};
 
 on_every_shape!(
     a_login_is_kept_encrypted_for_its_user_and_registry,
@@ -29,21 +27,20 @@ async fn rows(bare: &Bare) -> Vec<registry_credential::Model> {
     rows.await.unwrap()
 }
 
+async fn save(bare: &Bare, user: Uuid, secret: &str) -> registry_credential::Model {
+    let login = login(user, "127.0.0.1:1", secret);
+    let saved = save_registry_credential(&bare.services, &login).await;
+    saved.unwrap()
+}
+
 async fn a_login_is_kept_encrypted_for_its_user_and_registry(shape: Shape) {
     let bare = Bare::start(shape).await;
     let (ada, bob) = (bare.user().await, bare.user().await);
-    let services = &bare.services;
-    let first = save_registry_credential(services, &login(ada, "127.0.0.1:5000", "hunter2"))
-        .await
-        .unwrap();
+    let first = save(&bare, ada, "hunter2").await;
     // One login for a registry, the last one.
-    let second = save_registry_credential(services, &login(ada, "127.0.0.1:5000", "hunter3"))
-        .await
-        .unwrap();
+    let second = save(&bare, ada, "hunter3").await;
     assert_eq!(first.id, second.id);
-    save_registry_credential(services, &login(bob, "127.0.0.1:5000", "hunter2"))
-        .await
-        .unwrap();
+    save(&bare, bob, "hunter2").await;
     let rows = rows(&bare).await;
     assert_eq!(rows.len(), 2);
     let seen = format!("{rows:?}");
@@ -58,55 +55,35 @@ async fn a_login_that_cannot_be_one_is_refused(shape: Shape) {
     let bare = Bare::start(shape).await;
     let user = bare.user().await;
     let good = login(user, "127.0.0.1:5000", "secret");
-    let with = |change: &dyn Fn(&mut SaveRegistryCredential)| {
-        let mut bad = good.clone();
-        change(&mut bad);
-        bad
+    let with = |field, value: &str| {
+        let mut login = good.clone();
+        match field {
+            "registry" => login.registry = value.to_owned(),
+            "username" => login.username = value.to_owned(),
+            _ => login.secret = Secret::new(value),
+        }
+        login
     };
-    for (bad, expected, field) in [
-        (with(&|bad| bad.registry.clear()), InvalidInput, "registry"),
-        (
-            with(&|bad| bad.registry = "https://127.0.0.1:5000/v2/".into()),
-            InvalidInput,
-            "registry",
-        ),
-        (
-            with(&|bad| bad.registry = "ghcr.io".into()),
-            RegistryNotAllowed,
-            "registry",
-        ),
-        (with(&|bad| bad.username.clear()), InvalidInput, "username"),
-        (
-            with(&|bad| bad.username = "a:b".into()),
-            InvalidInput,
-            "username",
-        ),
-        (
-            with(&|bad| bad.username = "a".repeat(256)),
-            InvalidInput,
-            "username",
-        ),
-        (
-            with(&|bad| bad.secret = Secret::new("")),
-            InvalidInput,
-            "secret",
-        ),
-        (
-            with(&|bad| bad.secret = Secret::new("x".repeat(16 * 1024 + 1))),
-            InvalidInput,
-            "secret",
-        ),
+    for (field, value, expected) in [
+        ("registry", "", InvalidInput),
+        ("registry", "https://127.0.0.1:5000/v2/", InvalidInput),
+        ("registry", "ghcr.io", RegistryNotAllowed),
+        ("username", "", InvalidInput),
+        ("username", "a:b", InvalidInput),
+        ("username", &"a".repeat(256), InvalidInput),
+        ("secret", "", InvalidInput),
+        ("secret", &"x".repeat(16 * 1024 + 1), InvalidInput),
     ] {
-        let refused = code(save_registry_credential(&bare.services, &bad).await);
+        let bad = with(field, value);
+        let refused = refusal(save_registry_credential(&bare.services, &bad).await);
         assert_eq!(refused.code, expected, "{bad:?}");
         assert_eq!(refused.field, Some(vec!["input", field]), "{bad:?}");
     }
     assert_eq!(rows(&bare).await, []);
     // A document with a key in it has line breaks.
-    let document = with(&|login| login.secret = Secret::new("{\n  \"key\": 1\n}"));
-    save_registry_credential(&bare.services, &document)
-        .await
-        .unwrap();
+    let document = with("secret", "{\n  \"key\": 1\n}");
+    let kept = save_registry_credential(&bare.services, &document).await;
+    kept.unwrap();
 }
 
 async fn without_a_key_no_login_is_kept_or_used(shape: Shape) {
@@ -116,9 +93,7 @@ async fn without_a_key_no_login_is_kept_or_used(shape: Shape) {
     check_keys(&without).await.unwrap();
     let refused = save_registry_credential(&without, &login(user, "127.0.0.1:1", "x")).await;
     assert!(matches!(refused, Err(ServiceError::Unavailable(_))));
-    save_registry_credential(&bare.services, &login(user, "127.0.0.1:1", "x"))
-        .await
-        .unwrap();
+    save(&bare, user, "x").await;
     let missing = check_keys(&without).await.unwrap_err().to_string();
     assert!(missing.contains("set secret_key"), "{missing}");
 }
@@ -126,9 +101,7 @@ async fn without_a_key_no_login_is_kept_or_used(shape: Shape) {
 async fn keys_are_changed_without_losing_a_login(shape: Shape) {
     let bare = Bare::start(shape).await;
     let (user, thief) = (bare.user().await, bare.user().await);
-    save_registry_credential(&bare.services, &login(user, "127.0.0.1:1", "x"))
-        .await
-        .unwrap();
+    save(&bare, user, "x").await;
     let new = "1".repeat(64);
     let with = |keys: &[&str]| {
         let keys = Keyring::parse(&keys.join("\n")).unwrap();

@@ -5,22 +5,19 @@ use std::time::Duration;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    AuditAction, Credits, ImageState, JobKind, JobState, Timestamp, host_sweep, image_in_use, job,
-    sweep_run,
+    AuditAction, ImageState, JobKind, Timestamp, host_sweep, image_in_use, job, sweep_run,
 };
 use wharfinger_jobs::error::UserErrorCode;
 use wharfinger_jobs::infra::clock::Clock;
-use wharfinger_jobs::maintenance;
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::sweep_images::{Due, Schedule, SweepImages, due, keep, sweep_images};
 
-use crate::administration::{audited, code, eve};
+use crate::administration::{audited, eve};
+use crate::support::background::Background;
 use crate::support::bare::Bare;
-use crate::support::images::random_image;
-use crate::support::{Fleet, Shape, eventually, in_time, on_every_shape};
+use crate::support::{Fleet, Shape, credits, eventually, on_every_shape, refusal};
 
 on_every_shape!(
     a_sweep_removes_and_refunds_what_is_not_in_use,
@@ -39,12 +36,19 @@ fn everything() -> SweepImages {
     }
 }
 
+/// A sweep of these hosts.
+fn of_hosts(hosts: &[Uuid]) -> SweepImages {
+    SweepImages {
+        hosts: Some(hosts.iter().copied().map(Some).collect()),
+        ..everything()
+    }
+}
+
 async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
     let mut fleet = Fleet::with(shape, |settings| settings.limits.live_jobs_per_user = 1).await;
     let repository = fleet.repository();
     for tag in ["shared", "own"] {
-        let image = random_image(100_000);
-        repository.push(&fleet.registry, tag, &image).await;
+        fleet.push(&repository, tag, 100_000).await;
     }
     let used = fleet.push(&repository, "used", 100_000).await;
     let (ada, bob) = (fleet.user("100").await, fleet.user("100").await);
@@ -64,26 +68,15 @@ async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
     fleet.stop_worker().await;
 
     let services = &fleet.services;
-    let elsewhere = SweepImages {
-        hosts: Some(vec![Some(kept.host_id), Some(Uuid::now_v7())]),
-        ..everything()
-    };
+    let elsewhere = of_hosts(&[kept.host_id, Uuid::now_v7()]);
     let unknown = sweep_images(services, &elsewhere).await;
-    assert_eq!(code(unknown), UserErrorCode::HostNotFound);
-    let nowhere = SweepImages {
-        hosts: Some(vec![]),
-        ..everything()
-    };
-    let none = sweep_images(services, &nowhere).await.unwrap();
+    assert_eq!(refusal(unknown).code, UserErrorCode::HostNotFound);
+    let none = sweep_images(services, &of_hosts(&[])).await.unwrap();
     assert!(none.is_empty(), "{none:?}");
     // One removal is under way already, of which there is no second.
-    let first = fleet
-        .try_remove(swept[0].user_id.unwrap(), swept[0].id)
-        .await;
-    let here = SweepImages {
-        hosts: Some(vec![Some(kept.host_id)]),
-        ..everything()
-    };
+    let holder = swept[0].user_id.unwrap();
+    let first = fleet.try_remove(holder, swept[0].id).await;
+    let here = of_hosts(&[kept.host_id]);
     let jobs = sweep_images(services, &here).await.unwrap();
     assert_eq!(jobs[0].id, first.unwrap().id);
     assert_eq!(jobs.len(), swept.len());
@@ -93,9 +86,7 @@ async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
         assert_eq!(Some(job.user_id), image.user_id);
     }
     let again = sweep_images(services, &everything()).await.unwrap();
-    let ids = |jobs: &[wharfinger_entity::job::Model]| -> Vec<Uuid> {
-        jobs.iter().map(|job| job.id).collect()
-    };
+    let ids = |jobs: &[job::Model]| -> Vec<Uuid> { jobs.iter().map(|job| job.id).collect() };
     assert_eq!(ids(&again), ids(&jobs));
     let log = audited(&fleet).await;
     assert_eq!(log.len(), 2, "{log:?}");
@@ -106,15 +97,13 @@ async fn a_sweep_removes_and_refunds_what_is_not_in_use(shape: Shape) {
 
     fleet.start_worker().await;
     for job in &jobs {
-        let job = fleet.ended(job.id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        fleet.succeeds(job.id).await;
     }
     for image in &swept {
         assert_eq!(fleet.image(image.id).await.state, ImageState::Released);
     }
     assert_eq!(fleet.image(kept.id).await.state, ImageState::Held);
-    let total = fleet.account(ada).await.total;
-    assert_eq!(total, "100".parse::<Credits>().unwrap());
+    assert_eq!(fleet.account(ada).await.total, credits("100"));
     let total = fleet.account(bob).await.total;
     assert_eq!(total.micro(), 100_000_000 - kept.charge.micro());
     assert_eq!(fleet.engine.inspect(&repository.tag("own")).await, None);
@@ -191,10 +180,7 @@ async fn a_scheduled_sweep_runs_once_in_the_fleet(shape: Shape) {
         clock.advance(HOUR);
         assert_eq!(both().await, (Due::Nothing, Due::Nothing), "it is over");
         if night == 1 {
-            let gone = eventually("the image is let go of", || async {
-                Some(fleet.image(image.id).await).filter(|image| image.live.is_none())
-            });
-            assert_eq!(gone.await.state, ImageState::Released);
+            fleet.becomes(image.id, ImageState::Released).await;
         }
     }
     fleet.finish().await;
@@ -277,11 +263,9 @@ async fn a_gateway_that_starts_makes_up_for_what_was_missed(shape: Shape) {
 
     clock.advance(HOUR + HOUR / 2);
     let gateway = fleet.process(clock).await;
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(keep(gateway, schedule, stop.clone()));
+    let keeping = Background::start(|stop| keep(gateway, schedule, stop));
     fleet.becomes(image.id, ImageState::Released).await;
-    stop.cancel();
-    in_time("the keeper's end", keeping).await.unwrap();
+    keeping.stop().await;
     let run = sweep_run::Entity::find().filter(sweep_run::Column::Runner.is_not_null());
     let runs = run.all(fleet.services.db.read()).await.unwrap();
     let [run] = &runs[..] else {
@@ -296,9 +280,8 @@ async fn a_long_sweep_answers_with_its_first_hundred_and_goes_on(shape: Shape) {
     let bare = Bare::start(shape).await;
     let mut held = Vec::new();
     for number in 0..2 {
-        let host = bare
-            .host(|host| host.name = Set(format!("host-{number}")))
-            .await;
+        let name = format!("host-{number}");
+        let host = bare.host(|host| host.name = Set(name)).await;
         let user = bare.user().await;
         for number in 0..75 + 60 * number {
             let reference = format!("127.0.0.1:1/a:{number}");
@@ -309,13 +292,8 @@ async fn a_long_sweep_answers_with_its_first_hundred_and_goes_on(shape: Shape) {
     let swept: Vec<Uuid> = jobs.iter().filter_map(|job| job.image_id).collect();
     assert_eq!(swept, held[..100]);
     // What is pulled after the request was not meant.
-    let later = bare
-        .hold(
-            jobs[99].host_id.unwrap(),
-            Some(jobs[99].user_id),
-            "127.0.0.1:1/b",
-        )
-        .await;
+    let (host, user) = (jobs[99].host_id.unwrap(), jobs[99].user_id);
+    let later = bare.hold(host, Some(user), "127.0.0.1:1/b").await;
 
     let mut swept = swept_while_one_keeps_house(&bare, 0).await;
     swept.sort();
@@ -326,15 +304,13 @@ async fn a_long_sweep_answers_with_its_first_hundred_and_goes_on(shape: Shape) {
 
 /// The holdings with a removal, once a process has kept house until this many sweeps are left.
 async fn swept_while_one_keeps_house(bare: &Bare, left: u64) -> Vec<Uuid> {
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(maintenance::run(bare.process().await, stop.clone()));
+    let keeping = bare.housekeeping().await;
     eventually("the sweeps end", || async {
         let sweeps = host_sweep::Entity::find().count(bare.services.db.read());
         (sweeps.await.unwrap() == left).then_some(())
     })
     .await;
-    stop.cancel();
-    in_time("it stops", keeping).await.unwrap();
+    keeping.stop().await;
     let removals = job::Entity::find().all(bare.services.db.read());
     let removals = removals.await.unwrap();
     removals.iter().filter_map(|job| job.image_id).collect()

@@ -24,11 +24,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
-        Self::with(|_| ()).await
-    }
-
-    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    async fn set(change: impl FnOnce(&mut Settings)) -> Self {
         let registry = Registry::start().await;
         let engine = Engine::start(&registry).await;
         let fleet = Fleet::at_engine(Shape::Embedded, &engine.url, |settings| {
@@ -81,35 +77,25 @@ impl Scene {
 /// The layer is fetched, and unpacking it takes three times as long as a pull may stand still.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_layer_that_is_unpacked_for_long_is_no_stall() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(|_| ()).await;
     scene.engine.unpack();
     let job = scene.pull(scene.ada).await;
     scene.engine.has_unpacked_for(3 * STALL).await;
     scene.engine.open();
-    let job = scene.fleet.ended(job).await;
-    assert_eq!(
-        (job.state, job.attempt),
-        (JobState::Succeeded, 1),
-        "{job:?}"
-    );
+    scene.fleet.ends(job, JobState::Succeeded, 1).await;
     scene.fleet.finish().await;
 }
 
 /// Bob joins when half of Ada's patience is up: he gives up with her, and their next attempts do not wait for the dead one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_keeps_a_dead_transfer_alive() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(|_| ()).await;
     scene.engine.fail_pulls(PullFault::Silent, 1);
     let of_ada = scene.pull(scene.ada).await;
     scene.has_run_for_a_while(of_ada).await;
     let of_bob = scene.pull(scene.bob).await;
     for id in [of_ada, of_bob] {
-        let job = scene.fleet.ended(id).await;
-        assert_eq!(
-            (job.state, job.attempt),
-            (JobState::Succeeded, 2),
-            "{job:?}"
-        );
+        scene.fleet.ends(id, JobState::Succeeded, 2).await;
         let first = &scene.fleet.attempts(id).await[0];
         assert_eq!(first.error_code, Some(JobErrorCode::Stalled), "{first:?}");
     }
@@ -120,7 +106,7 @@ async fn nobody_keeps_a_dead_transfer_alive() {
 /// The registry refuses a layer to the login with which the transfer began: that says nothing of who joined it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_is_for_whoever_began_the_transfer() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(|_| ()).await;
     scene.engine.block();
     scene.engine.fail_pulls(PullFault::Denied, 1);
     let of_ada = scene.pull(scene.ada).await;
@@ -129,20 +115,17 @@ async fn a_refusal_is_for_whoever_began_the_transfer() {
     scene.downloads(of_bob).await;
     assert_eq!(scene.engine.pulls(), 1, "he waits for the same transfer");
     scene.engine.open();
-    let of_ada = scene.fleet.ended(of_ada).await;
-    assert_eq!(
-        (of_ada.state, of_ada.error_code),
-        (JobState::Failed, Some(JobErrorCode::RegistryDenied)),
-        "{of_ada:?}"
-    );
-    let of_bob = scene.fleet.ended(of_bob).await;
-    assert_eq!(of_bob.state, JobState::Succeeded, "{of_bob:?}");
+    scene
+        .fleet
+        .fails(of_ada, JobErrorCode::RegistryDenied)
+        .await;
+    scene.fleet.succeeds(of_bob).await;
     scene.fleet.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_that_takes_too_long_is_tried_again() {
-    let scene = Scene::with(|settings| {
+    let scene = Scene::set(|settings| {
         settings.worker.stall_timeout = Duration::from_mins(1);
         settings.worker.pull_timeout = STALL;
     })
@@ -155,8 +138,7 @@ async fn a_pull_that_takes_too_long_is_tried_again() {
     })
     .await;
     scene.engine.open();
-    let job = scene.fleet.ended(job).await;
-    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let job = scene.fleet.succeeds(job).await;
     let first = &scene.fleet.attempts(job.id).await[0];
     assert_eq!(first.error_code, Some(JobErrorCode::TimedOut), "{first:?}");
     assert_eq!(
@@ -169,7 +151,7 @@ async fn a_pull_that_takes_too_long_is_tried_again() {
 /// Who has to act is told in the words of whoever refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_engines_words_are_kept_and_the_registrys_told() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(|_| ()).await;
     scene.engine.fail_pulls(PullFault::DiskFull, 3);
     let job = scene.pull(scene.ada).await;
     let job = scene.fleet.ended(job).await;
@@ -187,11 +169,8 @@ async fn the_engines_words_are_kept_and_the_registrys_told() {
     scene.registry.refuse(StatusCode::BAD_GATEWAY, 3);
     let job = scene.pull(scene.bob).await;
     let job = scene.fleet.ended(job).await;
-    assert_eq!(
-        job.error_code,
-        Some(JobErrorCode::RegistryUnavailable),
-        "{job:?}"
-    );
+    let unavailable = Some(JobErrorCode::RegistryUnavailable);
+    assert_eq!(job.error_code, unavailable, "{job:?}");
     let message = job.error_message.unwrap();
     assert!(message.contains("it answered 502 Bad Gateway"), "{message}");
     scene.fleet.finish().await;
@@ -200,17 +179,14 @@ async fn the_engines_words_are_kept_and_the_registrys_told() {
 /// An engine that takes its time when the tag is put back costs nobody their job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_kept_until_the_end_is_recorded() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(|_| ()).await;
     scene.fleet.pulled(scene.ada, &scene.reference).await;
     let moved = Image::new("another", 2_000_000, 1_000_000);
     scene.registry.push("r", "1", &moved, 0);
     scene.engine.block();
     scene.engine.refuse(&moved);
     let job = scene.pull(scene.bob).await;
-    scene.engine.stuck(1).await;
-    scene.engine.block_looks();
-    scene.engine.open();
-    scene.engine.looked_at().await;
+    scene.engine.stops_at_its_look().await;
     let lease = || async { scene.fleet.job(job).await.lease_until };
     let mut until = lease().await;
     for _ in 0..2 {
@@ -221,7 +197,6 @@ async fn the_lease_is_kept_until_the_end_is_recorded() {
         .await;
     }
     scene.engine.open_looks();
-    let job = scene.fleet.ended(job).await;
-    assert_eq!((job.state, job.attempt), (JobState::Failed, 1), "{job:?}");
+    scene.fleet.ends(job, JobState::Failed, 1).await;
     scene.fleet.finish().await;
 }

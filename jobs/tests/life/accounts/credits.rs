@@ -7,9 +7,9 @@ use wharfinger_jobs::accounts::{GrantCredits, grant_credits};
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
 use wharfinger_jobs::services::Services;
 
-use super::{Place, audit_log, make_user, refused, row};
+use super::{Place, audit_log, make_user, refusal, row};
 use crate::support::invariants::check_invariants;
-use crate::support::{Shape, on_every_database};
+use crate::support::{Shape, credits, on_every_database};
 
 on_every_database!(
     grants_add_up_and_never_go_below_zero,
@@ -28,7 +28,7 @@ fn grant<'a>(caller: &'a user::Model, to: &user::Model, amount: &str) -> GrantCr
     GrantCredits {
         caller,
         user_id: Some(to.id),
-        amount: amount.parse().unwrap(),
+        amount: credits(amount),
         reason: "for the course",
         idempotency_key: None,
     }
@@ -41,10 +41,8 @@ async fn grants_add_up_and_never_go_below_zero(shape: Shape) {
     let ada = make_user(&services, "ada", Role::User, None).await;
     let give = async |amount: &str| grant_credits(&services, &grant(&admin, &ada, amount)).await;
     let (user, entry) = give("50.5").await.unwrap();
-    assert_eq!(
-        (user.total, entry.total_after),
-        ("150.5".parse().unwrap(), user.total)
-    );
+    assert_eq!(user.total, credits("150.5"));
+    assert_eq!(entry.total_after, user.total);
     assert_eq!(entry.kind, LedgerEntryKind::Grant);
     assert_eq!(entry.reason.as_deref(), Some("for the course"));
     let (user, entry) = give("-150.5").await.unwrap();
@@ -55,20 +53,18 @@ async fn grants_add_up_and_never_go_below_zero(shape: Shape) {
         ("-0.000001", UserErrorCode::InsufficientCredits),
         ("0", UserErrorCode::InvalidAmount),
     ] {
-        assert_eq!(refused(give(amount).await).code, code, "{amount}");
+        assert_eq!(refusal(give(amount).await).code, code, "{amount}");
     }
     give("9000000000000").await.unwrap();
-    assert_eq!(
-        refused(give("9000000000000").await).code,
-        UserErrorCode::InvalidAmount
-    );
+    let too_many = refusal(give("9000000000000").await);
+    assert_eq!(too_many.code, UserErrorCode::InvalidAmount);
     give("-9000000000000").await.unwrap();
     for reason in ["", " ", "a\nb", &"x".repeat(256)] {
         let bad = GrantCredits {
             reason,
             ..grant(&admin, &ada, "1")
         };
-        let error = refused(grant_credits(&services, &bad).await);
+        let error = refusal(grant_credits(&services, &bad).await);
         assert_eq!(error.code, UserErrorCode::InvalidInput);
         assert_eq!(error.field, Some(vec!["input", "reason"]));
     }
@@ -76,10 +72,8 @@ async fn grants_add_up_and_never_go_below_zero(shape: Shape) {
         user_id: None,
         ..grant(&admin, &ada, "1")
     };
-    assert_eq!(
-        refused(grant_credits(&services, &nobody).await).code,
-        UserErrorCode::UserNotFound
-    );
+    let unknown = refusal(grant_credits(&services, &nobody).await);
+    assert_eq!(unknown.code, UserErrorCode::UserNotFound);
     let late = grant_credits(&services, &grant(&ada, &ada, "1")).await;
     assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");
     assert_eq!(ledger(&services).await.len(), before.len() + 2);
@@ -113,13 +107,13 @@ async fn a_key_moves_credits_once(shape: Shape) {
         .collect();
     entries.dedup();
     assert_eq!(entries.len(), 1);
-    assert_eq!(row(one, ada.id).await.total, "105".parse().unwrap());
+    assert_eq!(row(one, ada.id).await.total, credits("105"));
     let other_reason = GrantCredits {
         reason: "another",
         ..keyed(&ada, "5")
     };
     for other in [keyed(&ada, "6"), keyed(&bob, "5"), other_reason] {
-        let conflict = refused(grant_credits(one, &other).await);
+        let conflict = refusal(grant_credits(one, &other).await);
         assert_eq!(conflict.code, UserErrorCode::IdempotencyConflict);
     }
     // The key is the caller's own.
@@ -129,6 +123,6 @@ async fn a_key_moves_credits_once(shape: Shape) {
         ..keyed(&ada, "5")
     };
     grant_credits(one, &theirs).await.unwrap();
-    assert_eq!(row(one, ada.id).await.total, "110".parse().unwrap());
+    assert_eq!(row(one, ada.id).await.total, credits("110"));
     check_invariants(&one.db).await;
 }

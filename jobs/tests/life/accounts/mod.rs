@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use sea_orm::EntityTrait as _;
 use uuid::Uuid;
-use wharfinger_entity::{Credits, Role, Timestamp, api_token, audit_entry, user};
-use wharfinger_jobs::accounts::{NewUser, create_user, sign_in};
-use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_entity::{Role, Timestamp, UserStatus, api_token, audit_entry, user};
+use wharfinger_jobs::accounts::{NewUser, UpdateUser, authenticate, create_user, sign_in};
+use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::services::Services;
 
 use crate::support::database::TestDatabase;
 use crate::support::process::{Link, services};
-use crate::support::{Shape, settings, variable};
+use crate::support::{Shape, credits, refusal, settings};
 
 /// A password that nobody guesses.
 const PASSWORD: &str = "correct horse battery staple";
@@ -33,16 +33,9 @@ struct Place {
 
 impl Place {
     async fn new(shape: Shape) -> Self {
-        let link = match shape {
-            Shape::Embedded => Link::memory(),
-            _ => Link::Redis {
-                url: variable("WHARFINGER_TEST_REDIS_URL"),
-                prefix: format!("accounts:{}", Uuid::new_v4().simple()),
-            },
-        };
         let place = Self {
             database: TestDatabase::create(shape).await,
-            link,
+            link: Link::of(shape),
             clock: Clock::manual(Timestamp::from_micros(1_800_000_000_000_000)),
         };
         place.gateway().await.db.migrate().await.unwrap();
@@ -72,7 +65,7 @@ async fn make_user(
         name: name.to_owned(),
         role,
         password_hash,
-        credits: "100".parse::<Credits>().unwrap(),
+        credits: credits("100"),
     };
     create_user(&services.db, &new, services.clock.now())
         .await
@@ -85,12 +78,28 @@ async fn signed_in(services: &Services, name: &str, password: &str) -> (api_toke
     (done.token, done.secret)
 }
 
-/// What the caller could mend.
-fn refused<T: std::fmt::Debug>(answer: Result<T, ServiceError>) -> UserError {
-    match answer {
-        Err(ServiceError::Rejected(error)) => error,
-        other => panic!("{other:?}"),
+/// Another role for a user.
+fn role(id: Uuid, role: Role) -> UpdateUser<'static> {
+    UpdateUser {
+        user_id: Some(id),
+        role: Some(role),
+        ..UpdateUser::default()
     }
+}
+
+/// Another status for a user.
+fn status(id: Uuid, status: UserStatus) -> UpdateUser<'static> {
+    UpdateUser {
+        user_id: Some(id),
+        status: Some(status),
+        ..UpdateUser::default()
+    }
+}
+
+/// Whether a token's secret lets a caller in.
+async fn works(services: &Services, secret: &str) -> bool {
+    let found = authenticate(&services.db, secret, services.clock.now()).await;
+    found.unwrap().is_some()
 }
 
 /// How long the caller is to wait.

@@ -6,44 +6,35 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, Role, UserStatus, user};
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{
-    CreateUser, NewUser, UpdateUser, authenticate, create_api_token, create_first_admin,
-    create_user_by, update_user,
+    CreateUser, NewUser, UpdateUser, create_api_token, create_first_admin, create_user_by,
+    update_user,
 };
 use wharfinger_jobs::error::{ServiceError, UserErrorCode};
-use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::pull_image;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::users::{self, UserFilter};
 use wharfinger_jobs::registry_credentials::save_registry_credential;
 use wharfinger_jobs::services::Services;
 
-use super::{PASSWORD, Place, audit_log, make_user, refused, row, signed_in};
+use super::{PASSWORD, Place, audit_log, make_user, refusal, role, row, signed_in, status, works};
 use crate::credentials::login;
-use crate::support::{Shape, on_every_database};
+use crate::support::{Shape, on_every_database, rows};
 
 on_every_database!(
     one_administrator_stays_however_many_are_demoted_at_once,
     the_last_administrator_stays,
-    a_banned_user_can_do_nothing,
     the_first_administrator_is_made_once,
-    users_are_made_by_administrators,
     users_are_found_by_name_role_and_status,
 );
 
-fn role(id: Uuid, role: Role) -> UpdateUser<'static> {
-    UpdateUser {
-        user_id: Some(id),
-        role: Some(role),
-        ..UpdateUser::default()
-    }
-}
+mod anywhere {
+    use super::{a_banned_user_can_do_nothing, users_are_made_by_administrators};
 
-fn status(id: Uuid, status: UserStatus) -> UpdateUser<'static> {
-    UpdateUser {
-        user_id: Some(id),
-        status: Some(status),
-        ..UpdateUser::default()
-    }
+    crate::support::on_every_shape!(
+        a_banned_user_can_do_nothing,
+        users_are_made_by_administrators,
+    );
 }
 
 async fn active_administrators(services: &Services) -> u64 {
@@ -109,7 +100,7 @@ async fn the_last_administrator_stays(shape: Shape) {
         (role(ada.id, Role::User), "role"),
         (status(ada.id, UserStatus::Banned), "status"),
     ] {
-        let error = refused(update_user(&services, &by_ada, &change).await);
+        let error = refusal(update_user(&services, &by_ada, &change).await);
         assert_eq!(error.code, UserErrorCode::InvalidInput);
         assert_eq!(error.field, Some(vec!["input", field]));
     }
@@ -126,7 +117,7 @@ async fn the_last_administrator_stays(shape: Shape) {
         user_id: Some(bob.id),
         ..UpdateUser::default()
     };
-    let error = refused(update_user(&services, &by_ada, &nothing).await);
+    let error = refusal(update_user(&services, &by_ada, &nothing).await);
     assert_eq!(error.code, UserErrorCode::InvalidInput);
     for id in [None, Some(Uuid::now_v7())] {
         let change = UpdateUser {
@@ -134,7 +125,7 @@ async fn the_last_administrator_stays(shape: Shape) {
             password: Some(PASSWORD),
             ..UpdateUser::default()
         };
-        let error = refused(update_user(&services, &by_ada, &change).await);
+        let error = refusal(update_user(&services, &by_ada, &change).await);
         assert_eq!(error.code, UserErrorCode::UserNotFound);
     }
 }
@@ -150,19 +141,10 @@ async fn a_banned_user_can_do_nothing(shape: Shape) {
         .unwrap();
     let banned = status(ada.id, UserStatus::Banned);
     update_user(&services, &admin, &banned).await.unwrap();
-    let works = async |secret: &str| {
-        let found = authenticate(&services.db, secret, services.clock.now()).await;
-        found.unwrap().is_some()
-    };
+    let works = async |secret: &str| works(&services, secret).await;
     assert!(!works(&session).await && !works(&script).await);
     // A request that was let in a moment before.
-    let pull = PullImage {
-        user_id: ada.id,
-        reference: "127.0.0.1:5000/x".into(),
-        host: None,
-        idempotency_key: None,
-        traceparent: None,
-    };
+    let pull = rows::pull_image(ada.id, None, "127.0.0.1:5000/x");
     let late = pull_image::accept(&services, &pull).await;
     assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");
     let late = create_api_token(&services, ada.id, "more", None).await;
@@ -245,7 +227,7 @@ async fn users_are_made_by_administrators(shape: Shape) {
         (request("x", None, Some("-1")), UserErrorCode::InvalidAmount),
     ] {
         let name = bad.name;
-        assert_eq!(refused(make(bad).await).code, code, "{name}");
+        assert_eq!(refusal(make(bad).await).code, code, "{name}");
     }
     let late = create_user_by(&services, &Actor::from(&plain), &request("x", None, None)).await;
     assert!(matches!(late, Err(ServiceError::NotAllowed(_))), "{late:?}");

@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use wharfinger_entity::{Role, UserStatus, user};
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::accounts::{
-    Authenticated, OpenSession, Sessions, TokenLookups, UpdateUser, authenticate, create_api_token,
+    Authenticated, OpenSession, Sessions, TokenLookups, authenticate, create_api_token,
     revoke_api_token, update_user,
 };
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::tokens::of_users;
 use wharfinger_jobs::services::Services;
 
-use super::{Place, make_user};
+use super::{Place, make_user, role, status};
 use crate::support::{Shape, in_time, on_every_shape};
 
 on_every_shape!(
@@ -81,19 +81,11 @@ async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
     let of_admin = sessions.open(&let_in(&one, &admin, None).await);
     let of_ada = sessions.open(&let_in(&one, &ada, None).await);
     let by_root = Actor::from(&root);
-    let change = async |user: &user::Model, role, status| {
-        let change = UpdateUser {
-            user_id: Some(user.id),
-            role,
-            status,
-            ..UpdateUser::default()
-        };
-        update_user(&one, &by_root, &change).await.unwrap()
-    };
-    change(&admin, Some(Role::User), None).await;
+    let change = async |change| update_user(&one, &by_root, &change).await.unwrap();
+    change(role(admin.id, Role::User)).await;
     ends("a demoted administrator's connection", of_admin.demoted()).await;
     assert!(!of_admin.revoked().is_cancelled() && is_open(&of_ada));
-    change(&ada, None, Some(UserStatus::Banned)).await;
+    change(status(ada.id, UserStatus::Banned)).await;
     ends("a banned user's connection", of_ada.revoked()).await;
 
     // Who may do more than before keeps what is open.
@@ -103,7 +95,7 @@ async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
     };
     let promoted = sessions.open(&let_in(&one, &admin, None).await);
     let witness = sessions.open(&let_in(&one, &root, None).await);
-    change(&admin, Some(Role::Admin), None).await;
+    change(role(admin.id, Role::Admin)).await;
     let of_root = of_users(&one.db, Viewer::from(&root), &[root.id])
         .await
         .unwrap();
@@ -111,11 +103,7 @@ async fn a_ban_and_a_demotion_end_connections_everywhere(shape: Shape) {
         .await
         .unwrap();
     // Announcements come in their order: when the second was heard, so was the first.
-    ends(
-        "the connection of a token revoked afterwards",
-        witness.revoked(),
-    )
-    .await;
+    ends("a token revoked afterwards", witness.revoked()).await;
     assert!(is_open(&promoted));
 }
 

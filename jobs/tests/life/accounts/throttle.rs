@@ -8,7 +8,7 @@ use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::{ChangePassword, change_password, sign_in};
 use wharfinger_jobs::error::ServiceError;
 
-use super::{PASSWORD, Place, make_user, refused, signed_in, throttled};
+use super::{PASSWORD, Place, make_user, refusal, signed_in, throttled};
 use crate::support::{Shape, on_every_shape};
 
 on_every_shape!(
@@ -23,32 +23,27 @@ async fn the_wait_grows_for_a_name_on_every_gateway(shape: Shape) {
     let ada = make_user(&one, "ada", Role::User, Some(PASSWORD)).await;
     for name in ["ada", "nobody"] {
         for _ in 0..5 {
-            refused(sign_in(&one, name, "wrong", None).await);
+            refusal(sign_in(&one, name, "wrong", None).await);
         }
         for seconds in [1, 2, 4, 8] {
             let wait = Duration::from_secs(seconds);
             // The right password is not looked at either: it would be a way to know it.
             let looked_at = two.passwords.computed();
             let spelled = name.to_uppercase();
-            assert_eq!(
-                throttled(sign_in(&two, &spelled, PASSWORD, None).await),
-                wait
-            );
+            let told = throttled(sign_in(&two, &spelled, PASSWORD, None).await);
+            assert_eq!(told, wait);
             assert_eq!(two.passwords.computed(), looked_at);
-            place
-                .clock
-                .advance(wait.saturating_sub(Duration::from_millis(1)));
+            let moment = Duration::from_millis(1);
+            place.clock.advance(wait.saturating_sub(moment));
             let left = throttled(sign_in(&two, name, PASSWORD, None).await);
-            assert_eq!(left, Duration::from_millis(1));
+            assert_eq!(left, moment);
             place.clock.advance(left);
-            refused(sign_in(&one, name, "wrong", None).await);
+            refusal(sign_in(&one, name, "wrong", None).await);
         }
     }
     // A stolen token does not help to guess.
-    let (token, _) = {
-        place.clock.advance(Duration::from_secs(16));
-        signed_in(&one, "ada", PASSWORD).await
-    };
+    place.clock.advance(Duration::from_secs(16));
+    let (token, _) = signed_in(&one, "ada", PASSWORD).await;
     let guess = ChangePassword {
         user: &ada,
         token_id: token.id,
@@ -58,14 +53,14 @@ async fn the_wait_grows_for_a_name_on_every_gateway(shape: Shape) {
     };
     // Signing in wiped the slate.
     for _ in 0..5 {
-        refused(change_password(&one, &guess).await);
+        refusal(change_password(&one, &guess).await);
     }
     throttled(change_password(&two, &guess).await);
     throttled(sign_in(&two, "ada", PASSWORD, None).await);
     // What is long ago is forgotten.
     place.clock.advance(Duration::from_hours(1));
     for _ in 0..5 {
-        refused(sign_in(&one, "ada", "wrong", None).await);
+        refusal(sign_in(&one, "ada", "wrong", None).await);
     }
 }
 
@@ -79,7 +74,7 @@ async fn the_wait_grows_for_an_address_whatever_the_name(shape: Shape) {
         if n % 8 == 0 {
             sign_in(&services, "ada", PASSWORD, address).await.unwrap();
         }
-        refused(sign_in(&services, &format!("user{n}"), "wrong", address).await);
+        refusal(sign_in(&services, &format!("user{n}"), "wrong", address).await);
     }
     let wait = throttled(sign_in(&services, "ada", PASSWORD, address).await);
     assert_eq!(wait, Duration::from_secs(1));
@@ -90,7 +85,7 @@ async fn the_wait_grows_for_an_address_whatever_the_name(shape: Shape) {
     place.clock.advance(wait);
     sign_in(&services, "ada", PASSWORD, address).await.unwrap();
     // That one succeeded: the address is where it was.
-    refused(sign_in(&services, "user20", "wrong", address).await);
+    refusal(sign_in(&services, "user20", "wrong", address).await);
     let wait = throttled(sign_in(&services, "user21", "wrong", address).await);
     assert_eq!(wait, Duration::from_secs(2));
 }

@@ -8,23 +8,14 @@ use wharfinger_entity::{AuditAction, Role, Timestamp, api_token};
 use wharfinger_jobs::accounts::{authenticate, create_api_token, note_use, revoke_api_token};
 use wharfinger_jobs::error::UserErrorCode;
 use wharfinger_jobs::queries::{Viewer, tokens};
-use wharfinger_jobs::services::Services;
 
-use super::{Place, audit_log, make_user, refused};
+use super::{Place, audit_log, make_user, refusal, works};
 use crate::support::{Shape, eventually, on_every_shape};
 
 on_every_shape!(
     a_token_works_until_it_ends_or_is_revoked,
     the_last_use_is_written_once_a_minute,
 );
-
-async fn works(services: &Services, secret: &str) -> bool {
-    let now = services.clock.now();
-    authenticate(&services.db, secret, now)
-        .await
-        .unwrap()
-        .is_some()
-}
 
 async fn a_token_works_until_it_ends_or_is_revoked(shape: Shape) {
     let place = Place::new(shape).await;
@@ -43,7 +34,7 @@ async fn a_token_works_until_it_ends_or_is_revoked(shape: Shape) {
         (&*"x".repeat(101), None, "name"),
         ("late", Some(now), "expiresAt"),
     ] {
-        let error = refused(make(name, end).await);
+        let error = refusal(make(name, end).await);
         assert_eq!(error.code, UserErrorCode::InvalidInput);
         assert_eq!(error.field, Some(vec!["input", field]), "{name:?}");
     }
@@ -56,9 +47,9 @@ async fn a_token_works_until_it_ends_or_is_revoked(shape: Shape) {
     assert!(works(&services, &kept_secret).await && !works(&services, &short_secret).await);
 
     // Somebody else's token is answered as one that does not exist.
-    let unknown = refused(revoke_api_token(&services, &bob, Some(Uuid::now_v7())).await);
-    let theirs = refused(revoke_api_token(&services, &bob, Some(kept.id)).await);
-    let nothing = refused(revoke_api_token(&services, &bob, None).await);
+    let unknown = refusal(revoke_api_token(&services, &bob, Some(Uuid::now_v7())).await);
+    let theirs = refusal(revoke_api_token(&services, &bob, Some(kept.id)).await);
+    let nothing = refusal(revoke_api_token(&services, &bob, None).await);
     assert_eq!((&unknown, &unknown), (&theirs, &nothing));
     assert_eq!(unknown.code, UserErrorCode::NotFound);
     let seen = async |viewer: &wharfinger_entity::user::Model| {
@@ -91,7 +82,7 @@ async fn a_token_works_until_it_ends_or_is_revoked(shape: Shape) {
     let over = loop {
         match make("more", None).await {
             Ok(_) => made += 1,
-            Err(error) => break refused::<()>(Err(error)),
+            Err(error) => break refusal::<()>(Err(error)),
         }
     };
     assert_eq!((made, over.code), (100, UserErrorCode::InvalidInput));

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use uuid::Uuid;
-use wharfinger_entity::{Role, host, job};
-use wharfinger_jobs::accounts::{NewUser, create_user};
-use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_entity::{JobState, Role, Timestamp, host, image, job};
+use wharfinger_jobs::error::UserError;
 use wharfinger_jobs::infra::clock::Clock;
-use wharfinger_jobs::pull_image::{self, PullImage};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::settings::Settings;
+use wharfinger_jobs::{maintenance, pull_image};
 
+use super::background::Background;
 use super::database::TestDatabase;
 use super::process::{Link, services};
-use super::{Shape, rows, settings};
+use super::{Shape, credits, eventually, rejected, rows, settings};
 
 pub(crate) use super::rows::LATER;
 
@@ -73,14 +73,7 @@ impl Bare {
 
     /// A user with credits enough.
     pub(crate) async fn user(&self) -> Uuid {
-        let new = NewUser {
-            name: format!("u{}", Uuid::new_v4().simple()),
-            role: Role::User,
-            password_hash: None,
-            credits: "1000".parse().unwrap(),
-        };
-        let now = self.services.clock.now();
-        create_user(&self.services.db, &new, now).await.unwrap().id
+        rows::user(&self.services, Role::User, credits("1000")).await
     }
 
     /// Asks for an image, on a host or wherever.
@@ -90,18 +83,8 @@ impl Bare {
         host: Option<Uuid>,
         reference: &str,
     ) -> Result<job::Model, UserError> {
-        let request = PullImage {
-            user_id,
-            reference: reference.to_owned(),
-            host,
-            idempotency_key: None,
-            traceparent: None,
-        };
-        match pull_image::accept(&self.services, &request).await {
-            Ok(job) => Ok(job),
-            Err(ServiceError::Rejected(error)) => Err(error),
-            Err(error) => panic!("{error:?}"),
-        }
+        let request = rows::pull_image(user_id, host, reference);
+        rejected(pull_image::accept(&self.services, &request).await)
     }
 
     /// Asks for an image and is accepted.
@@ -118,6 +101,40 @@ impl Bare {
     pub(crate) async fn job(&self, id: Uuid) -> job::Model {
         let found = job::Entity::find_by_id(id).one(self.services.db.read());
         found.await.unwrap().unwrap()
+    }
+
+    /// A holding's row.
+    pub(crate) async fn image(&self, id: Uuid) -> image::Model {
+        let found = image::Entity::find_by_id(id).one(self.services.db.read());
+        found.await.unwrap().unwrap()
+    }
+
+    /// Waits until a job is in a state.
+    pub(crate) async fn reaches(&self, id: Uuid, state: JobState) -> job::Model {
+        eventually(&format!("job {id} is {state:?}"), || async {
+            Some(self.job(id).await).filter(|job| job.state == state)
+        })
+        .await
+    }
+
+    /// Has a worker run a job, which renews no lease.
+    pub(crate) async fn runs(&self, job: Uuid, lease_until: Timestamp) {
+        let running = job::ActiveModel {
+            id: Set(job),
+            state: Set(JobState::Running),
+            attempt: Set(1),
+            worker: Set(Some("another".to_owned())),
+            lease_until: Set(Some(lease_until)),
+            dispatched_at: Set(None),
+            ..Default::default()
+        };
+        running.update(self.services.db.write()).await.unwrap();
+    }
+
+    /// One more process, which keeps house.
+    pub(crate) async fn housekeeping(&self) -> Background {
+        let services = self.process().await;
+        Background::start(|stop| maintenance::run(services, stop))
     }
 
     /// Has somebody, or everybody, hold an image on a host.

@@ -6,19 +6,16 @@ use futures::StreamExt as _;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
 };
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, ImageState, ImageVisibility, JobState, LedgerEntryKind, Role, Timestamp, engine_image,
-    host, image, job, job_attempt, ledger_entry, user,
+    Credits, ImageState, ImageVisibility, JobErrorCode, JobState, LedgerEntryKind, Role, Timestamp,
+    engine_image, host, image, job, job_attempt, ledger_entry, user,
 };
 use wharfinger_jobs::accounts::audit::Actor;
-use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
-use wharfinger_jobs::error::{ServiceError, UserError};
+use wharfinger_jobs::error::UserError;
 use wharfinger_jobs::infra::clock::Clock;
-use wharfinger_jobs::pull_image::{self, PullImage};
+use wharfinger_jobs::pull_image;
 use wharfinger_jobs::queries::Viewer;
 use wharfinger_jobs::queries::progress_watch::Watches;
 use wharfinger_jobs::queries::queues::{QueueDepth, depths};
@@ -31,13 +28,15 @@ use wharfinger_jobs::settings::{
 use wharfinger_jobs::testing::registry::TestRegistry;
 use wharfinger_jobs::{dispatch, maintenance};
 
+use super::background::Background;
 use super::database::TestDatabase;
-use super::edges;
 use super::engine::TestEngine;
+use super::engine_gate::EngineGate;
 use super::images::{Repository, random_image};
 use super::invariants::check_invariants;
 use super::process::{Link, WorkerProcess, services};
-use super::{DEADLINE, Shape, eventually, in_time};
+use super::proxy::Proxy;
+use super::{DEADLINE, Shape, edges, eventually, in_time, rejected, rows};
 
 /// A fleet of one host; its workers share that host's engine.
 pub(crate) struct Fleet {
@@ -49,9 +48,19 @@ pub(crate) struct Fleet {
     host: String,
     database: TestDatabase,
     link: Link,
-    dispatcher: Option<(CancellationToken, JoinHandle<()>)>,
-    auditor: Option<(CancellationToken, JoinHandle<()>)>,
+    dispatcher: Option<Background>,
+    auditor: Option<Background>,
     workers: Vec<WorkerProcess>,
+}
+
+/// A pull that is stuck in the middle of its layer.
+pub(crate) struct StuckPull {
+    pub(crate) proxy: Proxy,
+    pub(crate) repository: Repository,
+    /// The image id.
+    pub(crate) id: String,
+    pub(crate) user: Uuid,
+    pub(crate) job: Uuid,
 }
 
 /// Short ones.
@@ -118,6 +127,17 @@ impl Fleet {
         fleet
     }
 
+    /// The same with an engine behind a gate.
+    pub(crate) async fn gated(
+        shape: Shape,
+        change: impl FnOnce(&mut Settings),
+    ) -> (Self, EngineGate) {
+        let mut fleet = Self::idle(shape, change).await;
+        let gate = EngineGate::start(&fleet.engine.url).await;
+        fleet.start_worker_at(&gate.url).await;
+        (fleet, gate)
+    }
+
     /// The same with a Redis of the test's own.
     pub(crate) async fn over_redis(
         shape: Shape,
@@ -157,20 +177,17 @@ impl Fleet {
 
     /// Starts the dispatcher of the fleet.
     pub(crate) fn start_dispatcher(&mut self) {
-        let stop = CancellationToken::new();
-        let dispatching = dispatch::run(self.services.clone(), None, stop.clone());
-        let housekeeping = maintenance::run(self.services.clone(), stop.clone());
-        let task = tokio::spawn(async {
-            tokio::join!(dispatching, housekeeping);
-        });
-        self.dispatcher = Some((stop, task));
+        let services = self.services.clone();
+        self.dispatcher = Some(Background::start(|stop| async move {
+            let dispatching = dispatch::run(services.clone(), None, stop.clone());
+            tokio::join!(dispatching, maintenance::run(services, stop));
+        }));
     }
 
     /// Ends it.
     pub(crate) async fn stop_dispatcher(&mut self) {
-        if let Some((stop, task)) = self.dispatcher.take() {
-            stop.cancel();
-            in_time("the dispatcher stops", task).await.unwrap();
+        if let Some(dispatcher) = self.dispatcher.take() {
+            dispatcher.stop().await;
         }
     }
 
@@ -210,8 +227,8 @@ impl Fleet {
     pub(crate) async fn kill_worker(&mut self) {
         self.workers.remove(0).kill();
         if matches!(self.link, Link::Memory { .. }) {
-            if let Some((_, task)) = self.dispatcher.take() {
-                task.abort();
+            if let Some(dispatcher) = self.dispatcher.take() {
+                dispatcher.kill();
             }
             self.link = Link::memory();
             self.services = services(&self.database.url, &self.link, &self.settings).await;
@@ -259,10 +276,30 @@ impl Fleet {
         Repository::at(&self.registry.address)
     }
 
+    /// An unused repository of the registry, by way of a proxy.
+    pub(crate) async fn behind_proxy(&self) -> (Proxy, Repository) {
+        let proxy = Proxy::start(&self.registry.address).await;
+        let repository = Repository::at(&proxy.address);
+        (proxy, repository)
+    }
+
     /// Pushes an image of so many random bytes under a tag. Returns its image id.
     pub(crate) async fn push(&self, repository: &Repository, tag: &str, bytes: usize) -> String {
-        let image = random_image(bytes);
-        repository.push(&self.registry, tag, &image).await
+        self.push_under(repository, &[tag], bytes).await
+    }
+
+    /// Pushes one such image under several tags.
+    pub(crate) async fn push_under(
+        &self,
+        repository: &Repository,
+        tags: &[&str],
+        bytes: usize,
+    ) -> String {
+        let (image, mut id) = (random_image(bytes), String::new());
+        for tag in tags {
+            id = repository.push(&self.registry, tag, &image).await;
+        }
+        id
     }
 
     /// A new user with this many credits.
@@ -277,14 +314,7 @@ impl Fleet {
 
     /// A new user in this role, with this many credits.
     pub(crate) async fn new_user(&self, role: Role, credits: &str) -> Uuid {
-        let new = NewUser {
-            name: format!("u{}", Uuid::new_v4().simple()),
-            role,
-            password_hash: None,
-            credits: credits.parse().unwrap(),
-        };
-        let now = self.services.clock.now();
-        create_user(&self.services.db, &new, now).await.unwrap().id
+        rows::user(&self.services, role, super::credits(credits)).await
     }
 
     /// A user's row.
@@ -309,13 +339,7 @@ impl Fleet {
         user: Uuid,
         reference: &str,
     ) -> Result<job::Model, UserError> {
-        let request = PullImage {
-            user_id: user,
-            reference: reference.to_owned(),
-            host,
-            idempotency_key: None,
-            traceparent: None,
-        };
+        let request = rows::pull_image(user, host, reference);
         rejected(pull_image::accept(&self.services, &request).await)
     }
 
@@ -327,8 +351,7 @@ impl Fleet {
     /// Asks for an image and gets it. Returns the holding.
     pub(crate) async fn pulled(&self, user: Uuid, reference: &str) -> image::Model {
         let job = self.pull(user, reference).await;
-        let job = self.ended(job.id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let job = self.succeeds(job.id).await;
         self.image(job.image_id.unwrap()).await
     }
 
@@ -350,9 +373,7 @@ impl Fleet {
     /// Lets go of an image and waits until it is done.
     pub(crate) async fn removed(&self, user: Uuid, image: Uuid) -> job::Model {
         let job = self.try_remove(user, image).await.unwrap();
-        let job = self.ended(job.id).await;
-        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
-        job
+        self.succeeds(job.id).await
     }
 
     /// Publishes an image, or would make it private again.
@@ -456,6 +477,46 @@ impl Fleet {
         job
     }
 
+    /// Watches a job until it has ended in a state after so many attempts.
+    pub(crate) async fn ends(&self, id: Uuid, state: JobState, attempts: i32) -> job::Model {
+        let job = self.ended(id).await;
+        assert_eq!((job.state, job.attempt), (state, attempts), "{job:?}");
+        job
+    }
+
+    /// Watches a job until it has succeeded.
+    pub(crate) async fn succeeds(&self, id: Uuid) -> job::Model {
+        let job = self.ended(id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        job
+    }
+
+    /// Watches a job until it has failed for this reason.
+    pub(crate) async fn fails(&self, id: Uuid, reason: JobErrorCode) -> job::Model {
+        let job = self.ended(id).await;
+        let end = (job.state, job.error_code);
+        assert_eq!(end, (JobState::Failed, Some(reason)), "{job:?}");
+        job
+    }
+
+    /// A new user's pull that is stuck in the middle of its layer.
+    pub(crate) async fn stuck_pull(&self) -> StuckPull {
+        let (proxy, repository) = self.behind_proxy().await;
+        let id = self.push(&repository, "1", 400_000).await;
+        let user = self.user("100").await;
+        proxy.block();
+        let job = self.pull(user, &repository.tag("1")).await.id;
+        self.downloads(job).await;
+        proxy.stuck().await;
+        StuckPull {
+            proxy,
+            repository,
+            id,
+            user,
+            job,
+        }
+    }
+
     /// Waits until bytes of a job's image arrive.
     pub(crate) async fn downloads(&self, id: Uuid) {
         let frames = self.watches.follow(&self.services, id);
@@ -552,33 +613,21 @@ impl Fleet {
 
     /// From now on the invariants are only checked in the end.
     pub(crate) async fn stop_auditing(&mut self) {
-        if let Some((stop, audit)) = self.auditor.take() {
-            stop.cancel();
-            in_time("the auditor stops", audit).await.unwrap();
+        if let Some(auditor) = self.auditor.take() {
+            auditor.stop().await;
         }
     }
 }
 
 /// Checks the invariants all the time, not only when all is quiet.
-fn audit(services: &Services) -> (CancellationToken, JoinHandle<()>) {
-    let (stop, db) = (CancellationToken::new(), services.db.clone());
-    let until = stop.clone();
-    let auditing = tokio::spawn(async move {
+fn audit(services: &Services) -> Background {
+    let db = services.db.clone();
+    Background::start(|stop| async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
-        while until.run_until_cancelled(ticks.tick()).await.is_some() {
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             check_invariants(&db).await;
         }
-    });
-    (stop, auditing)
-}
-
-/// What is wrong with a request; anything else is a failure of the test.
-fn rejected<T>(answer: Result<T, ServiceError>) -> Result<T, UserError> {
-    match answer {
-        Ok(value) => Ok(value),
-        Err(ServiceError::Rejected(error)) => Err(error),
-        Err(error) => panic!("{error:?}"),
-    }
+    })
 }
 
 /// `RUST_LOG` shows what the fleets do.

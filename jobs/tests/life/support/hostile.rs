@@ -3,19 +3,39 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_jobs::testing::image::digest_of;
+
+use super::stand_in::http;
 
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// A blob or manifest, as other documents name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) digest: String,
+    pub(crate) size: usize,
+}
+
+impl Part {
+    pub(crate) fn of(content: &[u8]) -> Self {
+        Self {
+            digest: digest_of(content),
+            size: content.len(),
+        }
+    }
+
+    fn named(&self, kind: &str) -> Value {
+        json!({"mediaType": kind, "digest": self.digest, "size": self.size})
+    }
+}
 
 /// Ends when it is dropped.
 pub(crate) struct HostileRegistry {
@@ -44,47 +64,38 @@ impl HostileRegistry {
             let partly = method == Method::HEAD || headers.contains_key(header::RANGE);
             content.lock().unwrap().answer(uri.path(), partly)
         };
-        let router = Router::new()
-            .fallback(answering)
-            .with_state(Arc::clone(&content));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let router = http::all(answering, Arc::clone(&content));
+        let (address, server) = http::serve(router).await;
         Self {
             address,
             content,
-            _server: AbortOnDropHandle::new(serving),
+            _server: server,
         }
     }
 
-    /// Serves a blob. Returns its digest.
-    pub(crate) fn has(&self, blob: Vec<u8>) -> String {
-        let digest = digest_of(&blob);
+    /// Serves a blob.
+    pub(crate) fn has(&self, blob: &[u8]) -> Part {
+        let part = Part::of(blob);
         let mut content = self.content.lock().unwrap();
-        content.blobs.insert(digest.clone(), blob);
-        digest
+        content.blobs.insert(part.digest.clone(), blob.to_vec());
+        part
     }
 
     /// Serves a manifest of these under a tag. Returns the reference.
-    pub(crate) fn claim(
-        &self,
-        tag: &str,
-        config: (&str, usize),
-        layers: &[(&str, usize)],
-    ) -> String {
-        let part = |kind: &str, (digest, size): (&str, usize)| json!({"mediaType": kind, "digest": digest, "size": size});
-        let layers: Vec<_> = layers.iter().map(|layer| part(LAYER, *layer)).collect();
+    pub(crate) fn claim(&self, tag: &str, config: &Part, layers: &[Part]) -> String {
+        let layers: Vec<_> = layers.iter().map(|layer| layer.named(LAYER)).collect();
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": part(CONFIG, config), "layers": layers,
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config.named(CONFIG), "layers": layers,
         });
         self.serve(tag, MANIFEST, serde_json::to_vec(&manifest).unwrap())
     }
 
     /// Serves an index that names a manifest under a tag. Returns the reference.
-    pub(crate) fn claim_index(&self, tag: &str, manifests: &[(&str, usize)]) -> String {
-        let entry = |(digest, size): &(&str, usize)| -> Value {
-            let platform = json!({"os": "linux", "architecture": "amd64"});
-            json!({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": platform})
+    pub(crate) fn claim_index(&self, tag: &str, manifests: &[Part]) -> String {
+        let entry = |part: &Part| {
+            let mut entry = part.named(MANIFEST);
+            entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+            entry
         };
         let entries: Vec<_> = manifests.iter().map(entry).collect();
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});

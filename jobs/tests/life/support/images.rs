@@ -22,6 +22,12 @@ impl Repository {
         }
     }
 
+    /// One of a registry that is not there: nothing listens at a port that was free a moment ago.
+    pub(crate) fn nowhere() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(&free.local_addr().unwrap().to_string())
+    }
+
     /// Registry and path, without a tag.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.address, self.name)

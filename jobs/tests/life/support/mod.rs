@@ -1,5 +1,6 @@
 //! Real parts, short settings, and ways to wait that end.
 
+pub(crate) mod background;
 pub(crate) mod bare;
 pub(crate) mod database;
 pub(crate) mod edges;
@@ -12,17 +13,22 @@ pub(crate) mod invariants;
 pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod proxy;
-pub(crate) mod recorder;
 #[path = "../../support/private_redis.rs"]
 pub(crate) mod redis;
+mod relay;
 pub(crate) mod rows;
 pub(crate) mod schedule;
 pub(crate) mod stand_in;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use fleet::{Fleet, settings};
+use tokio::sync::watch;
+use wharfinger_entity::Credits;
+use wharfinger_jobs::error::{ServiceError, UserError};
+
+pub(crate) use fleet::{Fleet, StuckPull, settings};
 
 /// How long anything may take before its test fails: longer than a machine that does other things too makes of it.
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -44,6 +50,41 @@ pub(crate) enum Shape {
 /// What `make test` says about its servers.
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
+}
+
+/// An amount of credits.
+pub(crate) fn credits(amount: &str) -> Credits {
+    amount.parse().unwrap()
+}
+
+/// What is wrong with a request; anything else is a failure of the test.
+pub(crate) fn rejected<T>(answer: Result<T, ServiceError>) -> Result<T, UserError> {
+    match answer {
+        Ok(value) => Ok(value),
+        Err(ServiceError::Rejected(error)) => Err(error),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Why a request was refused, which the caller can mend.
+pub(crate) fn refusal<T: Debug>(answer: Result<T, ServiceError>) -> UserError {
+    rejected(answer).unwrap_err()
+}
+
+/// One of those that are counted, for as long as it lives.
+pub(crate) struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    pub(crate) fn among(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Waits for something, but not for ever.

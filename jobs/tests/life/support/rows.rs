@@ -7,13 +7,38 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
 use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{
-    Credits, EngineImageStatus, ExposedPorts, ImageState, ImageVisibility, engine_image, host,
-    image,
+    Credits, EngineImageStatus, ExposedPorts, ImageState, ImageVisibility, Role, engine_image,
+    host, image,
 };
+use wharfinger_jobs::accounts::{NewUser, create_user};
+use wharfinger_jobs::pull_image::PullImage;
 use wharfinger_jobs::services::Services;
 
 /// An instant that is not past while a test runs.
 pub(crate) const LATER: Duration = Duration::from_hours(1);
+
+/// A new user of a random name.
+pub(crate) async fn user(services: &Services, role: Role, credits: Credits) -> Uuid {
+    let new = NewUser {
+        name: format!("u{}", Uuid::new_v4().simple()),
+        role,
+        password_hash: None,
+        credits,
+    };
+    let made = create_user(&services.db, &new, services.clock.now()).await;
+    made.unwrap().id
+}
+
+/// A request for an image, without a key.
+pub(crate) fn pull_image(user_id: Uuid, host: Option<Uuid>, reference: &str) -> PullImage {
+    PullImage {
+        user_id,
+        reference: reference.to_owned(),
+        host,
+        idempotency_key: None,
+        traceparent: None,
+    }
+}
 
 /// A host that is online, takes jobs, runs one at a time and has 1 GB of 10 GB free, unless changed.
 pub(crate) async fn host(services: &Services, change: impl FnOnce(&mut host::ActiveModel)) -> Uuid {

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::engine_gate::gone;
+use super::relay;
 
 /// Listens on the loopback until dropped.
 pub(crate) struct Schedule {
@@ -43,12 +41,13 @@ impl Gate {
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Waits until the request is let through.
-    async fn pass(&self) {
+impl relay::Gate for Gate {
+    async fn pass(&self, line: &str) {
         let let_through = {
             let mut waiting = self.lock();
-            let Some(ranks) = &mut waiting.ranks else {
+            let Some(ranks) = waiting.ranks.as_mut().filter(|_| is_ordered(line)) else {
                 return;
             };
             let rank = ranks.random();
@@ -57,7 +56,7 @@ impl Gate {
             let_through
         };
         self.arrived.notify_one();
-        // Whoever drops the sender lets it through as well.
+        // A dropped sender lets it through as well.
         let _ = let_through.await;
     }
 }
@@ -65,23 +64,12 @@ impl Gate {
 impl Schedule {
     /// A way to the engine at `unix://…`, on which everything passes.
     pub(crate) async fn start(engine: &str) -> Self {
-        let socket = engine.strip_prefix("unix://").unwrap().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("tcp://{}", listener.local_addr().unwrap());
         let gate = Arc::new(Gate::default());
-        let shared = Arc::clone(&gate);
-        let task = tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let (socket, gate) = (socket.clone(), Arc::clone(&shared));
-                // A connection that breaks is the client's to notice.
-                tokio::spawn(async move { drop(pass(client, &socket, &gate).await) });
-            }
-        });
+        let (url, task) = relay::open(engine, Arc::clone(&gate)).await;
         Self {
             url,
             gate,
-            _task: AbortOnDropHandle::new(task),
+            _task: task,
         }
     }
 
@@ -125,44 +113,10 @@ impl Schedule {
     }
 }
 
-/// Whether a request that begins like this has to wait: it looks at images or changes them.
-fn is_ordered(request: &[u8]) -> bool {
-    let line = request.split(|byte| *byte == b'\r').next();
-    let line = String::from_utf8_lossy(line.unwrap_or_default());
+/// Whether a request with this first line has to wait: it looks at images or changes them.
+fn is_ordered(line: &str) -> bool {
     let method = ["GET ", "POST ", "DELETE "]
         .iter()
         .any(|method| line.starts_with(method));
     method && (line.contains("/images/") || line.contains("/containers/"))
-}
-
-async fn pass(client: TcpStream, socket: &str, gate: &Gate) -> std::io::Result<()> {
-    let engine = UnixStream::connect(socket).await?;
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_engine, mut to_engine) = engine.into_split();
-    let requests = async {
-        // The client sends the head of a request in one piece, and one request at a time on a connection.
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let read = from_client.read(&mut buffer).await?;
-            if read == 0 {
-                return Ok(());
-            }
-            if is_ordered(&buffer[..read]) {
-                tokio::select! {
-                    () = gate.pass() => {}
-                    () = gone(&mut from_client) => return Ok(()),
-                }
-            }
-            to_engine.write_all(&buffer[..read]).await?;
-        }
-    };
-    let answers = async {
-        tokio::io::copy(&mut from_engine, &mut to_client)
-            .await
-            .map(drop)
-    };
-    tokio::select! {
-        ended = requests => ended,
-        ended = answers => ended,
-    }
 }

@@ -78,9 +78,9 @@ impl Engine {
             }
             answers::answer(&parts, &method, &uri)
         };
-        let (port, server) = http::serve(http::all(answer, parts.clone())).await;
+        let (address, server) = http::serve(http::all(answer, parts.clone())).await;
         Self {
-            url: format!("tcp://127.0.0.1:{port}"),
+            url: format!("tcp://{address}"),
             parts,
             _server: server,
         }
@@ -107,20 +107,18 @@ impl Engine {
             .unwrap();
     }
 
-    /// From now on nobody gets to see an image.
-    pub(crate) fn block_looks(&self) {
+    /// Lets the pull that is stuck go on, and stops the worker where it wants to see the image.
+    pub(crate) async fn stops_at_its_look(&self) {
+        self.stuck(1).await;
         self.parts.seeing.send_replace(false);
-    }
-
-    /// Whoever waits does.
-    pub(crate) fn open_looks(&self) {
-        self.parts.seeing.send_replace(true);
-    }
-
-    /// Waits until somebody waits to see an image.
-    pub(crate) async fn looked_at(&self) {
+        self.open();
         let mut looking = self.parts.looking.subscribe();
         looking.wait_for(|looks| *looks > 0).await.unwrap();
+    }
+
+    /// Images can be seen again.
+    pub(crate) fn open_looks(&self) {
+        self.parts.seeing.send_replace(true);
     }
 
     /// How many pulls it was asked for.

@@ -4,7 +4,7 @@
 //! `registry` has manifests and tags; `engine` keeps images, names and containers by moby's rules; `http` answers.
 
 mod engine;
-mod http;
+pub(crate) mod http;
 mod registry;
 
 use std::sync::Arc;

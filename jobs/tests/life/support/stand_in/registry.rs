@@ -56,9 +56,9 @@ impl Registry {
         let answer = |State(content): State<Shared<Content>>, uri: Uri| {
             future::ready(answer(&mut lock(&content), &uri))
         };
-        let (port, server) = http::serve(http::all(answer, Shared::clone(&content))).await;
+        let (address, server) = http::serve(http::all(answer, Shared::clone(&content))).await;
         Self {
-            address: format!("127.0.0.1:{port}"),
+            address,
             content,
             _server: server,
         }

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 use super::super::{Image, http, lock};
 use super::store::{Refused, Store};
 use super::{Parts, PullFault, UNPACKING};
+use crate::support::Counted;
 
 pub(super) fn answer(parts: &Parts, method: &Method, uri: &Uri) -> Response {
     let path = http::decoded(uri.path());
@@ -98,15 +99,6 @@ fn no_such_image(name: &str) -> Response {
     refusal(StatusCode::NOT_FOUND, &format!("No such image: {name}"))
 }
 
-/// Counts a pull that waits, for as long as it does.
-struct Waiting(tokio::sync::watch::Sender<usize>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
-    }
-}
-
 /// The events of a pull. Like an engine's, it ends with its request.
 fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
     let path = repository
@@ -123,8 +115,7 @@ fn pull(parts: Parts, repository: &str, reference: &str) -> Response {
     let last = async move {
         let mut open = parts.open.subscribe();
         if !*open.borrow() {
-            parts.waiting.send_modify(|waiting| *waiting += 1);
-            let _waiting = Waiting(parts.waiting.clone());
+            let _waiting = Counted::among(&parts.waiting);
             // The engine lives as long as whoever could close the channel.
             let _ = open.wait_for(|open| *open).await;
         }
