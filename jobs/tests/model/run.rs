@@ -418,11 +418,8 @@ impl Run {
         key: Option<u8>,
     ) -> Result<Uuid, ServiceError> {
         let request = PullImage {
-            user_id: self.world.users[user],
-            reference: self.world.reference(tag),
-            host: Some(self.world.hosts[host].id),
             idempotency_key: key.map(|key| key.to_string()),
-            traceparent: None,
+            ..self.world.request(user, host, tag)
         };
         let job = pull_image::accept(&self.world.services, &request).await?;
         Ok(job.id)

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use wharfinger_entity::Credits;
 use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, LimitSettings, ReconcileSettings, RetrySettings, SessionSettings,
-    Settings, WorkerSettings,
+    CreditSettings, HostSettings, RetrySettings, Settings, WorkerSettings,
 };
 
 use crate::support::stand_in::Image;
@@ -70,39 +69,36 @@ pub(crate) fn image(number: usize) -> Image {
 
 /// Nothing happens by itself: time stands still unless a sequence moves it, and failures are tried again at once.
 pub(crate) fn settings(concurrency: u32) -> Settings {
-    let never = Duration::from_hours(24 * 365 * 50);
-    Settings {
-        credits: CreditSettings {
-            initial: Credits::ZERO,
-            minimum_to_pull: Credits::from_micro(MINIMUM),
-        },
-        retry: RetrySettings {
-            max_attempts: ATTEMPTS.into(),
-            base_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            rate_limit_patience: Duration::ZERO,
-        },
-        worker: WorkerSettings {
-            listen: None,
-            lease: Duration::from_hours(24),
-            concurrency,
-            stall_timeout: Duration::from_mins(1),
-            pull_timeout: Duration::from_mins(2),
-            grace: Duration::from_mins(1),
-            labels: std::collections::BTreeMap::new(),
-        },
-        host: HostSettings {
-            offline_after: never,
-            lost_after: never,
-        },
-        reconcile: ReconcileSettings { interval: never },
-        limits: LimitSettings {
-            live_jobs_per_user: LIVE_JOBS.into(),
-            pulls_per_hour_per_user: PULLS_AN_HOUR.into(),
-            ..LimitSettings::unlimited()
-        },
-        sessions: SessionSettings {
-            lifetime: Duration::from_hours(24),
-        },
-    }
+    let (never, day) = (
+        Duration::from_hours(24 * 365 * 50),
+        Duration::from_hours(24),
+    );
+    let mut settings = crate::support::settings();
+    settings.credits = CreditSettings {
+        initial: Credits::ZERO,
+        minimum_to_pull: Credits::from_micro(MINIMUM),
+    };
+    settings.retry = RetrySettings {
+        max_attempts: ATTEMPTS.into(),
+        base_delay: Duration::ZERO,
+        max_delay: Duration::ZERO,
+        rate_limit_patience: Duration::ZERO,
+    };
+    settings.worker = WorkerSettings {
+        lease: day,
+        concurrency,
+        stall_timeout: Duration::from_mins(1),
+        pull_timeout: Duration::from_mins(2),
+        grace: Duration::from_mins(1),
+        ..settings.worker
+    };
+    settings.host = HostSettings {
+        offline_after: never,
+        lost_after: never,
+    };
+    settings.reconcile.interval = never;
+    settings.limits.live_jobs_per_user = LIVE_JOBS.into();
+    settings.limits.pulls_per_hour_per_user = PULLS_AN_HOUR.into();
+    settings.sessions.lifetime = day;
+    settings
 }

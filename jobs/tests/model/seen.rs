@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sea_orm::ActiveEnum as _;
 use uuid::Uuid;
-use wharfinger_entity::{ImageState, ImageVisibility, JobErrorCode, JobKind, JobState};
+use wharfinger_entity::{ImageState, ImageVisibility, JobKind, job};
 use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder, ImageView, With};
 use wharfinger_jobs::queries::jobs::JobFilter;
 use wharfinger_jobs::queries::page::PageArgs;
 use wharfinger_jobs::queries::{self, Viewer};
 
-use super::rules::{Does, Model, Name};
+use super::rules::{self, Does, Model, Name};
 use super::scene::{EVERYONE, HOSTS};
 use super::world::{World, number_of, operators_name};
 
@@ -39,16 +40,16 @@ struct Held {
     image: usize,
     edition: u32,
     charge: i64,
-    state: &'static str,
+    state: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Job {
     host: usize,
     tag: usize,
-    kind: &'static str,
-    state: &'static str,
-    error: Option<&'static str>,
+    kind: String,
+    state: String,
+    error: Option<String>,
     held: i64,
     /// Where jobs run one after another; anywhere else they may meet and try again.
     attempt: Option<i32>,
@@ -100,11 +101,10 @@ impl Seen {
                     .collect(),
             }
         });
-        let engines = engines.collect();
         let seen = Self {
             users,
             public,
-            engines,
+            engines: engines.collect(),
         };
         (seen, ids)
     }
@@ -120,7 +120,7 @@ fn held_by(model: &Model, user: usize) -> Vec<Held> {
             image: held.image,
             edition: held.edition,
             charge: held.charge,
-            state: image_state(held.state),
+            state: held.state.to_value(),
         })
         .collect(),
     )
@@ -152,6 +152,14 @@ async fn public(world: &World, ids: &mut Ids) -> Vec<Held> {
     sorted(public)
 }
 
+/// A page with all that there is.
+fn everything() -> PageArgs {
+    PageArgs {
+        first: Some(100),
+        ..PageArgs::default()
+    }
+}
+
 /// A list of images as a user sees it, with the ids of what `holder` holds.
 async fn list(
     world: &World,
@@ -161,42 +169,29 @@ async fn list(
     ids: &mut Ids,
 ) -> Vec<Held> {
     let (db, id) = (&world.services.db, world.users[user]);
-    let page = PageArgs {
-        first: Some(100),
-        ..PageArgs::default()
-    };
-    let viewer = Viewer {
-        user_id: id,
-        admin: false,
-    };
-    let order = ImageOrder::default();
+    let (viewer, order) = (Viewer::user(id), ImageOrder::default());
     let with = With {
         engine: true,
         host: false,
     };
-    let images = queries::images::list(db, viewer, id, filter, order, &page, with).await;
+    let images = queries::images::list(db, viewer, id, filter, order, &everything(), with).await;
     let mut held = Vec::new();
     for (_, ImageView { image, engine, .. }) in images.unwrap().items {
-        let (host, tag) = (
-            world.host_of(image.host_id),
-            world.tag_of(&image.reference).unwrap(),
-        );
+        let host = world.host_of(image.host_id);
+        let tag = world.tag_of(&image.reference).unwrap();
         if image.state == ImageState::Held {
             ids.insert((holder, host, tag), image.id);
         }
         let (meant, edition) = world.editions[&image.digest.unwrap()];
-        assert_eq!(
-            Some(meant),
-            number_of(&engine.unwrap().image_id),
-            "digest and image id"
-        );
+        let there = number_of(&engine.unwrap().image_id);
+        assert_eq!(Some(meant), there, "digest and image id");
         held.push(Held {
             host,
             tag,
             image: meant,
             edition,
             charge: image.charge.micro(),
-            state: image_state(image.state),
+            state: image.state.to_value(),
         });
     }
     held
@@ -218,25 +213,7 @@ impl Account {
             held: model.held(user),
             ledger: sorted(model.ledgers[user].clone()),
             images: held_by(model, user),
-            jobs: sorted(
-                jobs.map(|job| {
-                    let kind = match job.does {
-                        Does::Pull => JobKind::PullImage,
-                        Does::Remove(_) => JobKind::RemoveImage,
-                    };
-                    let error = job.error;
-                    Job::new(
-                        job.host,
-                        job.tag,
-                        kind,
-                        job.state,
-                        error,
-                        job.held,
-                        job.attempt,
-                    )
-                })
-                .collect(),
-            ),
+            jobs: sorted(jobs.map(Job::of_model).collect()),
         }
     }
 
@@ -244,23 +221,15 @@ impl Account {
         let db = &world.services.db;
         let id = world.users[user];
         let viewer = Viewer::user(id);
-        let page = PageArgs {
-            first: Some(100),
-            ..PageArgs::default()
-        };
+        let page = everything();
         let own = queries::users::by_ids(db, viewer, &[id]).await.unwrap();
         let private = whatever_state(ImageVisibility::Private);
         let held = list(world, user, user, &private, ids).await;
         let filter = JobFilter::default();
         let jobs = queries::jobs::list(db, viewer, &filter, &page).await;
         let ledger = queries::ledger::list(db, viewer, id, &page).await;
-        let job = |job: wharfinger_entity::job::Model| {
-            let host = world.host_of(job.host_id.unwrap());
-            let tag = world.tag_of(&job.reference).unwrap();
-            let (error, held) = (job.error_code, job.held.micro());
-            Job::new(host, tag, job.kind, job.state, error, held, job.attempt)
-        };
-        let jobs = jobs.unwrap().items.into_iter().map(|(_, found)| job(found));
+        let jobs = jobs.unwrap().items.into_iter();
+        let jobs = jobs.map(|(_, job)| Job::of_world(world, &job));
         let ledger = ledger.unwrap().items.into_iter();
         Self {
             total: own[0].total.micro(),
@@ -273,46 +242,38 @@ impl Account {
 }
 
 impl Job {
-    fn new(
-        host: usize,
-        tag: usize,
-        kind: JobKind,
-        state: JobState,
-        error: Option<JobErrorCode>,
-        held: i64,
-        attempt: i32,
-    ) -> Self {
-        let kind = match kind {
-            JobKind::PullImage => "pull",
-            JobKind::RemoveImage => "remove",
-        };
-        let state = match state {
-            JobState::Queued => "queued",
-            JobState::Running => "running",
-            JobState::Retrying => "retrying",
-            JobState::Succeeded => "succeeded",
-            JobState::Failed => "failed",
-            JobState::Dead => "dead",
-            JobState::Cancelled => "cancelled",
+    fn of_model(job: &rules::Job) -> Self {
+        let kind = match job.does {
+            Does::Pull => JobKind::PullImage,
+            Does::Remove(_) => JobKind::RemoveImage,
         };
         Self {
+            host: job.host,
+            tag: job.tag,
+            kind: kind.to_value(),
+            state: job.state.to_value(),
+            error: job.error.map(|code| code.to_value()),
+            held: job.held,
+            attempt: seen_attempt(job.host, job.attempt),
+        }
+    }
+
+    fn of_world(world: &World, job: &job::Model) -> Self {
+        let host = world.host_of(job.host_id.unwrap());
+        Self {
             host,
-            tag,
-            kind,
-            state,
-            error: error.map(JobErrorCode::as_str),
-            held,
-            attempt: (HOSTS[host] == 1).then_some(attempt),
+            tag: world.tag_of(&job.reference).unwrap(),
+            kind: job.kind.to_value(),
+            state: job.state.to_value(),
+            error: job.error_code.map(|code| code.to_value()),
+            held: job.held.micro(),
+            attempt: seen_attempt(host, job.attempt),
         }
     }
 }
 
-fn image_state(state: ImageState) -> &'static str {
-    match state {
-        ImageState::Held => "held",
-        ImageState::Released => "released",
-        ImageState::Lost => "lost",
-    }
+fn seen_attempt(host: usize, attempt: i32) -> Option<i32> {
+    (HOSTS[host] == 1).then_some(attempt)
 }
 
 fn sorted<T: Ord>(mut of: Vec<T>) -> Vec<T> {

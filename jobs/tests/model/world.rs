@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Credits, JobState, Role, job};
 use wharfinger_jobs::accounts::audit::Actor;
-use wharfinger_jobs::accounts::{NewUser, create_user};
 use wharfinger_jobs::dispatch;
 use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::infra::db::Db;
 use wharfinger_jobs::live::events::{Events, Topic};
 use wharfinger_jobs::live::notify::Change;
 use wharfinger_jobs::maintenance;
+use wharfinger_jobs::pull_image::PullImage;
 use wharfinger_jobs::queue::{JobQueue, MemoryQueue};
-use wharfinger_jobs::registry::{RegistryClient, RegistryRules, Timeouts};
+use wharfinger_jobs::registry::{RegistryClient, Timeouts};
 use wharfinger_jobs::services::Services;
 use wharfinger_jobs::worker::Worker;
 
 use super::scene::{ADMIN, HOSTS, IMAGES, OPERATORS_NAME, TAGS, USERS, image, settings};
+use crate::support::background::Background;
+use crate::support::process::rules;
+use crate::support::rows;
 use crate::support::stand_in::{Engine, Registry};
 
 /// How long anything may take before the sequence has failed.
@@ -47,7 +48,8 @@ pub(crate) struct World {
     /// What each manifest digest is: the number of its image, and the edition.
     pub(crate) editions: HashMap<String, (usize, u32)>,
     client: RegistryClient,
-    dispatcher: (CancellationToken, JoinHandle<()>),
+    /// The dispatcher and the housekeeping.
+    background: [Background; 2],
 }
 
 /// A host.
@@ -58,13 +60,9 @@ pub(crate) struct Host {
     pub(crate) held_up: bool,
     pub(crate) name: String,
     services: Services,
-    worker: Option<(CancellationToken, JoinHandle<()>)>,
+    worker: Option<Background>,
     /// How many attempts its worker runs.
     attempts: Box<dyn Fn() -> usize + Send + Sync>,
-}
-
-fn rules() -> RegistryRules {
-    RegistryRules::parse(&["127.0.0.1:*".to_owned()], &[]).unwrap()
 }
 
 impl World {
@@ -88,17 +86,16 @@ impl World {
             } else {
                 Role::User
             };
-            users.push(user(&services, credits, role).await);
+            let credits = Credits::from_micro(credits);
+            users.push(rows::user(&services, role, credits).await);
         }
-        let stop = CancellationToken::new();
-        let dispatching = dispatch::run(services.clone(), None, stop.clone());
-        let housekeeping = maintenance::run(services.clone(), stop.clone());
-        let dispatching = tokio::spawn(async {
-            tokio::join!(dispatching, housekeeping);
-        });
+        let (dispatching, keeping) = (services.clone(), services.clone());
         let mut world = Self {
             client: RegistryClient::new(rules(), Timeouts::default()),
-            dispatcher: (stop, dispatching),
+            background: [
+                Background::start(|stop| dispatch::run(dispatching, None, stop)),
+                Background::start(|stop| maintenance::run(keeping, stop)),
+            ],
             hosts: Vec::new(),
             editions: HashMap::new(),
             services,
@@ -129,9 +126,9 @@ impl World {
         for host in 0..self.hosts.len() {
             self.stop_worker(host).await;
         }
-        let (stop, dispatching) = self.dispatcher;
-        stop.cancel();
-        dispatching.await.unwrap();
+        for running in self.background {
+            running.stop().await;
+        }
     }
 
     /// Joins the fleet with the worker of a host, which compares engine and database at once.
@@ -143,16 +140,13 @@ impl World {
         let worker = worker.unwrap();
         host.id = worker.host_id();
         host.attempts = Box::new(worker.attempts());
-        let stop = CancellationToken::new();
-        host.worker = Some((stop.clone(), tokio::spawn(worker.run(stop))));
+        host.worker = Some(Background::start(|stop| worker.run(stop)));
     }
 
     /// Stops the worker of a host in an orderly way.
     pub(crate) async fn stop_worker(&mut self, host: usize) {
-        if let Some((stop, working)) = self.hosts[host].worker.take() {
-            stop.cancel();
-            let stopped = tokio::time::timeout(DEADLINE, working).await;
-            stopped.expect("a worker stops").unwrap();
+        if let Some(worker) = self.hosts[host].worker.take() {
+            worker.stop().await;
         }
     }
 
@@ -160,6 +154,12 @@ impl World {
     pub(crate) fn reference(&self, tag: usize) -> String {
         let (repository, tag) = TAGS[tag];
         format!("{}/{repository}:{tag}", self.registry.address)
+    }
+
+    /// A user's request for a tag on a host, without a key.
+    pub(crate) fn request(&self, user: usize, host: usize, tag: usize) -> PullImage {
+        let host = Some(self.hosts[host].id);
+        rows::pull_image(self.users[user], host, &self.reference(tag))
     }
 
     /// The number of a host.
@@ -230,18 +230,6 @@ impl World {
             .unwrap();
         live == 0 && working.clone().all(|host| (host.attempts)() == 0)
     }
-}
-
-/// A new user.
-async fn user(services: &Services, credits: i64, role: Role) -> Uuid {
-    let new = NewUser {
-        name: format!("u{}", Uuid::new_v4().simple()),
-        role,
-        password_hash: None,
-        credits: Credits::from_micro(credits),
-    };
-    let made = create_user(&services.db, &new, services.clock.now()).await;
-    made.unwrap().id
 }
 
 /// The number of the image of this id.

@@ -109,13 +109,7 @@ async fn act(world: &World, action: Action) -> Result<Option<Uuid>, String> {
         Action::Pull { user, tag } => (user, tag, false),
         Action::PullAndCancel { user, tag } => (user, tag, true),
     };
-    let request = PullImage {
-        user_id: world.users[user],
-        reference: world.reference(tag),
-        host: Some(world.hosts[BUSY].id),
-        idempotency_key: None,
-        traceparent: None,
-    };
+    let request = world.request(user, BUSY, tag);
     let job = late(pull_image::accept(services, &request).await)?;
     if cancels {
         late(cancel_job(services, Some(request.user_id), job).await)?;
