@@ -86,7 +86,7 @@ async fn try_claim(
 ) -> Result<Claim, ServiceError> {
     let now = services.clock.now();
     let claimable = claimable(host_id, message.job_id);
-    let Some(row) = services.db.write().query_one(&claimable).await? else {
+    let Some(row) = services.db.read().query_one(&claimable).await? else {
         return Ok(Claim::NotClaimable);
     };
     let (job, known) = (job::Model::from_query_result(&row, "")?, Known::of(&row)?);

@@ -220,10 +220,11 @@ impl Proof {
             return Ok(Some(image));
         }
         // Another repository that had to do with it has announced that before the engine was asked for it.
-        let (db, now) = (services.db.write(), services.clock.now());
-        if is_contested(db, host_id, source, &watched, self.since).await? {
+        if is_contested(services.db.read(), host_id, source, &watched, self.since).await? {
             return Ok(None);
         }
+        // What is forgotten in a crash of the database is proved anew.
+        let (db, now) = (services.db.relaxed(), services.clock.now());
         deliver(db, host_id, source, &delivered, now).await?;
         Ok(Some(image))
     }

@@ -45,9 +45,12 @@ pub(super) async fn record_and_hold(
         let recorded = in_transaction!(services.db, |tx| {
             let now = services.clock.now();
             let image = (run.host_id, &**image_id);
-            let (row, fenced) = locked::lock(&tx, services, image, version, &run.lease)
-                .await?
-                .unzip();
+            // Where there was no row, there is hardly one now.
+            let locked = match version {
+                0 => None,
+                _ => locked::lock(&tx, services, image, version, &run.lease).await?,
+            };
+            let (row, fenced) = locked.unzip();
             let reference = &run.job.reference;
             let row = lock::record(&tx, services, row, image, reference, &seen).await?;
             let Some(row) = row else {

@@ -89,7 +89,7 @@ pub(crate) async fn record(
             .filter(|first| first != image_id),
         None => Some(String::new()),
     };
-    record_tag(tx, &row, reference, previous_image_id).await?;
+    record_tag(tx, &row, made, reference, previous_image_id).await?;
     Ok(Some(row))
 }
 
@@ -114,19 +114,19 @@ async fn first_previous_image(
 }
 
 /// Records the tag. `previous_image_id` is what the reference means until it is set on the image: none if it means the
-/// image already.
+/// image already. A row that was `made` just now has no tags.
 async fn record_tag(
     tx: &Transaction,
     row: &engine_image::Model,
+    made: bool,
     reference: &str,
     previous_image_id: Option<String>,
 ) -> Result<(), DbErr> {
     let tag = engine_tag::Entity::find()
         .filter(engine_tag::Column::HostId.eq(row.host_id))
         .filter(engine_tag::Column::Reference.eq(reference))
-        .filter(engine_tag::Column::EngineImageId.eq(row.id))
-        .one(tx)
-        .await?;
+        .filter(engine_tag::Column::EngineImageId.eq(row.id));
+    let tag = if made { None } else { tag.one(tx).await? };
     match tag {
         Some(tag)
             if previous_image_id.is_some()

@@ -189,7 +189,7 @@ pub(crate) async fn settled_version(
             .filter(engine_image::Column::HostId.eq(host_id))
             .filter(engine_image::Column::ImageId.eq(image_id))
             .into_tuple()
-            .one(services.db.write())
+            .one(services.db.read())
             .await?;
         match row {
             Some((_, Some(until), now)) if until >= now && waited < PATIENCE => {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -45,8 +46,14 @@ pub(crate) async fn sqlite(
         .foreign_keys(true)
         .busy_timeout(WAIT)
         .disable_statement_logging();
+    let is_unsynced = Arc::new(AtomicBool::new(false));
+    let new_one = Arc::clone(&is_unsynced);
     // A file does not go away: a test would only be a way to the connection's thread and back before every statement.
     let pool = PoolOptions::new()
+        .after_connect(move |_, _| {
+            new_one.store(false, Ordering::SeqCst);
+            Box::pin(std::future::ready(Ok(())))
+        })
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(WAIT)
@@ -59,6 +66,7 @@ pub(crate) async fn sqlite(
         deadlines: Deadlines::LOCAL,
         outages,
         unsynced: false,
+        is_unsynced,
     })
 }
 
@@ -114,6 +122,7 @@ impl Server<'_> {
             deadlines: Deadlines::of_server(limit),
             outages: Arc::clone(&self.outages),
             unsynced: false,
+            is_unsynced: Arc::default(),
         })
     }
 

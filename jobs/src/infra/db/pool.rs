@@ -1,6 +1,7 @@
 //! Connections to one database, for single statements. Each statement has a deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx::{self, MySqlPool, PgPool, SqlitePool};
@@ -20,6 +21,8 @@ pub struct Pool {
     pub(crate) outages: Arc<Outages>,
     /// Whether SQLite writes without waiting for the disk: what is committed then lasts as soon as anything after it does.
     pub(crate) unsynced: bool,
+    /// Whether the connection that writes to SQLite is set so now. It is set anew only where the next write needs it otherwise.
+    pub(crate) is_unsynced: Arc<AtomicBool>,
 }
 
 /// The connections, by database.
@@ -61,6 +64,22 @@ impl Pool {
         Ok((Busy::new(link, within), until))
     }
 
+    /// Lets SQLite wait for the disk, or not, from now on, as the next write needs it.
+    pub(crate) async fn set_synced(&self, busy: &mut Busy, until: Instant) -> sqlx::Result<()> {
+        let is_set = self.is_unsynced.load(Ordering::SeqCst) == self.unsynced;
+        if is_set || !matches!(self.connections, Connections::Sqlite(_)) {
+            return Ok(());
+        }
+        let sql = if self.unsynced {
+            "PRAGMA synchronous = NORMAL"
+        } else {
+            "PRAGMA synchronous = FULL"
+        };
+        busy.unprepared(sql, until).await?;
+        self.is_unsynced.store(self.unsynced, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Notes whether the database could be used; with `stored`, whether it stored something.
     pub(crate) fn heard<T>(&self, stored: bool, answer: sqlx::Result<T>) -> sqlx::Result<T> {
         self.outages.heard(stored, &answer);
@@ -91,26 +110,22 @@ impl ConnectionTrait for Pool {
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         let (mut busy, until) = self.take().await?;
-        if !self.unsynced {
-            let done = busy.execute(&stmt, until).await;
-            busy.give_back();
-            return self.heard(true, done).map_err(executed);
-        }
-        busy.unprepared("PRAGMA synchronous = NORMAL", until)
-            .await
-            .map_err(executed)?;
-        let done = busy.execute(&stmt, until).await;
-        // One that still writes so is closed.
-        match busy.unprepared("PRAGMA synchronous = FULL", until).await {
-            Ok(_) => busy.give_back(),
-            Err(_) => busy.close(),
-        }
+        let set = self.set_synced(&mut busy, until).await;
+        let done = match set {
+            Ok(()) => busy.execute(&stmt, until).await,
+            Err(error) => Err(error),
+        };
+        busy.give_back();
         self.heard(true, done).map_err(executed)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let done = busy.unprepared(sql, until).await;
+        let set = self.set_synced(&mut busy, until).await;
+        let done = match set {
+            Ok(()) => busy.unprepared(sql, until).await,
+            Err(error) => Err(error),
+        };
         busy.give_back();
         self.heard(true, done).map_err(executed)
     }
