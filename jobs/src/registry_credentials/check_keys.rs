@@ -9,8 +9,9 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::registry_credential;
 
-use super::{owner, sealed};
+use super::{open, owner};
 use crate::infra::db::{for_update, in_transaction};
+use crate::infra::keyring::Keyring;
 use crate::services::Services;
 
 /// Why a process is not to start.
@@ -46,7 +47,7 @@ pub async fn check_keys(services: &Services) -> Result<(), KeysError> {
     let mut unreadable = BTreeSet::new();
     let mut count = 0;
     for id in older {
-        if let Some(key_id) = renew(services, id).await? {
+        if let Some(key_id) = renew(services, keys, id).await? {
             unreadable.insert(key_id);
             count += 1;
         }
@@ -60,19 +61,16 @@ pub async fn check_keys(services: &Services) -> Result<(), KeysError> {
 }
 
 /// Encrypts one login by the first key. Returns the id of the key that it would take to read it, if that is not there.
-async fn renew(services: &Services, id: Uuid) -> Result<Option<String>, DbErr> {
-    let Some(keys) = services.keys.as_deref() else {
-        return Ok(None);
-    };
+async fn renew(services: &Services, keys: &Keyring, id: Uuid) -> Result<Option<String>, DbErr> {
     in_transaction!(services.db, |tx| {
         let select = registry_credential::Entity::find_by_id(id);
         let Some(row) = for_update(&tx, select).one(&tx).await? else {
             return Ok::<_, DbErr>(None);
         };
-        let owner = owner(row.user_id, &row.registry, &row.username);
-        let Ok(secret) = keys.open(&owner, &sealed(&row)) else {
+        let Ok(secret) = open(keys, &row) else {
             return Ok(Some(row.key_id));
         };
+        let owner = owner(row.user_id, &row.registry, &row.username);
         let again = keys.seal(&owner, &secret);
         let mut row = row.into_active_model();
         row.key_id = Set(again.key_id);
