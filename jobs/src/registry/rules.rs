@@ -80,11 +80,8 @@ enum PortPattern {
 impl RegistryRules {
     /// Reads both lists. An empty `allow` permits nothing.
     pub fn parse(allow: &[String], deny: &[String]) -> Result<Self, RulesError> {
-        let read = |patterns: &[String]| {
-            patterns
-                .iter()
-                .map(|p| Pattern::from_str(p))
-                .collect::<Result<Vec<_>, _>>()
+        let read = |patterns: &[String]| -> Result<Vec<Pattern>, _> {
+            patterns.iter().map(|pattern| pattern.parse()).collect()
         };
         let mut deny = read(deny)?;
         for pattern in &mut deny {
@@ -99,44 +96,32 @@ impl RegistryRules {
     }
 
     /// Whether a registry (`host[:port]`) may be asked at all, by its name and port, before any look-up. What the
-    /// name leads to is judged by [`permits_address`](Self::permits_address) when a connection is made.
+    /// name leads to is judged when a connection is made.
     pub fn permits_name(&self, registry: &str) -> Result<(), NotAllowed> {
-        let refused = || NotAllowed::Name {
-            registry: registry.into(),
-        };
-        let host = RegistryHost::parse(registry).ok_or_else(refused)?;
-        self.permits_host(&host).map_err(|_| refused())
-    }
-
-    /// Whether a connection to `address` may be made for a registry (`host[:port]`) or for a host that it refers to
-    /// (token service, redirect): a public address unless denied, any other only where a pattern names it.
-    pub fn permits_address(&self, registry: &str, address: SocketAddr) -> Result<(), NotAllowed> {
-        let host = RegistryHost::parse(registry).ok_or_else(|| NotAllowed::Name {
-            registry: registry.into(),
-        })?;
-        self.permits_connection(&host.host, address)
-    }
-
-    pub(super) fn permits_host(&self, registry: &RegistryHost) -> Result<(), NotAllowed> {
-        let (host, port) = (&registry.host, registry.port());
-        let permitted = match address_of(host) {
-            Some(ip) => {
-                self.permits_connection(host, SocketAddr::new(ip, port))?;
-                self.allow.iter().any(|p| p.covers(host, port))
-            }
-            None if registry.is_loopback() => self
-                .allow
-                .iter()
-                .any(|p| p.names(host, port) || p.opens_loopback(port)),
-            None => self.allow.iter().any(|p| p.covers(host, port)),
-        };
-        if permitted && !self.denies(host, port) {
-            Ok(())
-        } else {
-            Err(NotAllowed::Name {
-                registry: registry.to_string().into(),
-            })
+        let host = RegistryHost::parse(registry);
+        if host.is_some_and(|host| self.permits_host(&host)) {
+            return Ok(());
         }
+        Err(NotAllowed::Name {
+            registry: registry.into(),
+        })
+    }
+
+    fn permits_host(&self, registry: &RegistryHost) -> bool {
+        let (host, port) = (&registry.host, registry.port());
+        let covered = || self.allow.iter().any(|p| p.covers(host, port));
+        let allowed = match address_of(host) {
+            Some(ip) => {
+                let connection = self.permits_connection(host, SocketAddr::new(ip, port));
+                connection.is_ok() && covered()
+            }
+            None if registry.is_loopback() => {
+                let named = |p: &Pattern| p.names(host, port) || p.opens_loopback(port);
+                self.allow.iter().any(named)
+            }
+            None => covered(),
+        };
+        allowed && !self.denies(host, port)
     }
 
     /// The check on a URL that a registry sent us to: not denied, and no literal address of the inner network.
@@ -150,6 +135,8 @@ impl RegistryRules {
         }
     }
 
+    /// Whether a connection to `address` may be made for a registry's host, or for one that it refers to (token service,
+    /// redirect): a public address unless denied, any other only where a pattern names it.
     pub(super) fn permits_connection(
         &self,
         host: &Host<String>,
@@ -230,12 +217,10 @@ impl FromStr for Pattern {
             pattern: text.to_owned(),
             reason,
         };
-        let text_trimmed = text.trim();
-        let (host, port) = split_port(text_trimmed);
+        let (host, port) = split_port(text.trim());
         let port = match port {
-            None if host == "*" => PortPattern::Any,
-            None => PortPattern::Default,
-            Some("*") => PortPattern::Any,
+            None if host != "*" => PortPattern::Default,
+            None | Some("*") => PortPattern::Any,
             Some(port) => match port.parse() {
                 Ok(0) | Err(_) => {
                     return Err(error("the port has to be 1 to 65535, or * for every port"));
@@ -257,9 +242,8 @@ impl FromStr for Pattern {
             }
             None => match RegistryHost::parse(host).map(|h| h.host) {
                 Some(Host::Domain(domain)) => HostPattern::Name(domain),
-                Some(host) => HostPattern::Address(
-                    address_of(&host).ok_or_else(|| error("the host cannot be read"))?,
-                ),
+                Some(Host::Ipv4(v4)) => HostPattern::Address(v4.into()),
+                Some(Host::Ipv6(v6)) => HostPattern::Address(canonical(v6.into())),
                 None => return Err(error("expected host, host:port or host:*")),
             },
         };
@@ -275,7 +259,7 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-pub(super) fn address_of(host: &Host<String>) -> Option<IpAddr> {
+fn address_of(host: &Host<String>) -> Option<IpAddr> {
     match host {
         Host::Domain(_) => None,
         Host::Ipv4(v4) => Some(IpAddr::V4(*v4)),
