@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use sha2::digest::DynDigest;
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use tokio::time::timeout;
+use wharfinger_entity::Digest;
 
 use super::auth::Login;
-use super::client::{RegistryClient, Shared, truer, wants_tls};
-use super::endpoint::{RegistryHost, Target};
+use super::client::RegistryClient;
+use super::endpoint::Target;
 use super::error::{InvalidAnswer, RegistryError, UnavailableCause};
+use super::manifest::hasher;
 use super::question::Question;
-use super::transport::{Reply, TransportError};
+use super::transport::{Reply, Want};
 use super::uncompressed::Content;
-use super::want::Want;
 
 /// Uncompressed bytes that are hashed for each compressed byte, at most: a layer of zeros must not keep a worker busy.
 const MOST_UNCOMPRESSED: u64 = 100;
@@ -62,8 +61,7 @@ impl RegistryClient {
         digest: &str,
         login: Option<&Login>,
     ) -> Result<bool, RegistryError> {
-        let host = RegistryHost::parse(registry);
-        let Some(target) = host.and_then(|host| Target::new(host, repository)) else {
+        let Some(mut target) = Target::new(registry, repository) else {
             return Ok(false);
         };
         let question = Question {
@@ -72,11 +70,9 @@ impl RegistryClient {
             reference: digest,
             login,
         };
-        let total = self.shared.timeouts.total;
-        let asking = self.shared.blob(&target, digest, login);
-        let Ok(answer) = timeout(total, asking).await else {
-            return Err(question.unavailable(UnavailableCause::TimedOut(total), None));
-        };
+        let shared = &self.shared;
+        let asking = shared.ask(&mut target, digest, login, Want::FirstByte);
+        let answer = question.within(shared.timeouts.total, asking).await?;
         if matches!(&answer, Ok(reply) if reply.status == StatusCode::PARTIAL_CONTENT) {
             return Ok(true);
         }
@@ -104,37 +100,14 @@ impl RegistryClient {
             reference: blob.digest,
             login,
         };
-        let opening = timeout(stall, self.shared.open(&question));
-        let reply = opening.await.map_err(|_| BlobError::Stalled(stall))??;
-        receive(&question, reply, blob, stall, arrived).await
-    }
-}
-
-impl Shared {
-    /// The registry's answer with the bytes to come, or what its status means.
-    async fn open(&self, question: &Question<'_>) -> Result<Reply, RegistryError> {
-        self.permits(question.registry)?;
-        let target = RegistryHost::parse(question.registry)
-            .and_then(|host| Target::new(host, question.repository))
-            .ok_or_else(|| question.invalid(InvalidAnswer::Name))?;
-        let first = self.content(&target, question).await;
-        if target.plain_http && wants_tls(&first) {
-            let second = self.content(&target.over_tls(), question).await;
-            return question.accept(truer(first, second));
-        }
-        question.accept(first)
-    }
-
-    async fn content(
-        &self,
-        target: &Target,
-        question: &Question<'_>,
-    ) -> Result<Reply, TransportError> {
-        let url = target
-            .blob_url(question.reference)
-            .ok_or(InvalidAnswer::Name)?;
-        self.authorized(target, question.login, url, Want::Content)
+        let mut target = self.shared.target(&question)?;
+        let asking = self
+            .shared
+            .ask(&mut target, blob.digest, login, Want::Content);
+        let reply = timeout(stall, asking)
             .await
+            .map_err(|_| BlobError::Stalled(stall))?;
+        receive(&question, question.accept(reply)?, blob, stall, arrived).await
     }
 }
 
@@ -151,7 +124,13 @@ async fn receive(
         })
     };
     let mut rest = reply.rest.ok_or_else(other)?;
-    let mut check = Check::new(&blob).ok_or_else(other)?;
+    let digest = Digest::parse(blob.digest).map_err(|_| other())?;
+    let mut hash = hasher(digest.algorithm());
+    let most = blob.size.saturating_mul(MOST_UNCOMPRESSED).max(LEAST_BOUND);
+    let mut content = match blob.media_type {
+        Some(_) => Content::begin(most),
+        None => Content::Unknown,
+    };
     let mut came = 0;
     loop {
         let next = timeout(stall, rest.chunk()).await;
@@ -166,56 +145,15 @@ async fn receive(
         if came > blob.size {
             return Err(other().into());
         }
-        check.take(&chunk);
+        hash.update(&chunk);
+        content.take(&chunk);
         arrived(came);
         // Unpacking takes long, and other jobs run on this thread too.
         tokio::task::yield_now().await;
     }
-    let diff_id = check.finish().map_err(|OtherContent| other())?;
+    if hex::encode(hash.finalize()) != digest.hex() {
+        return Err(other().into());
+    }
+    let diff_id = content.finish();
     Ok(Delivered { diff_id })
-}
-
-/// The bytes are not those of the digest.
-struct OtherContent;
-
-/// Hashes what comes, and what it is uncompressed.
-struct Check {
-    expected: String,
-    hash: Box<dyn DynDigest + Send>,
-    content: Content,
-}
-
-impl Check {
-    fn new(blob: &Blob<'_>) -> Option<Self> {
-        let (algorithm, expected) = blob.digest.split_once(':')?;
-        let hash: Box<dyn DynDigest + Send> = match algorithm {
-            "sha256" => Box::new(Sha256::new()),
-            "sha384" => Box::new(Sha384::new()),
-            "sha512" => Box::new(Sha512::new()),
-            _ => return None,
-        };
-        let left = blob.size.saturating_mul(MOST_UNCOMPRESSED).max(LEAST_BOUND);
-        let content = match blob.media_type {
-            Some(_) => Content::begin(left),
-            None => Content::Unknown,
-        };
-        Some(Self {
-            expected: expected.to_owned(),
-            hash,
-            content,
-        })
-    }
-
-    fn take(&mut self, chunk: &[u8]) {
-        self.hash.update(chunk);
-        self.content.take(chunk);
-    }
-
-    /// The digest of the uncompressed content, if it is known.
-    fn finish(self) -> Result<Option<String>, OtherContent> {
-        if hex::encode(self.hash.finalize()) != self.expected {
-            return Err(OtherContent);
-        }
-        Ok(self.content.finish())
-    }
 }

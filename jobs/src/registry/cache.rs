@@ -1,6 +1,5 @@
 //! A bounded map for what can be fetched again.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
@@ -20,10 +19,7 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
         }
     }
 
-    pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-    {
+    pub(super) fn get(&self, key: &K) -> Option<V> {
         self.lock().get(key).cloned()
     }
 
@@ -35,10 +31,7 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
         entries.insert(key, value);
     }
 
-    pub(super) fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
+    pub(super) fn remove(&self, key: &K) {
         self.lock().remove(key);
     }
 

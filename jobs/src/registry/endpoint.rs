@@ -111,8 +111,9 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// `None` if the names could not be put into a URL as they are.
-    pub(super) fn new(host: RegistryHost, repository: &str) -> Option<Self> {
+    /// A repository of `host[:port]`. `None` if the names could not be put into a URL as they are.
+    pub(super) fn new(registry: &str, repository: &str) -> Option<Self> {
+        let host = RegistryHost::parse(registry)?;
         let segment = |s: &str| {
             let first = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
             first && s.bytes().all(is_name_byte)

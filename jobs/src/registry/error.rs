@@ -31,7 +31,7 @@ pub enum RegistryError {
         available: CleanText,
     },
     /// The registry refuses. Docker Hub among others answers the same for a repository that does not exist.
-    #[error("{image} does not exist or {}", denied_hint(*.with_login))]
+    #[error("{image} does not exist or {}", if *.with_login { "the saved login may not read it" } else { "needs a login" })]
     Denied {
         /// The image as it was asked for.
         image: String,
@@ -101,14 +101,6 @@ impl RegistryError {
             }
             _ => None,
         }
-    }
-}
-
-fn denied_hint(with_login: bool) -> &'static str {
-    if with_login {
-        "the saved login may not read it"
-    } else {
-        "needs a login"
     }
 }
 

@@ -7,6 +7,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use sha2::digest::DynDigest;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use url::Url;
 use wharfinger_entity::{CleanText, Digest, DigestAlgorithm};
@@ -73,20 +74,10 @@ pub struct Layer {
     pub media_type: CleanText<255>,
 }
 
-/// A document under a manifest URL.
+/// A document under a manifest URL: an index, with its digest, or an image.
 pub(super) enum Document {
-    Index(Box<ImageIndex>),
-    Image(PlatformManifest),
-}
-
-/// The part of a `Manifest` that belongs to one platform.
-#[derive(Clone, Debug)]
-pub(super) struct PlatformManifest {
-    pub(super) config_digest: Digest,
-    pub(super) config_size: u64,
-    pub(super) layers: Vec<Layer>,
-    pub(super) compressed_size: u64,
-    pub(super) urls: Vec<Url>,
+    Index(Digest, Box<ImageIndex>),
+    Image(Manifest),
 }
 
 /// Which members a document has, to tell its kind without trusting what it calls itself.
@@ -103,7 +94,7 @@ struct Shape {
 
 /// Checks the body against the digest that was asked for and the one that the registry announced, and returns what
 /// the reference means.
-pub(super) fn verified_digest(
+fn verified_digest(
     reference: &str,
     headers: &HeaderMap,
     body: &[u8],
@@ -135,17 +126,28 @@ fn mismatch(expected: &str) -> InvalidAnswer {
 }
 
 fn digest(algorithm: DigestAlgorithm, body: &[u8]) -> Digest {
-    let hex = match algorithm {
-        DigestAlgorithm::Sha256 => hex::encode(Sha256::digest(body)),
-        DigestAlgorithm::Sha384 => hex::encode(Sha384::digest(body)),
-        DigestAlgorithm::Sha512 => hex::encode(Sha512::digest(body)),
-    };
+    let mut hash = hasher(algorithm);
+    hash.update(body);
+    let hex = hex::encode(hash.finalize());
     Digest::parse(&format!("{algorithm}:{hex}")).expect("a whole hash is a digest")
 }
 
-/// Reads an index or a manifest. A document that is both, or is announced as the other, is refused: two readers could
-/// see two images in it (OCI distribution-spec, GHSA-mc8v-mgrf-8f4m).
-pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, InvalidAnswer> {
+pub(super) fn hasher(algorithm: DigestAlgorithm) -> Box<dyn DynDigest + Send> {
+    match algorithm {
+        DigestAlgorithm::Sha256 => Box::new(Sha256::new()),
+        DigestAlgorithm::Sha384 => Box::new(Sha384::new()),
+        DigestAlgorithm::Sha512 => Box::new(Sha512::new()),
+    }
+}
+
+/// Reads an index or a manifest, whose digest has to be the one that was asked for. A document that is both, or is
+/// announced as the other, is refused: two readers could see two images in it (OCI distribution-spec, GHSA-mc8v-mgrf-8f4m).
+pub(super) fn read(
+    reference: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Document, InvalidAnswer> {
+    let digest = verified_digest(reference, headers, body)?;
     let shape: Shape = serde_json::from_slice(body)?;
     if shape.schema_version == 1 || shape.fs_layers.is_some() {
         return Err(InvalidAnswer::Schema1);
@@ -163,7 +165,8 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, Invalid
         ));
     }
     if is_index {
-        return Ok(Document::Index(Box::new(serde_json::from_slice(body)?)));
+        let index = Box::new(serde_json::from_slice(body)?);
+        return Ok(Document::Index(digest, index));
     }
     if !is_image {
         return Err(InvalidAnswer::Manifest("it is no container image"));
@@ -176,10 +179,10 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Document, Invalid
             most: MAX_LAYERS,
         });
     }
-    image(&serde_json::from_slice(body)?).map(Document::Image)
+    image(digest, &serde_json::from_slice(body)?).map(Document::Image)
 }
 
-fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
+fn image(digest: Digest, manifest: &ImageManifest) -> Result<Manifest, InvalidAnswer> {
     let config_type = manifest.config().media_type().to_string();
     if !IMAGE_CONFIGS.contains(&config_type.as_str()) {
         return Err(InvalidAnswer::Manifest("it is no container image"));
@@ -216,7 +219,9 @@ fn image(manifest: &ImageManifest) -> Result<PlatformManifest, InvalidAnswer> {
             "its manifest names too many other places",
         ));
     }
-    Ok(PlatformManifest {
+    Ok(Manifest {
+        platform_digest: digest.clone(),
+        digest,
         config_digest: part(manifest.config())?,
         config_size: manifest.config().size(),
         layers,

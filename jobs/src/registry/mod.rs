@@ -19,14 +19,12 @@ mod manifest;
 mod platform;
 mod probe;
 mod question;
-mod retry_after;
 mod rules;
 #[cfg(test)]
 mod rules_tests;
 mod span;
 mod transport;
 mod uncompressed;
-mod want;
 
 pub use auth::Login;
 pub use blob::{Blob, BlobError, Delivered};

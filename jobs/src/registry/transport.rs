@@ -1,18 +1,18 @@
 //! HTTP that goes only where the rules permit: every hop by name, every connection by address.
 
-use std::error::Error as StdError;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE};
 use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
 use wharfinger_entity::CleanText;
 
 use super::cache::Bounded;
-use super::endpoint::{RegistryHost, canonical_host};
+use super::endpoint::canonical_host;
 use super::error::InvalidAnswer;
 use super::rules::{NotAllowed, RegistryRules};
 use super::span;
@@ -21,33 +21,46 @@ use super::span;
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// Bytes that are read of a refusal: enough to see which program answered.
 const MAX_REFUSAL: usize = 64 * 1024;
+/// Requests for a document.
 const MAX_HOPS: usize = 5;
+/// Requests for a part of an image. Engines make eleven (Go's `http.Client` stops after ten redirects).
+const ENGINE_HOPS: usize = 11;
 /// Ports that clients are kept for; a fleet knows two or three.
 const MAX_CLIENTS: usize = 32;
 
-/// One answer, whole.
+/// What a request is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Want {
+    /// A document of one of these types, whole.
+    Document(&'static str),
+    /// Of a part of an image no more than whether it is there, and where.
+    FirstByte,
+    /// A part of an image, whose bytes are left to be read.
+    Content,
+}
+
+/// One answer.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
     /// A redirect led to another scheme, host or port: what is asked there is not for the registry's login.
     pub(super) elsewhere: bool,
-    /// The rest of an answer that is longer than what fits into memory.
+    /// The content, to be read.
     pub(super) rest: Option<Response>,
 }
 
-#[derive(Debug)]
+/// Why there is no answer, or none that can be used.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum TransportError {
-    NotAllowed(NotAllowed),
-    Http(reqwest::Error),
-    Invalid(InvalidAnswer),
-}
-
-/// Why a registry's name is not to be connected to.
-#[derive(Debug)]
-pub(super) enum VetError {
-    NotAllowed(NotAllowed),
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
+    #[error("the name could not be looked up: {0}")]
     LookUp(CleanText),
+    #[error(transparent)]
+    Http(reqwest::Error),
+    #[error(transparent)]
+    Invalid(#[from] InvalidAnswer),
 }
 
 /// Keeps one HTTP client for each (TLS, port). A resolver is told a name but not the port, and the rules speak of
@@ -55,7 +68,7 @@ pub(super) enum VetError {
 /// it was connected.
 pub(super) struct Transport {
     pub(super) rules: Arc<RegistryRules>,
-    resolver: Arc<dyn Resolve>,
+    pub(super) resolver: Arc<dyn Resolve>,
     connect_timeout: Duration,
     clients: Bounded<(bool, u16), Client>,
 }
@@ -75,70 +88,45 @@ impl Transport {
         }
     }
 
-    /// Gets a URL, following redirects. The authorization goes to the first origin only.
+    /// Gets a URL, following redirects. The authorization goes to the first origin only. A part of an image is got as an
+    /// engine would, which goes from HTTPS to HTTP too; every address of where it is sent to is judged.
     pub(super) async fn get(
         &self,
         mut url: Url,
-        accept: &'static str,
+        want: Want,
         mut authorization: Option<HeaderValue>,
     ) -> Result<Reply, TransportError> {
         let origin = url.origin();
-        for _ in 0..MAX_HOPS {
+        let as_engine = !matches!(want, Want::Document(_));
+        let hops = if as_engine { ENGINE_HOPS } else { MAX_HOPS };
+        for _ in 0..hops {
             let elsewhere = url.origin() != origin;
             if elsewhere {
                 authorization = None;
+                if as_engine {
+                    self.vet_hop(&url).await?;
+                }
             }
-            let mut request = self
-                .client_for(&url)?
-                .get(url.clone())
-                .header(ACCEPT, accept);
+            let mut request = self.client_for(&url)?.get(url.clone());
+            request = match want {
+                Want::Document(accept) => request.header(ACCEPT, accept),
+                // Of a server that knows no ranges no more is read than it sends before the connection is closed.
+                Want::FirstByte => request.header(RANGE, "bytes=0-0"),
+                Want::Content => request,
+            };
             if let Some(value) = &authorization {
                 request = request.header(AUTHORIZATION, value.clone());
             }
-            let response = span::send(request, &url)
-                .await
-                .map_err(TransportError::from)?;
-            match next_hop(&url, &response)? {
-                Some(next) => url = next,
-                None => return read(response, elsewhere).await,
+            let response = span::send(request, &url).await?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Reply::of(response, want, elsewhere).await;
             }
+            url = next_hop(&url, &response, as_engine)?;
         }
         Err(InvalidAnswer::Redirect("too often").into())
     }
 
-    /// Looks a registry's name up, and fails unless the rules permit every address that it resolves to.
-    pub(super) async fn vet(&self, registry: &RegistryHost) -> Result<(), VetError> {
-        match &registry.host {
-            // Judged with the name: `localhost` always means the loopback (RFC 6761, 6.3).
-            _ if registry.is_loopback() => Ok(()),
-            Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
-            Host::Domain(_) => {
-                self.vet_name(&registry.host, &registry.api_host(), registry.port())
-                    .await
-            }
-        }
-    }
-
-    /// The same for a name, which the rules know as `host`.
-    pub(super) async fn vet_name(
-        &self,
-        host: &Host<String>,
-        name: &str,
-        port: u16,
-    ) -> Result<(), VetError> {
-        let failed = |error: &dyn StdError| VetError::LookUp(error.to_string().into());
-        let name = name.parse().map_err(|_| failed(&InvalidAnswer::Name))?;
-        let found = self.resolver.resolve(name).await;
-        for address in found.map_err(|error| failed(&*error))? {
-            let address = SocketAddr::new(address.ip(), port);
-            self.rules
-                .permits_connection(host, address)
-                .map_err(VetError::NotAllowed)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
+    fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
         let nowhere = || InvalidAnswer::Redirect("to where no host is");
         let host = url
             .host()
@@ -146,9 +134,7 @@ impl Transport {
             .ok_or_else(nowhere)?;
         let port = url.port_or_known_default().ok_or_else(nowhere)?;
         // The resolver never sees a literal address.
-        self.rules
-            .permits_hop(&host, port)
-            .map_err(TransportError::NotAllowed)?;
+        self.rules.permits_hop(&host, port)?;
         let key = (url.scheme() == "https", port);
         if let Some(client) = self.clients.get(&key) {
             return Ok(client);
@@ -170,7 +156,7 @@ impl Transport {
             // Plain connections need no certificates, and must work where none are installed.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(TransportError::from)?;
+        let client = builder.build()?;
         self.clients.insert(key, client.clone());
         Ok(client)
     }
@@ -184,62 +170,67 @@ pub(crate) fn ensure_crypto_provider() {
     }
 }
 
-pub(super) fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-fn next_hop(from: &Url, response: &Response) -> Result<Option<Url>, InvalidAnswer> {
-    if !is_redirect(response.status()) {
-        return Ok(None);
-    }
+fn next_hop(from: &Url, response: &Response, as_engine: bool) -> Result<Url, InvalidAnswer> {
     let location = response.headers().get(LOCATION);
+    let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let mut next = location
-        .and_then(|value| from.join(value.to_str().ok()?).ok())
+        .and_then(|location| from.join(&location).ok())
         .ok_or(InvalidAnswer::Redirect("without saying where"))?;
-    if next.scheme() != "https" && next.scheme() != from.scheme() {
-        return Err(InvalidAnswer::Redirect("from HTTPS to something else"));
+    match next.scheme() {
+        "https" => {}
+        "http" if as_engine || from.scheme() == "http" => {}
+        _ if as_engine => return Err(InvalidAnswer::Redirect("to where no engine follows")),
+        _ => return Err(InvalidAnswer::Redirect("from HTTPS to something else")),
     }
     // A user name in it would become a login.
     let stripped = next.set_username("").and_then(|()| next.set_password(None));
     stripped.map_err(|()| InvalidAnswer::Redirect("to where no host is"))?;
-    Ok(Some(next))
+    Ok(next)
 }
 
-pub(super) async fn read(mut response: Response, elsewhere: bool) -> Result<Reply, TransportError> {
-    let most = if response.status().is_success() {
-        MAX_BODY
-    } else {
-        MAX_REFUSAL
-    };
+impl Reply {
+    async fn of(
+        mut response: Response,
+        want: Want,
+        elsewhere: bool,
+    ) -> Result<Self, TransportError> {
+        let mut reply = Self {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: Vec::new(),
+            elsewhere,
+            rest: None,
+        };
+        match want {
+            // A bad request says whether the server wants TLS.
+            Want::FirstByte if reply.status != StatusCode::BAD_REQUEST => {}
+            Want::Content if reply.status == StatusCode::OK => reply.rest = Some(response),
+            _ => reply.body = read(response).await?,
+        }
+        Ok(reply)
+    }
+}
+
+/// The body of a success, if it is no larger than a document may be; of a refusal, the beginning.
+async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
+    let success = response.status().is_success();
+    let most = if success { MAX_BODY } else { MAX_REFUSAL };
     let too_large = || TransportError::from(InvalidAnswer::TooLarge(MAX_BODY));
-    if most == MAX_BODY && response.content_length() > Some(MAX_BODY as u64) {
+    if success && response.content_length() > Some(MAX_BODY as u64) {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(TransportError::from)? {
+    while let Some(chunk) = response.chunk().await? {
         let room = most - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() > room {
-            if most == MAX_BODY {
+            if success {
                 return Err(too_large());
             }
-            // The status says it already.
             break;
         }
     }
-    Ok(Reply {
-        status: response.status(),
-        headers: std::mem::take(response.headers_mut()),
-        body,
-        elsewhere,
-        rest: None,
-    })
-}
-
-impl From<InvalidAnswer> for TransportError {
-    fn from(invalid: InvalidAnswer) -> Self {
-        Self::Invalid(invalid)
-    }
+    Ok(body)
 }
 
 impl From<reqwest::Error> for TransportError {
@@ -259,7 +250,7 @@ impl From<reqwest::Error> for TransportError {
 /// Passes on only those addresses that the rules permit for one port. The connection is made to what this returns,
 /// so a name that changes its mind between two look-ups gains nothing.
 struct Guarded {
-    pub(super) rules: Arc<RegistryRules>,
+    rules: Arc<RegistryRules>,
     inner: Arc<dyn Resolve>,
     port: u16,
 }
