@@ -4,9 +4,10 @@ use super::EXIT_CODES;
 use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
-use super::operations::{BalanceQuery, NoVariables};
+use super::operations::BalanceQuery;
 use super::terminal::STRONG;
 use clap::Args;
+use serde_json::json;
 
 /// Arguments of `wharfinger balance`.
 #[derive(Clone, Debug, Args)]
@@ -23,10 +24,7 @@ pub struct BalanceArgs {
 /// Shows the signed-in user's credits.
 pub(super) async fn run(args: BalanceArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
-    let balance = gateway
-        .execute::<BalanceQuery>(&NoVariables {})
-        .await?
-        .balance;
+    let balance = gateway.execute::<BalanceQuery>(&json!({})).await?;
     let terminal = &mut context.terminal;
     if args.json {
         return terminal.json(&balance);

@@ -47,7 +47,7 @@ impl ConnectionArgs {
             return parse_token(token).map(Some);
         }
         match Credentials::in_config_home(environment.config_home.as_deref()) {
-            Ok(credentials) => credentials.token(&self.url),
+            Ok(credentials) => Ok(credentials.entry(&self.url)?.map(|entry| entry.token)),
             Err(CredentialsError::NoConfigHome) => Ok(None),
             Err(error) => Err(error),
         }

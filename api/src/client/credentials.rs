@@ -74,32 +74,19 @@ impl Credentials {
         &self.path
     }
 
-    /// Returns the token of a gateway.
-    pub(crate) fn token(&self, url: &Url) -> Result<Option<String>, CredentialsError> {
-        Ok(self.entry(url)?.map(|entry| entry.token))
-    }
-
     /// Returns the entry of a gateway.
     pub(crate) fn entry(&self, url: &Url) -> Result<Option<Entry>, CredentialsError> {
         Ok(self.read()?.gateways.remove(url.as_str()))
     }
 
-    /// Stores the token of a gateway in place of an earlier one.
-    pub(crate) fn save(&self, url: &Url, entry: Entry) -> Result<(), CredentialsError> {
+    /// Stores the entry of a gateway in place of an earlier one, or removes it.
+    pub(crate) fn set(&self, url: &Url, entry: Option<Entry>) -> Result<(), CredentialsError> {
         let mut file = self.read()?;
-        file.gateways.insert(url.to_string(), entry);
-        self.replace(&file)
-    }
-
-    /// Removes the token of a gateway.
-    pub(crate) fn remove(&self, url: &Url) -> Result<(), CredentialsError> {
-        let mut file = self.read()?;
-        file.gateways.remove(url.as_str());
-        self.replace(&file)
-    }
-
-    fn replace(&self, file: &File) -> Result<(), CredentialsError> {
-        self.write(file).map_err(|source| CredentialsError::Write {
+        match entry {
+            Some(entry) => file.gateways.insert(url.to_string(), entry),
+            None => file.gateways.remove(url.as_str()),
+        };
+        self.write(&file).map_err(|source| CredentialsError::Write {
             path: self.path.clone(),
             source,
         })

@@ -44,15 +44,9 @@ pub enum ClientError {
     /// A mutation returned `userErrors`.
     #[error("{}", refusal(.0))]
     Refused(Vec<UserError>),
-    /// The followed job ended without success.
+    /// The followed job ended without success, or no thing or more than one has the name.
     #[error("{0}")]
-    JobFailed(String),
-    /// The thing does not exist, or this user may not see it.
-    #[error("{0}")]
-    NotFound(String),
-    /// The name matches more than one thing.
-    #[error("{0}")]
-    Ambiguous(String),
+    Failed(String),
     /// Arguments are wrong in a way that clap cannot detect.
     #[error("{0}")]
     Usage(String),
@@ -126,10 +120,7 @@ impl ClientError {
 }
 
 fn refusal(errors: &[UserError]) -> String {
-    let lines: Vec<_> = errors
-        .iter()
-        .map(|error| format!("{} ({})", error.message, error.code))
-        .collect();
+    let lines: Vec<_> = errors.iter().map(UserError::to_string).collect();
     lines.join("; ")
 }
 

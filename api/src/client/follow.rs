@@ -3,9 +3,10 @@
 use super::error::ClientError;
 use super::gateway::Gateway;
 use super::model::{Job, JobKind, JobState, PullProgress};
-use super::operations::{self, JobIdVariables, PullProgressSubscription};
+use super::operations::{self, PullProgressSubscription};
 use super::progress::ProgressView;
 use super::socket::{SocketError, Subscription};
+use serde_json::json;
 use std::time::Instant;
 
 /// Sockets in a row without an event after which the job is only polled.
@@ -64,15 +65,15 @@ pub(crate) async fn follow(
                 }
                 (contact, failures) = (Instant::now(), 0);
             }
-            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
+            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace.out_of_contact => {
                 failures += 1;
             }
             Err(error) => return Err(error),
         }
         let wait = if failures > 0 || fruitless < FRUITLESS_SOCKETS {
-            gateway.pace().delay(failures.max(1))
+            gateway.pace.delay(failures.max(1))
         } else {
-            gateway.pace().poll
+            gateway.pace.poll
         };
         tokio::time::sleep(wait).await;
     }
@@ -90,18 +91,13 @@ struct Follower<'a> {
 impl Follower<'_> {
     /// Shows the events of one subscription.
     async fn stream(&mut self) -> Result<(), SocketError> {
-        let variables = JobIdVariables {
-            job_id: self.id.to_owned(),
-        };
+        let variables = json!({ "jobId": self.id });
         let mut subscription =
             Subscription::<PullProgressSubscription>::start(self.gateway, &variables).await?;
-        while let Some(data) = subscription.next().await? {
-            self.show(&data.pull_progress)
-                .map_err(|error| SocketError::Refused(Box::new(error)))?;
-            self.explain(&data.pull_progress)
-                .await
-                .map_err(|error| SocketError::Refused(Box::new(error)))?;
-            if data.pull_progress.state.is_final() {
+        while let Some(progress) = subscription.next().await? {
+            self.show(&progress)?;
+            self.explain(&progress).await?;
+            if progress.state.is_final() {
                 break;
             }
         }
@@ -119,9 +115,8 @@ impl Follower<'_> {
             error: Some(error), ..
         }) = operations::job(self.gateway, self.id).await
         {
-            let (attempt, message, code) = (progress.attempt, error.message, error.code);
             self.view
-                .note(&format!("attempt {attempt}: {message} ({code})"))?;
+                .note(&format!("attempt {}: {error}", progress.attempt))?;
         }
         Ok(())
     }

@@ -2,11 +2,14 @@
 
 use super::context::Pace;
 use super::error::{ClientError, root_cause};
+use super::model::UserError;
 use super::operations::Operation;
 use super::text::{Text, printable};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
-use serde::{Deserialize, Serialize};
+use reqwest::header::{ACCEPT, LOCATION};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -14,49 +17,29 @@ use url::{Host, Url};
 #[derive(Clone)]
 pub(crate) struct Gateway {
     http: reqwest::Client,
-    url: Url,
-    authorization: Option<HeaderValue>,
-    pace: Pace,
+    pub(crate) url: Url,
+    pub(crate) token: Option<String>,
+    pub(crate) pace: Pace,
 }
 
-/// A GraphQL response, in either media type.
+/// A GraphQL response, in either media type or of a subscription.
 #[derive(Deserialize)]
-struct Response<T> {
-    data: Option<T>,
+pub(crate) struct Response {
+    pub(crate) data: Option<Map<String, Value>>,
     #[serde(default)]
-    errors: Vec<RequestError>,
+    pub(crate) errors: Vec<RequestError>,
 }
 
 /// One of a response's `errors`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct RequestError {
     message: Text,
-    #[serde(default)]
     extensions: Option<Extensions>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Extensions {
     code: Option<Text>,
-}
-
-/// The body of a request, and the payload of a subscription.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request<'a, V> {
-    operation_name: &'a str,
-    query: &'a str,
-    variables: &'a V,
-}
-
-impl<'a, V> Request<'a, V> {
-    pub(crate) fn of<O: Operation<Variables = V>>(variables: &'a V) -> Self {
-        Self {
-            operation_name: O::NAME,
-            query: O::DOCUMENT,
-            variables,
-        }
-    }
 }
 
 impl Gateway {
@@ -75,41 +58,18 @@ impl Gateway {
         let http = builder
             .build()
             .map_err(|error| ClientError::Setup(root_cause(&error)))?;
-        let authorization = token
-            .map(|token| HeaderValue::try_from(format!("Bearer {token}")))
-            .transpose();
-        let mut authorization =
-            authorization.map_err(|error| ClientError::Setup(error.to_string()))?;
-        if let Some(header) = &mut authorization {
-            header.set_sensitive(true);
-        }
         Ok(Self {
             http,
             url,
-            authorization,
+            token,
             pace,
         })
-    }
-
-    pub(crate) fn url(&self) -> &Url {
-        &self.url
-    }
-
-    pub(crate) fn pace(&self) -> &Pace {
-        &self.pace
-    }
-
-    /// Returns `Bearer …`, for the header and for `connection_init`.
-    pub(crate) fn authorization(&self) -> Option<&str> {
-        self.authorization
-            .as_ref()
-            .and_then(|header| header.to_str().ok())
     }
 
     /// Sends an operation. One that may be repeated is tried again while the gateway cannot be reached or is overloaded.
     pub(crate) async fn execute<O: Operation>(
         &self,
-        variables: &O::Variables,
+        variables: &Value,
     ) -> Result<O::Data, ClientError> {
         let mut failures = 0;
         loop {
@@ -125,7 +85,7 @@ impl Gateway {
         }
     }
 
-    async fn send<O: Operation>(&self, variables: &O::Variables) -> Result<O::Data, ClientError> {
+    async fn send<O: Operation>(&self, variables: &Value) -> Result<O::Data, ClientError> {
         let mut request = self
             .http
             .post(self.url.clone())
@@ -133,9 +93,9 @@ impl Gateway {
                 ACCEPT,
                 "application/graphql-response+json, application/json;q=0.9",
             )
-            .json(&Request::of::<O>(variables));
-        if let Some(header) = &self.authorization {
-            request = request.header(AUTHORIZATION, header);
+            .json(&O::request(variables));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
         }
         let response = request
             .send()
@@ -154,7 +114,7 @@ impl Gateway {
         if status == StatusCode::UNAUTHORIZED {
             return Err(self.unauthenticated());
         }
-        match serde_json::from_slice::<Response<serde_json::Value>>(&body) {
+        match serde_json::from_slice::<Response>(&body) {
             Ok(answer) if answer.data.is_some() || !answer.errors.is_empty() => self.read(answer),
             _ if matches!(status.as_u16(), 429 | 502..=504) => Err(ClientError::Unreachable {
                 url: self.url.clone(),
@@ -167,29 +127,32 @@ impl Gateway {
         }
     }
 
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        answer: Response<serde_json::Value>,
-    ) -> Result<T, ClientError> {
-        if let Some(error) = answer.errors.first() {
+    /// Returns the value of the only field of a response. Fails with its `errors`, or with the `userErrors` of a mutation.
+    pub(crate) fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
+        if let Some(error) = response.errors.into_iter().next() {
             return Err(self.request_error(error));
         }
-        let data = answer.data.unwrap_or_default();
-        serde_json::from_value(data)
-            .map_err(|error| self.not_a_gateway(printable(&error.to_string())))
+        let not_understood =
+            |error: serde_json::Error| self.not_a_gateway(printable(&error.to_string()));
+        let mut fields = response.data.unwrap_or_default().into_iter();
+        let mut value = fields.next().map(|(_, value)| value).unwrap_or_default();
+        if let Some(errors) = value.get_mut("userErrors") {
+            let errors: Vec<UserError> =
+                serde_json::from_value(errors.take()).map_err(not_understood)?;
+            if !errors.is_empty() {
+                return Err(ClientError::Refused(errors));
+            }
+        }
+        serde_json::from_value(value).map_err(not_understood)
     }
 
-    /// Returns the error for one of a response's `errors`.
-    pub(crate) fn request_error(&self, error: &RequestError) -> ClientError {
-        let code = error
-            .extensions
-            .as_ref()
-            .and_then(|extensions| extensions.code.clone());
+    fn request_error(&self, error: RequestError) -> ClientError {
+        let code = error.extensions.and_then(|extensions| extensions.code);
         match code {
             Some(code) if code.raw() == "UNAUTHENTICATED" => self.unauthenticated(),
             code => ClientError::Request {
                 code: code.unwrap_or(Text::from("UNKNOWN")),
-                message: error.message.clone(),
+                message: error.message,
             },
         }
     }
@@ -197,7 +160,7 @@ impl Gateway {
     pub(crate) fn unauthenticated(&self) -> ClientError {
         ClientError::Unauthenticated {
             url: self.url.clone(),
-            had_token: self.authorization.is_some(),
+            had_token: self.token.is_some(),
         }
     }
 

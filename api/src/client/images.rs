@@ -33,10 +33,10 @@ pub struct ImagesArgs {
 /// Lists the viewer's private images and every public one.
 pub(super) async fn run(args: ImagesArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
-    let states = if args.all_states {
-        vec!["HELD", "RELEASED", "LOST"]
+    let states: &[&str] = if args.all_states {
+        &["HELD", "RELEASED", "LOST"]
     } else {
-        vec!["HELD"]
+        &["HELD"]
     };
     let images = operations::images(&gateway, states, args.search.as_deref()).await?;
     let terminal = &mut context.terminal;
@@ -46,24 +46,21 @@ pub(super) async fn run(args: ImagesArgs, context: &mut Context) -> Result<(), C
     if args.quiet {
         return images.iter().try_for_each(|image| terminal.line(&image.id));
     }
-    let mut header = vec![
-        "REFERENCE",
-        "SIZE",
-        "CHARGE",
-        "HOST",
-        "VISIBILITY",
-        "PULLED",
-        "IMAGE ID",
+    let mut columns = vec![
+        "reference",
+        "size",
+        "charge",
+        "host",
+        "visibility",
+        "pulled",
+        "image id",
     ];
     if args.all_states {
-        header.push("STATE");
+        columns.push("state");
     }
     let now = Utc::now();
-    let rows = images
-        .iter()
-        .map(|image| row(image, args.all_states, now))
-        .collect();
-    table::print(terminal, &header, rows)?;
+    let rows = images.iter().map(|image| row(image, args.all_states, now));
+    table::print(terminal, &columns, rows)?;
     if images.is_empty() && args.search.is_none() {
         terminal.note("No images. `wharfinger pull REFERENCE` gets one.");
     }

@@ -6,17 +6,31 @@ use super::context::Context;
 use super::error::ClientError;
 use super::gateway::Gateway;
 use super::jobs_render::{details, list, update};
-use super::model::JobState;
-use super::operations::{
-    self, CancelJob, CancelJobInput, Input, JobUpdatedSubscription, NoVariables, RetryJob,
-    RetryJobInput,
-};
-use super::pull::{accepted, follow_job, random_key};
+use super::model::{Job, JobState};
+use super::operations::{self, CancelJob, JobUpdatedSubscription, RetryJob};
+use super::pull::{follow_job, random_key};
 use super::socket::{SocketError, Subscription};
 use super::terminal::{GOOD, Terminal};
-use clap::{Args, Subcommand, ValueEnum};
+use super::text::Text;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use serde_json::json;
 use std::collections::HashMap;
 use std::time::Instant;
+
+/// Reads a state to filter by.
+fn state() -> impl TypedValueParser<Value = String> {
+    let states = [
+        "queued",
+        "running",
+        "retrying",
+        "succeeded",
+        "failed",
+        "dead",
+        "cancelled",
+    ];
+    PossibleValuesParser::new(states).map(|state| state.to_uppercase())
+}
 
 /// Arguments of `wharfinger jobs`.
 #[derive(Clone, Debug, Args)]
@@ -37,8 +51,8 @@ pub struct ShowArgs {
     #[arg(value_name = "ID", conflicts_with_all = ["state", "limit"])]
     pub id: Option<String>,
     /// Only jobs in this state (may be given several times)
-    #[arg(long, short, value_name = "STATE", ignore_case = true)]
-    pub state: Vec<StateArg>,
+    #[arg(long, short, value_name = "STATE", ignore_case = true, value_parser = state())]
+    pub state: Vec<String>,
     /// How many jobs to list, newest first
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub limit: usize,
@@ -77,32 +91,6 @@ pub struct JobArgs {
     pub connection: ConnectionArgs,
 }
 
-/// A job's state, to filter by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StateArg {
-    Queued,
-    Running,
-    Retrying,
-    Succeeded,
-    Failed,
-    Dead,
-    Cancelled,
-}
-
-impl StateArg {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "QUEUED",
-            Self::Running => "RUNNING",
-            Self::Retrying => "RETRYING",
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::Dead => "DEAD",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-}
-
 /// Shows, watches, cancels or retries jobs.
 pub(super) async fn run(args: JobsArgs, context: &mut Context) -> Result<(), ClientError> {
     match args.action {
@@ -115,7 +103,6 @@ pub(super) async fn run(args: JobsArgs, context: &mut Context) -> Result<(), Cli
 async fn show(args: &ShowArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
     let terminal = &mut context.terminal;
-    let states: Vec<_> = args.state.iter().map(|state| state.name()).collect();
     match &args.id {
         Some(id) => {
             let job = operations::job(&gateway, id).await?;
@@ -128,11 +115,11 @@ async fn show(args: &ShowArgs, context: &mut Context) -> Result<(), ClientError>
             }
         }
         None if args.watch => tokio::select! {
-            result = watch(&gateway, terminal, &states, args) => result,
+            result = watch(&gateway, terminal, args) => result,
             () = &mut context.interrupt => Err(ClientError::Interrupted(String::new())),
         },
         None => {
-            let jobs = operations::jobs(&gateway, &states, args.limit).await?;
+            let jobs = operations::jobs(&gateway, &args.state, args.limit).await?;
             if args.json {
                 terminal.json(&jobs)
             } else {
@@ -146,47 +133,45 @@ async fn show(args: &ShowArgs, context: &mut Context) -> Result<(), ClientError>
 async fn watch(
     gateway: &Gateway,
     terminal: &mut Terminal,
-    states: &[&'static str],
     args: &ShowArgs,
 ) -> Result<(), ClientError> {
-    let mut seen: HashMap<_, (JobState, u32)> = HashMap::new();
+    let mut seen: HashMap<Text, (JobState, u32)> = HashMap::new();
+    let mut is_news = |job: &Job| {
+        let now = (job.state.clone(), job.attempt);
+        seen.insert(job.id.clone(), now.clone()) != Some(now)
+    };
     let (mut first, mut failures, mut contact) = (true, 0, Instant::now());
     loop {
         // Subscribed before listing, so that no change is missed in between.
         let mut subscription =
-            match Subscription::<JobUpdatedSubscription>::start(gateway, &NoVariables {}).await {
+            match Subscription::<JobUpdatedSubscription>::start(gateway, &json!({})).await {
                 Ok(subscription) => Some(subscription),
                 Err(SocketError::Refused(error)) => return Err(*error),
                 Err(SocketError::Lost(_) | SocketError::Unsupported(_)) => None,
             };
-        match operations::jobs(gateway, states, args.limit).await {
+        match operations::jobs(gateway, &args.state, args.limit).await {
             Ok(jobs) => {
                 if first && !args.json {
                     list(terminal, &jobs)?;
                 }
                 for job in jobs.iter().rev() {
-                    let now = (job.state.clone(), job.attempt);
-                    if seen.insert(job.id.clone(), now.clone()) != Some(now)
-                        && (args.json || !first)
-                    {
+                    if is_news(job) && (args.json || !first) {
                         update(terminal, job, args.json)?;
                     }
                 }
                 (first, failures, contact) = (false, 0, Instant::now());
             }
-            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace().out_of_contact => {
+            Err(error) if error.may_pass() && contact.elapsed() < gateway.pace.out_of_contact => {
                 failures += 1;
             }
             Err(error) => return Err(error),
         }
         while let Some(running) = &mut subscription {
             match running.next().await {
-                Ok(Some(data)) => {
-                    let job = data.job_updated;
+                Ok(Some(job)) => {
                     let wanted =
-                        states.is_empty() || states.contains(&job.state.to_string().as_str());
-                    let now = (job.state.clone(), job.attempt);
-                    if seen.insert(job.id.clone(), now.clone()) != Some(now) && wanted {
+                        args.state.is_empty() || args.state.contains(&job.state.to_string());
+                    if is_news(&job) && wanted {
                         update(terminal, &job, args.json)?;
                     }
                 }
@@ -195,9 +180,9 @@ async fn watch(
             }
         }
         tokio::time::sleep(if failures > 0 {
-            gateway.pace().delay(failures)
+            gateway.pace.delay(failures)
         } else {
-            gateway.pace().poll
+            gateway.pace.poll
         })
         .await;
     }
@@ -205,15 +190,8 @@ async fn watch(
 
 async fn cancel(args: &JobArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
-    let input = CancelJobInput {
-        job_id: args.id.clone(),
-    };
-    let job = accepted(
-        gateway
-            .execute::<CancelJob>(&Input { input })
-            .await?
-            .cancel_job,
-    )?;
+    let cancelling = json!({ "input": { "jobId": args.id } });
+    let job = gateway.execute::<CancelJob>(&cancelling).await?.job;
     let terminal = &mut context.terminal;
     if args.json {
         return terminal.json(&job);
@@ -230,16 +208,8 @@ async fn cancel(args: &JobArgs, context: &mut Context) -> Result<(), ClientError
 
 async fn retry(args: &JobArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
-    let input = RetryJobInput {
-        job_id: args.id.clone(),
-        idempotency_key: random_key(),
-    };
-    let job = accepted(
-        gateway
-            .execute::<RetryJob>(&Input { input })
-            .await?
-            .retry_job,
-    )?;
+    let retrying = json!({ "input": { "jobId": args.id, "idempotencyKey": random_key() } });
+    let job = gateway.execute::<RetryJob>(&retrying).await?.job;
     let terminal = &mut context.terminal;
     if args.json {
         return terminal.json(&job);

@@ -1,47 +1,42 @@
 //! Prints jobs.
 
 use super::error::ClientError;
-use super::model::{Job, JobKind, JobState};
+use super::model::{Image, Job, JobError, JobKind, JobState, PullProgress};
 use super::progress::{activity, familiar};
 use super::table;
 use super::terminal::{BAD, FAINT, GOOD, NOTICE, Terminal};
-use super::text::{age, size};
+use super::text::{Text, age, size};
 use anstyle::Style;
 use chrono::{DateTime, Utc};
+
+const COLUMNS: [&str; 8] = [
+    "id",
+    "kind",
+    "reference",
+    "host",
+    "state",
+    "attempt",
+    "error",
+    "age",
+];
 
 /// Prints a table of jobs.
 pub(crate) fn list(terminal: &mut Terminal, jobs: &[Job]) -> Result<(), ClientError> {
     let now = Utc::now();
+    let or_dash = |text: Option<&Text>| text.map_or("-".to_owned(), Text::to_string);
     let rows = jobs.iter().map(|job| {
-        vec![
+        [
             job.id.to_string(),
             kind(job).to_owned(),
-            job.reference.as_ref().map(familiar).unwrap_or_default(),
-            job.host
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |host| host.name.to_string()),
+            reference(job),
+            or_dash(job.host.as_ref().map(|host| &host.name)),
             job.state.to_string(),
             attempts(job),
-            job.error
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |error| error.code.to_string()),
+            or_dash(job.error.as_ref().map(|error| &error.code)),
             age(job.created_at, now),
         ]
     });
-    table::print(
-        terminal,
-        &[
-            "ID",
-            "KIND",
-            "REFERENCE",
-            "HOST",
-            "STATE",
-            "ATTEMPT",
-            "ERROR",
-            "AGE",
-        ],
-        rows.collect(),
-    )
+    table::print(terminal, &COLUMNS, rows)
 }
 
 /// Prints a change of a job, on one line.
@@ -50,7 +45,7 @@ pub(crate) fn update(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(
         return terminal.json(job);
     }
     let state = terminal.paint(colour(&job.state), format_args!("{:<9}", job.state));
-    let what = job.reference.as_ref().map(familiar).unwrap_or_default();
+    let what = reference(job);
     let why = job
         .error
         .as_ref()
@@ -66,69 +61,46 @@ pub(crate) fn update(terminal: &mut Terminal, job: &Job, json: bool) -> Result<(
 
 /// Prints everything about one job.
 pub(crate) fn details(terminal: &mut Terminal, job: &Job) -> Result<(), ClientError> {
-    let time = |at: &DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let mut lines = vec![
-        ("Job", job.id.to_string()),
-        ("Kind", kind(job).to_owned()),
-        ("State", terminal.paint(colour(&job.state), &job.state)),
-        ("Attempt", attempts(job)),
-        ("Held", format!("{} credits", job.held)),
-        ("Created", time(&job.created_at)),
+    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let unfinished = job.progress.as_ref().filter(|_| !job.state.is_final());
+    let state = terminal.paint(colour(&job.state), &job.state);
+    let lines = [
+        ("Job", Some(job.id.to_string())),
+        ("Kind", Some(kind(job).to_owned())),
+        ("State", Some(state)),
+        ("Attempt", Some(attempts(job))),
+        ("Held", Some(format!("{} credits", job.held))),
+        ("Created", Some(time(job.created_at))),
+        ("Reference", job.reference.as_ref().map(Text::to_string)),
+        ("Host", job.host.as_ref().map(|host| host.name.to_string())),
+        ("Started", job.started_at.map(time)),
+        ("Finished", job.finished_at.map(time)),
+        ("Next try", job.next_attempt_at.map(time)),
+        ("Error", job.error.as_ref().map(JobError::to_string)),
+        ("Progress", unfinished.map(so_far)),
+        ("Image", job.image.as_ref().map(of_image)),
     ];
-    lines.extend(
-        job.reference
-            .as_ref()
-            .map(|reference| ("Reference", reference.to_string())),
-    );
-    lines.extend(
-        job.host
-            .as_ref()
-            .map(|host| ("Host", host.name.to_string())),
-    );
-    lines.extend(job.started_at.as_ref().map(|at| ("Started", time(at))));
-    lines.extend(job.finished_at.as_ref().map(|at| ("Finished", time(at))));
-    lines.extend(
-        job.next_attempt_at
-            .as_ref()
-            .map(|at| ("Next try", time(at))),
-    );
-    lines.extend(
-        job.error
-            .as_ref()
-            .map(|error| ("Error", format!("{} ({})", error.message, error.code))),
-    );
-    if !job.state.is_final() {
-        lines.extend(job.progress.as_ref().map(|progress| {
-            let of_total = progress
-                .total
-                .map(|total| format!(" of {}", size(total)))
-                .unwrap_or_default();
-            (
-                "Progress",
-                format!(
-                    "{}, {}{of_total}",
-                    activity(progress),
-                    size(progress.downloaded)
-                ),
-            )
-        }));
-    }
-    lines.extend(job.image.as_ref().map(|image| {
-        (
-            "Image",
-            format!(
-                "{}, {}, {} credits",
-                image.image_id,
-                size(image.size),
-                image.charge
-            ),
-        )
-    }));
     for (label, value) in lines {
-        let label = terminal.paint(FAINT, format_args!("{label:<10}"));
-        terminal.line(format_args!("{label} {value}"))?;
+        if let Some(value) = value {
+            let label = terminal.paint(FAINT, format_args!("{label:<10}"));
+            terminal.line(format_args!("{label} {value}"))?;
+        }
     }
     Ok(())
+}
+
+fn so_far(progress: &PullProgress) -> String {
+    let of_total = progress
+        .total
+        .map(|total| format!(" of {}", size(total)))
+        .unwrap_or_default();
+    let downloaded = size(progress.downloaded);
+    format!("{}, {downloaded}{of_total}", activity(progress))
+}
+
+fn of_image(image: &Image) -> String {
+    let (id, size, charge) = (&image.image_id, size(image.size), &image.charge);
+    format!("{id}, {size}, {charge} credits")
 }
 
 fn kind(job: &Job) -> &'static str {
@@ -137,6 +109,10 @@ fn kind(job: &Job) -> &'static str {
         JobKind::RemoveImage => "rm",
         JobKind::Other(_) => "other",
     }
+}
+
+fn reference(job: &Job) -> String {
+    job.reference.as_ref().map(familiar).unwrap_or_default()
 }
 
 fn attempts(job: &Job) -> String {

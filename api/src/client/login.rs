@@ -6,10 +6,11 @@ use super::context::Context;
 use super::credentials::{Credentials, Entry, parse_token};
 use super::error::ClientError;
 use super::gateway::{Gateway, is_loopback};
-use super::operations::{Input, NoVariables, SignIn, SignInInput, ViewerQuery};
+use super::operations::{SignIn, ViewerQuery};
 use super::terminal::GOOD;
 use super::text::Text;
 use clap::Args;
+use serde_json::json;
 
 const NO_PASSWORDS: &str = "this gateway does not sign in with a password. Have its operator run `wharfinger user create NAME`, \
     which prints a token, and give that to `wharfinger login --with-token`";
@@ -47,16 +48,13 @@ pub(super) async fn run(args: LoginArgs, context: &mut Context) -> Result<(), Cl
         sign_in(&args, context).await?
     };
     let gateway = Gateway::new(url.clone(), Some(token.clone()), context.pace)?;
-    let user = gateway
-        .execute::<ViewerQuery>(&NoVariables {})
-        .await?
-        .viewer;
+    let user = gateway.execute::<ViewerQuery>(&json!({})).await?;
     let entry = Entry {
         user: user.name.raw().to_owned(),
         token,
         signed_in: !args.with_token,
     };
-    credentials.save(url, entry)?;
+    credentials.set(url, Some(entry))?;
     let done = context.terminal.paint(GOOD, "Signed in");
     context
         .terminal
@@ -91,18 +89,14 @@ async fn sign_in(args: &LoginArgs, context: &mut Context) -> Result<String, Clie
         context.input.secret("Password: ")?
     };
     let gateway = Gateway::new(args.connection.url.clone(), None, context.pace)?;
-    let input = SignInInput { name, password };
-    let payload = match gateway.execute::<SignIn>(&Input { input }).await {
-        Ok(data) => data.sign_in,
+    let login = json!({ "input": { "name": name, "password": password } });
+    match gateway.execute::<SignIn>(&login).await {
+        Ok(session) => Ok(parse_token(&session.token)?),
         Err(ClientError::Request { message, .. }) if lacks_sign_in(&message) => {
-            return Err(ClientError::NotFound(NO_PASSWORDS.to_owned()));
+            Err(ClientError::Failed(NO_PASSWORDS.to_owned()))
         }
-        Err(error) => return Err(error),
-    };
-    let Some(token) = payload.token.filter(|_| payload.user_errors.is_empty()) else {
-        return Err(ClientError::Refused(payload.user_errors));
-    };
-    Ok(parse_token(&token)?)
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns whether the gateway's schema has no `signIn`, by the names in its error.

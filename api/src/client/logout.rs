@@ -6,9 +6,10 @@ use super::context::Context;
 use super::credentials::Credentials;
 use super::error::ClientError;
 use super::gateway::Gateway;
-use super::operations::{NoVariables, SignOut};
+use super::operations::SignOut;
 use super::terminal::GOOD;
 use clap::Args;
+use serde_json::json;
 
 /// Arguments of `wharfinger logout`.
 #[derive(Clone, Debug, Args)]
@@ -32,15 +33,13 @@ pub(super) async fn run(args: LogoutArgs, context: &mut Context) -> Result<(), C
     };
     if entry.signed_in {
         let gateway = Gateway::new(url.clone(), Some(entry.token), context.pace)?;
-        match gateway.execute::<SignOut>(&NoVariables {}).await {
-            Ok(data) if data.sign_out.user_errors.is_empty() => {}
-            Ok(data) => return Err(ClientError::Refused(data.sign_out.user_errors)),
-            // Already expired or revoked.
-            Err(ClientError::Unauthenticated { .. }) => {}
+        match gateway.execute::<SignOut>(&json!({})).await {
+            // Unauthenticated: already expired or revoked.
+            Ok(_) | Err(ClientError::Unauthenticated { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    credentials.remove(url)?;
+    credentials.set(url, None)?;
     let done = context.terminal.paint(GOOD, "Signed out");
     context.terminal.line(format_args!("{done} of {url}"))?;
     if !entry.signed_in {

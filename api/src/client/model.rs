@@ -3,6 +3,7 @@
 use super::text::Text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 
 /// Declares an enum of the contract that keeps values which a newer server added.
@@ -56,15 +57,6 @@ open_enum! {
     /// Who may see an image.
     ImageVisibility { Private = "PRIVATE", Public = "PUBLIC" }
 }
-open_enum! {
-    /// Whether an image is still held.
-    ImageState { Held = "HELD", Released = "RELEASED", Lost = "LOST" }
-}
-open_enum! {
-    /// Why credits moved.
-    LedgerEntryKind { Grant = "GRANT", Charge = "CHARGE", Refund = "REFUND", Adjustment = "ADJUSTMENT" }
-}
-
 impl JobState {
     /// Returns whether the job has ended.
     pub(crate) fn is_final(&self) -> bool {
@@ -108,12 +100,13 @@ pub(crate) struct Image {
     pub(crate) size: u64,
     pub(crate) charge: Text,
     pub(crate) visibility: ImageVisibility,
-    pub(crate) state: ImageState,
+    pub(crate) state: Text,
     pub(crate) pulled_at: DateTime<Utc>,
     pub(crate) host: Host,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("{message} ({code})")]
 pub(crate) struct JobError {
     pub(crate) code: Text,
     pub(crate) message: Text,
@@ -166,49 +159,56 @@ pub(crate) struct LayerProgress {
     pub(crate) total: Option<u64>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PageInfo {
-    pub(crate) has_next_page: bool,
-    pub(crate) end_cursor: Option<String>,
-}
-
 /// One page of a connection.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     pub(crate) nodes: Vec<T>,
     pub(crate) page_info: PageInfo,
 }
 
-/// One page of a connection that is read from its end.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BackwardPage<T> {
-    pub(crate) nodes: Vec<T>,
-    pub(crate) page_info: BackwardPageInfo,
+/// Whether more pages follow in the direction of reading, and the cursor to ask for them with.
+#[derive(Deserialize)]
+pub(crate) struct PageInfo {
+    #[serde(alias = "hasNextPage", alias = "hasPreviousPage")]
+    has_more: bool,
+    #[serde(alias = "endCursor", alias = "startCursor")]
+    cursor: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BackwardPageInfo {
-    pub(crate) has_previous_page: bool,
-    pub(crate) start_cursor: Option<String>,
+impl PageInfo {
+    /// Sets the variable `name` to the cursor of the next page. Returns false after the last one. A server that repeats its
+    /// cursor would never end, so that counts as the last page too.
+    pub(crate) fn advance(self, name: &str, variables: &mut Value) -> bool {
+        match self.cursor {
+            Some(cursor) if self.has_more && variables[name] != cursor => {
+                variables[name] = cursor.into();
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A user in a list.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct NamedUser {
     pub(crate) id: Text,
     pub(crate) name: Text,
 }
 
+/// A page of a user's movements of credits, the newest first.
+#[derive(Deserialize)]
+pub(crate) struct Account {
+    pub(crate) ledger: Page<StatementEntry>,
+}
+
 /// One movement of credits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatementEntry {
     pub(crate) created_at: DateTime<Utc>,
-    pub(crate) kind: LedgerEntryKind,
+    pub(crate) kind: Text,
     pub(crate) amount: Text,
     pub(crate) total_after: Text,
     pub(crate) reference: Option<Text>,
@@ -217,35 +217,45 @@ pub(crate) struct StatementEntry {
 }
 
 /// The job that moved credits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct EntryJob {
     pub(crate) id: Text,
 }
 
+/// The viewer's credits and their newest movements.
+#[derive(Deserialize)]
+pub(crate) struct Wallet {
+    pub(crate) balance: Balance,
+    pub(crate) ledger: Movements,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Movements {
+    pub(crate) nodes: Vec<Movement>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Movement {
+    pub(crate) kind: Text,
+    pub(crate) amount: Text,
+    pub(crate) job: Option<EntryJob>,
+}
+
 /// A problem that the caller can fix, as a mutation returned it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, thiserror::Error, Deserialize)]
+#[error("{message} ({code})")]
 pub struct UserError {
     pub(crate) code: Text,
     pub(crate) message: Text,
 }
 
 /// The payload of every mutation that creates or changes a job.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize)]
 pub(crate) struct JobPayload {
-    pub(crate) job: Option<Job>,
-    pub(crate) user_errors: Vec<UserError>,
+    pub(crate) job: Job,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SignOutPayload {
-    pub(crate) user_errors: Vec<UserError>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize)]
 pub(crate) struct SignInPayload {
-    pub(crate) token: Option<String>,
-    pub(crate) user_errors: Vec<UserError>,
+    pub(crate) token: String,
 }

@@ -6,15 +6,18 @@ use super::progress_bars::Bars;
 use super::terminal::Terminal;
 use super::text::{Text, short_id, size};
 use std::collections::HashSet;
+use wharfinger_entity::ImageReference;
 
-/// A view of progress.
+/// A view of progress. It ends when it is dropped, so that other output can follow.
 pub(crate) trait ProgressView {
     /// Shows a newer state.
-    fn update(&mut self, progress: &PullProgress) -> Result<(), ClientError>;
+    fn update(&mut self, _: &PullProgress) -> Result<(), ClientError> {
+        Ok(())
+    }
     /// Shows a message about the connection.
-    fn note(&mut self, note: &str) -> Result<(), ClientError>;
-    /// Ends the view, so that other output can follow.
-    fn finish(&mut self);
+    fn note(&mut self, _: &str) -> Result<(), ClientError> {
+        Ok(())
+    }
 }
 
 /// Returns the view for the terminal.
@@ -30,17 +33,20 @@ pub(crate) fn view<'a>(
     if json {
         Box::new(Silent)
     } else {
-        Box::new(Lines::new(terminal, familiar(&name)))
+        Box::new(Lines {
+            terminal,
+            name: familiar(&name),
+            activity: String::new(),
+            attempt: 0,
+            complete: HashSet::new(),
+        })
     }
 }
 
 /// Returns a reference in its short form, without Docker Hub's prefix.
 pub(crate) fn familiar(reference: &Text) -> String {
-    let shown = reference.to_string();
-    let short = shown
-        .strip_prefix("docker.io/")
-        .map(|rest| rest.strip_prefix("library/").unwrap_or(rest));
-    short.map_or_else(|| shown.clone(), str::to_owned)
+    ImageReference::parse(reference.raw())
+        .map_or_else(|_| reference.to_string(), |reference| reference.familiar())
 }
 
 /// Returns the name of the current step, depending on the job's state.
@@ -66,17 +72,7 @@ pub(crate) fn activity(progress: &PullProgress) -> String {
 /// Shows nothing: a removal has no progress, or stdout is for JSON and stderr is no terminal.
 pub(crate) struct Silent;
 
-impl ProgressView for Silent {
-    fn update(&mut self, _: &PullProgress) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    fn note(&mut self, _: &str) -> Result<(), ClientError> {
-        Ok(())
-    }
-
-    fn finish(&mut self) {}
-}
+impl ProgressView for Silent {}
 
 /// Prints a line for each step and each complete layer.
 struct Lines<'a> {
@@ -85,18 +81,6 @@ struct Lines<'a> {
     activity: String,
     attempt: u32,
     complete: HashSet<Text>,
-}
-
-impl<'a> Lines<'a> {
-    fn new(terminal: &'a mut Terminal, name: String) -> Self {
-        Self {
-            terminal,
-            name,
-            activity: String::new(),
-            attempt: 0,
-            complete: HashSet::new(),
-        }
-    }
 }
 
 impl ProgressView for Lines<'_> {
@@ -143,6 +127,4 @@ impl ProgressView for Lines<'_> {
         self.terminal.note(note);
         Ok(())
     }
-
-    fn finish(&mut self) {}
 }

@@ -151,20 +151,16 @@ impl ProgressView for Bars {
     fn note(&mut self, note: &str) -> Result<(), ClientError> {
         Ok(self.all.println(printable(note))?)
     }
+}
 
-    /// Removes the layers, because the result follows.
-    fn finish(&mut self) {
+/// Removes the bars, because the result follows.
+impl Drop for Bars {
+    fn drop(&mut self) {
         self.total.disable_steady_tick();
         for (_, bar) in self.layers.drain() {
             bar.finish_and_clear();
         }
         self.total.finish_and_clear();
-    }
-}
-
-impl Drop for Bars {
-    fn drop(&mut self) {
-        self.finish();
     }
 }
 
@@ -226,7 +222,7 @@ mod tests {
         ] {
             assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
         }
-        bars.finish();
+        drop(bars);
         assert_eq!(screen.contents(), "");
     }
 

@@ -4,13 +4,14 @@ use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
 use super::gateway::Gateway;
-use super::model::{Job, JobKind, JobPayload, JobState};
-use super::operations::{Input, PullImage, PullImageInput};
+use super::model::{Job, JobKind, JobState};
+use super::operations::PullImage;
 use super::progress::{self, familiar};
 use super::terminal::{FAINT, GOOD, Terminal};
 use super::text::size;
 use super::{EXIT_CODES, follow, resolve};
 use clap::Args;
+use serde_json::json;
 use uuid::Uuid;
 
 /// Arguments of `wharfinger pull`.
@@ -65,15 +66,12 @@ pub(crate) async fn follow_job(
     job: &Job,
     json: bool,
 ) -> Result<(), ClientError> {
-    let ended = {
-        let mut view = progress::view(terminal, job, json);
-        let ended = tokio::select! {
-            ended = follow::follow(gateway, job, view.as_mut()) => ended,
-            () = interrupt => Err(left_running(job)),
-        };
-        view.finish();
-        ended
+    let mut view = progress::view(terminal, job, json);
+    let ended = tokio::select! {
+        ended = follow::follow(gateway, job, view.as_mut()) => ended,
+        () = interrupt => Err(left_running(job)),
     };
+    drop(view);
     let job = ended.map_err(|error| out_of_sight(error, job))?;
     if json {
         terminal.json(&job)?;
@@ -83,34 +81,20 @@ pub(crate) async fn follow_job(
 
 async fn submit(gateway: &Gateway, args: &PullArgs) -> Result<Job, ClientError> {
     let host_id = match &args.host {
-        Some(host) => Some(resolve::host(gateway, host).await?.id.raw().to_owned()),
+        Some(host) => Some(resolve::host(gateway, host).await?.id),
         None => None,
     };
     let idempotency_key = args.idempotency_key.clone().unwrap_or_else(random_key);
-    let input = PullImageInput {
-        reference: args.reference.clone(),
-        host_id,
-        idempotency_key,
-    };
-    accepted(
-        gateway
-            .execute::<PullImage>(&Input { input })
-            .await?
-            .pull_image,
-    )
+    let input = json!({
+        "reference": args.reference, "hostId": host_id, "idempotencyKey": idempotency_key,
+    });
+    let variables = json!({ "input": input });
+    Ok(gateway.execute::<PullImage>(&variables).await?.job)
 }
 
 /// Returns a new idempotency key, which makes repeating this request safe.
 pub(crate) fn random_key() -> String {
     Uuid::new_v4().to_string()
-}
-
-/// Returns the job that a mutation created or changed. Fails with its `userErrors`.
-pub(crate) fn accepted(payload: JobPayload) -> Result<Job, ClientError> {
-    payload
-        .job
-        .filter(|_| payload.user_errors.is_empty())
-        .ok_or(ClientError::Refused(payload.user_errors))
 }
 
 /// The error of Ctrl-C while a job is followed.
@@ -180,9 +164,9 @@ pub(crate) fn failure(job: &Job) -> ClientError {
     let why = job
         .error
         .as_ref()
-        .map(|error| format!(": {} ({})", error.message, error.code))
+        .map(|error| format!(": {error}"))
         .unwrap_or_default();
-    ClientError::JobFailed(match job.state {
+    ClientError::Failed(match job.state {
         JobState::Cancelled => format!("{name} was cancelled{why}"),
         JobState::Dead => format!(
             "{name} failed after {} of {} attempts{why}\nIt may work later: `wharfinger jobs retry {}`",

@@ -4,15 +4,16 @@ use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
 use super::gateway::Gateway;
-use super::model::{Image, Job, JobState, LedgerEntryKind};
-use super::operations::{Input, NoVariables, RefundQuery, RemoveImage, RemoveImageInput};
+use super::model::{Image, Job, JobState};
+use super::operations::{RefundQuery, RemoveImage};
 use super::progress::Silent;
-use super::pull::{accepted, failure, left_running, random_key};
+use super::pull::{failure, left_running, random_key};
 use super::terminal::{GOOD, Terminal};
 use super::text::Text;
 use super::{EXIT_CODES, follow, resolve};
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
 /// Arguments of `wharfinger rm`.
 #[derive(Clone, Debug, Args)]
@@ -46,29 +47,21 @@ struct Removal {
 /// Removes images one after the other. A failed removal does not stop the others.
 pub(super) async fn run(args: RemoveArgs, context: &mut Context) -> Result<(), ClientError> {
     let gateway = args.connection.gateway(context)?;
-    let mut failed = Vec::new();
+    let (mut failed, asked) = (0, args.images.len());
     for wanted in &args.images {
         match remove(&gateway, wanted, &args, context).await {
             Ok(()) => {}
-            Err(
-                error @ (ClientError::Refused(_)
-                | ClientError::JobFailed(_)
-                | ClientError::NotFound(_)
-                | ClientError::Ambiguous(_)),
-            ) if args.images.len() > 1 => {
+            Err(error @ (ClientError::Refused(_) | ClientError::Failed(_))) if asked > 1 => {
                 context.terminal.report(&error);
-                failed.push(error);
+                failed += 1;
             }
             Err(error) => return Err(error),
         }
     }
-    if failed.is_empty() {
-        return Ok(());
+    if failed > 0 {
+        return Err(ClientError::Partly { failed, asked });
     }
-    Err(ClientError::Partly {
-        failed: failed.len(),
-        asked: args.images.len(),
-    })
+    Ok(())
 }
 
 async fn remove(
@@ -78,16 +71,9 @@ async fn remove(
     context: &mut Context,
 ) -> Result<(), ClientError> {
     let image = resolve::image(gateway, wanted, args.host.as_deref()).await?;
-    let input = RemoveImageInput {
-        image_id: image.id.raw().to_owned(),
-        idempotency_key: random_key(),
-    };
-    let job = accepted(
-        gateway
-            .execute::<RemoveImage>(&Input { input })
-            .await?
-            .remove_image,
-    )?;
+    let input = json!({ "imageId": image.id, "idempotencyKey": random_key() });
+    let variables = json!({ "input": input });
+    let job = gateway.execute::<RemoveImage>(&variables).await?.job;
     let terminal = &mut context.terminal;
     if args.detach {
         return if args.json {
@@ -118,13 +104,9 @@ async fn conclude(
         }
         return Err(error);
     }
-    let wallet = gateway
-        .execute::<RefundQuery>(&NoVariables {})
-        .await?
-        .viewer;
+    let wallet = gateway.execute::<RefundQuery>(&json!({})).await?;
     let refund = wallet.ledger.nodes.into_iter().find(|entry| {
-        entry.kind == LedgerEntryKind::Refund
-            && entry.job.as_ref().is_some_and(|of| of.id == job.id)
+        entry.kind.raw() == "REFUND" && entry.job.as_ref().is_some_and(|of| of.id == job.id)
     });
     let refund = refund.map(|entry| entry.amount);
     if json {

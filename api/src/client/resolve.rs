@@ -3,10 +3,11 @@
 use super::error::ClientError;
 use super::gateway::Gateway;
 use super::model::{Host, Image, ImageVisibility};
-use super::operations::{self, IdVariables, ImageQuery};
+use super::operations::{self, ImageQuery};
 use super::text::short_id;
-use oci_spec::distribution::Reference;
+use serde_json::json;
 use std::fmt::Write as _;
+use wharfinger_entity::ImageReference;
 
 /// Shorter texts are not taken for engine ids, because they are more likely names.
 const SHORTEST_IMAGE_ID: usize = 6;
@@ -17,7 +18,7 @@ pub(crate) async fn host(gateway: &Gateway, wanted: &str) -> Result<Host, Client
     let is = |host: &&Host| host.id.raw() == wanted || host.name.raw() == wanted;
     hosts.iter().find(is).cloned().ok_or_else(|| {
         let names: Vec<_> = hosts.iter().map(|host| host.name.to_string()).collect();
-        ClientError::NotFound(format!(
+        ClientError::Failed(format!(
             "there is no host {wanted}; there are: {}",
             names.join(", ")
         ))
@@ -48,43 +49,31 @@ pub(crate) async fn image(
         found.retain(|image| image.visibility == ImageVisibility::Private);
     }
     match found.len() {
-        0 => Err(ClientError::NotFound(format!(
+        0 => Err(ClientError::Failed(format!(
             "you hold no image {wanted}: `wharfinger images` lists yours"
         ))),
         1 => Ok(found.remove(0)),
-        _ => Err(ClientError::Ambiguous(which(wanted, &found))),
+        _ => Err(ClientError::Failed(which(wanted, &found))),
     }
 }
 
 async fn by_reference(gateway: &Gateway, wanted: &str) -> Result<Vec<Image>, ClientError> {
-    let Ok(reference) = wanted.parse::<Reference>() else {
+    let Ok(reference) = ImageReference::parse(wanted) else {
         return Ok(Vec::new());
     };
-    let full = canonical(&reference);
-    let repository = format!("{}/{}", reference.registry(), reference.repository());
-    let images = operations::images(gateway, vec!["HELD"], Some(&repository)).await?;
+    let (name, full) = (reference.name(), reference.to_string());
+    let images = operations::images(gateway, &["HELD"], Some(&name)).await?;
     let is = |image: &Image| image.reference.raw() == full || image.familiar_name.raw() == wanted;
     Ok(images.into_iter().filter(is).collect())
-}
-
-/// Returns the fully qualified form. With a digest, the tag is left out.
-fn canonical(reference: &Reference) -> String {
-    let repository = format!("{}/{}", reference.registry(), reference.repository());
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => format!("{repository}@{digest}"),
-        (None, tag) => format!("{repository}:{}", tag.unwrap_or("latest")),
-    }
 }
 
 /// Returns the image of this id. A text that is not an id may be refused, which counts as not found.
 async fn by_id(gateway: &Gateway, wanted: &str) -> Result<Option<Image>, ClientError> {
     match gateway
-        .execute::<ImageQuery>(&IdVariables {
-            id: wanted.to_owned(),
-        })
+        .execute::<ImageQuery>(&json!({ "id": wanted }))
         .await
     {
-        Ok(data) => Ok(data.image),
+        Ok(image) => Ok(image),
         Err(ClientError::Request { code, .. })
             if matches!(code.raw(), "BAD_REQUEST" | "UNKNOWN") =>
         {
@@ -100,7 +89,7 @@ async fn by_image_id(gateway: &Gateway, wanted: &str) -> Result<Vec<Image>, Clie
         return Ok(Vec::new());
     }
     let start = format!("sha256:{}", digits.to_ascii_lowercase());
-    let images = operations::images(gateway, vec!["HELD"], None).await?;
+    let images = operations::images(gateway, &["HELD"], None).await?;
     Ok(images
         .into_iter()
         .filter(|image| image.image_id.raw().starts_with(&start))
@@ -121,35 +110,4 @@ fn which(wanted: &str, images: &[Image]) -> String {
         );
     }
     message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_completed_as_docker_does() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let cases = [
-            (
-                "redis".to_owned(),
-                "docker.io/library/redis:latest".to_owned(),
-            ),
-            (
-                "docker.io/redis:7".to_owned(),
-                "docker.io/library/redis:7".to_owned(),
-            ),
-            (
-                "localhost:5000/x".to_owned(),
-                "localhost:5000/x:latest".to_owned(),
-            ),
-            (
-                format!("ghcr.io/a/b@{digest}"),
-                format!("ghcr.io/a/b@{digest}"),
-            ),
-        ];
-        for (typed, full) in cases {
-            assert_eq!(canonical(&typed.parse().unwrap()), full);
-        }
-    }
 }

@@ -2,19 +2,19 @@
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>). One socket carries one operation.
 
 use super::error::{ClientError, root_cause};
-use super::gateway::{Gateway, Request, RequestError};
+use super::gateway::{Gateway, RequestError, Response};
 use super::operations::Operation;
 use super::text::printable;
 use futures::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::marker::PhantomData;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -27,9 +27,15 @@ pub(crate) enum SocketError {
     /// The connection failed or fell silent. Another one may work.
     #[error("the connection was lost: {0}")]
     Lost(String),
-    /// The gateway refused the subscription.
+    /// The gateway refused the subscription, or its events cannot be shown.
     #[error(transparent)]
     Refused(Box<ClientError>),
+}
+
+impl From<ClientError> for SocketError {
+    fn from(error: ClientError) -> Self {
+        Self::Refused(Box::new(error))
+    }
 }
 
 /// A message from the server.
@@ -39,17 +45,9 @@ enum ServerMessage {
     ConnectionAck,
     Ping,
     Pong,
-    Next { payload: Payload },
+    Next { payload: Response },
     Error { payload: Vec<RequestError> },
     Complete,
-}
-
-#[derive(Deserialize)]
-struct Payload {
-    #[serde(default)]
-    data: Value,
-    #[serde(default)]
-    errors: Vec<RequestError>,
 }
 
 /// A running subscription.
@@ -63,9 +61,9 @@ impl<'a, O: Operation> Subscription<'a, O> {
     /// Connects, authenticates and subscribes.
     pub(crate) async fn start(
         gateway: &'a Gateway,
-        variables: &O::Variables,
+        variables: &Value,
     ) -> Result<Self, SocketError> {
-        let socket = timeout(handshake_limit(gateway), connect(gateway))
+        let socket = timeout(gateway.pace.silence, connect(gateway))
             .await
             .map_err(|_| lost("no answer in time"))??;
         let mut subscription = Self {
@@ -73,17 +71,15 @@ impl<'a, O: Operation> Subscription<'a, O> {
             socket,
             operation: PhantomData,
         };
-        let credentials = gateway
-            .authorization()
-            .map_or_else(|| json!({}), |header| json!({ "authorization": header }));
+        let credentials = gateway.token.as_ref().map_or_else(
+            || json!({}),
+            |token| json!({ "authorization": format!("Bearer {token}") }),
+        );
         subscription
             .send(&json!({ "type": "connection_init", "payload": credentials }))
             .await?;
-        while !matches!(
-            subscription.receive().await?,
-            Some(ServerMessage::ConnectionAck)
-        ) {}
-        let payload = Request::of::<O>(variables);
+        while !matches!(subscription.receive().await?, ServerMessage::ConnectionAck) {}
+        let payload = O::request(variables);
         subscription
             .send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
             .await?;
@@ -93,32 +89,21 @@ impl<'a, O: Operation> Subscription<'a, O> {
     /// Returns the next event; `None` once the subscription is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<O::Data>, SocketError> {
         loop {
-            match self.receive().await? {
-                None => return Err(lost("closed")),
-                Some(ServerMessage::Complete) => return Ok(None),
-                Some(ServerMessage::Next { payload }) => {
-                    self.refuse(&payload.errors)?;
-                    return serde_json::from_value(payload.data)
-                        .map(Some)
-                        .map_err(|error| lost(&error.to_string()));
+            let response = match self.receive().await? {
+                ServerMessage::Next { payload } => payload,
+                ServerMessage::Error { payload: errors } => Response { data: None, errors },
+                ServerMessage::Complete => return Ok(None),
+                ServerMessage::ConnectionAck | ServerMessage::Ping | ServerMessage::Pong => {
+                    continue;
                 }
-                Some(ServerMessage::Error { payload }) => {
-                    self.refuse(&payload)?;
-                    return Err(lost("an error without a reason"));
+            };
+            return self.gateway.read(response).map(Some).map_err(|error| {
+                if error.may_pass() || matches!(error, ClientError::NotAGateway { .. }) {
+                    lost(&error.to_string())
+                } else {
+                    error.into()
                 }
-                Some(ServerMessage::ConnectionAck | ServerMessage::Ping | ServerMessage::Pong) => {}
-            }
-        }
-    }
-
-    fn refuse(&self, errors: &[RequestError]) -> Result<(), SocketError> {
-        match errors
-            .first()
-            .map(|error| self.gateway.request_error(error))
-        {
-            None => Ok(()),
-            Some(error) if error.may_pass() => Err(lost(&error.to_string())),
-            Some(error) => Err(SocketError::Refused(Box::new(error))),
+            });
         }
     }
 
@@ -127,12 +112,12 @@ impl<'a, O: Operation> Subscription<'a, O> {
         sent.map_err(|error| lost(&root_cause(&error)))
     }
 
-    /// Returns one message of the protocol, and answers pings; `None` if the server closed the socket normally. A silent
-    /// socket is pinged once, because a connection whose other end vanished gives no error by itself.
-    async fn receive(&mut self) -> Result<Option<ServerMessage>, SocketError> {
+    /// Returns one message of the protocol, and answers pings. A silent socket is pinged once, because a connection whose
+    /// other end vanished gives no error by itself.
+    async fn receive(&mut self) -> Result<ServerMessage, SocketError> {
         let mut pinged = false;
         loop {
-            let Ok(message) = timeout(self.gateway.pace().silence, self.socket.next()).await else {
+            let Ok(message) = timeout(self.gateway.pace.silence, self.socket.next()).await else {
                 if pinged {
                     return Err(lost("the gateway fell silent"));
                 }
@@ -141,7 +126,7 @@ impl<'a, O: Operation> Subscription<'a, O> {
                 continue;
             };
             match message {
-                None => return Ok(None),
+                None | Some(Ok(Message::Close(None))) => return Err(lost("closed")),
                 Some(Err(error)) => return Err(lost(&root_cause(&error))),
                 Some(Ok(Message::Text(text))) => {
                     let message = serde_json::from_str(text.as_str())
@@ -149,32 +134,22 @@ impl<'a, O: Operation> Subscription<'a, O> {
                     if matches!(message, ServerMessage::Ping) {
                         self.send(&json!({ "type": "pong" })).await?;
                     }
-                    return Ok(Some(message));
+                    return Ok(message);
                 }
-                Some(Ok(Message::Close(frame))) => {
-                    return self.closed(
-                        frame.map(|frame| (u16::from(frame.code), frame.reason.to_string())),
-                    );
-                }
+                Some(Ok(Message::Close(Some(frame)))) => return Err(self.closed(&frame)),
                 Some(Ok(_)) => {}
             }
         }
     }
 
     /// Returns the meaning of a close code of the protocol.
-    fn closed(&self, frame: Option<(u16, String)>) -> Result<Option<ServerMessage>, SocketError> {
-        match frame {
-            Some((4401 | 4403, _)) => Err(SocketError::Refused(Box::new(
-                self.gateway.unauthenticated(),
-            ))),
-            Some((code @ (4400 | 4406), reason)) => Err(SocketError::Unsupported(format!(
-                "closed with {code} {}",
-                printable(&reason)
-            ))),
-            Some((code, reason)) => {
-                Err(lost(&format!("closed with {code} {}", printable(&reason))))
-            }
-            None => Ok(None),
+    fn closed(&self, frame: &CloseFrame) -> SocketError {
+        let code = u16::from(frame.code);
+        let reason = format!("closed with {code} {}", printable(&frame.reason));
+        match code {
+            4401 | 4403 => self.gateway.unauthenticated().into(),
+            4400 | 4406 => SocketError::Unsupported(reason),
+            _ => lost(&reason),
         }
     }
 }
@@ -182,13 +157,10 @@ impl<'a, O: Operation> Subscription<'a, O> {
 async fn connect(
     gateway: &Gateway,
 ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, SocketError> {
-    let mut url = gateway.url().clone();
+    let mut url = gateway.url.clone();
     let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
-    if url.set_scheme(scheme).is_err() {
-        return Err(SocketError::Unsupported(
-            "the URL has no WebSocket form".to_owned(),
-        ));
-    }
+    url.set_scheme(scheme)
+        .expect("every http(s) URL has a WebSocket form");
     let mut request = url
         .as_str()
         .into_client_request()
@@ -200,7 +172,7 @@ async fn connect(
     match tokio_tungstenite::connect_async(request).await {
         Ok((socket, _)) => Ok(socket),
         Err(WsError::Http(response)) if response.status() == StatusCode::UNAUTHORIZED => {
-            Err(SocketError::Refused(Box::new(gateway.unauthenticated())))
+            Err(gateway.unauthenticated().into())
         }
         Err(WsError::Http(response)) if !matches!(response.status().as_u16(), 429 | 502..=504) => {
             Err(SocketError::Unsupported(format!(
@@ -213,10 +185,6 @@ async fn connect(
         }
         Err(error) => Err(lost(&root_cause(&error))),
     }
-}
-
-fn handshake_limit(gateway: &Gateway) -> Duration {
-    gateway.pace().silence
 }
 
 fn lost(reason: &str) -> SocketError {

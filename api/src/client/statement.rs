@@ -4,14 +4,13 @@ use super::connection::ConnectionArgs;
 use super::context::Context;
 use super::error::ClientError;
 use super::gateway::Gateway;
-use super::model::{BackwardPage, StatementEntry};
-use super::operations::{
-    StatementQuery, StatementVariables, UserStatementQuery, UserStatementVariables, user,
-};
+use super::model::{Page, StatementEntry};
+use super::operations::{StatementQuery, UserStatementQuery, user};
 use super::text::Text;
 use super::{EXIT_CODES, table};
 use chrono::SecondsFormat;
 use clap::Args;
+use serde_json::{Value, json};
 use std::io;
 
 /// The columns of the table and of CSV.
@@ -55,9 +54,9 @@ pub(super) async fn run(args: StatementArgs, context: &mut Context) -> Result<()
         terminal.line(csv_line(&COLUMNS)?)?;
     }
     let mut entries = Vec::new();
-    let mut before = None;
+    let mut variables = id.map_or_else(|| json!({}), |id| json!({ "id": id }));
     loop {
-        let page = page(&gateway, id.as_ref(), before.clone()).await?;
+        let page = page(&gateway, &variables).await?;
         // Pages are read from the end of the list, and each has its newest entry first.
         let oldest_first = page.nodes.into_iter().rev();
         if args.csv {
@@ -67,45 +66,30 @@ pub(super) async fn run(args: StatementArgs, context: &mut Context) -> Result<()
         } else {
             entries.extend(oldest_first);
         }
-        let next = page.page_info.start_cursor;
-        // A server that repeats its cursor would never end.
-        if !page.page_info.has_previous_page || next.is_none() || next == before {
+        if !page.page_info.advance("before", &mut variables) {
             break;
         }
-        before = next;
     }
     if args.json {
         return terminal.json(&entries);
     }
     if !args.csv {
-        let header = COLUMNS.map(str::to_uppercase);
-        let header = header.each_ref().map(String::as_str);
-        let rows = entries
-            .iter()
-            .map(|entry| cells(entry, false).to_vec())
-            .collect();
-        table::print(terminal, &header, rows)?;
+        let rows = entries.iter().map(|entry| cells(entry, false));
+        table::print(terminal, &COLUMNS, rows)?;
     }
     Ok(())
 }
 
-async fn page(
-    gateway: &Gateway,
-    user: Option<&Text>,
-    before: Option<String>,
-) -> Result<BackwardPage<StatementEntry>, ClientError> {
-    let Some(id) = user else {
-        let variables = StatementVariables { before };
-        let data = gateway.execute::<StatementQuery>(&variables).await?;
-        return Ok(data.viewer.ledger);
+/// Returns a page of the statement of the user `id`, or of the viewer.
+async fn page(gateway: &Gateway, variables: &Value) -> Result<Page<StatementEntry>, ClientError> {
+    let account = if variables["id"].is_null() {
+        gateway.execute::<StatementQuery>(variables).await?
+    } else {
+        gateway.execute::<UserStatementQuery>(variables).await?
     };
-    let id = id.raw().to_owned();
-    let variables = UserStatementVariables { id, before };
-    let data = gateway.execute::<UserStatementQuery>(&variables).await?;
-    let account = data.node;
     account
         .map(|account| account.ledger)
-        .ok_or_else(|| ClientError::NotFound("the user is gone".to_owned()))
+        .ok_or_else(|| ClientError::Failed("the user is gone".to_owned()))
 }
 
 fn cells(entry: &StatementEntry, guarded: bool) -> [String; 7] {
@@ -140,12 +124,10 @@ fn guard(text: String) -> String {
     }
 }
 
-fn csv_line(cells: &[impl AsRef<[u8]>]) -> Result<String, ClientError> {
+fn csv_line(cells: &[impl AsRef<[u8]>]) -> io::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells).map_err(io::Error::from)?;
-    let line = writer
-        .into_inner()
-        .map_err(|error| io::Error::other(error.to_string()))?;
+    writer.write_record(cells)?;
+    let line = writer.into_inner().map_err(|error| error.into_error())?;
     let line = String::from_utf8(line).map_err(io::Error::other)?;
     Ok(line.trim_end_matches('\n').to_owned())
 }

@@ -2,19 +2,19 @@
 
 use super::error::ClientError;
 use super::terminal::{STRONG, Terminal};
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{Row, Table};
 
-/// Prints `rows` under `header`, which is bold where there is colour.
+/// Prints `rows` under the names of their columns, in upper case, and bold where there is colour.
 pub(crate) fn print(
     terminal: &mut Terminal,
-    header: &[&str],
-    rows: Vec<Vec<String>>,
+    columns: &[&str],
+    rows: impl Iterator<Item = impl Into<Row>>,
 ) -> Result<(), ClientError> {
     let mut table = Table::new();
     table
         .load_preset(NOTHING)
-        .set_header(header.iter().copied());
+        .set_header(columns.iter().map(|name| name.to_uppercase()));
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
