@@ -4,12 +4,7 @@ mod commands;
 mod contract;
 mod pulls;
 mod toy;
-mod toy_schema;
-#[expect(
-    clippy::struct_field_names,
-    reason = "`image_id` is the contract's name for the engine's id"
-)]
-mod toy_types;
+mod values;
 
 use super::{ClientCommand, Context, Environment, Input, Pace, Terminal, execute};
 use clap::{FromArgMatches as _, Subcommand as _};
@@ -39,12 +34,10 @@ impl Buffer {
     }
 }
 
-/// The person's input, given beforehand.
+/// The person's input, given beforehand: whether there is a terminal, and the password.
 struct Typed {
     interactive: bool,
-    name: &'static str,
     secret: &'static str,
-    all: &'static str,
 }
 
 impl Input for Typed {
@@ -53,7 +46,7 @@ impl Input for Typed {
     }
 
     fn line(&mut self, _: &str) -> io::Result<String> {
-        Ok(self.name.to_owned())
+        Ok("alice\n".to_owned())
     }
 
     fn secret(&mut self, _: &str) -> io::Result<String> {
@@ -61,7 +54,7 @@ impl Input for Typed {
     }
 
     fn all(&mut self) -> io::Result<String> {
-        Ok(self.all.to_owned())
+        Ok("good-token\n".to_owned())
     }
 }
 
@@ -71,6 +64,20 @@ struct Outcome {
     code: u8,
     out: String,
     err: String,
+}
+
+impl Outcome {
+    /// Fails unless this was the exit code, and `err` was written to stderr among other things.
+    #[track_caller]
+    fn ended(&self, code: u8, err: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.contains(err), "{err} is not in {self:?}");
+    }
+}
+
+/// Runs a command of the user that is signed in by the environment.
+async fn run(url: &str, args: &str) -> Outcome {
+    Bench::new().run(url, args).await
 }
 
 /// A command's surroundings in a test: signed in by the environment, never interrupted.
@@ -87,9 +94,7 @@ impl Bench {
             terminal: Terminal::plain(Box::new(out.clone()), Box::new(err.clone())),
             input: Box::new(Typed {
                 interactive: true,
-                name: "alice\n",
                 secret: "right",
-                all: "good-token\n",
             }),
             environment: Environment {
                 token: Some(toy::TOKEN.to_owned()),
@@ -118,11 +123,11 @@ impl Bench {
         bench
     }
 
-    /// Runs `wharfinger ARGS --url URL`.
-    async fn run(mut self, url: &str, args: &[&str]) -> Outcome {
+    /// Runs `wharfinger ARGS --url URL`, where a space separates two arguments.
+    async fn run(mut self, url: &str, args: &str) -> Outcome {
         let program = ClientCommand::augment_subcommands(clap::Command::new("wharfinger"));
-        let args = [&["wharfinger"], args, &["--url", url]].concat();
-        let matches = program.try_get_matches_from(args).unwrap();
+        let args = format!("wharfinger {args} --url {url}");
+        let matches = program.try_get_matches_from(args.split(' ')).unwrap();
         let command = ClientCommand::from_arg_matches(&matches).unwrap();
         let code = match Box::pin(execute(command, &mut self.context)).await {
             Ok(()) => 0,

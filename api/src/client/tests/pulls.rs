@@ -1,13 +1,15 @@
 //! `wharfinger pull`.
 
 use super::toy::{Script, Toy};
-use super::toy_types::{JobError, job, progress, user_error};
-use super::{Bench, Outcome};
+use super::values::{failed, job, progress, user_error};
+use super::{Bench, run};
+use serde_json::Value;
 use std::sync::Mutex;
 
-fn toy(scripts: Vec<Script>, end: &str) -> Toy {
+/// A gateway with a job that is in these states in turn, and with these subscriptions.
+fn toy<const N: usize>(jobs: [Value; N], scripts: Vec<Script>) -> Toy {
     Toy {
-        jobs: Mutex::new([job("QUEUED"), job(end)].into()),
+        jobs: Mutex::new(jobs.into()),
         scripts: Mutex::new(scripts.into()),
         ..Toy::default()
     }
@@ -34,12 +36,11 @@ async fn a_pipe_gets_a_line_for_each_change_over_a_broken_connection() {
             progress(4, "DONE", "DONE"),
         ]),
     ];
-    let mut toy = toy(scripts, "SUCCEEDED");
     // Accepted, still running when the connection breaks, then ended.
-    toy.jobs = Mutex::new([job("RUNNING"), job("SUCCEEDED")].into());
+    let toy = toy([job("RUNNING"), job("SUCCEEDED")], scripts);
     let (url, toy) = toy.serve().await;
-    let Outcome { code, out, err } = Bench::new().run(&url, &["pull", "redis:7"]).await;
-    assert_eq!(code, 0, "{err}");
+    let outcome = run(&url, "pull redis:7").await;
+    outcome.ended(0, "reconnecting");
     let expected = "\
 redis:7: reading the manifest
 bbbbbbbbbbbb: already there (2.0 MB)
@@ -47,8 +48,7 @@ redis:7: downloading 4.0 MB in 2 layers
 aaaaaaaaaaaa: complete (2.0 MB)
 redis:7: done
 ";
-    assert_eq!(out, format!("{expected}{SUMMARY}"));
-    assert!(err.contains("reconnecting"), "{err}");
+    assert_eq!(outcome.out, format!("{expected}{SUMMARY}"));
     let pulls = toy.pulls.lock().unwrap();
     assert_eq!(
         (pulls.len(), pulls[0].0.len(), pulls[0].1.as_str()),
@@ -58,44 +58,23 @@ redis:7: done
 
 #[tokio::test]
 async fn without_websockets_the_job_is_polled() {
-    let mut toy = toy(vec![], "SUCCEEDED");
+    let mut toy = toy([job("QUEUED"), job("SUCCEEDED")], vec![]);
     toy.without_sockets = true;
     let (url, _) = toy.serve().await;
-    let outcome = Bench::new().run(&url, &["pull", "redis:7"]).await;
-    assert_eq!(
-        (outcome.code, outcome.out.as_str()),
-        (0, SUMMARY),
-        "{}",
-        outcome.err
-    );
-    assert!(
-        outcome.err.contains("asking every so often"),
-        "{}",
-        outcome.err
-    );
+    let outcome = run(&url, "pull redis:7").await;
+    outcome.ended(0, "asking every so often");
+    assert_eq!(outcome.out, SUMMARY);
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_away_for_a_moment_is_asked_again_with_the_same_key() {
-    let toy = toy(vec![Script::Complete(vec![])], "SUCCEEDED");
+    let toy = toy([job("QUEUED")], vec![]);
     *toy.unavailable.lock().unwrap() = 2;
     let (url, toy) = toy.serve().await;
-    let args = [
-        "pull",
-        "redis:7",
-        "--host",
-        "host-2",
-        "--idempotency-key",
-        "k",
-        "--detach",
-    ];
-    let outcome = Bench::new().run(&url, &args).await;
-    assert_eq!(
-        (outcome.code, outcome.out.as_str()),
-        (0, "job-1\n"),
-        "{}",
-        outcome.err
-    );
+    let args = "pull redis:7 --host host-2 --idempotency-key k --detach";
+    let outcome = run(&url, args).await;
+    outcome.ended(0, "");
+    assert_eq!(outcome.out, "job-1\n");
     assert_eq!(
         *toy.pulls.lock().unwrap(),
         [("k".to_owned(), "redis:7 on host-id-2".to_owned())]
@@ -104,47 +83,33 @@ async fn a_gateway_that_is_away_for_a_moment_is_asked_again_with_the_same_key() 
 
 #[tokio::test]
 async fn a_failed_job_says_why_and_json_has_it_too() {
-    let toy = toy(vec![Script::Complete(vec![])], "FAILED");
-    let error = JobError {
-        code: "IMAGE_NOT_FOUND".into(),
-        message: "no\u{1b}[2J such tag".into(),
-        retryable: false,
-    };
-    toy.jobs.lock().unwrap()[1].error = Some(error);
+    let end = failed("FAILED", "IMAGE_NOT_FOUND", "no\u{1b}[2J such tag");
+    let toy = toy([job("QUEUED"), end], vec![Script::Complete(vec![])]);
     let (url, _) = toy.serve().await;
-    let outcome = Bench::new().run(&url, &["pull", "redis:7", "--json"]).await;
-    assert_eq!(outcome.code, 1);
+    let outcome = run(&url, "pull redis:7 --json").await;
     assert_eq!(
-        outcome.err,
-        "error: redis:7 failed: no such tag (IMAGE_NOT_FOUND)\n"
+        (outcome.code, outcome.err.as_str()),
+        (1, "error: redis:7 failed: no such tag (IMAGE_NOT_FOUND)\n")
     );
-    let json: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
-    assert_eq!(
-        (&json["state"], &json["error"]["code"]),
-        (&"FAILED".into(), &"IMAGE_NOT_FOUND".into())
-    );
+    let json: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(json["state"], "FAILED");
+    assert_eq!(json["error"]["code"], "IMAGE_NOT_FOUND");
 }
 
 #[tokio::test]
 async fn a_failed_attempt_is_explained_once() {
     let retrying = |sequence| {
         let mut waiting = progress(sequence, "WAITING", "WAITING");
-        waiting.state = "RETRYING".into();
+        waiting["state"] = "RETRYING".into();
         waiting
     };
     let frames = vec![retrying(1), retrying(2), progress(3, "DONE", "DONE")];
-    let mut toy = toy(vec![Script::Complete(frames)], "SUCCEEDED");
-    let mut failed = job("RETRYING");
-    failed.error = Some(JobError {
-        code: "REGISTRY_UNAVAILABLE".into(),
-        message: "docker.io is away".into(),
-        retryable: true,
-    });
-    toy.jobs = Mutex::new([failed, job("SUCCEEDED")].into());
+    let failed = failed("RETRYING", "REGISTRY_UNAVAILABLE", "docker.io is away");
+    let toy = toy([failed, job("SUCCEEDED")], vec![Script::Complete(frames)]);
     let (url, _) = toy.serve().await;
-    let Outcome { code, err, .. } = Bench::new().run(&url, &["pull", "redis:7"]).await;
+    let outcome = run(&url, "pull redis:7").await;
     assert_eq!(
-        (code, err.as_str()),
+        (outcome.code, outcome.err.as_str()),
         (0, "attempt 1: docker.io is away (REGISTRY_UNAVAILABLE)\n")
     );
 }
@@ -152,39 +117,25 @@ async fn a_failed_attempt_is_explained_once() {
 #[tokio::test]
 async fn a_refusal_names_the_problem_and_what_to_do() {
     let toy = Toy {
-        user_error: Mutex::new(Some(user_error("INSUFFICIENT_CREDITS", "a pull needs 300"))),
+        user_error: Some(user_error("INSUFFICIENT_CREDITS", "a pull needs 300")),
         ..Toy::default()
     };
     let (url, _) = toy.serve().await;
-    let outcome = Bench::new().run(&url, &["pull", "redis:7"]).await;
+    let outcome = run(&url, "pull redis:7").await;
     assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
-    assert!(
-        outcome
-            .err
-            .starts_with("error: a pull needs 300 (INSUFFICIENT_CREDITS)\nhint: "),
-        "{}",
-        outcome.err
-    );
+    let refusal = "error: a pull needs 300 (INSUFFICIENT_CREDITS)\nhint: ";
+    assert!(outcome.err.starts_with(refusal), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn ctrl_c_leaves_the_job_running_and_says_so() {
-    let (url, toy) = toy(
-        vec![Script::Hang(vec![progress(1, "RESOLVING", "WAITING")])],
-        "RUNNING",
-    )
-    .serve()
-    .await;
+    let resolving = progress(1, "RESOLVING", "WAITING");
+    let toy = toy([job("RUNNING")], vec![Script::Hang(vec![resolving])]);
+    let (url, toy) = toy.serve().await;
     let mut bench = Bench::new();
-    let hanging = toy.hanging.clone();
-    bench.context.interrupt = Box::pin(async move { hanging.notified().await });
-    let outcome = bench.run(&url, &["pull", "redis:7"]).await;
-    assert_eq!(outcome.code, 130);
-    assert!(
-        outcome.err.contains("`wharfinger jobs cancel job-1`"),
-        "{}",
-        outcome.err
-    );
+    bench.context.interrupt = Box::pin(async move { toy.hanging.notified().await });
+    let outcome = bench.run(&url, "pull redis:7").await;
+    outcome.ended(130, "`wharfinger jobs cancel job-1`");
 }
 
 #[tokio::test]
@@ -192,11 +143,7 @@ async fn an_unreachable_gateway_says_how_to_name_another() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/graphql", listener.local_addr().unwrap());
     drop(listener);
-    let outcome = Bench::new().run(&url, &["pull", "redis:7"]).await;
-    assert_eq!(outcome.code, 3);
-    assert!(
-        outcome.err.contains(&url) && outcome.err.contains("WHARFINGER_URL"),
-        "{}",
-        outcome.err
-    );
+    let outcome = run(&url, "pull redis:7").await;
+    outcome.ended(3, &url);
+    outcome.ended(3, "WHARFINGER_URL");
 }
