@@ -45,7 +45,7 @@ impl Shared {
     ) -> Result<Reply, TransportError> {
         let url = match want {
             Want::Document(_) => target.manifest_url(reference),
-            Want::FirstByte | Want::Content => target.blob_url(reference),
+            Want::Head | Want::FirstByte | Want::Content => target.blob_url(reference),
         };
         let url = url.ok_or(InvalidAnswer::Name)?;
         let grant = Grant::new(target, login);

@@ -51,9 +51,12 @@ pub enum BlobError {
 }
 
 impl RegistryClient {
-    /// Whether a repository gives the first byte of a blob, asked with this login, or none. Says nothing of what the bytes
-    /// are: only the word of the registry that a blob came from counts. A registry that is not available, or is asked too
-    /// often, says nothing: that is an error.
+    /// Whether a repository gives a blob, asked with this login, or none. Says nothing of what the bytes are: only the word of
+    /// the registry that a blob came from counts. A registry that is not available, or is asked too often, says nothing: that
+    /// is an error.
+    ///
+    /// The registry is asked for the blob's head, which costs it least. Any answer but a yes is not the last word: one that keeps
+    /// its blobs elsewhere redirects, often to where only a GET is signed. So it is asked for the first byte then.
     pub async fn gives(
         &self,
         registry: &str,
@@ -71,6 +74,11 @@ impl RegistryClient {
             login,
         };
         let shared = &self.shared;
+        let asking = shared.ask(&mut target, digest, login, Want::Head);
+        let answer = question.within(shared.timeouts.total, asking).await?;
+        if matches!(&answer, Ok(reply) if reply.status == StatusCode::OK) {
+            return Ok(true);
+        }
         let asking = shared.ask(&mut target, digest, login, Want::FirstByte);
         let answer = question.within(shared.timeouts.total, asking).await?;
         if matches!(&answer, Ok(reply) if reply.status == StatusCode::PARTIAL_CONTENT) {

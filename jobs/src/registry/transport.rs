@@ -33,6 +33,8 @@ const MAX_CLIENTS: usize = 32;
 pub(super) enum Want {
     /// A document of one of these types, whole.
     Document(&'static str),
+    /// Of a part of an image no more than whether the registry itself says that it is there.
+    Head,
     /// Of a part of an image no more than whether it is there, and where.
     FirstByte,
     /// A part of an image, whose bytes are left to be read.
@@ -107,18 +109,20 @@ impl Transport {
                     self.vet_hop(&url).await?;
                 }
             }
-            let mut request = self.client_for(&url)?.get(url.clone());
-            request = match want {
-                Want::Document(accept) => request.header(ACCEPT, accept),
+            let client = self.client_for(&url)?;
+            let mut request = match want {
+                Want::Document(accept) => client.get(url.clone()).header(ACCEPT, accept),
+                Want::Head => client.head(url.clone()),
                 // Of a server that knows no ranges no more is read than it sends before the connection is closed.
-                Want::FirstByte => request.header(RANGE, "bytes=0-0"),
-                Want::Content => request,
+                Want::FirstByte => client.get(url.clone()).header(RANGE, "bytes=0-0"),
+                Want::Content => client.get(url.clone()),
             };
             if let Some(value) = &authorization {
                 request = request.header(AUTHORIZATION, value.clone());
             }
             let response = span::send(request, &url).await?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            if !redirects || matches!(want, Want::Head) {
                 return Reply::of(response, want, elsewhere).await;
             }
             url = next_hop(&url, &response, as_engine)?;
@@ -202,6 +206,7 @@ impl Reply {
             rest: None,
         };
         match want {
+            Want::Head => {}
             // A bad request says whether the server wants TLS.
             Want::FirstByte if reply.status != StatusCode::BAD_REQUEST => {}
             Want::Content if reply.status == StatusCode::OK => reply.rest = Some(response),
