@@ -1,10 +1,12 @@
 //! Every mutation, each on something of its own, and how it shows.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::place::{NOWHERE, PASSWORD, Place};
 
-/// A mutation, and how it shows.
+/// A mutation, and how it shows: a row of the table below.
+#[derive(Deserialize)]
 pub(super) struct Deed {
     pub(super) who: String,
     pub(super) mutation: String,
@@ -71,15 +73,6 @@ impl Place {
             ["eve", "setQueuePaused", {"queue": "one", "paused": true}, "{ queues { paused } }", "true"],
             ["eve", "setHostSchedulable", {"hostId": id("host"), "schedulable": false}, hosts, "false"],
         ]);
-        let deeds: Vec<(String, String, Value, String, String)> =
-            serde_json::from_value(deeds).unwrap();
-        let deed = |(who, mutation, input, query, shows)| Deed {
-            who,
-            mutation,
-            input,
-            query,
-            shows,
-        };
-        deeds.into_iter().map(deed).collect()
+        serde_json::from_value(deeds).unwrap()
     }
 }
