@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{AuditAction, Timestamp};
 
 /// An act of an administrator. Append-only, and without foreign keys: it outlives its object.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "audit_entries")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -27,8 +27,6 @@ pub struct Model {
     pub created_at: Timestamp,
 }
 
-/// No foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Timestamp;
 
 /// A layer or config on a host's engine, now or after a pull, and a repository that it came or will come from.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "blob_origins")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -29,22 +29,6 @@ pub struct Model {
     pub created_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    /// By `host_id`.
-    #[sea_orm(
-        belongs_to = "super::host::Entity",
-        from = "Column::HostId",
-        to = "super::host::Column::Id"
-    )]
-    Host,
-}
-
-impl Related<super::host::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Host.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
+pub enum Relation {}

@@ -1,15 +1,8 @@
 //! [`CleanText`]: what an engine, a registry or an image says, made safe to store, log and print.
 
-use std::{
-    borrow::{Borrow, Cow},
-    convert::Infallible,
-    fmt,
-    ops::Deref,
-    str::FromStr,
-};
+use std::{borrow::Borrow, convert::Infallible, fmt, ops::Deref, str::FromStr};
 
-use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
-use sea_orm::{ColIdx, IntoActiveValue, QueryResult, TryGetError, TryGetable, Value};
+use sea_orm::DeriveValueType;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Characters of a message, at most: of an error that a job tells, and of a text that an answer repeats.
@@ -24,22 +17,19 @@ pub const MESSAGE_LENGTH: usize = 500;
 /// - what is too long is cut, and ends with `…`.
 ///
 /// Two texts can become the same one. An identifier must not change its meaning: use [`CleanText::exact`] for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+///
+/// In the database a text column, for the usual length: what other versions stored is cleaned when it is read.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, DeriveValueType,
+)]
 #[serde(transparent)]
+#[sea_orm(value_type = "String", column_type = "Text")]
 pub struct CleanText<const MOST: usize = MESSAGE_LENGTH>(String);
 
 impl<const MOST: usize> CleanText<MOST> {
     /// Cleans a text.
     pub fn new(text: &str) -> Self {
         Self(clean(text, MOST))
-    }
-
-    /// Cleans bytes that should be UTF-8. What is not is left out.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        match String::from_utf8_lossy(bytes) {
-            Cow::Borrowed(text) => Self::new(text),
-            Cow::Owned(text) => Self::new(&text),
-        }
     }
 
     /// The text as it is, or none where cleaning would change it: for names and ids.
@@ -52,11 +42,6 @@ impl<const MOST: usize> CleanText<MOST> {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The text, owned.
-    pub fn into_string(self) -> String {
-        self.0
     }
 }
 
@@ -206,56 +191,12 @@ impl<'de, const MOST: usize> Deserialize<'de> for CleanText<MOST> {
     }
 }
 
-// Stored in a text column, as the text. What other versions stored is cleaned when it is read.
-
-impl<const MOST: usize> From<CleanText<MOST>> for Value {
-    fn from(text: CleanText<MOST>) -> Self {
-        text.0.into()
-    }
-}
-
-impl<const MOST: usize> TryGetable for CleanText<MOST> {
-    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        String::try_get_by(row, index).map(Self::from)
-    }
-}
-
-impl<const MOST: usize> ValueType for CleanText<MOST> {
-    fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
-        <String as ValueType>::try_from(value).map(Self::from)
-    }
-
-    fn type_name() -> String {
-        "CleanText".to_owned()
-    }
-
-    fn array_type() -> ArrayType {
-        ArrayType::String
-    }
-
-    fn column_type() -> ColumnType {
-        ColumnType::Text
-    }
-}
-
-impl<const MOST: usize> Nullable for CleanText<MOST> {
-    fn null() -> Value {
-        Value::String(None)
-    }
-}
-
-impl<const MOST: usize> IntoActiveValue<Self> for CleanText<MOST> {
-    fn into_active_value(self) -> sea_orm::ActiveValue<Self> {
-        sea_orm::ActiveValue::Set(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn cleaned(text: &str) -> String {
-        CleanText::<20>::new(text).into_string()
+        CleanText::<20>::new(text).into()
     }
 
     #[test]
@@ -282,7 +223,6 @@ mod tests {
             assert_eq!(cleaned(text), left, "{text:?}");
             assert_eq!(CleanText::<20>::exact(text), None, "{text:?}");
         }
-        assert_eq!(CleanText::<9>::from_bytes(b"a\xff\xfeb"), "ab");
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! [`Digest`]: the hash that content in a registry is addressed by.
 
-use std::{fmt, ops::Deref, str::FromStr};
-
-use sea_orm::DeriveValueType;
-use serde::{Deserialize, Serialize};
+use std::{fmt, ops::Deref};
 
 use crate::excerpt::excerpt;
 
@@ -52,12 +49,8 @@ impl fmt::Display for DigestAlgorithm {
 }
 
 /// A content digest such as `sha256:dbcc1c35…`: a registered algorithm, a colon, and the whole hash in lower-case
-/// hexadecimal digits. Serialised, and stored in a text column, as that string.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, DeriveValueType,
-)]
-#[serde(try_from = "String", into = "String")]
-#[sea_orm(value_type = "String")]
+/// hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     text: String,
     algorithm: DigestAlgorithm,
@@ -68,24 +61,20 @@ impl Digest {
     pub fn parse(text: &str) -> Result<Self, DigestError> {
         let (name, hex) = text
             .split_once(':')
-            .ok_or_else(|| DigestError::NoAlgorithm {
-                text: excerpt(text),
-            })?;
-        let algorithm = DigestAlgorithm::from_name(name).ok_or_else(|| DigestError::Algorithm {
-            name: excerpt(name),
-        })?;
+            .ok_or_else(|| DigestError::NoAlgorithm(excerpt(text)))?;
+        let algorithm = DigestAlgorithm::from_name(name)
+            .ok_or_else(|| DigestError::Algorithm(excerpt(name)))?;
         if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(DigestError::NotHex { hex: excerpt(hex) });
+            return Err(DigestError::NotHex(excerpt(hex)));
         }
         if hex.len() != algorithm.hex_length() {
             return Err(DigestError::Length {
                 algorithm,
-                expected: algorithm.hex_length(),
                 found: hex.len(),
             });
         }
         if hex.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(DigestError::UpperCase { hex: excerpt(hex) });
+            return Err(DigestError::UpperCase(excerpt(hex)));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -124,6 +113,12 @@ impl Deref for Digest {
     }
 }
 
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.text
+    }
+}
+
 impl PartialEq<str> for Digest {
     fn eq(&self, other: &str) -> bool {
         self.text == other
@@ -142,77 +137,32 @@ impl PartialEq<String> for Digest {
     }
 }
 
-impl AsRef<str> for Digest {
-    fn as_ref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl FromStr for Digest {
-    type Err = DigestError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = DigestError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.text
-    }
-}
-
-/// Why a text is not a [`Digest`], and what would be. Quoted input is shortened and escaped.
+/// Why a text is not a [`Digest`], and what would be, with the part at fault, shortened and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// There is no colon, so no algorithm.
-    #[error(
-        "digest \"{text}\" names no algorithm: write \"sha256:\" and then 64 hexadecimal digits"
-    )]
-    NoAlgorithm {
-        /// The input, shortened and escaped.
-        text: String,
-    },
+    #[error("digest \"{0}\" names no algorithm: write \"sha256:\" and then 64 hexadecimal digits")]
+    NoAlgorithm(String),
     /// The algorithm is none of the registered ones, or is not in lower case.
-    #[error(
-        "digest algorithm \"{name}\" is not known: use sha256, sha384 or sha512, in lower case"
-    )]
-    Algorithm {
-        /// The part before the colon.
-        name: String,
-    },
+    #[error("digest algorithm \"{0}\" is not known: use sha256, sha384 or sha512, in lower case")]
+    Algorithm(String),
     /// Something other than hexadecimal digits follows the colon.
-    #[error("\"{hex}\" in a digest is not hexadecimal: use the digits 0-9 and a-f only")]
-    NotHex {
-        /// The part after the colon.
-        hex: String,
-    },
+    #[error("\"{0}\" in a digest is not hexadecimal: use the digits 0-9 and a-f only")]
+    NotHex(String),
     /// The hash is cut off or too long.
     #[error(
-        "a {algorithm} digest has {expected} hexadecimal digits, and this one has {found}: give all of it"
+        "a {algorithm} digest has {} hexadecimal digits, and this one has {found}: give all of it",
+        .algorithm.hex_length()
     )]
     Length {
         /// The algorithm named.
         algorithm: DigestAlgorithm,
-        /// How many digits its hashes have.
-        expected: usize,
         /// How many there were.
         found: usize,
     },
     /// The hash is right but for upper-case digits, which registries take for another digest.
-    #[error("digest digits \"{hex}\" are in upper case: write them in lower case")]
-    UpperCase {
-        /// The part after the colon.
-        hex: String,
-    },
+    #[error("digest digits \"{0}\" are in upper case: write them in lower case")]
+    UpperCase(String),
 }
 
 #[cfg(test)]
@@ -232,7 +182,6 @@ mod tests {
             assert_eq!(digest.as_str(), text);
             assert_eq!(digest.algorithm(), algorithm);
             assert_eq!(digest.hex(), "f".repeat(algorithm.hex_length()));
-            assert_eq!(text.parse::<Digest>().unwrap(), digest);
         }
     }
 
@@ -281,15 +230,5 @@ mod tests {
         assert!(Digest::parse("sha256:").is_err());
         assert!(Digest::parse(&format!(" sha256:{hex}")).is_err());
         assert!(Digest::parse(&format!("sha256:{hex}\n")).is_err());
-    }
-
-    #[test]
-    fn serde_uses_the_string() {
-        let text = of("sha256", "0", 64);
-        let digest = Digest::parse(&text).unwrap();
-        let json = serde_json::to_string(&digest).unwrap();
-        assert_eq!(json, format!("\"{text}\""));
-        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
-        assert!(serde_json::from_str::<Digest>("\"sha256:0\"").is_err());
     }
 }

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{EngineImageStatus, ExposedPorts, Timestamp};
 
 /// An image id on a host's engine. All holders of the image share it.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "engine_images")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -38,22 +38,6 @@ pub struct Model {
     pub created_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    /// By `host_id`.
-    #[sea_orm(
-        belongs_to = "super::host::Entity",
-        from = "Column::HostId",
-        to = "super::host::Column::Id"
-    )]
-    Host,
-}
-
-impl Related<super::host::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Host.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
+pub enum Relation {}

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 /// A reference on a host's engine, and whether Wharfinger set it.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "engine_tags")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -23,16 +23,9 @@ pub struct Model {
     pub previous_image_id: Option<String>,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// By `host_id`.
-    #[sea_orm(
-        belongs_to = "super::host::Entity",
-        from = "Column::HostId",
-        to = "super::host::Column::Id"
-    )]
-    Host,
     /// By `engine_image_id`.
     #[sea_orm(
         belongs_to = "super::engine_image::Entity",
@@ -42,16 +35,8 @@ pub enum Relation {
     EngineImage,
 }
 
-impl Related<super::host::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Host.def()
-    }
-}
-
 impl Related<super::engine_image::Entity> for Entity {
     fn to() -> RelationDef {
         Relation::EngineImage.def()
     }
 }
-
-impl ActiveModelBehavior for ActiveModel {}

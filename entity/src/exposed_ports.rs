@@ -137,26 +137,10 @@ mod tests {
 
     #[test]
     fn lowest_first_and_tcp_before_udp() {
-        let declared = [
-            "9000/tcp",
-            "53/udp",
-            "53/tcp",
-            "53/sctp",
-            "800-810/udp",
-            "443",
-            "443/tcp",
-            "0080/TCP",
-        ];
-        let sorted = [
-            "53/tcp",
-            "53/udp",
-            "53/sctp",
-            "80/tcp",
-            "443/tcp",
-            "800-810/udp",
-            "9000/tcp",
-        ];
-        assert_eq!(ExposedPorts::declared(declared).to_strings(), sorted);
+        let declared = "9000/tcp 53/udp 53/tcp 53/sctp 800-810/udp 443 443/tcp 0080/TCP";
+        let sorted = "53/tcp 53/udp 53/sctp 80/tcp 443/tcp 800-810/udp 9000/tcp";
+        let ports = ExposedPorts::declared(declared.split(' '));
+        assert_eq!(ports.to_strings().join(" "), sorted);
     }
 
     #[test]

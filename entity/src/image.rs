@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{Credits, ImageState, ImageVisibility, Timestamp};
 
 /// A holding: a reference on a host that one user has, or that all may use if it is public.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "images")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -39,23 +39,9 @@ pub struct Model {
     pub live: Option<i16>,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// By `user_id`.
-    #[sea_orm(
-        belongs_to = "super::user::Entity",
-        from = "Column::UserId",
-        to = "super::user::Column::Id"
-    )]
-    User,
-    /// By `host_id`.
-    #[sea_orm(
-        belongs_to = "super::host::Entity",
-        from = "Column::HostId",
-        to = "super::host::Column::Id"
-    )]
-    Host,
     /// By `engine_image_id`.
     #[sea_orm(
         belongs_to = "super::engine_image::Entity",
@@ -65,22 +51,8 @@ pub enum Relation {
     EngineImage,
 }
 
-impl Related<super::user::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::User.def()
-    }
-}
-
-impl Related<super::host::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Host.def()
-    }
-}
-
 impl Related<super::engine_image::Entity> for Entity {
     fn to() -> RelationDef {
         Relation::EngineImage.def()
     }
 }
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Timestamp;
 
 /// An image that a container on its host uses, as a worker last saw it.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "images_in_use")]
 pub struct Model {
     /// The engine's image.
@@ -17,8 +17,6 @@ pub struct Model {
     pub seen_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

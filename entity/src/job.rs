@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{CleanText, Credits, JobErrorCode, JobKind, JobState, Timestamp};
 
 /// A job: a unit of accepted work, and the outbox from which it reaches the queue.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "jobs")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -86,7 +86,7 @@ pub struct Model {
     pub removal_of: Option<Uuid>,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     /// By `user_id`.
@@ -96,27 +96,6 @@ pub enum Relation {
         to = "super::user::Column::Id"
     )]
     User,
-    /// By `host_id`.
-    #[sea_orm(
-        belongs_to = "super::host::Entity",
-        from = "Column::HostId",
-        to = "super::host::Column::Id"
-    )]
-    Host,
-    /// By `image_id`.
-    #[sea_orm(
-        belongs_to = "super::image::Entity",
-        from = "Column::ImageId",
-        to = "super::image::Column::Id"
-    )]
-    Image,
-    /// By `engine_image_id`.
-    #[sea_orm(
-        belongs_to = "super::engine_image::Entity",
-        from = "Column::EngineImageId",
-        to = "super::engine_image::Column::Id"
-    )]
-    EngineImage,
 }
 
 impl Related<super::user::Entity> for Entity {
@@ -124,23 +103,3 @@ impl Related<super::user::Entity> for Entity {
         Relation::User.def()
     }
 }
-
-impl Related<super::host::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Host.def()
-    }
-}
-
-impl Related<super::image::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Image.def()
-    }
-}
-
-impl Related<super::engine_image::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::EngineImage.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Timestamp;
 
 /// A further acceptance of a pull. It counts for its user's limits, and is kept for as long as it counts.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "job_retries")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -19,22 +19,6 @@ pub struct Model {
     pub created_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    /// By `job_id`.
-    #[sea_orm(
-        belongs_to = "super::job::Entity",
-        from = "Column::JobId",
-        to = "super::job::Column::Id"
-    )]
-    Job,
-}
-
-impl Related<super::job::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Job.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
+pub enum Relation {}

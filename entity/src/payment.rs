@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Credits;
 
 /// A user's payment for one image id on one host: a CHARGE makes it, its REFUND ends it.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "payments")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -21,35 +21,6 @@ pub struct Model {
     pub live: Option<i16>,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    /// By `user_id`.
-    #[sea_orm(
-        belongs_to = "super::user::Entity",
-        from = "Column::UserId",
-        to = "super::user::Column::Id"
-    )]
-    User,
-    /// By `engine_image_id`.
-    #[sea_orm(
-        belongs_to = "super::engine_image::Entity",
-        from = "Column::EngineImageId",
-        to = "super::engine_image::Column::Id"
-    )]
-    EngineImage,
-}
-
-impl Related<super::user::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::User.def()
-    }
-}
-
-impl Related<super::engine_image::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::EngineImage.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
+pub enum Relation {}

@@ -9,10 +9,7 @@
 mod error;
 mod parse;
 
-use std::{fmt, str::FromStr};
-
-use sea_orm::DeriveValueType;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub use self::error::ReferenceError;
 use crate::digest::Digest;
@@ -24,13 +21,9 @@ const OFFICIAL: &str = "library/";
 
 /// A fully qualified reference to an image: registry, repository, and a tag or a digest, or both.
 ///
-/// Compared, stored and serialised in its normal form, so `redis`, `docker.io/redis` and
+/// Compared and printed in its normal form, so `redis`, `docker.io/redis` and
 /// `index.docker.io/library/redis:latest` are the same reference.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, DeriveValueType,
-)]
-#[serde(try_from = "String", into = "String")]
-#[sea_orm(value_type = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageReference {
     registry: String,
     repository: String,
@@ -100,15 +93,6 @@ impl ImageReference {
         }
     }
 
-    /// The same reference, tag included, pinned to `digest`.
-    #[must_use]
-    pub fn with_digest(&self, digest: &Digest) -> Self {
-        Self {
-            digest: Some(digest.clone()),
-            ..self.clone()
-        }
-    }
-
     fn with_suffix(&self, mut name: String) -> String {
         if let Some(tag) = &self.tag {
             name.push(':');
@@ -126,27 +110,5 @@ impl ImageReference {
 impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.with_suffix(self.name()))
-    }
-}
-
-impl FromStr for ImageReference {
-    type Err = ReferenceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
-    }
-}
-
-impl TryFrom<String> for ImageReference {
-    type Error = ReferenceError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
-}
-
-impl From<ImageReference> for String {
-    fn from(reference: ImageReference) -> Self {
-        reference.to_string()
     }
 }

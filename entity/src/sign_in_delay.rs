@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Timestamp;
 
 /// Wrong passwords for one user name or from one address. Each makes the next try wait longer.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "sign_in_delays")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -21,8 +21,6 @@ pub struct Model {
     pub last_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

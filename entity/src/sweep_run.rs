@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::Timestamp;
 
 /// A scheduled sweep. There is one row for each instant.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "sweep_runs")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -27,8 +27,6 @@ pub struct Model {
     pub jobs: i64,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

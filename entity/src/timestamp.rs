@@ -1,5 +1,7 @@
 //! An instant, stored as a whole number.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sea_orm::DeriveValueType;
 
@@ -21,28 +23,24 @@ impl Timestamp {
 
     /// The instant `duration` later, clamped to what fits.
     #[must_use]
-    pub fn after(self, duration: std::time::Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
     }
 
     /// The instant `duration` earlier, clamped to what fits.
     #[must_use]
-    pub fn before(self, duration: std::time::Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
     }
 
     /// How long after `earlier` this is; zero when it is not.
-    pub fn since(self, earlier: Self) -> std::time::Duration {
-        std::time::Duration::from_micros(
-            u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0),
-        )
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl From<DateTime<Utc>> for Timestamp {

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{Credits, Role, Timestamp, UserStatus};
 
 /// A user, with the running totals that the ledger and the live holds add up to.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "users")]
 pub struct Model {
     /// The id: a UUIDv7.
@@ -33,8 +33,6 @@ pub struct Model {
     pub created_at: Timestamp,
 }
 
-/// The foreign keys.
+/// The joins that queries make.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}

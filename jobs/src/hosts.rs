@@ -98,7 +98,7 @@ pub async fn heartbeat(
     host::Entity::update(host::ActiveModel {
         id: Set(host_id),
         engine_version: Set(Some(engine.version.to_string())),
-        platform: Set(Some(engine.platform().into_string())),
+        platform: Set(Some(engine.platform().into())),
         storage_used: Set(bytes(engine.storage_used)),
         storage_total: Set(bytes(engine.storage_total)),
         concurrency: Set(at_a_time(settings)),

@@ -33,7 +33,7 @@ impl fmt::Display for Text {
 
 /// Returns `text` as one short line, without characters that could control a terminal or disguise the text.
 pub(crate) fn printable(text: &str) -> String {
-    CleanText::<MESSAGE_LENGTH>::new(text).into_string()
+    CleanText::<MESSAGE_LENGTH>::new(text).into()
 }
 
 /// Returns equivalent JSON that is safe to print. The characters in question occur only inside strings, where they can be

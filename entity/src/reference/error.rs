@@ -1,5 +1,6 @@
 //! Why a text is not an image reference.
 
+use super::parse::{MAX_INPUT, MAX_REPOSITORY, MAX_TAG};
 use crate::digest::DigestError;
 
 /// Why a text is not an [`ImageReference`](super::ImageReference), and what would be.
@@ -12,21 +13,11 @@ pub enum ReferenceError {
     )]
     Empty,
     /// Longer than any reference can reasonably be; it was not looked at.
-    #[error("an image reference of {length} bytes is too long: at most {limit} bytes are read")]
-    TooLong {
-        /// How many bytes there were.
-        length: usize,
-        /// How many are allowed.
-        limit: usize,
-    },
-    /// A blank, line break or control character.
-    #[error(
-        "character {position} of the image reference is a blank or a control character: leave it out"
-    )]
-    Blank {
-        /// Which character, counted from one.
-        position: usize,
-    },
+    #[error("an image reference of {0} bytes is too long: at most {MAX_INPUT} bytes are read")]
+    TooLong(usize),
+    /// A blank, line break or control character, at this place, counted from one.
+    #[error("character {0} of the image reference is a blank or a control character: leave it out")]
+    Blank(usize),
     /// `https://…`: a reference is not a URL.
     #[error(
         "\"{scheme}://\" does not belong in an image reference: leave out the scheme, write \"{rest}\""
@@ -39,32 +30,20 @@ pub enum ReferenceError {
     },
     /// 64 hexadecimal digits alone, or `sha256:` and digits: an id, which could not be told from a name.
     #[error(
-        "\"{text}\" is an image id, and ids cannot be pulled: write a name and tag, or a name, \"@sha256:\" and the digest"
+        "\"{0}\" is an image id, and ids cannot be pulled: write a name and tag, or a name, \"@sha256:\" and the digest"
     )]
-    Identifier {
-        /// The input, shortened and escaped.
-        text: String,
-    },
+    Identifier(String),
     /// The part before the first slash is meant as a registry and is no host.
     #[error(
-        "registry \"{registry}\" is not a valid host: use a name such as \"ghcr.io\", an IPv4 address, or an IPv6 address in brackets, then \":\" and a port number if need be"
+        "registry \"{0}\" is not a valid host: use a name such as \"ghcr.io\", an IPv4 address, or an IPv6 address in brackets, then \":\" and a port number if need be"
     )]
-    Registry {
-        /// The part before the first slash.
-        registry: String,
-    },
+    Registry(String),
     /// A registry, and nothing after it.
-    #[error("\"{registry}\" names a registry but no repository: write \"{registry}/name\"")]
-    NoRepository {
-        /// The registry.
-        registry: String,
-    },
+    #[error("\"{0}\" names a registry but no repository: write \"{0}/name\"")]
+    NoRepository(String),
     /// Only a tag or a digest.
-    #[error("\"{text}\" has no repository name: write one first, such as \"redis{text}\"")]
-    NoName {
-        /// The input, shortened and escaped.
-        text: String,
-    },
+    #[error("\"{0}\" has no repository name: write one first, such as \"redis{0}\"")]
+    NoName(String),
     /// Upper-case letters in the repository's name.
     #[error("repository name \"{name}\" has upper-case letters: did you mean \"{suggestion}\"?")]
     UpperCase {
@@ -75,47 +54,34 @@ pub enum ReferenceError {
     },
     /// A repository's name with characters or separators that the grammar has not.
     #[error(
-        "repository name \"{name}\" is not valid: between slashes, use lower-case letters and digits, joined by \".\", \"_\", \"__\" or \"-\""
+        "repository name \"{0}\" is not valid: between slashes, use lower-case letters and digits, joined by \".\", \"_\", \"__\" or \"-\""
     )]
-    Repository {
-        /// The name as given.
-        name: String,
-    },
+    Repository(String),
     /// A repository's name, with `library/` where Docker Hub has it, is longer than Docker allows.
-    #[error("repository name \"{name}\" has {length} characters: at most {limit} are allowed")]
+    #[error(
+        "repository name \"{name}\" has {length} characters: at most {MAX_REPOSITORY} are allowed"
+    )]
     RepositoryTooLong {
         /// The name.
         name: String,
         /// How long it is.
         length: usize,
-        /// How long it may be.
-        limit: usize,
     },
     /// A colon and nothing after it.
-    #[error(
-        "\"{name}:\" ends in a colon without a tag: write \"{name}:latest\", or leave the colon out"
-    )]
-    EmptyTag {
-        /// The name before the colon.
-        name: String,
-    },
+    #[error("\"{0}:\" ends in a colon without a tag: write \"{0}:latest\", or leave the colon out")]
+    EmptyTag(String),
     /// A tag with characters that the grammar has not.
     #[error(
-        "tag \"{tag}\" is not valid: use letters, digits, \"_\", \".\" and \"-\", and neither \".\" nor \"-\" first"
+        "tag \"{0}\" is not valid: use letters, digits, \"_\", \".\" and \"-\", and neither \".\" nor \"-\" first"
     )]
-    Tag {
-        /// The tag as given.
-        tag: String,
-    },
+    Tag(String),
     /// A tag longer than Docker allows.
-    #[error("tag \"{tag}\" has {length} characters: at most {limit} are allowed")]
+    #[error("tag \"{tag}\" has {length} characters: at most {MAX_TAG} are allowed")]
     TagTooLong {
         /// The tag.
         tag: String,
         /// How long it is.
         length: usize,
-        /// How long it may be.
-        limit: usize,
     },
     /// The part after the `@` is not a digest.
     #[error(transparent)]

@@ -8,18 +8,18 @@ use crate::{digest::Digest, excerpt::excerpt};
 const LEGACY_DOCKER_HUB: &str = "index.docker.io";
 const DEFAULT_TAG: &str = "latest";
 /// `RepositoryNameTotalLengthMax`: of the path, without the registry.
-const MAX_REPOSITORY: usize = 255;
-const MAX_TAG: usize = 128;
+pub(super) const MAX_REPOSITORY: usize = 255;
+pub(super) const MAX_TAG: usize = 128;
 /// No host, path, tag and digest that registries take come near this; longer input is refused unread.
-const MAX_INPUT: usize = 4096;
+pub(super) const MAX_INPUT: usize = 4096;
 
 pub(super) fn parse(text: &str) -> Result<ImageReference, ReferenceError> {
     refuse_what_is_no_reference(text)?;
     let (registry, rest) = split_registry(text);
     if rest.is_empty() || (rest == text && text.starts_with('[')) {
-        return Err(ReferenceError::NoRepository {
-            registry: excerpt(text.trim_end_matches('/')),
-        });
+        return Err(ReferenceError::NoRepository(excerpt(
+            text.trim_end_matches('/'),
+        )));
     }
     check_registry(registry)?;
 
@@ -33,9 +33,7 @@ pub(super) fn parse(text: &str) -> Result<ImageReference, ReferenceError> {
         None => (name_and_tag, None),
     };
     if name.is_empty() {
-        return Err(ReferenceError::NoName {
-            text: excerpt(rest),
-        });
+        return Err(ReferenceError::NoName(excerpt(rest)));
     }
     let repository = check_repository(registry, name)?;
     if let Some(tag) = tag {
@@ -56,9 +54,7 @@ pub(super) fn parse(text: &str) -> Result<ImageReference, ReferenceError> {
     if reference.registry == DOCKER_HUB && reference.repository == "library/sha256" {
         // The grammar allows it, but its short form is an image id: the engine refuses it as ambiguous
         // (moby/moby, reference/store.go, `addReference`).
-        return Err(ReferenceError::Identifier {
-            text: excerpt(text),
-        });
+        return Err(ReferenceError::Identifier(excerpt(text)));
     }
     Ok(reference)
 }
@@ -70,10 +66,7 @@ pub(super) fn reads_as_registry(first: &str) -> bool {
 
 fn refuse_what_is_no_reference(text: &str) -> Result<(), ReferenceError> {
     if text.len() > MAX_INPUT {
-        return Err(ReferenceError::TooLong {
-            length: text.len(),
-            limit: MAX_INPUT,
-        });
+        return Err(ReferenceError::TooLong(text.len()));
     }
     if text.is_empty() {
         return Err(ReferenceError::Empty);
@@ -82,9 +75,7 @@ fn refuse_what_is_no_reference(text: &str) -> Result<(), ReferenceError> {
         .chars()
         .position(|c| c.is_whitespace() || c.is_control())
     {
-        return Err(ReferenceError::Blank {
-            position: index + 1,
-        });
+        return Err(ReferenceError::Blank(index + 1));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(ReferenceError::Scheme {
@@ -93,9 +84,7 @@ fn refuse_what_is_no_reference(text: &str) -> Result<(), ReferenceError> {
         });
     }
     if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(ReferenceError::Identifier {
-            text: excerpt(text),
-        });
+        return Err(ReferenceError::Identifier(excerpt(text)));
     }
     Ok(())
 }
@@ -134,9 +123,7 @@ fn check_registry(registry: &str) -> Result<(), ReferenceError> {
     if host_is_valid && port_is_valid {
         Ok(())
     } else {
-        Err(ReferenceError::Registry {
-            registry: excerpt(registry),
-        })
+        Err(ReferenceError::Registry(excerpt(registry)))
     }
 }
 
@@ -158,9 +145,7 @@ fn check_repository(registry: &str, name: &str) -> Result<String, ReferenceError
         });
     }
     if !name.split('/').all(is_path_component) {
-        return Err(ReferenceError::Repository {
-            name: excerpt(name),
-        });
+        return Err(ReferenceError::Repository(excerpt(name)));
     }
     let repository = if registry == DOCKER_HUB && !name.contains('/') {
         format!("{OFFICIAL}{name}")
@@ -171,7 +156,6 @@ fn check_repository(registry: &str, name: &str) -> Result<String, ReferenceError
         return Err(ReferenceError::RepositoryTooLong {
             length: repository.len(),
             name: excerpt(&repository),
-            limit: MAX_REPOSITORY,
         });
     }
     Ok(repository)
@@ -190,21 +174,18 @@ fn is_path_component(component: &str) -> bool {
 
 fn check_tag(name: &str, tag: &str) -> Result<(), ReferenceError> {
     if tag.is_empty() {
-        return Err(ReferenceError::EmptyTag {
-            name: excerpt(name),
-        });
+        return Err(ReferenceError::EmptyTag(excerpt(name)));
     }
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let valid = tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
         && tag.bytes().next().is_some_and(word);
     if !valid {
-        return Err(ReferenceError::Tag { tag: excerpt(tag) });
+        return Err(ReferenceError::Tag(excerpt(tag)));
     }
     if tag.len() > MAX_TAG {
         return Err(ReferenceError::TagTooLong {
             tag: excerpt(tag),
             length: tag.len(),
-            limit: MAX_TAG,
         });
     }
     Ok(())

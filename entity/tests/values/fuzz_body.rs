@@ -82,7 +82,7 @@ fn is_refused_beyond_the_grammar(text: &str, error: &ReferenceError) -> bool {
         // `[abc]/name`: a host by the grammar; Docker takes it for the first part of a path, which it cannot be.
         ReferenceError::NoRepository { .. } => text.starts_with('['),
         // `a_b.c/name`: a path by the grammar; Docker takes its first part for a host, and hosts have no underscores.
-        ReferenceError::Registry { registry } => registry.contains('_'),
+        ReferenceError::Registry(registry) => registry.contains('_'),
         _ => false,
     }
 }

@@ -96,9 +96,7 @@ fn a_docker_hub_path_that_looks_like_a_host_stays_qualified() {
 #[test]
 fn pinning_keeps_the_tag() {
     let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
-    let pinned = ImageReference::parse("redis:7")
-        .unwrap()
-        .with_digest(&digest);
+    let pinned = ImageReference::parse(&format!("redis:7@{digest}")).unwrap();
     assert_eq!(pinned.familiar(), format!("redis:7@{digest}"));
     assert_eq!(pinned.tag(), Some("7"));
     assert_eq!(pinned.digest(), Some(&digest));

@@ -124,14 +124,6 @@ proptest! {
         prop_assert!(ImageReference::parse(&text).is_err());
         fuzz_body::check(&text);
     }
-
-    #[test]
-    fn serde_uses_the_qualified_string(registry in registry(), path in path(), tag in tag()) {
-        let reference = ImageReference::parse(&format!("{registry}/{path}{}", suffix(tag.as_deref(), None))).unwrap();
-        let json = serde_json::to_string(&reference).unwrap();
-        prop_assert_eq!(&json, &format!("\"{reference}\""));
-        prop_assert_eq!(serde_json::from_str::<ImageReference>(&json).unwrap(), reference);
-    }
 }
 
 #[test]

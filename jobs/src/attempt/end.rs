@@ -1,5 +1,6 @@
 //! The end of an attempt, and how it is recorded.
 
+use sea_orm::ActiveEnum as _;
 use wharfinger_entity::{JobErrorCode, job};
 
 use super::JobRun;
@@ -33,7 +34,7 @@ pub(crate) enum AttemptEnd {
 /// Records how an attempt ended, unless that is done or another attempt's to do.
 pub(crate) async fn record(run: &JobRun, result: Result<AttemptEnd, RunError>) {
     if let Err(RunError::Failed(failure)) = &result {
-        trace::failed(&tracing::Span::current(), failure.code.as_str());
+        trace::failed(&tracing::Span::current(), &failure.code.to_value());
         if failure.code == JobErrorCode::EngineUnavailable {
             run.context.engine_answers.send_replace(false);
         }
@@ -73,7 +74,7 @@ fn left_to_record(result: Result<AttemptEnd, RunError>) -> Option<Outcome> {
         Ok(AttemptEnd::HandedBack) => ("attempt handed back", Some(Outcome::HandedBack)),
         Ok(AttemptEnd::NothingToDo) => ("attempt found nothing to do", Some(Outcome::NothingToDo)),
         Err(RunError::Failed(failure)) => {
-            tracing::warn!(code = failure.code.as_str(), reason = %failure.message, "attempt failed");
+            tracing::warn!(code = failure.code.to_value(), reason = %failure.message, "attempt failed");
             return Some(Outcome::Failed(failure));
         }
         Err(RunError::Service(error)) if error.is_of_data() => {

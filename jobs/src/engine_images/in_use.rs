@@ -79,7 +79,7 @@ async fn known(
         .select_only()
         .column(engine_image::Column::Id)
         .filter(engine_image::Column::HostId.eq(host_id))
-        .filter(engine_image::Column::ImageId.is_in(image_ids))
+        .filter(engine_image::Column::ImageId.is_in(image_ids.into_iter().map(String::from)))
         .into_tuple()
         .all(services.db.read())
         .await?;

@@ -209,7 +209,7 @@ async fn restore(
 
 /// Sets a reference on an image. A reference without a tag is left as it is.
 async fn set(changes: Changes<'_>, image_id: &str, reference: &str) -> Result<(), ChangeError> {
-    let reference = reference.parse::<ImageReference>().ok();
+    let reference = ImageReference::parse(reference).ok();
     let named = reference
         .as_ref()
         .and_then(|reference| Some((reference.name(), reference.tag()?)));

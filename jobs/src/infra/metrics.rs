@@ -68,9 +68,11 @@ pub fn describe() {
 /// Counts a change of a job that was committed, where it ended or goes on later.
 pub(crate) fn job_changed(job: &job::Model) {
     let kind = job.kind.name();
-    let error = job.error_code.map_or("none", |code| code.as_str());
+    let code = job.error_code.map(|code| code.to_value());
+    let error = code.unwrap_or_else(|| "none".to_owned());
     if job.state == JobState::Retrying {
         counter!("wharfinger_job_retries_total", "kind" => kind, "error" => error).increment(1);
+        return;
     }
     if !job.state.is_final() {
         return;

@@ -91,7 +91,7 @@ struct Fetched {
 /// Everything up to the settle; dropping it cancels the engine's pull unless others joined it. `earlier` is what the engine
 /// has pulled already, where the image's row has changed since: with true, the engine is looked at once more first.
 async fn arrive(run: &Arc<JobRun>, earlier: Option<(Resolved, bool)>) -> Result<Fetched, RunError> {
-    let reference: ImageReference = run.job.reference.parse().map_err(|error| {
+    let reference = ImageReference::parse(&run.job.reference).map_err(|error| {
         JobFailure::fail(
             JobErrorCode::Internal,
             format!("the stored reference cannot be read: {error}"),

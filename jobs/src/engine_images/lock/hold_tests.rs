@@ -1,4 +1,4 @@
-use wharfinger_entity::{ExposedPorts, host};
+use wharfinger_entity::{Digest, ExposedPorts, host};
 
 use super::*;
 use crate::engine::EngineImage;
@@ -15,7 +15,7 @@ async fn locked(folder: &tempfile::TempDir) -> (Services, ImageLock) {
         .await
         .unwrap();
     let image = EngineImage {
-        id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+        id: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
         size: 1,
         exposed_ports: ExposedPorts::default(),
         platform: "linux/amd64".into(),
