@@ -4,7 +4,10 @@ pub(crate) mod placement;
 
 use std::time::Duration;
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    QueryFilter,
+};
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host};
 
@@ -37,6 +40,12 @@ fn silence(services: &Services, last_seen_at: Option<Timestamp>) -> Option<Durat
     Some(silence.saturating_sub(services.db.outage_within(silence)))
 }
 
+/// The host of this name, which is that of its queue too.
+pub async fn named(db: &impl ConnectionTrait, name: &str) -> Result<Option<host::Model>, DbErr> {
+    let host = host::Entity::find().filter(host::Column::Name.eq(name));
+    host.one(db).await
+}
+
 /// Finds the host of this name, or makes it. Its labels are those of whichever worker joined last.
 pub async fn join(
     db: &Db,
@@ -45,12 +54,7 @@ pub async fn join(
     now: Timestamp,
 ) -> Result<host::Model, DbErr> {
     let labels = serde_json::json!(settings.labels);
-    let find = || {
-        host::Entity::find()
-            .filter(host::Column::Name.eq(name))
-            .one(db.write())
-    };
-    let found = if let Some(host) = find().await? {
+    let found = if let Some(host) = named(db.write(), name).await? {
         host
     } else {
         let made = host::ActiveModel {
@@ -71,7 +75,7 @@ pub async fn join(
         match made {
             Ok(host) => host,
             // Another worker of the same host was quicker; anything else shows again here.
-            Err(error) => find().await?.ok_or(error)?,
+            Err(error) => named(db.write(), name).await?.ok_or(error)?,
         }
     };
     if found.labels == labels {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use tower::ServiceExt as _;
 use wharfinger_entity::host;
-use wharfinger_jobs::queries::board;
+use wharfinger_jobs::hosts;
 use wharfinger_jobs::services::Services;
 
 use super::backend::Backend;
@@ -32,7 +32,7 @@ pub(super) async fn of_queue(
     Path((queue, rest)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    match board::host(&services.db, &queue).await {
+    match hosts::named(services.db.read(), &queue).await {
         Ok(Some(host)) => {
             let path = format!("/queues/{ASKED_FOR}/{rest}");
             answer(services, Some(host), &path, request).await

@@ -8,6 +8,7 @@ use wharfinger_entity::{AuditAction, JobState, Timestamp, host, job, paused_queu
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
+use crate::hosts::named;
 use crate::infra::db::{for_update, in_transaction};
 use crate::services::Services;
 
@@ -58,11 +59,7 @@ pub(crate) async fn of_queue(
     tx: &impl ConnectionTrait,
     queue: &str,
 ) -> Result<host::Model, ServiceError> {
-    let host = host::Entity::find()
-        .filter(host::Column::Name.eq(queue))
-        .one(tx)
-        .await?;
-    host.ok_or_else(|| {
+    named(tx, queue).await?.ok_or_else(|| {
         UserError::new(
             UserErrorCode::NotFound,
             "queue",

@@ -1,12 +1,12 @@
 //! The audit log. Only administrators see it.
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
 use uuid::Uuid;
-use wharfinger_entity::{AuditAction, audit_entry};
+use wharfinger_entity::AuditAction;
+use wharfinger_entity::audit_entry::{Column, Entity, Model};
 
-use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::{Viewer, with_ids};
 use crate::infra::db::Db;
 
 /// Which entries.
@@ -21,29 +21,22 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    fn select(&self, viewer: Viewer) -> Select<audit_entry::Entity> {
-        use audit_entry::Column;
-        let mut query = visible(viewer);
-        if let Some(actor) = self.actor_id {
-            query = query.filter(Column::ActorId.eq(actor));
-        }
-        if let Some(subject) = self.subject_id {
-            query = query.filter(Column::SubjectId.eq(subject));
-        }
-        if let Some(actions) = &self.actions {
-            query = query.filter(Column::Action.is_in(actions.iter().copied()));
-        }
-        query
+    fn select(&self, viewer: Viewer) -> Select<Entity> {
+        let actions = self.actions.clone();
+        let matching = Condition::all()
+            .add_option(self.actor_id.map(|id| Column::ActorId.eq(id)))
+            .add_option(self.subject_id.map(|id| Column::SubjectId.eq(id)))
+            .add_option(actions.map(|actions| Column::Action.is_in(actions)));
+        visible(viewer).filter(matching)
     }
 }
 
 /// The entries that the viewer may see: all of them, or none.
-fn visible(viewer: Viewer) -> Select<audit_entry::Entity> {
-    let all = audit_entry::Entity::find();
+fn visible(viewer: Viewer) -> Select<Entity> {
     if viewer.admin {
-        all
+        Entity::find()
     } else {
-        all.filter(audit_entry::Column::Id.is_in(std::iter::empty::<Uuid>()))
+        Entity::find().filter(Column::Id.is_in(std::iter::empty::<Uuid>()))
     }
 }
 
@@ -53,16 +46,14 @@ pub async fn list(
     viewer: Viewer,
     filter: &AuditFilter,
     page: &PageArgs,
-) -> Result<Page<audit_entry::Model>, ListError> {
-    let request = page.check()?;
-    let id = Expr::col((audit_entry::Entity, audit_entry::Column::Id));
+) -> Result<Page<Model>, ListError> {
     let ordering = Ordering {
         by: By::Id,
-        id,
         descending: true,
     };
-    let query = request.restrict(filter.select(viewer), &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |entry| Position::id(entry.id)))
+    let (request, entries) = (page.check()?, filter.select(viewer));
+    let position = |entry: &Model| Position::id(entry.id);
+    request.read(entries, ordering, db.read(), position).await
 }
 
 /// How many entries there are of it in all.
@@ -71,13 +62,6 @@ pub async fn count(db: &Db, viewer: Viewer, filter: &AuditFilter) -> Result<u64,
 }
 
 /// Those of these entries that the viewer may see.
-pub async fn by_ids(
-    db: &Db,
-    viewer: Viewer,
-    ids: &[Uuid],
-) -> Result<Vec<audit_entry::Model>, DbErr> {
-    visible(viewer)
-        .filter(audit_entry::Column::Id.is_in(ids.iter().copied()))
-        .all(db.read())
-        .await
+pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    with_ids(db, visible(viewer), Column::Id, ids).await
 }

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, Timestamp, host, job};
 
+use super::queues::by_host_and_state;
 use crate::infra::db::Db;
 
 /// Days of activity that are shown.
@@ -56,24 +59,21 @@ impl Standing {
         }
     }
 
-    fn condition(self) -> Condition {
-        let all = Condition::all();
+    fn condition(self) -> Expr {
+        let (state, discarded) = (job::Column::State, job::Column::DiscardedAt);
+        let dead = state.eq(JobState::Dead);
         match self {
-            Self::Waiting => all
-                .add(job::Column::Live.eq(1))
-                .add(job::Column::State.is_in([JobState::Queued, JobState::Retrying])),
-            Self::Running => all.add(job::Column::State.eq(JobState::Running)),
-            Self::Done => all.add(job::Column::State.eq(JobState::Succeeded)),
-            Self::Dead => all
-                .add(job::Column::State.eq(JobState::Dead))
-                .add(job::Column::DiscardedAt.is_null()),
-            Self::Ended => Condition::any()
-                .add(job::Column::State.is_in([JobState::Failed, JobState::Cancelled]))
-                .add(
-                    Condition::all()
-                        .add(job::Column::State.eq(JobState::Dead))
-                        .add(job::Column::DiscardedAt.is_not_null()),
-                ),
+            Self::Waiting => {
+                let waits = state.is_in([JobState::Queued, JobState::Retrying]);
+                job::Column::Live.eq(1).and(waits)
+            }
+            Self::Running => state.eq(JobState::Running),
+            Self::Done => state.eq(JobState::Succeeded),
+            Self::Dead => dead.and(discarded.is_null()),
+            Self::Ended => {
+                let ended = state.is_in([JobState::Failed, JobState::Cancelled]);
+                ended.or(dead.and(discarded.is_not_null()))
+            }
         }
     }
 }
@@ -115,25 +115,10 @@ pub async fn hosts(db: &Db) -> Result<Vec<host::Model>, DbErr> {
         .await
 }
 
-/// The host of this name.
-pub async fn host(db: &Db, name: &str) -> Result<Option<host::Model>, DbErr> {
-    host::Entity::find()
-        .filter(host::Column::Name.eq(name))
-        .one(db.read())
-        .await
-}
-
 /// The jobs of every host, or of one, by where they stand.
 pub async fn counts(db: &Db, only: Option<Uuid>) -> Result<HashMap<Uuid, Counts>, DbErr> {
-    let counted: Vec<(Option<Uuid>, JobState, i64, i64)> = job::Entity::find()
-        .select_only()
-        .column(job::Column::HostId)
-        .column(job::Column::State)
-        .expr(Func::count(Expr::col(job::Column::Id)))
+    let counted: Vec<(Option<Uuid>, JobState, i64, i64)> = by_host_and_state(of_host(only))
         .expr(Func::count(Expr::col(job::Column::DiscardedAt)))
-        .filter(of_host(only))
-        .group_by(job::Column::HostId)
-        .group_by(job::Column::State)
         .into_tuple()
         .all(db.read())
         .await?;
@@ -180,11 +165,8 @@ pub async fn tasks(
     offset: u64,
     limit: u64,
 ) -> Result<Vec<job::Model>, DbErr> {
-    let mut query = job::Entity::find().filter(of_host(host_id));
-    if let Some(standing) = standing {
-        query = query.filter(standing.condition());
-    }
-    query
+    job::Entity::find()
+        .filter(of_host(host_id).add_option(standing.map(Standing::condition)))
         .order_by_desc(job::Column::Id)
         .offset(offset)
         .limit(limit)
@@ -201,8 +183,5 @@ pub async fn task(db: &Db, host_id: Uuid, id: Uuid) -> Result<Option<job::Model>
 }
 
 fn of_host(host_id: Option<Uuid>) -> Condition {
-    match host_id {
-        Some(host_id) => Condition::all().add(job::Column::HostId.eq(host_id)),
-        None => Condition::all(),
-    }
+    Condition::all().add_option(host_id.map(|id| job::Column::HostId.eq(id)))
 }

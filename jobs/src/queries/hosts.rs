@@ -1,26 +1,23 @@
 //! Docker hosts as users see them.
 
-use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait};
 use uuid::Uuid;
 use wharfinger_entity::{JobState, host, job};
 
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::queues::by_host_and_state;
+use super::with_ids;
 use crate::infra::db::Db;
 
 /// A page of the hosts, by name.
 pub async fn list(db: &Db, page: &PageArgs) -> Result<Page<host::Model>, ListError> {
-    let request = page.check()?;
-    let column = |column| Expr::col((host::Entity, column));
     let ordering = Ordering {
-        by: By::Text(column(host::Column::Name)),
-        id: column(host::Column::Id),
+        by: By::Text("name"),
         descending: false,
     };
-    let query = request.restrict(host::Entity::find(), &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |host| {
-        Position::text(host.name.clone(), host.id)
-    }))
+    let (request, hosts) = (page.check()?, host::Entity::find());
+    let position = |host: &host::Model| Position::text(host.name.clone(), host.id);
+    request.read(hosts, ordering, db.read(), position).await
 }
 
 /// How many hosts there are.
@@ -30,24 +27,13 @@ pub async fn count(db: &Db) -> Result<u64, DbErr> {
 
 /// These hosts.
 pub async fn by_ids(db: &Db, ids: &[Uuid]) -> Result<Vec<host::Model>, DbErr> {
-    host::Entity::find()
-        .filter(host::Column::Id.is_in(ids.iter().copied()))
-        .all(db.read())
-        .await
+    with_ids(db, host::Entity::find(), host::Column::Id, ids).await
 }
 
 /// The live jobs of these hosts, counted by state.
 pub async fn live_jobs(db: &Db, ids: &[Uuid]) -> Result<Vec<(Uuid, JobState, i64)>, DbErr> {
-    job::Entity::find()
-        .select_only()
-        .column(job::Column::HostId)
-        .column(job::Column::State)
-        .expr(Func::count(Expr::col(job::Column::Id)))
-        .filter(job::Column::HostId.is_in(ids.iter().copied()))
-        .filter(job::Column::Live.eq(1))
-        .group_by(job::Column::HostId)
-        .group_by(job::Column::State)
-        .into_tuple()
-        .all(db.read())
-        .await
+    let live = Condition::all()
+        .add(job::Column::HostId.is_in(ids.iter().copied()))
+        .add(job::Column::Live.eq(1));
+    by_host_and_state(live).into_tuple().all(db.read()).await
 }

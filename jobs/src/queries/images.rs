@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wharfinger_entity::{ExposedPorts, ImageState, ImageVisibility, host, image};
 
 use super::Viewer;
-use super::page::{Keys, ListError, Page, PageArgs, PageError, PageRequest, Position};
+use super::page::{By, ListError, Ordering, Page, PageArgs, PageError, PageRequest, Position};
 use crate::infra::db::Db;
 
 /// A holding, with as much of what it refers to as was asked for.
@@ -77,20 +77,14 @@ pub enum ImageOrder {
 }
 
 impl ImageOrder {
-    fn keys(self) -> Keys {
-        let (column, text, descending) = match self {
-            Self::PulledAtDesc => ("pulled_at", false, true),
-            Self::PulledAtAsc => ("pulled_at", false, false),
-            Self::SizeDesc => ("size", false, true),
-            Self::SizeAsc => ("size", false, false),
-            Self::ReferenceAsc => ("reference", true, false),
+    fn ordering(self) -> Ordering {
+        let by = match self {
+            Self::PulledAtDesc | Self::PulledAtAsc => By::Number("pulled_at"),
+            Self::SizeDesc | Self::SizeAsc => By::Number("size"),
+            Self::ReferenceAsc => By::Text("reference"),
         };
-        Keys {
-            column,
-            within: &["holder", "state"],
-            text,
-            descending,
-        }
+        let descending = matches!(self, Self::PulledAtDesc | Self::SizeDesc);
+        Ordering { by, descending }
     }
 
     fn position(self, view: &ImageView) -> Position {
@@ -163,7 +157,7 @@ fn page_of(
     for holder in holders(viewer, user_id, filter) {
         holdings.extend(states(filter).into_iter().map(|state| (holder, state)));
     }
-    rows::page(backend, &holdings, filter, order.keys(), request, with)
+    rows::page(backend, &holdings, filter, order.ordering(), request, with)
 }
 
 /// How many there are of them in all.
@@ -215,19 +209,13 @@ fn states(filter: &ImageFilter) -> Vec<ImageState> {
 }
 
 fn matching(viewer: Viewer, user_id: Uuid, filter: &ImageFilter) -> Condition {
-    let mut matching = Condition::all()
+    let reference = || image::Column::Reference.into_expr();
+    let search = filter.search.as_deref().filter(|search| !search.is_empty());
+    Condition::all()
         .add(image::Column::Holder.is_in(holders(viewer, user_id, filter)))
-        .add(image::Column::State.is_in(states(filter)));
-    if let Some(host_id) = filter.host_id {
-        matching = matching.add(image::Column::HostId.eq(host_id));
-    }
-    if let Some(search) = filter.search.as_deref().filter(|search| !search.is_empty()) {
-        matching = matching.add(contains(
-            Expr::col((image::Entity, image::Column::Reference)),
-            search,
-        ));
-    }
-    matching
+        .add(image::Column::State.is_in(states(filter)))
+        .add_option(filter.host_id.map(|id| image::Column::HostId.eq(id)))
+        .add_option(search.map(|search| contains(reference(), search)))
 }
 
 /// Longer than any text that is searched; SQLite refuses to look for more than 50,000 bytes.
@@ -246,13 +234,6 @@ fn pattern(part: &str) -> Option<String> {
     if part.len() > LONGEST_PART {
         return None;
     }
-    let mut pattern = String::from("%");
-    for character in part.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    Some(pattern)
+    let part = part.to_lowercase().replace('!', "!!");
+    Some(format!("%{}%", part.replace('%', "!%").replace('_', "!_")))
 }

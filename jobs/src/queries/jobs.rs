@@ -1,6 +1,6 @@
 //! Jobs and their attempts as users see them.
 
-use sea_orm::sea_query::{Expr, Order};
+use sea_orm::sea_query::Order;
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait, Select,
@@ -8,8 +8,8 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, JobState, Timestamp, job, job_attempt};
 
-use super::Viewer;
-use super::page::{By, ListError, Ordering, Page, PageArgs, PageError, PageRequest, Position};
+use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::{Viewer, with_ids};
 use crate::infra::db::Db;
 
 /// How many changed jobs are told of at once.
@@ -35,27 +35,17 @@ pub async fn list(
     filter: &JobFilter,
     page: &PageArgs,
 ) -> Result<Page<job::Model>, ListError> {
+    let ordering = Ordering {
+        by: By::Id,
+        descending: true,
+    };
     let request = page.check()?;
-    let query = select(db.backend(), viewer, filter, &request)?;
+    let jobs = owned(db.backend(), viewer, filter, request.order(ordering));
     // With a filter another index may be the better one.
     let all = filter.states.is_none() && filter.kinds.is_none() && filter.host_id.is_none();
     let pool = if all { db.planned() } else { db.read() };
-    Ok(request.cut(query.all(pool).await?, |job| Position::id(job.id)))
-}
-
-fn select(
-    backend: DbBackend,
-    viewer: Viewer,
-    filter: &JobFilter,
-    request: &PageRequest,
-) -> Result<Select<job::Entity>, PageError> {
-    let ordering = Ordering {
-        by: By::Id,
-        id: Expr::col((job::Entity, job::Column::Id)),
-        descending: true,
-    };
-    let query = owned(backend, viewer, filter, request.order(&ordering));
-    request.restrict(query, &ordering)
+    let position = |job: &job::Model| Position::id(job.id);
+    request.read(jobs, ordering, pool, position).await
 }
 
 /// How many there are of them in all.
@@ -68,11 +58,8 @@ pub async fn count(db: &Db, viewer: Viewer, filter: &JobFilter) -> Result<u64, D
 
 /// Those of these jobs that the viewer may see.
 pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<job::Model>, DbErr> {
-    job::Entity::find()
-        .filter(job::Column::Id.is_in(ids.iter().copied()))
-        .filter(matching(viewer, &JobFilter::default()))
-        .all(db.read())
-        .await
+    let visible = viewer.rows::<job::Entity>(job::Column::UserId);
+    with_ids(db, visible, job::Column::Id, ids).await
 }
 
 /// The jobs that the viewer may see and that may have changed at an instant or since: those that ended since, and all that
@@ -85,8 +72,8 @@ pub async fn changed_since(
     let changed = Condition::any()
         .add(job::Column::FinishedAt.gte(since))
         .add(job::Column::Live.eq(1));
-    let mut jobs = job::Entity::find()
-        .filter(matching(viewer, &JobFilter::default()))
+    let mut jobs = viewer
+        .rows::<job::Entity>(job::Column::UserId)
         .filter(changed)
         .order_by_desc(job::Column::Id)
         .limit(CHANGED_AT_MOST)
@@ -102,11 +89,11 @@ pub async fn attempts(
     viewer: Viewer,
     job_ids: &[Uuid],
 ) -> Result<Vec<job_attempt::Model>, DbErr> {
-    let visible = job::Entity::find()
+    let visible = viewer
+        .rows::<job::Entity>(job::Column::UserId)
         .select_only()
         .column(job::Column::Id)
         .filter(job::Column::Id.is_in(job_ids.iter().copied()))
-        .filter(matching(viewer, &JobFilter::default()))
         .into_query();
     job_attempt::Entity::find()
         .filter(job_attempt::Column::JobId.in_subquery(visible))
@@ -155,15 +142,9 @@ fn owners(viewer: Viewer, filter: &JobFilter) -> Vec<Uuid> {
 
 /// All of a filter but the owner.
 fn like(filter: &JobFilter) -> Condition {
-    let mut matching = Condition::all();
-    if let Some(states) = &filter.states {
-        matching = matching.add(job::Column::State.is_in(states.iter().copied()));
-    }
-    if let Some(kinds) = &filter.kinds {
-        matching = matching.add(job::Column::Kind.is_in(kinds.iter().copied()));
-    }
-    if let Some(host_id) = filter.host_id {
-        matching = matching.add(job::Column::HostId.eq(host_id));
-    }
-    matching
+    let (states, kinds) = (filter.states.clone(), filter.kinds.clone());
+    Condition::all()
+        .add_option(states.map(|states| job::Column::State.is_in(states)))
+        .add_option(kinds.map(|kinds| job::Column::Kind.is_in(kinds)))
+        .add_option(filter.host_id.map(|id| job::Column::HostId.eq(id)))
 }

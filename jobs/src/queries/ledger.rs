@@ -1,20 +1,15 @@
 //! A user's ledger.
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
+use sea_orm::{ColumnTrait, DbErr, PaginatorTrait, QueryFilter, Select};
 use uuid::Uuid;
-use wharfinger_entity::ledger_entry;
+use wharfinger_entity::ledger_entry::{Column, Entity, Model};
 
-use super::Viewer;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::{Viewer, with_ids};
 use crate::infra::db::Db;
 
-/// The entries that the viewer may see: their own, or, for an administrator, any.
-fn visible(viewer: Viewer) -> Select<ledger_entry::Entity> {
-    match viewer.owner() {
-        None => ledger_entry::Entity::find(),
-        Some(owner) => ledger_entry::Entity::find().filter(ledger_entry::Column::UserId.eq(owner)),
-    }
+fn visible(viewer: Viewer) -> Select<Entity> {
+    viewer.rows(Column::UserId)
 }
 
 /// A page of a user's ledger as far as the viewer may see it, newest first.
@@ -23,37 +18,26 @@ pub async fn list(
     viewer: Viewer,
     user_id: Uuid,
     page: &PageArgs,
-) -> Result<Page<ledger_entry::Model>, ListError> {
-    let request = page.check()?;
-    let column = |column| Expr::col((ledger_entry::Entity, column));
+) -> Result<Page<Model>, ListError> {
     let ordering = Ordering {
-        by: By::Number(column(ledger_entry::Column::Number)),
-        id: column(ledger_entry::Column::Id),
+        by: By::Number("number"),
         descending: true,
     };
-    let entries = visible(viewer).filter(ledger_entry::Column::UserId.eq(user_id));
-    let query = request.restrict(entries, &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |entry| {
-        Position::number(entry.number, entry.id)
-    }))
+    let entries = visible(viewer).filter(Column::UserId.eq(user_id));
+    let position = |entry: &Model| Position::number(entry.number, entry.id);
+    let request = page.check()?;
+    request.read(entries, ordering, db.read(), position).await
 }
 
 /// How many entries there are of it in all.
 pub async fn count(db: &Db, viewer: Viewer, user_id: Uuid) -> Result<u64, DbErr> {
     visible(viewer)
-        .filter(ledger_entry::Column::UserId.eq(user_id))
+        .filter(Column::UserId.eq(user_id))
         .count(db.read())
         .await
 }
 
 /// Those of these entries that the viewer may see.
-pub async fn by_ids(
-    db: &Db,
-    viewer: Viewer,
-    ids: &[Uuid],
-) -> Result<Vec<ledger_entry::Model>, DbErr> {
-    visible(viewer)
-        .filter(ledger_entry::Column::Id.is_in(ids.iter().copied()))
-        .all(db.read())
-        .await
+pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    with_ids(db, visible(viewer), Column::Id, ids).await
 }

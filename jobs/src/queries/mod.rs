@@ -15,8 +15,11 @@ pub mod registry_credentials;
 pub mod tokens;
 pub mod users;
 
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Select};
 use uuid::Uuid;
 use wharfinger_entity::{Role, user};
+
+use crate::infra::db::Db;
 
 /// The user who reads, and whether as an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,25 @@ impl Viewer {
     pub fn owner(self) -> Option<Uuid> {
         (!self.admin).then_some(self.user_id)
     }
+
+    /// The rows that this viewer may see: those whose owner they are by this column, or, for an administrator, any.
+    fn rows<E: EntityTrait>(self, owner: E::Column) -> Select<E> {
+        match self.owner() {
+            None => E::find(),
+            Some(id) => E::find().filter(owner.eq(id)),
+        }
+    }
+}
+
+/// Those of some rows that have one of these ids.
+async fn with_ids<E: EntityTrait>(
+    db: &Db,
+    rows: Select<E>,
+    id: E::Column,
+    ids: &[Uuid],
+) -> Result<Vec<E::Model>, DbErr> {
+    let found = rows.filter(id.is_in(ids.iter().copied()));
+    found.all(db.read()).await
 }
 
 impl From<&user::Model> for Viewer {

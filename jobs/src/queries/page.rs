@@ -4,12 +4,12 @@ mod written;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sea_orm::sea_query::{Expr, Order, SimpleExpr, Value};
-use sea_orm::{Condition, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Alias, Expr, Order, Value};
+use sea_orm::{EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub(super) use written::Keys;
+use crate::infra::db::Pool;
 
 /// Items of a page when nothing is asked for.
 pub const DEFAULT_SIZE: i32 = 20;
@@ -97,31 +97,36 @@ impl Position {
         let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let position: Self = serde_json::from_slice(&json).ok()?;
         // One spelling for each, as for ids; and a text that the databases refuse was never ours.
-        (position.cursor() == cursor && !position.has_nul()).then_some(position)
-    }
-
-    fn has_nul(&self) -> bool {
-        matches!(&self.0, Key::Text(text) if text.contains('\0'))
+        let has_nul = matches!(&position.0, Key::Text(text) if text.contains('\0'));
+        (position.cursor() == cursor && !has_nul).then_some(position)
     }
 }
 
-/// The order of a list. The id breaks ties, in the same direction.
-#[derive(Clone, Debug)]
-pub(crate) struct Ordering {
-    pub(crate) by: By,
-    pub(crate) id: SimpleExpr,
-    pub(crate) descending: bool,
+/// The order of a list. The column `id` breaks ties, in the same direction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ordering {
+    pub(super) by: By,
+    pub(super) descending: bool,
 }
 
-/// The first key of an order.
-#[derive(Clone, Debug)]
-pub(crate) enum By {
+/// The column that a list is ordered by first.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
     /// None: only the id.
     Id,
     /// A whole number.
-    Number(SimpleExpr),
+    Number(&'static str),
     /// Text.
-    Text(SimpleExpr),
+    Text(&'static str),
+}
+
+impl By {
+    fn column(self) -> Option<&'static str> {
+        match self {
+            Self::Id => None,
+            Self::Number(column) | Self::Text(column) => Some(column),
+        }
+    }
 }
 
 /// A page of a list.
@@ -156,11 +161,11 @@ impl PageArgs {
             (None, Some(last)) => (size("last", last)?, true),
             (first, None) => (size("first", first.unwrap_or(DEFAULT_SIZE))?, false),
         };
-        let cursor = |argument, cursor: &Option<String>| match cursor {
-            None => Ok(None),
-            Some(cursor) => Position::parse(cursor)
-                .map(Some)
-                .ok_or(PageError::Cursor(argument)),
+        let cursor = |argument, cursor: &Option<String>| {
+            let position = cursor.as_deref().map(Position::parse);
+            position
+                .map(|position| position.ok_or(PageError::Cursor(argument)))
+                .transpose()
         };
         Ok(PageRequest {
             size,
@@ -172,30 +177,47 @@ impl PageArgs {
 }
 
 impl PageRequest {
-    /// Restricts and orders a query to this page, and one item more to know whether there is another page.
-    pub(crate) fn restrict<Q: QueryFilter + QueryOrder + QuerySelect>(
+    /// Reads this page of some rows.
+    pub(super) async fn read<E: EntityTrait>(
         &self,
-        query: Q,
-        ordering: &Ordering,
-    ) -> Result<Q, PageError> {
-        let mut query = query;
-        if let Some(after) = &self.after {
-            query = query.filter(ordering.beyond("after", after, ordering.descending)?);
-        }
-        if let Some(before) = &self.before {
-            query = query.filter(ordering.beyond("before", before, !ordering.descending)?);
+        mut rows: Select<E>,
+        ordering: Ordering,
+        pool: &Pool,
+        position: impl Fn(&E::Model) -> Position,
+    ) -> Result<Page<E::Model>, ListError> {
+        for cursor in self.cursors(ordering) {
+            rows = rows.filter(cursor?.rows_past::<E>());
         }
         let order = self.order(ordering);
-        if let By::Number(key) | By::Text(key) = &ordering.by {
-            query = query.order_by(key.clone(), order.clone());
+        if let Some(key) = ordering.by.column() {
+            rows = rows.order_by(column::<E>(key), order.clone());
         }
-        Ok(query
-            .order_by(ordering.id.clone(), order)
-            .limit(self.size + 1))
+        let rows = rows.order_by(column::<E>("id"), order).limit(self.rows());
+        Ok(self.cut(rows.all(pool).await?, position))
+    }
+
+    /// The cursors that bound the page. Fails for one of another list.
+    fn cursors(&self, ordering: Ordering) -> impl Iterator<Item = Result<Past, PageError>> {
+        let bounds = [
+            ("after", &self.after, ordering.descending),
+            ("before", &self.before, !ordering.descending),
+        ];
+        bounds
+            .into_iter()
+            .filter_map(move |(argument, cursor, down)| {
+                let Position(key, id) = cursor.as_ref()?;
+                let key = match (ordering.by, key) {
+                    (By::Id, Key::None(())) => None,
+                    (By::Number(column), Key::Number(number)) => Some((column, (*number).into())),
+                    (By::Text(column), Key::Text(text)) => Some((column, text.clone().into())),
+                    _ => return Some(Err(PageError::Cursor(argument))),
+                };
+                Some(Ok(Past { key, id: *id, down }))
+            })
     }
 
     /// Which way the keys go.
-    pub(crate) fn order(&self, ordering: &Ordering) -> Order {
+    pub(super) fn order(&self, ordering: Ordering) -> Order {
         if ordering.descending == self.backward {
             Order::Asc
         } else {
@@ -203,8 +225,13 @@ impl PageRequest {
         }
     }
 
+    /// Rows that are read: one more than the page has, to know whether there is another page.
+    pub(super) fn rows(&self) -> u64 {
+        self.size + 1
+    }
+
     /// Cuts the answer to the page and puts it in the list's order.
-    pub(crate) fn cut<T>(&self, mut rows: Vec<T>, position: impl Fn(&T) -> Position) -> Page<T> {
+    pub(super) fn cut<T>(&self, mut rows: Vec<T>, position: impl Fn(&T) -> Position) -> Page<T> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         let more = rows.len() > size;
         rows.truncate(size);
@@ -215,49 +242,45 @@ impl PageRequest {
             .into_iter()
             .map(|row| (position(&row).cursor(), row))
             .collect();
-        if self.backward {
-            Page {
-                items,
-                has_next: self.before.is_some(),
-                has_previous: more,
-            }
+        let (has_next, has_previous) = if self.backward {
+            (self.before.is_some(), more)
         } else {
-            Page {
-                items,
-                has_next: more,
-                has_previous: self.after.is_some(),
-            }
+            (more, self.after.is_some())
+        };
+        Page {
+            items,
+            has_next,
+            has_previous,
         }
     }
 }
 
-impl Ordering {
-    /// The rows after a position: those with smaller keys if `down`, else those with greater ones.
-    fn beyond(
-        &self,
-        argument: &'static str,
-        position: &Position,
-        down: bool,
-    ) -> Result<Condition, PageError> {
-        let past = |expr: &SimpleExpr, value: Value| -> SimpleExpr {
-            if down {
-                expr.clone().lt(value)
-            } else {
-                expr.clone().gt(value)
-            }
+/// The rows past a cursor.
+struct Past {
+    key: Option<(&'static str, Value)>,
+    id: Uuid,
+    /// Whether they have smaller keys; else they have greater ones.
+    down: bool,
+}
+
+impl Past {
+    fn rows_past<E: EntityTrait>(self) -> Expr {
+        let past: fn(Expr, Value) -> Expr = if self.down {
+            ExprTrait::lt
+        } else {
+            ExprTrait::gt
         };
-        let past_id = past(&self.id, position.1.into());
-        let (key, value): (&SimpleExpr, Value) = match (&self.by, &position.0) {
-            (By::Id, Key::None(())) => return Ok(Condition::all().add(past_id)),
-            (By::Number(key), Key::Number(number)) => (key, (*number).into()),
-            (By::Text(key), Key::Text(text)) => (key, text.clone().into()),
-            _ => return Err(PageError::Cursor(argument)),
+        let past_id = past(column::<E>("id"), self.id.into());
+        let Some((key, value)) = self.key else {
+            return past_id;
         };
-        let equal = Expr::expr(key.clone()).eq(value.clone());
-        Ok(Condition::any()
-            .add(past(key, value))
-            .add(Condition::all().add(equal).add(past_id)))
+        let equal = column::<E>(key).eq(value.clone());
+        past(column::<E>(key), value).or(equal.and(past_id))
     }
+}
+
+fn column<E: EntityTrait>(name: &'static str) -> Expr {
+    Expr::col((E::default(), Alias::new(name)))
 }
 
 /// Why a list could not be read.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::{Fuse, FusedFuture as _};
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use sea_orm::{DbErr, EntityTrait};
+use sea_orm::EntityTrait;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -63,7 +63,7 @@ impl Watches {
     }
 
     fn watch(&self, services: &Services, job_id: Uuid) -> Arc<Watch> {
-        let mut watches = self.lock();
+        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A watch that saw the job end is over, also when the job was retried since.
         let running = watches
             .get(&job_id)
@@ -81,10 +81,6 @@ impl Watches {
         });
         watches.insert(job_id, Arc::downgrade(&watch));
         watch
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<Watch>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,24 +166,13 @@ impl Heard {
 
 /// The job's state in the database; its worker, if it has one, is asked for its progress.
 async fn look(services: &Services, job_id: Uuid) -> Option<ProgressEvent> {
-    match find(services, job_id).await {
-        Ok(job) => {
-            if job
-                .as_ref()
-                .is_some_and(|job| job.state == JobState::Running)
-            {
-                notify::ask(&services.events, job_id);
-            }
-            job.as_ref().map(ProgressEvent::of)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "could not look at a watched job: trying again");
-            None
-        }
-    }
-}
-
-async fn find(services: &Services, job_id: Uuid) -> Result<Option<job::Model>, DbErr> {
     let found = job::Entity::find_by_id(job_id).one(services.db.read());
-    services.db.answer(found).await
+    let job = services.db.answer(found).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not look at a watched job: trying again");
+        None
+    })?;
+    if job.state == JobState::Running {
+        notify::ask(&services.events, job_id);
+    }
+    Some(ProgressEvent::of(&job))
 }

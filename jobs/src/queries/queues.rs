@@ -1,13 +1,17 @@
 //! The queues, one for each host, as the jobs table knows them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
+};
 use uuid::Uuid;
-use wharfinger_entity::{JobState, Timestamp, host, job, paused_queue};
+use wharfinger_entity::{JobState, Timestamp, host, job};
 
+use crate::hosts::placement::paused;
 use crate::infra::db::Db;
 
 /// How full a host's queue is.
@@ -46,17 +50,12 @@ pub async fn depth(db: &Db, host_id: Uuid, now: Timestamp) -> Result<Option<Queu
 }
 
 async fn read(db: &Db, only: Option<Uuid>, now: Timestamp) -> Result<Vec<QueueDepth>, DbErr> {
-    let mut hosts = host::Entity::find().order_by_asc(host::Column::Name);
-    if let Some(host_id) = only {
-        hosts = hosts.filter(host::Column::Id.eq(host_id));
-    }
-    let hosts = hosts.all(db.read()).await?;
-    let paused: HashSet<Uuid> = paused_queue::Entity::find()
+    let hosts = host::Entity::find()
+        .filter(Condition::all().add_option(only.map(|id| host::Column::Id.eq(id))))
+        .order_by_asc(host::Column::Name)
         .all(db.read())
-        .await?
-        .into_iter()
-        .map(|queue| queue.id)
-        .collect();
+        .await?;
+    let paused = paused(db.read()).await?;
     let counted = counted(db, only).await?;
     Ok(hosts
         .into_iter()
@@ -85,25 +84,13 @@ async fn counted(
     db: &Db,
     only: Option<Uuid>,
 ) -> Result<HashMap<(Uuid, JobState), (i64, Timestamp)>, DbErr> {
-    let mut shown = Condition::any().add(job::Column::Live.eq(1)).add(
-        Condition::all()
-            .add(job::Column::State.eq(JobState::Dead))
-            .add(job::Column::DiscardedAt.is_null()),
-    );
-    if let Some(host_id) = only {
-        shown = Condition::all()
-            .add(job::Column::HostId.eq(host_id))
-            .add(shown);
-    }
-    let counted: Vec<(Option<Uuid>, JobState, i64, Timestamp)> = job::Entity::find()
-        .select_only()
-        .column(job::Column::HostId)
-        .column(job::Column::State)
-        .expr(Func::count(Expr::col(job::Column::Id)))
+    let dead = job::Column::State.eq(JobState::Dead);
+    let listed = dead.and(job::Column::DiscardedAt.is_null());
+    let shown = Condition::all()
+        .add_option(only.map(|id| job::Column::HostId.eq(id)))
+        .add(job::Column::Live.eq(1).or(listed));
+    let counted: Vec<(Option<Uuid>, JobState, i64, Timestamp)> = by_host_and_state(shown)
         .expr(Func::min(Expr::col(job::Column::AcceptedAt)))
-        .filter(shown)
-        .group_by(job::Column::HostId)
-        .group_by(job::Column::State)
         .into_tuple()
         .all(db.read())
         .await?;
@@ -113,4 +100,16 @@ async fn counted(
             host.map(|host| ((host, state), (count, oldest)))
         })
         .collect())
+}
+
+/// The numbers of some jobs, by host and state.
+pub(super) fn by_host_and_state(jobs: Condition) -> Select<job::Entity> {
+    job::Entity::find()
+        .select_only()
+        .column(job::Column::HostId)
+        .column(job::Column::State)
+        .expr(Func::count(Expr::col(job::Column::Id)))
+        .filter(jobs)
+        .group_by(job::Column::HostId)
+        .group_by(job::Column::State)
 }

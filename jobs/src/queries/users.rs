@@ -1,13 +1,13 @@
 //! Users as they see themselves, and as administrators see them.
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select};
+use sea_orm::{ColumnTrait, Condition, DbErr, PaginatorTrait, QueryFilter, Select};
 use uuid::Uuid;
-use wharfinger_entity::{Role, UserStatus, user};
+use wharfinger_entity::user::{Column, Entity, Model};
+use wharfinger_entity::{Role, UserStatus};
 
-use super::Viewer;
 use super::images::contains;
 use super::page::{By, ListError, Ordering, Page, PageArgs, Position};
+use super::{Viewer, with_ids};
 use crate::infra::db::Db;
 
 /// Which users.
@@ -22,31 +22,19 @@ pub struct UserFilter {
 }
 
 impl UserFilter {
-    fn select(&self, viewer: Viewer) -> Select<user::Entity> {
-        let mut query = visible(viewer);
-        if let Some(role) = self.role {
-            query = query.filter(user::Column::Role.eq(role));
-        }
-        if let Some(status) = self.status {
-            query = query.filter(user::Column::Status.eq(status));
-        }
-        if let Some(search) = self.search.as_deref().filter(|search| !search.is_empty()) {
-            query = query.filter(contains(name_key(), search));
-        }
-        query
+    fn select(&self, viewer: Viewer) -> Select<Entity> {
+        let search = self.search.as_deref().filter(|search| !search.is_empty());
+        let matching = Condition::all()
+            .add_option(self.role.map(|role| Column::Role.eq(role)))
+            .add_option(self.status.map(|status| Column::Status.eq(status)))
+            .add_option(search.map(|search| contains(Column::NameKey.into_expr(), search)));
+        visible(viewer).filter(matching)
     }
-}
-
-fn name_key() -> sea_orm::sea_query::SimpleExpr {
-    Expr::col((user::Entity, user::Column::NameKey))
 }
 
 /// The users that the viewer may see: themselves, or, for an administrator, any.
-fn visible(viewer: Viewer) -> Select<user::Entity> {
-    match viewer.owner() {
-        None => user::Entity::find(),
-        Some(owner) => user::Entity::find().filter(user::Column::Id.eq(owner)),
-    }
+fn visible(viewer: Viewer) -> Select<Entity> {
+    viewer.rows(Column::Id)
 }
 
 /// A page of the users that the viewer may see, by name.
@@ -55,17 +43,15 @@ pub async fn list(
     viewer: Viewer,
     filter: &UserFilter,
     page: &PageArgs,
-) -> Result<Page<user::Model>, ListError> {
-    let request = page.check()?;
+) -> Result<Page<Model>, ListError> {
     let ordering = Ordering {
-        by: By::Text(name_key()),
-        id: Expr::col((user::Entity, user::Column::Id)),
+        by: By::Text("name_key"),
         descending: false,
     };
-    let query = request.restrict(filter.select(viewer), &ordering)?;
-    Ok(request.cut(query.all(db.read()).await?, |user| {
-        Position::text(user.name_key.clone(), user.id)
-    }))
+    let users = filter.select(viewer);
+    let position = |user: &Model| Position::text(user.name_key.clone(), user.id);
+    let request = page.check()?;
+    request.read(users, ordering, db.read(), position).await
 }
 
 /// How many there are of them in all.
@@ -74,9 +60,6 @@ pub async fn count(db: &Db, viewer: Viewer, filter: &UserFilter) -> Result<u64, 
 }
 
 /// Those of these users that the viewer may see.
-pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
-    visible(viewer)
-        .filter(user::Column::Id.is_in(ids.iter().copied()))
-        .all(db.read())
-        .await
+pub async fn by_ids(db: &Db, viewer: Viewer, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    with_ids(db, visible(viewer), Column::Id, ids).await
 }

@@ -9,7 +9,7 @@ use wharfinger_entity::{ImageState, host, image};
 use super::{ImageFilter, ImageView, OnEngine, With, pattern};
 use crate::infra::db::Pool;
 use crate::infra::db::sql::{Columns, Sql, columns};
-use crate::queries::page::{Keys, PageError, PageRequest};
+use crate::queries::page::{Ordering, PageError, PageRequest};
 
 columns!(HOLDING, holding -> image::Model {
     id, user_id, holder, host_id, engine_image_id, reference, digest, visibility, state, charge, size, pulled_at,
@@ -31,7 +31,7 @@ pub(super) fn page(
     backend: DbBackend,
     ranges: &[(Uuid, ImageState)],
     filter: &ImageFilter,
-    keys: Keys,
+    ordering: Ordering,
     request: &PageRequest,
     with: With,
 ) -> Result<Option<Statement>, PageError> {
@@ -54,25 +54,23 @@ pub(super) fn page(
         }
         if let Some(part) = filter.search.as_deref().filter(|part| !part.is_empty()) {
             match pattern(part) {
-                Some(pattern) => {
-                    sql.push(" AND LOWER(reference) LIKE ").bind(pattern);
-                    sql.push(" ESCAPE '!'");
-                }
-                None => {
-                    sql.push(" AND 1 = 0");
-                }
-            }
+                Some(pattern) => sql
+                    .push(" AND LOWER(reference) LIKE ")
+                    .bind(pattern)
+                    .push(" ESCAPE '!'"),
+                None => sql.push(" AND 1 = 0"),
+            };
         }
-        request.write(&mut sql, &keys)?;
+        request.write(&mut sql, ordering, &["holder", "state"])?;
         sql.push(") AS part").number(number as u64);
     }
     if ranges.len() > 1 {
-        request.write_order(&mut sql, &keys, "");
+        request.write_order(&mut sql, ordering, &[], "");
         sql.push(" LIMIT ").number(request.rows());
     }
     sql.push(") AS i");
     join(&mut sql, with);
-    request.write_order(&mut sql, &keys, "i.");
+    request.write_order(&mut sql, ordering, &[], "i.");
     Ok(Some(sql.statement()))
 }
 
