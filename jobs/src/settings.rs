@@ -132,7 +132,7 @@ pub struct SessionSettings {
 }
 
 /// `limits`: how much one user or client may ask for. 0 turns one off.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
     /// Unfinished jobs of one user.
@@ -176,23 +176,10 @@ impl LimitSettings {
     /// Every limit that can be turned off is.
     pub fn unlimited() -> Self {
         Self {
-            live_jobs_per_user: 0,
-            pulls_per_hour_per_user: 0,
-            requests_per_second: 0,
-            request_time: Duration::ZERO,
-            tokens: 0,
-            fields: 0,
-            aliases: 0,
-            directives: 0,
-            depth: 0,
-            complexity: 0,
             introspection: true,
             request_body: 1 << 20,
             operations_per_socket: 100,
-            answer_bytes: 0,
-            sockets_per_user: 0,
-            unidentified_sockets_per_address: 0,
-            requests_per_batch: 0,
+            ..Self::default()
         }
     }
 }

@@ -50,10 +50,7 @@ impl Activity {
             match step {
                 LayerStep::Waiting => waits = true,
                 LayerStep::Downloaded | LayerStep::Done | LayerStep::Exists => {}
-                LayerStep::Announced
-                | LayerStep::Downloading { .. }
-                | LayerStep::Retrying
-                | LayerStep::Extracting { .. } => return false,
+                _ => return false,
             }
         }
         waits
@@ -64,15 +61,11 @@ impl Activity {
             return false;
         }
         let before = self.steps.insert(id.to_owned(), step);
-        let is_work = match step {
-            LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying => false,
-            LayerStep::Downloading { .. }
-            | LayerStep::Downloaded
-            | LayerStep::Extracting { .. }
-            | LayerStep::Done
-            | LayerStep::Exists => true,
-        };
-        is_work && before != Some(step)
+        let is_idle = matches!(
+            step,
+            LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying
+        );
+        !is_idle && before != Some(step)
     }
 }
 
@@ -83,24 +76,18 @@ mod tests {
     use super::*;
 
     fn layer(id: &str, step: LayerStep) -> PullEvent {
-        PullEvent::Layer {
-            id: id.into(),
-            step,
-        }
+        let id = id.into();
+        PullEvent::Layer { id, step }
     }
 
     fn downloading(current: u64) -> LayerStep {
-        LayerStep::Downloading {
-            current,
-            total: Some(100),
-        }
+        let total = Some(100);
+        LayerStep::Downloading { current, total }
     }
 
     fn extracting(current: u64) -> LayerStep {
-        LayerStep::Extracting {
-            current,
-            total: Some(100),
-        }
+        let total = Some(100);
+        LayerStep::Extracting { current, total }
     }
 
     #[test]

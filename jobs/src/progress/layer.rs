@@ -34,20 +34,16 @@ impl Layer {
         self.state >= LayerState::Downloaded
     }
 
-    fn is_on_host(&self) -> bool {
-        self.state >= LayerState::Done
-    }
-
     /// The engine may tell of a layer in any order, and again: what was reached is never taken back.
     pub(super) fn take(&mut self, step: LayerStep) {
-        if self.is_on_host() {
+        if self.state >= LayerState::Done {
             return;
         }
         match step {
             LayerStep::Announced | LayerStep::Waiting | LayerStep::Retrying => {}
             LayerStep::Downloading { current, total } => {
                 self.size = self.size.or(total.map(|total| total.max(self.downloaded)));
-                self.advance(LayerState::Downloading);
+                self.state = self.state.max(LayerState::Downloading);
                 // After a retry the engine counts from zero again, of what is left.
                 if self.state == LayerState::Downloading {
                     let arrived = self.size.map_or(current, |size| current.min(size));
@@ -72,24 +68,20 @@ impl Layer {
         }
     }
 
-    fn advance(&mut self, state: LayerState) {
-        self.state = self.state.max(state);
-    }
-
     fn fetched(&mut self, state: LayerState) {
         self.downloaded = self.total();
         self.size = Some(self.downloaded);
-        self.advance(state);
+        self.state = self.state.max(state);
     }
 
     /// The host has it. What was fetched of it by then was fetched.
     fn found(&mut self) {
         self.reused = self.total() - self.downloaded;
-        self.advance(if self.downloaded == 0 {
+        self.state = if self.downloaded == 0 {
             LayerState::Reused
         } else {
             LayerState::Done
-        });
+        };
     }
 
     pub(super) fn progress(&self) -> LayerProgress {

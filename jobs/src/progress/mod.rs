@@ -18,9 +18,7 @@ pub use coalescer::Coalescer;
 pub use tracker::{LAYERS_AT_MOST, ProgressTracker};
 
 /// The phase of a pull. Within an attempt it only moves forward.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PullPhase {
     /// Waiting for a worker, or for another try.
@@ -39,9 +37,7 @@ pub enum PullPhase {
 }
 
 /// Where a layer is. Within an attempt it only moves on.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LayerState {
     /// Not begun.

@@ -12,7 +12,6 @@ mod redis;
 
 use std::fmt;
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -51,27 +50,17 @@ impl fmt::Display for Topic {
     }
 }
 
-/// The text is not the name of a topic.
-#[derive(Debug, thiserror::Error)]
-#[error("not a topic")]
-pub struct UnknownTopic;
-
-impl FromStr for Topic {
-    type Err = UnknownTopic;
-
-    fn from_str(text: &str) -> Result<Self, UnknownTopic> {
-        match text {
-            "all-jobs" => return Ok(Self::AllJobs),
-            "access" => return Ok(Self::Access),
-            _ => {}
-        }
-        let (kind, id) = text.split_once(':').ok_or(UnknownTopic)?;
-        let id = id.parse().map_err(|_not_a_uuid| UnknownTopic)?;
-        match kind {
-            "job" => Ok(Self::Job(id)),
-            "user-jobs" => Ok(Self::UserJobs(id)),
-            "balance" => Ok(Self::Balance(id)),
-            _ => Err(UnknownTopic),
+impl Topic {
+    /// Reads what `Display` writes.
+    fn parse(text: &str) -> Option<Self> {
+        let id = |id: &str| id.parse().ok();
+        match text.split_once(':') {
+            None if text == "all-jobs" => Some(Self::AllJobs),
+            None if text == "access" => Some(Self::Access),
+            Some(("job", job)) => id(job).map(Self::Job),
+            Some(("user-jobs", user)) => id(user).map(Self::UserJobs),
+            Some(("balance", user)) => id(user).map(Self::Balance),
+            _ => None,
         }
     }
 }
@@ -142,9 +131,11 @@ impl Events {
     /// confirmed the subscription: the topic's first subscriber gets a [`Event::Gap`] at that moment.
     pub fn subscribe(&self, topic: Topic) -> EventStream {
         EventStream {
-            receiver: Some(BroadcastStream::new(self.fanout.subscribe(topic))),
-            topic,
-            events: self.clone(),
+            receiver: BroadcastStream::new(self.fanout.subscribe(topic)),
+            _subscription: Subscription {
+                topic,
+                events: self.clone(),
+            },
         }
     }
 
@@ -162,29 +153,29 @@ impl Events {
 /// A subscriber's view of one topic. Dropping it unsubscribes. It never ends by itself.
 #[derive(Debug)]
 pub struct EventStream {
-    /// Taken only by `drop`, so that the topic can be counted without it.
-    receiver: Option<BroadcastStream<Event>>,
-    topic: Topic,
-    events: Events,
+    // Dropped first, so that its topic is counted without it.
+    receiver: BroadcastStream<Event>,
+    _subscription: Subscription,
 }
 
 impl Stream for EventStream {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        match &mut self.receiver {
-            // The only error is that this subscriber lagged, and what it missed is gone.
-            Some(receiver) => receiver
-                .poll_next_unpin(cx)
-                .map(|item| item.map(|event| event.unwrap_or(Event::Gap))),
-            None => Poll::Ready(None),
-        }
+        // The only error is that this subscriber lagged, and what it missed is gone.
+        let next = self.receiver.poll_next_unpin(cx);
+        next.map(|item| item.map(|event| event.unwrap_or(Event::Gap)))
     }
 }
 
-impl Drop for EventStream {
+#[derive(Debug)]
+struct Subscription {
+    topic: Topic,
+    events: Events,
+}
+
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.receiver = None;
         self.events.fanout.release(self.topic);
     }
 }

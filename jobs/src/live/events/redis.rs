@@ -37,7 +37,7 @@ impl RedisEvents {
     ) -> RedisResult<Self> {
         let client = Client::open(url)?;
         let connection = Connection::new(&client)?;
-        let channels = Channels::new(prefix);
+        let channels = Channels(format!("{prefix}:events:"));
         let outbox = Arc::new(Outbox::default());
         let stop = CancellationToken::new();
         let publisher = Publisher {
@@ -66,29 +66,22 @@ impl RedisEvents {
     }
 }
 
+/// The names of channels, which begin with this.
 #[derive(Clone)]
-struct Channels {
-    prefix: String,
-}
+struct Channels(String);
 
 impl Channels {
-    fn new(prefix: &str) -> Self {
-        Self {
-            prefix: format!("{prefix}:events:"),
-        }
-    }
-
     fn name(&self, topic: Topic) -> String {
-        format!("{}{topic}", self.prefix)
+        format!("{}{topic}", self.0)
     }
 
     /// Every process listens here: a publisher had to drop messages.
     fn gap(&self) -> String {
-        format!("{}gap", self.prefix)
+        format!("{}gap", self.0)
     }
 
     fn topic(&self, channel: &str) -> Option<Topic> {
-        channel.strip_prefix(&self.prefix)?.parse().ok()
+        Topic::parse(channel.strip_prefix(&self.0)?)
     }
 }
 
