@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 use wharfinger_entity::{CleanText, JobErrorCode};
 
-use crate::infra::db::Transient;
+use crate::infra::db::{self, Transient};
 use crate::infra::password_hashing::PasswordError;
 use crate::ledger::LedgerError;
 
@@ -38,12 +38,16 @@ pub enum ServiceError {
 impl ServiceError {
     /// Whether the same work fails again for the data that it is about: the database refuses it, or an account does not add up.
     pub(crate) fn is_of_data(&self) -> bool {
+        match self.of_database() {
+            Some(error) => db::refuses_data(error),
+            None => matches!(self, Self::Ledger(_)),
+        }
+    }
+
+    fn of_database(&self) -> Option<&DbErr> {
         match self {
-            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
-                crate::infra::db::refuses_data(error)
-            }
-            Self::Ledger(_) => true,
-            _ => false,
+            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => Some(error),
+            _ => None,
         }
     }
 }
@@ -55,12 +59,7 @@ pub fn seconds(wait: Duration) -> u64 {
 
 impl Transient for ServiceError {
     fn is_transient(&self) -> bool {
-        match self {
-            Self::Database(error) | Self::Ledger(LedgerError::Database(error)) => {
-                crate::infra::db::is_transient(error)
-            }
-            _ => false,
-        }
+        self.of_database().is_some_and(db::is_transient)
     }
 }
 
@@ -175,31 +174,28 @@ pub enum Then {
 }
 
 impl JobFailure {
-    /// A failure that trying again cannot mend.
-    pub fn fail(code: JobErrorCode, message: impl Into<CleanText>) -> Self {
+    fn new(code: JobErrorCode, message: impl Into<CleanText>, then: Then) -> Self {
+        let message = message.into();
         Self {
             code,
-            message: message.into(),
-            then: Then::Fail,
+            message,
+            then,
         }
+    }
+
+    /// A failure that trying again cannot mend.
+    pub fn fail(code: JobErrorCode, message: impl Into<CleanText>) -> Self {
+        Self::new(code, message, Then::Fail)
     }
 
     /// A failure that may pass.
     pub fn retry(code: JobErrorCode, message: impl Into<CleanText>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            then: Then::Retry,
-        }
+        Self::new(code, message, Then::Retry)
     }
 
     /// A failure that uses up no attempt.
     pub fn retry_free(code: JobErrorCode, message: impl Into<CleanText>, after: Duration) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            then: Then::RetryFree(after),
-        }
+        Self::new(code, message, Then::RetryFree(after))
     }
 
     /// A failure that uses up no attempt, and is tolerated `times` times with this code and message.
@@ -209,11 +205,7 @@ impl JobFailure {
         message: impl Into<CleanText>,
         after: Duration,
     ) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            then: Then::RetryFreeAtMost { times, after },
-        }
+        Self::new(code, message, Then::RetryFreeAtMost { times, after })
     }
 
     /// Whether another try may help.

@@ -5,7 +5,9 @@ pub(crate) mod publication;
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+};
 use uuid::Uuid;
 use wharfinger_entity::{ImageState, Timestamp, image, job};
 
@@ -14,15 +16,15 @@ use crate::infra::db::Transaction;
 use crate::ledger::{Account, LedgerError, Purpose};
 use crate::services::Services;
 
-/// The user's live holding of a reference on a host.
+/// A holder's live holding of a reference on a host.
 pub(crate) async fn of_reference(
-    tx: &Transaction,
-    user_id: Uuid,
+    tx: &impl ConnectionTrait,
+    holder: Uuid,
     host_id: Uuid,
     reference: &str,
 ) -> Result<Option<image::Model>, DbErr> {
     image::Entity::find()
-        .filter(image::Column::Holder.eq(user_id))
+        .filter(image::Column::Holder.eq(holder))
         .filter(image::Column::HostId.eq(host_id))
         .filter(image::Column::Reference.eq(reference))
         .filter(image::Column::Live.eq(1))
@@ -32,7 +34,7 @@ pub(crate) async fn of_reference(
 
 /// Every live holding of an engine's image, of all users.
 pub(crate) async fn of_engine_image(
-    tx: &impl sea_orm::ConnectionTrait,
+    tx: &impl ConnectionTrait,
     engine_image_id: Uuid,
 ) -> Result<Vec<image::Model>, DbErr> {
     image::Entity::find()
@@ -65,14 +67,12 @@ pub(crate) async fn end(
         .filter(image::Column::Live.eq(1))
         .exec(tx)
         .await?;
-    if ended.rows_affected == 0 {
-        // Another transaction ended it since it was read, with its refund.
-        return Ok(());
-    }
-    let Some(account) = account else {
-        return Ok(());
-    };
-    if last && let Some(payment) = account.payment_for(engine_image_id).await? {
+    // Otherwise another transaction ended it since it was read, with its refund.
+    if ended.rows_affected > 0
+        && last
+        && let Some(account) = account
+        && let Some(payment) = account.payment_for(engine_image_id).await?
+    {
         account.refund(payment, purpose).await?;
     }
     Ok(())
@@ -93,7 +93,7 @@ pub(crate) async fn is_last_of(tx: &Transaction, holding: &image::Model) -> Resu
 /// Ends holdings, with their refunds, user by user in the order of their ids, in which accounts are locked everywhere.
 /// Returns the users.
 pub(crate) async fn end_all(
-    tx: &crate::infra::db::Transaction,
+    tx: &Transaction,
     services: &Services,
     holdings: Vec<image::Model>,
     state: ImageState,

@@ -118,6 +118,14 @@ impl<'t> Account<'t> {
         Balance::from(&self.user).available()
     }
 
+    fn check_available(&self, needed: Credits) -> Result<(), LedgerError> {
+        let available = self.available();
+        if needed > available {
+            return Err(LedgerError::Insufficient { needed, available });
+        }
+        Ok(())
+    }
+
     /// The ordinal of a new acceptance.
     pub(crate) fn next_ordinal(&mut self) -> i64 {
         self.changed = true;
@@ -133,12 +141,7 @@ impl<'t> Account<'t> {
         to: Credits,
     ) -> Result<(), LedgerError> {
         let more = sub(to, from)?;
-        if more > self.available() {
-            return Err(LedgerError::Insufficient {
-                needed: more,
-                available: self.available(),
-            });
-        }
+        self.check_available(more)?;
         self.changed |= more != Credits::ZERO;
         self.user.held = add(self.user.held, more)?;
         job.held = Set(to);
@@ -173,12 +176,7 @@ impl<'t> Account<'t> {
         amount: Credits,
         purpose: Purpose,
     ) -> Result<(), LedgerError> {
-        if amount > self.available() {
-            return Err(LedgerError::Insufficient {
-                needed: amount,
-                available: self.available(),
-            });
-        }
+        self.check_available(amount)?;
         let payment = payment::ActiveModel {
             id: Set(Uuid::now_v7()),
             user_id: Set(self.user.id),
@@ -218,12 +216,7 @@ impl<'t> Account<'t> {
         amount: Credits,
         purpose: Purpose,
     ) -> Result<ledger_entry::Model, LedgerError> {
-        if add(self.available(), amount)?.is_negative() {
-            return Err(LedgerError::Insufficient {
-                needed: sub(Credits::ZERO, amount)?,
-                available: self.available(),
-            });
-        }
+        self.check_available(sub(Credits::ZERO, amount)?)?;
         let kind = if amount.is_negative() {
             LedgerEntryKind::Adjustment
         } else {
@@ -280,15 +273,9 @@ impl<'t> Account<'t> {
 }
 
 fn add(a: Credits, b: Credits) -> Result<Credits, LedgerError> {
-    a.micro()
-        .checked_add(b.micro())
-        .map(Credits::from_micro)
-        .ok_or(LedgerError::Overflow)
+    a.checked_add(b).ok_or(LedgerError::Overflow)
 }
 
 fn sub(a: Credits, b: Credits) -> Result<Credits, LedgerError> {
-    a.micro()
-        .checked_sub(b.micro())
-        .map(Credits::from_micro)
-        .ok_or(LedgerError::Overflow)
+    a.checked_sub(b).ok_or(LedgerError::Overflow)
 }

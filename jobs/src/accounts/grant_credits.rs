@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, ledger_entry, user};
 
-use super::{no_such_user, still_administrator};
+use super::{no_such_user, one_line, still_administrator};
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
@@ -102,18 +102,12 @@ fn check<'a>(grant: &GrantCredits<'a>) -> Result<&'a str, UserError> {
             "0 credits move nothing: give a positive amount, or take back a negative one",
         ));
     }
-    let reason = grant.reason.trim();
-    let length = reason.chars().count();
-    if !(1..=MAX_REASON).contains(&length) || reason.chars().any(char::is_control) {
-        return Err(UserError::new(
-            UserErrorCode::InvalidInput,
-            "reason",
-            format!(
-                "a reason has 1 to {MAX_REASON} characters, on one line: the user will read it"
-            ),
-        ));
-    }
-    Ok(reason)
+    one_line(grant.reason, MAX_REASON).ok_or_else(|| {
+        let message = format!(
+            "a reason has 1 to {MAX_REASON} characters, on one line: the user will read it"
+        );
+        UserError::new(UserErrorCode::InvalidInput, "reason", message)
+    })
 }
 
 fn refusal(error: LedgerError, amount: Credits) -> ServiceError {

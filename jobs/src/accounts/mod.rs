@@ -71,6 +71,13 @@ fn is_active_administrator(user: &user::Model) -> bool {
     user.role == Role::Admin && user.status == UserStatus::Active
 }
 
+/// The text without the blanks around it, if it is one line of 1 to `most` characters.
+fn one_line(text: &str, most: usize) -> Option<&str> {
+    let text = text.trim();
+    let fits = (1..=most).contains(&text.chars().count());
+    (fits && !text.chars().any(char::is_control)).then_some(text)
+}
+
 fn no_such_user() -> UserError {
     UserError::new(
         UserErrorCode::UserNotFound,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -44,8 +44,8 @@ struct Registry(Mutex<HashMap<Uuid, Connections>>);
 #[derive(Default)]
 struct Connections {
     open: usize,
-    /// By token and role, with how many of them each let in.
-    grants: HashMap<(Uuid, Role), (Arc<Grant>, usize)>,
+    /// By token and role; gone with the last of the connections that it let in.
+    grants: HashMap<(Uuid, Role), Weak<Grant>>,
 }
 
 /// The common state of all connections of one token that were opened while its user had one role.
@@ -87,19 +87,8 @@ impl Drop for OpenSession {
         let Entry::Occupied(mut user) = users.entry(self.grant.user_id) else {
             return;
         };
-        let connections = user.get_mut();
-        connections.open -= 1;
-        let key = (self.grant.token_id, self.grant.role);
-        if let Entry::Occupied(mut listed) = connections.grants.entry(key)
-            // A newer grant may have its place.
-            && Arc::ptr_eq(&listed.get().0, &self.grant)
-        {
-            listed.get_mut().1 -= 1;
-            if listed.get().1 == 0 {
-                listed.remove();
-            }
-        }
-        if connections.open == 0 {
+        user.get_mut().open -= 1;
+        if user.get().open == 0 {
             user.remove();
         }
     }
@@ -142,27 +131,25 @@ impl Sessions {
         let (user_id, token_id, role) = (caller.user.id, caller.token.id, caller.user.role);
         let connections = users.entry(user_id).or_default();
         connections.open += 1;
-        let new = || {
-            let grant = Grant {
+        let grants = &mut connections.grants;
+        let listed = grants.get(&(token_id, role)).and_then(Weak::upgrade);
+        // One that was ended may come back, as another: a user is banned and then not.
+        let listed =
+            listed.filter(|grant| !grant.revoked.is_cancelled() && !grant.demoted.is_cancelled());
+        let grant = listed.unwrap_or_else(|| {
+            let grant = Arc::new(Grant {
                 token_id,
                 user_id,
                 role,
                 revoked: CancellationToken::new(),
                 demoted: CancellationToken::new(),
-            };
-            (Arc::new(grant), 0)
-        };
-        let listed = connections
-            .grants
-            .entry((token_id, role))
-            .or_insert_with(new);
-        // One that was ended may come back: a user is banned and then not. Those that go are none of its business.
-        if listed.0.revoked.is_cancelled() || listed.0.demoted.is_cancelled() {
-            *listed = new();
-        }
-        listed.1 += 1;
+            });
+            grants.retain(|_, grant| grant.strong_count() > 0);
+            grants.insert((token_id, role), Arc::downgrade(&grant));
+            grant
+        });
         OpenSession {
-            grant: Arc::clone(&listed.0),
+            grant,
             registry: Arc::clone(&self.registry),
         }
     }
@@ -196,7 +183,7 @@ impl Registry {
             .iter()
             .filter(|(id, _)| user.is_none_or(|user| user == **id))
             .flat_map(|(_, connections)| connections.grants.values())
-            .map(|(grant, _)| Arc::clone(grant))
+            .filter_map(Weak::upgrade)
             .collect()
     }
 }

@@ -146,26 +146,25 @@ impl Try {
             began: now,
         };
         in_transaction!(db, |tx| {
-            let of_name = this.name.find(&tx).await?;
-            let of_address = match &this.address {
-                Some(address) => address.find(&tx).await?,
-                None => None,
-            };
-            let until = [&of_name, &of_address]
-                .into_iter()
-                .flatten()
-                .map(|delay| delay.until)
-                .max();
+            let mut delays = Vec::new();
+            for subject in this.subjects() {
+                delays.push((subject, subject.find(&tx).await?));
+            }
+            let found = delays.iter().filter_map(|(_, delay)| delay.as_ref());
+            let until = found.map(|delay| delay.until).max();
             if let Some(until) = until.filter(|until| *until > now) {
                 Err(ServiceError::Throttled(until.since(now)))?;
             }
-            this.name.count(&tx, of_name, now).await?;
-            if let Some(address) = &this.address {
-                address.count(&tx, of_address, now).await?;
+            for (subject, delay) in delays {
+                subject.count(&tx, delay, now).await?;
             }
             Ok::<_, ServiceError>(())
         })?;
         Ok(this)
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        std::iter::once(&self.name).chain(&self.address)
     }
 
     /// The password was right: the name begins anew, and the address has this try back. It keeps what others failed at,
@@ -184,9 +183,8 @@ impl Try {
     /// The password was not looked at after all.
     pub(crate) async fn release(&self, db: &Db) -> Result<(), ServiceError> {
         in_transaction!(db, |tx| {
-            self.name.uncount(&tx, self.began).await?;
-            if let Some(address) = &self.address {
-                address.uncount(&tx, self.began).await?;
+            for subject in self.subjects() {
+                subject.uncount(&tx, self.began).await?;
             }
             Ok::<_, ServiceError>(())
         })

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Role, Timestamp, UserStatus, api_token, user};
 
-use super::still_active;
+use super::{one_line, still_active};
 use crate::accounts::audit::{self, Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::sql::{Columns, Sql, columns};
@@ -251,16 +251,11 @@ pub(crate) fn expired_sign_ins(now: Timestamp) -> Condition {
 }
 
 fn check_name(name: &str) -> Result<&str, UserError> {
-    let name = name.trim();
-    let length = name.chars().count();
-    if (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control) {
-        return Ok(name);
-    }
-    Err(UserError::new(
-        UserErrorCode::InvalidInput,
-        "name",
-        format!("a token's name has 1 to {MAX_NAME} characters and says what it is for"),
-    ))
+    one_line(name, MAX_NAME).ok_or_else(|| {
+        let message =
+            format!("a token's name has 1 to {MAX_NAME} characters and says what it is for");
+        UserError::new(UserErrorCode::InvalidInput, "name", message)
+    })
 }
 
 fn hash(secret: &str) -> String {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobErrorCode, JobState, Timestamp, job};
@@ -117,11 +118,7 @@ pub async fn retry_dead_jobs(
             break;
         }
         looked_at += page.len();
-        let order = letters
-            .began
-            .micros()
-            .saturating_add(i64::try_from(looked_at).unwrap_or(0));
-        let at = Timestamp::from_micros(order);
+        let at = letters.began.after(Duration::from_micros(looked_at as u64));
         if let Err(error) = redrive_page(services, actor, page, at, &mut redriven).await {
             redriven.cut_short(error)?;
             break;
@@ -186,16 +183,17 @@ impl Letters {
         host_id: Option<Uuid>,
         error_code: Option<JobErrorCode>,
     ) -> Result<Self, DbErr> {
-        let last: Option<Timestamp> = job::Entity::find()
+        let last: Option<Option<Timestamp>> = job::Entity::find()
             .select_only()
             .column_as(job::Column::RedriveRefusedAt.max(), "last")
             .filter(job::Column::State.eq(JobState::Dead))
-            .into_tuple::<Option<Timestamp>>()
+            .into_tuple()
             .one(services.db.read())
-            .await?
-            .flatten();
+            .await?;
         // Later than every refusal, whatever other clocks say.
-        let after = last.map(|last| Timestamp::from_micros(last.micros().saturating_add(1)));
+        let after = last
+            .flatten()
+            .map(|last| last.after(Duration::from_micros(1)));
         let now = services.clock.now();
         Ok(Self {
             host_id,
@@ -218,18 +216,15 @@ impl Letters {
     }
 
     fn all(&self) -> Select<job::Entity> {
-        let mut dead = job::Entity::find()
+        let asked_for = Condition::all()
+            .add_option(self.host_id.map(|id| job::Column::HostId.eq(id)))
+            .add_option(self.error_code.map(|code| job::Column::ErrorCode.eq(code)));
+        job::Entity::find()
             .select_only()
             .column(job::Column::Id)
             .filter(job::Column::State.eq(JobState::Dead))
-            .filter(job::Column::DiscardedAt.is_null());
-        if let Some(host_id) = self.host_id {
-            dead = dead.filter(job::Column::HostId.eq(host_id));
-        }
-        if let Some(code) = self.error_code {
-            dead = dead.filter(job::Column::ErrorCode.eq(code));
-        }
-        dead
+            .filter(job::Column::DiscardedAt.is_null())
+            .filter(asked_for)
     }
 }
 

@@ -25,13 +25,7 @@ pub(crate) async fn of_reference(
     host_id: Uuid,
     reference: &str,
 ) -> Result<Option<image::Model>, DbErr> {
-    image::Entity::find()
-        .filter(image::Column::Holder.eq(Uuid::nil()))
-        .filter(image::Column::HostId.eq(host_id))
-        .filter(image::Column::Reference.eq(reference))
-        .filter(image::Column::Live.eq(1))
-        .one(db)
-        .await
+    holdings::of_reference(db, Uuid::nil(), host_id, reference).await
 }
 
 /// Appends how many images everyone may use under a reference, one or none, for a selection from `hosts`.

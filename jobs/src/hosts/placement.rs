@@ -35,18 +35,10 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Appends what [`Self::read`] reads, for a selection from `hosts`.
     pub(crate) fn columns(sql: &mut Sql, user_id: Uuid, reference: &str) {
-        sql.list(
-            "hosts.",
-            &[
-                "id",
-                "name",
-                "schedulable",
-                "storage_used",
-                "storage_total",
-                "concurrency",
-                "last_seen_at",
-            ],
+        sql.push(
+            "hosts.id, hosts.name, hosts.schedulable, hosts.storage_used, hosts.storage_total",
         );
+        sql.push(", hosts.concurrency, hosts.last_seen_at");
         sql.push(", (SELECT COUNT(*) FROM paused_queues WHERE paused_queues.id = hosts.id)");
         sql.push(
             ", (SELECT COUNT(*) FROM images WHERE images.host_id = hosts.id AND images.live = 1",
@@ -192,7 +184,7 @@ fn best<T>(
     hosts.retain(|host| fits(candidate(host)));
     hosts.into_iter().min_by(|a, b| {
         let (a, b) = (candidate(a), candidate(b));
-        let by_work = Work::of(a).cmp(&Work::of(b));
+        let by_work = by_work(a, b);
         let by_storage = Reverse(free_bytes(a)).cmp(&Reverse(free_bytes(b)));
         let order = if any_room {
             by_work.then(by_storage)
@@ -203,25 +195,11 @@ fn best<T>(
     })
 }
 
-/// How long a host has to work for what it has: its jobs over those that it runs at a time, compared without dividing.
-#[derive(Clone, Copy, Debug)]
-struct Work {
-    jobs: i64,
-    at_a_time: i64,
-}
-
-impl Work {
-    fn of(host: &Candidate) -> Self {
-        Self {
-            jobs: host.jobs,
-            at_a_time: host.concurrency.max(1).into(),
-        }
-    }
-
-    fn cmp(&self, other: &Self) -> Ordering {
-        let product = |jobs: i64, of: i64| i128::from(jobs) * i128::from(of);
-        product(self.jobs, other.at_a_time).cmp(&product(other.jobs, self.at_a_time))
-    }
+/// Compares how long hosts have to work for what they have: their jobs over those that they run at a time, without dividing.
+fn by_work(a: &Candidate, b: &Candidate) -> Ordering {
+    let product =
+        |a: &Candidate, b: &Candidate| i128::from(a.jobs) * i128::from(b.concurrency.max(1));
+    product(a, b).cmp(&product(b, a))
 }
 
 fn unavailable(message: String) -> UserError {
