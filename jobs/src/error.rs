@@ -78,10 +78,10 @@ pub struct UserError {
 impl UserError {
     /// A problem with one field of the mutation's input.
     pub fn new(code: UserErrorCode, field: &'static str, message: impl Into<CleanText>) -> Self {
+        let field = Some(vec!["input", field]);
         Self {
-            code,
-            message: message.into(),
-            field: Some(vec!["input", field]),
+            field,
+            ..Self::whole(code, message)
         }
     }
 

@@ -32,6 +32,57 @@ impl Actor {
             Self::Program(name) => name,
         }
     }
+
+    /// Records an act in the log, in the transaction that does it: what was undone is not in the log, and what is done is.
+    /// `details` must hold no secrets.
+    pub(crate) async fn record(
+        &self,
+        tx: &impl ConnectionTrait,
+        action: AuditAction,
+        subject: Subject,
+        details: Value,
+        now: Timestamp,
+    ) -> Result<(), DbErr> {
+        audit_entry::Entity::insert(audit_entry::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            actor_id: Set(self.user_id()),
+            actor: Set(self.name().to_owned()),
+            action: Set(action),
+            subject_id: Set(Some(subject.id)),
+            subject: Set(subject.name.chars().take(MAX_SUBJECT).collect()),
+            details: Set(details),
+            created_at: Set(now),
+        })
+        .exec_without_returning(tx)
+        .await?;
+        tracing::info!(
+            actor = self.name(),
+            ?action,
+            subject = subject.name,
+            "an administrative act"
+        );
+        Ok(())
+    }
+
+    /// Records an act on a job, with whose it is and what it is about.
+    pub(crate) async fn record_on_job(
+        &self,
+        tx: &impl ConnectionTrait,
+        action: AuditAction,
+        job: &job::Model,
+        now: Timestamp,
+    ) -> Result<(), DbErr> {
+        let owner = user::Entity::find_by_id(job.user_id).one(tx).await?;
+        let details = json!({
+            "user": owner.map(|owner| owner.name),
+            "kind": job.kind,
+            "reference": job.reference,
+            "state": job.state,
+            "errorCode": job.error_code,
+        });
+        let subject = Subject::one(job.id, job.reference.clone());
+        self.record(tx, action, subject, details, now).await
+    }
 }
 
 impl From<&user::Model> for Actor {
@@ -41,71 +92,15 @@ impl From<&user::Model> for Actor {
 }
 
 /// The object of an act.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
-    /// The user, image, host or job, if it is one.
-    pub(crate) id: Option<Uuid>,
-    /// Its name, reference or id.
-    pub(crate) name: String,
+    id: Uuid,
+    name: String,
 }
 
 impl Subject {
-    /// One thing.
+    /// A user, image, host or job, with its name or reference.
     pub(crate) fn one(id: Uuid, name: impl Into<String>) -> Self {
-        Self {
-            id: Some(id),
-            name: name.into(),
-        }
+        let name = name.into();
+        Self { id, name }
     }
-}
-
-/// Enters an act into the log, in the transaction that does it: what was undone is not in the log, and what is done is.
-/// `details` must hold no secrets.
-pub(crate) async fn enter(
-    tx: &impl ConnectionTrait,
-    actor: &Actor,
-    action: AuditAction,
-    subject: Subject,
-    details: Value,
-    now: Timestamp,
-) -> Result<(), DbErr> {
-    audit_entry::Entity::insert(audit_entry::ActiveModel {
-        id: Set(Uuid::now_v7()),
-        actor_id: Set(actor.user_id()),
-        actor: Set(actor.name().to_owned()),
-        action: Set(action),
-        subject_id: Set(subject.id),
-        subject: Set(subject.name.chars().take(MAX_SUBJECT).collect()),
-        details: Set(details),
-        created_at: Set(now),
-    })
-    .exec_without_returning(tx)
-    .await?;
-    tracing::info!(
-        actor = actor.name(),
-        ?action,
-        subject = subject.name,
-        "an administrative act"
-    );
-    Ok(())
-}
-
-/// Enters an act on a job, with whose it is and what it is about.
-pub(crate) async fn enter_job(
-    tx: &impl ConnectionTrait,
-    actor: &Actor,
-    action: AuditAction,
-    job: &job::Model,
-    now: Timestamp,
-) -> Result<(), DbErr> {
-    let owner = user::Entity::find_by_id(job.user_id).one(tx).await?;
-    let details = json!({
-        "user": owner.map(|owner| owner.name),
-        "kind": job.kind,
-        "reference": job.reference,
-        "state": job.state,
-        "errorCode": job.error_code,
-    });
-    let subject = Subject::one(job.id, job.reference.clone());
-    enter(tx, actor, action, subject, details, now).await
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, Role, Timestamp, UserStatus, user};
 
 use super::still_administrator;
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::password_strength::hash_strong;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{Db, Transaction, in_transaction};
@@ -160,7 +160,9 @@ async fn insert(
         "password": new.password_hash.is_some(),
     });
     let subject = Subject::one(user.id, &user.name);
-    audit::enter(tx, actor, AuditAction::CreateUser, subject, details, now).await?;
+    actor
+        .record(tx, AuditAction::CreateUser, subject, details, now)
+        .await?;
     Ok(user::Model {
         total: balance.total,
         ledger_entries: 1,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Credits, ledger_entry, user};
 
 use super::{no_such_user, one_line, still_administrator};
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
 use crate::job::idempotency::Key;
@@ -76,15 +76,8 @@ pub async fn grant_credits(
         let user = account.user().clone();
         let details = json!({"amount": amount, "reason": reason});
         let subject = Subject::one(user_id, &user.name);
-        audit::enter(
-            &tx,
-            &actor,
-            AuditAction::GrantCredits,
-            subject,
-            details,
-            now,
-        )
-        .await?;
+        let action = AuditAction::GrantCredits;
+        actor.record(&tx, action, subject, details, now).await?;
         account.save().await?;
         Ok::<_, ServiceError>((user, entry, true))
     })?;

@@ -92,14 +92,11 @@ pub async fn sign_out(services: &Services, token: &api_token::Model) -> Result<(
 
 /// Leaves room for one more token of signing in. The user's row must be locked.
 async fn make_room(tx: &impl ConnectionTrait, user_id: Uuid, now: Timestamp) -> Result<(), DbErr> {
-    let own = || {
-        api_token::Entity::find()
-            .filter(api_token::Column::UserId.eq(user_id))
-            .filter(api_token::Column::SignIn.eq(true))
-    };
-    let surplus: Vec<Uuid> = own()
+    let surplus: Vec<Uuid> = api_token::Entity::find()
         .select_only()
         .column(api_token::Column::Id)
+        .filter(api_token::Column::UserId.eq(user_id))
+        .filter(api_token::Column::SignIn.eq(true))
         .filter(api_token::Column::ExpiresAt.gt(now))
         .order_by_desc(api_token::Column::Id)
         .offset(MAX_SIGN_INS - 1)

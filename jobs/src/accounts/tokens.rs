@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Role, Timestamp, UserStatus, api_token, user};
 
 use super::{one_line, still_active};
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::sql::{Columns, Sql, columns};
 use crate::infra::db::{Db, in_transaction};
@@ -171,16 +171,10 @@ pub async fn revoke_api_token(
             let actor = Actor::from(caller);
             super::still_administrator(&tx, &actor).await?;
             let user = user::Entity::find_by_id(owner).one(&tx).await?;
-            let subject = user.map_or_else(String::new, |user| user.name);
-            audit::enter(
-                &tx,
-                &actor,
-                AuditAction::RevokeApiToken,
-                Subject::one(owner, subject),
-                json!({"token": token.name}),
-                services.clock.now(),
-            )
-            .await?;
+            let subject = Subject::one(owner, user.map_or_else(String::new, |user| user.name));
+            let (action, details) = (AuditAction::RevokeApiToken, json!({"token": token.name}));
+            let now = services.clock.now();
+            actor.record(&tx, action, subject, details, now).await?;
         }
         token.delete(&tx).await?;
         Ok::<_, ServiceError>(owner)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wharfinger_entity::{AuditAction, Role, UserStatus, user};
 
 use super::{is_active_administrator, no_such_user, tokens};
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::password_strength::hash_strong;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{Transaction, for_update, in_transaction};
@@ -84,15 +84,9 @@ pub async fn update_user(
         row.status = Set(next.status);
         row.password_hash = Set(next.password_hash.clone());
         row.update(&tx).await?;
-        audit::enter(
-            &tx,
-            actor,
-            AuditAction::UpdateUser,
-            Subject::one(user.id, &user.name),
-            details(&user, &next),
-            services.clock.now(),
-        )
-        .await?;
+        let (action, subject) = (AuditAction::UpdateUser, Subject::one(user.id, &user.name));
+        let (details, now) = (details(&user, &next), services.clock.now());
+        actor.record(&tx, action, subject, details, now).await?;
         Ok::<_, ServiceError>((next, true))
     })?;
     if changed {

@@ -4,7 +4,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, job};
 
-use crate::accounts::audit::{self, Actor};
+use crate::accounts::audit::Actor;
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{for_update, in_transaction};
@@ -54,7 +54,9 @@ async fn cancel(
         if let Some(administrator) = administrator
             && administrator.user_id() != Some(job.user_id)
         {
-            audit::enter_job(&tx, administrator, AuditAction::CancelJob, &job, now).await?;
+            administrator
+                .record_on_job(&tx, AuditAction::CancelJob, &job, now)
+                .await?;
         }
         if job.state == JobState::Running {
             let mut job = job.into_active_model();

@@ -4,7 +4,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, job};
 
-use crate::accounts::audit::{self, Actor};
+use crate::accounts::audit::Actor;
 use crate::accounts::still_administrator;
 use crate::commands::cancel_job::find;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -37,7 +37,9 @@ pub async fn discard_job(
         if job.discarded_at.is_some() {
             return Ok::<_, ServiceError>(job);
         }
-        audit::enter_job(&tx, actor, AuditAction::DiscardJob, &job, now).await?;
+        actor
+            .record_on_job(&tx, AuditAction::DiscardJob, &job, now)
+            .await?;
         let mut discarded = job.into_active_model();
         discarded.discarded_at = Set(Some(now));
         Ok(discarded.update(&tx).await?)

@@ -9,7 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobErrorCode, JobState, Timestamp, job};
 
-use crate::accounts::audit::{self, Actor};
+use crate::accounts::audit::Actor;
 use crate::accounts::still_administrator;
 use crate::attempt::Limits;
 use crate::commands::retry_job::accept_again;
@@ -257,7 +257,9 @@ async fn redrive(
         let Some(job) = job else {
             return Ok::<_, ServiceError>(None);
         };
-        audit::enter_job(&tx, actor, AuditAction::RetryDeadJobs, &job, now).await?;
+        actor
+            .record_on_job(&tx, AuditAction::RetryDeadJobs, &job, now)
+            .await?;
         let account = Account::lock(&tx, job.user_id, now).await?;
         Ok(Some(
             accept_again(&tx, services, job, account, Limits::Waived).await?,

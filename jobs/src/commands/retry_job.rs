@@ -4,7 +4,7 @@ use sea_orm::{ActiveValue::Set, IntoActiveModel};
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, UserStatus, job};
 
-use crate::accounts::audit::{self, Actor};
+use crate::accounts::audit::Actor;
 use crate::accounts::{still_active, still_administrator};
 use crate::attempt::{Limits, Retry};
 use crate::commands::cancel_job::find;
@@ -78,7 +78,9 @@ async fn retry(
             None => Limits::OfTheUser,
         };
         if let Some(administrator) = anothers {
-            audit::enter_job(&tx, administrator, AuditAction::RetryJob, &job, now).await?;
+            administrator
+                .record_on_job(&tx, AuditAction::RetryJob, &job, now)
+                .await?;
         }
         let (job, balance) = accept_again(&tx, services, job, account, limits).await?;
         if let Some(key) = &key {

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, host};
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{for_update, in_transaction};
@@ -46,7 +46,7 @@ pub async fn set_host_schedulable(
         let details = json!({"schedulable": schedulable});
         let now = services.clock.now();
         let action = AuditAction::SetHostSchedulable;
-        audit::enter(&tx, actor, action, subject, details, now).await?;
+        actor.record(&tx, action, subject, details, now).await?;
         let mut host = host.into_active_model();
         host.schedulable = Set(schedulable);
         Ok(host.update(&tx).await?)

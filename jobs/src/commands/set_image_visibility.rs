@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, ImageState, ImageVisibility, engine_image, image};
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::engine_images::lock;
 use crate::error::{ServiceError, UserError, UserErrorCode};
@@ -100,20 +100,15 @@ async fn make_public(
         pulled_at: asked.pulled_at,
     };
     let published = publish(tx, services, row, publication).await?;
-    audit::enter(
-        tx,
-        actor,
-        AuditAction::SetImageVisibility,
-        Subject::one(published.image.id, &published.image.reference),
-        json!({
-            "visibility": ImageVisibility::Public,
-            "host": row.host_id,
-            "imageId": row.image_id,
-            "holders": published.refunded(),
-        }),
-        services.clock.now(),
-    )
-    .await?;
+    let subject = Subject::one(published.image.id, &published.image.reference);
+    let details = json!({
+        "visibility": ImageVisibility::Public,
+        "host": row.host_id,
+        "imageId": row.image_id,
+        "holders": published.refunded(),
+    });
+    let (action, now) = (AuditAction::SetImageVisibility, services.clock.now());
+    actor.record(tx, action, subject, details, now).await?;
     Ok(published)
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wharfinger_entity::{AuditAction, JobState, Timestamp, host, job, paused_queue};
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::hosts::named;
@@ -36,15 +36,8 @@ pub async fn set_queue_paused(
         if changed {
             let subject = Subject::one(host.id, host.name.clone());
             let details = json!({ "paused": paused });
-            audit::enter(
-                &tx,
-                actor,
-                AuditAction::SetQueuePaused,
-                subject,
-                details,
-                now,
-            )
-            .await?;
+            let action = AuditAction::SetQueuePaused;
+            actor.record(&tx, action, subject, details, now).await?;
         }
         Ok::<_, ServiceError>(host)
     })?;

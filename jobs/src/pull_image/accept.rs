@@ -8,7 +8,7 @@ use wharfinger_entity::{
     AuditAction, Credits, ImageState, JobKind, Role, Timestamp, image, job, user,
 };
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::holdings::{self, publication};
@@ -218,15 +218,10 @@ async fn refresh(
     image: &image::Model,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    audit::enter(
-        tx,
-        &Actor::from(administrator),
-        AuditAction::RefreshPublicImage,
-        Subject::one(image.id, &image.reference),
-        json!({ "host": image.host_id, "job": job_id }),
-        now,
-    )
-    .await
+    let (action, actor) = (AuditAction::RefreshPublicImage, Actor::from(administrator));
+    let subject = Subject::one(image.id, &image.reference);
+    let details = json!({ "host": image.host_id, "job": job_id });
+    actor.record(tx, action, subject, details, now).await
 }
 
 fn parse(services: &Services, written: &str) -> Result<ImageReference, UserError> {

@@ -7,7 +7,7 @@ use wharfinger_entity::{
     AuditAction, ImageState, ImageVisibility, JobKind, Role, image, job, user,
 };
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_active;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::in_transaction;
@@ -54,15 +54,10 @@ pub async fn accept(
         let traceparent = request.traceparent.clone();
         let (job, new) = removal(&tx, services, &mut account, &image, traceparent).await?;
         if new && image.visibility == ImageVisibility::Public {
-            audit::enter(
-                &tx,
-                &Actor::from(account.user()),
-                AuditAction::RemovePublicImage,
-                Subject::one(image.id, &image.reference),
-                json!({ "host": image.host_id, "job": job.id }),
-                now,
-            )
-            .await?;
+            let (action, actor) = (AuditAction::RemovePublicImage, Actor::from(account.user()));
+            let subject = Subject::one(image.id, &image.reference);
+            let details = json!({ "host": image.host_id, "job": job.id });
+            actor.record(&tx, action, subject, details, now).await?;
         }
         if let Some(key) = &key {
             key.remember(&tx, request.user_id, job.id, now).await?;

@@ -13,7 +13,7 @@ use wharfinger_entity::{
     AuditAction, ImageState, ImageVisibility, host, host_sweep, image, image_in_use, job,
 };
 
-use crate::accounts::audit::{self, Actor, Subject};
+use crate::accounts::audit::{Actor, Subject};
 use crate::accounts::still_administrator;
 use crate::error::{ServiceError, UserError, UserErrorCode};
 use crate::infra::db::{Transaction, in_transaction, insert};
@@ -64,7 +64,9 @@ pub(super) async fn begin(
             .await?;
         let subject = Subject::one(host.id, host.name.clone());
         let details = json!({ "images": images });
-        audit::enter(tx, actor, AuditAction::SweepImages, subject, details, now).await?;
+        actor
+            .record(tx, AuditAction::SweepImages, subject, details, now)
+            .await?;
         let sweep = host_sweep::ActiveModel {
             id: Set(Uuid::now_v7()),
             host_id: Set(host.id),
