@@ -13,6 +13,7 @@ on_every_database!(
     a_removal_that_lost_the_images_lock_deletes_nothing,
     a_lock_outlasts_the_change_that_the_engine_was_asked_for,
     an_attempt_that_was_taken_over_moves_no_tag,
+    a_tag_that_goes_while_a_pull_waits_for_the_lock_is_set_again,
 );
 
 /// So that nothing but the jobs changes the engine.
@@ -132,4 +133,31 @@ async fn an_attempt_that_was_taken_over_moves_no_tag(shape: Shape) {
     fleet.pulled(user, &next).await;
     assert_eq!(engine.images().1.get(&reference), Some(&operators.id));
     fleet.finish().await;
+}
+
+/// Bob's pull is recorded, and a removal locks the image before it settles: so it looks at the engine again, where the tag is still,
+/// and waits.
+async fn a_tag_that_goes_while_a_pull_waits_for_the_lock_is_set_again(shape: Shape) {
+    let scene = Scene::new(shape).await;
+    let fleet = &scene.fleet;
+    // The image stays when the tag goes.
+    let other = fleet.repository().tag("kept");
+    let (repository, _) = other.rsplit_once(':').unwrap();
+    fleet.engine.tag(&scene.id, repository, "kept").await;
+    let bob = fleet.user("100").await;
+    scene.gate.hold(Hold::Pulls);
+    let pull = fleet.pull(bob, &scene.reference).await;
+    scene.gate.holds().await;
+    fleet.lock_image(&scene.id).await;
+    // What the pull brought, and what is there when its settle found the lock.
+    scene.gate.open_for_looks(2).await;
+    fleet.engine.remove(&scene.reference).await;
+    fleet.unlock_image(&scene.id).await;
+
+    let pull = fleet.ended(pull.id).await;
+    assert_eq!(pull.state, JobState::Succeeded, "{pull:?}");
+    let means = fleet.engine.id_of(&scene.reference).await;
+    assert_eq!(means.as_ref(), Some(&scene.id));
+    fleet.engine.remove(&other).await;
+    scene.fleet.finish().await;
 }

@@ -177,6 +177,22 @@ async fn only_a_refusal_says_that_a_registry_does_not_give_a_blob() {
 }
 
 #[tokio::test]
+async fn a_registry_that_keeps_blobs_elsewhere_is_asked_for_the_first_byte() {
+    for (status, gives) in [(206, true), (404, false)] {
+        let server = Fake::start(move |asked: &Asked| match asked.headers.get("range") {
+            Some(_) => Answer::new(status, "x"),
+            // Where only a GET is signed.
+            None => Answer::new(307, "").with("location", "/elsewhere"),
+        })
+        .await;
+        let client = client(&["127.0.0.1:*"]);
+        let answer = client.gives(&server.address, "a/b", &digest_of(b"x"), None);
+        assert_eq!(answer.await.unwrap(), gives);
+        assert_eq!(server.asked().len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_with_a_huge_config_or_layers_that_engines_mix_up_is_refused() {
     let (manifest, kind) = image();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();

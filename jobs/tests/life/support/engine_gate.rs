@@ -52,10 +52,14 @@ pub(crate) struct EngineGate {
 struct State {
     mode: watch::Sender<Mode>,
     held: watch::Sender<usize>,
+    looks: watch::Sender<usize>,
 }
 
 impl relay::Gate for State {
     async fn pass(&self, line: &str) {
+        if line.starts_with("GET ") && line.contains("/images/") {
+            self.looks.send_modify(|looks| *looks += 1);
+        }
         if self.mode.borrow().holds(line) {
             let _held = Counted::among(&self.held);
             self.is(Mode::Open).await;
@@ -98,6 +102,15 @@ impl EngineGate {
         super::in_time("a request is held up", waiting)
             .await
             .unwrap();
+    }
+
+    /// Opens the gate, and waits until so many questions for images have passed since.
+    pub(crate) async fn open_for_looks(&self, count: usize) {
+        let mut looks = self.state.looks.subscribe();
+        let until = *looks.borrow() + count;
+        self.open();
+        let waiting = looks.wait_for(|looks| *looks >= until);
+        super::in_time("looks at images", waiting).await.unwrap();
     }
 
     /// The engine does not answer any more.
