@@ -17,6 +17,7 @@ use wharfinger_entity::Role;
 use wharfinger_jobs::accounts::Authenticated;
 use wharfinger_jobs::services::Services;
 
+use crate::auth::bearer::bearer_of;
 use crate::auth::rate_limit::{PendingCharge, RateLimits};
 use crate::auth::token_check::TokenCheck;
 use crate::http::{Refusal, cookie, retry_after_seconds};
@@ -97,7 +98,6 @@ pub(super) async fn guard(
         Err(refusal) => return refusal,
     };
     request.extensions_mut().insert(Arc::new(admin));
-    // apalis-board's API can push raw payloads, which no worker could run.
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let message = "the board only shows: `/graphql` is the way to change something\n";
         let allow = [(header::ALLOW, "GET, HEAD")];
@@ -125,25 +125,24 @@ fn challenge(message: &'static str) -> Response {
 /// Returns the token of a request: of its `Authorization`, else of the console's session, whose cookie reaches the board too
 /// because cookies do not depend on the port.
 pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
-        return if scheme.eq_ignore_ascii_case("bearer") {
-            Some(credentials.trim().to_owned())
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            password(credentials.trim())
-        } else {
-            None
-        };
+    match bearer_of(headers) {
+        Ok(Some(token)) => Some(token.to_owned()),
+        Ok(None) => cookie::session(headers).map(str::to_owned),
+        Err(_) => password(headers),
     }
-    cookie::session(headers).map(str::to_owned)
 }
 
 /// Returns the password of HTTP Basic credentials (RFC 7617): the text after the first colon.
-fn password(credentials: &str) -> Option<String> {
-    let decoded = BASE64_STANDARD.decode(credentials).ok()?;
+fn password(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = authorization.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
     let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':')
-        .map(|(_, password)| password.to_owned())
+    let (_, password) = text.split_once(':')?;
+    Some(password.to_owned())
 }
 
 #[cfg(test)]

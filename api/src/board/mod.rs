@@ -1,22 +1,20 @@
 //! apalis-board, the page of the queues, for administrators, on a listener of its own.
 //!
 //! A request passes [`auth`] (administrators only, within the limits of requests, and only to read), then either the page that
-//! apalis-board brings along, or [`api`], apalis-board's own routes over [`backend`], which reads the jobs table and not the
-//! queue. [`events`] streams the jobs' changes of state.
+//! apalis-board brings along, or [`api`], the routes that the page reads, which ask the jobs table and not the queue. [`events`]
+//! streams the jobs' changes of state.
 
 mod api;
 pub(crate) mod auth;
-mod backend;
 mod events;
 mod page;
-mod push;
 mod tasks;
 
 use std::sync::Arc;
 
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::get;
 use axum::{Extension, Router, middleware};
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +41,7 @@ pub(crate) fn router(auth: BoardAuth, stop: CancellationToken) -> Router {
     };
     Router::new()
         .route("/api/v1/events", get(events))
-        .route("/api/v1/queues/{queue}/{*rest}", any(api::of_queue))
-        .route("/api/v1/{*path}", any(api::of_all))
+        .nest("/api/v1", api::routes())
         .with_state(auth.services.clone())
         .fallback_service(apalis_board_api::ui::ServeUI::new())
         .layer(middleware::map_response(with_policy))

@@ -13,15 +13,9 @@ use wharfinger_jobs::queries::board::{Counts, Standing};
 use crate::graphql::Kind;
 
 /// Returns the standing of apalis' status; `None` for `Queued`, which no job has: none waits between a queue and a worker.
-pub(super) fn standing(status: &Status) -> Option<Standing> {
-    match status {
-        Status::Pending => Some(Standing::Waiting),
-        Status::Running => Some(Standing::Running),
-        Status::Done => Some(Standing::Done),
-        Status::Failed => Some(Standing::Ended),
-        Status::Killed => Some(Standing::Dead),
-        _ => None,
-    }
+pub(super) fn standing(of: &Status) -> Option<Standing> {
+    let mut all = Standing::ALL.into_iter();
+    all.find(|standing| status(*standing) == *of)
 }
 
 fn status(standing: Standing) -> Status {
@@ -38,7 +32,7 @@ fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.micros() / 1_000_000).unwrap_or(0)
 }
 
-pub(super) fn task(job: &job::Model, user: Option<&String>, host: Option<&String>) -> Task<Value> {
+pub(super) fn task(job: &job::Model, user: Option<&str>, host: Option<&str>) -> Task<Value> {
     let error = job.error_code.map(|code| {
         json!({ "code": code, "message": job.error_message, "retryable": job.error_retryable })
     });
@@ -63,7 +57,7 @@ pub(super) fn task(job: &job::Model, user: Option<&String>, host: Option<&String
         .lock_at(job.started_at.map(seconds))
         .done_at(job.finished_at.map(seconds));
     if let Some(host) = host {
-        task = task.queue(Queue::from(host.as_str()));
+        task = task.queue(Queue::from(host));
     }
     task.build()
 }
