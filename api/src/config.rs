@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use figment::{Figment, Profile, Provider, providers::Serialized};
+use figment::Provider;
 use ipnet::IpNet;
 use serde::Deserialize;
 use wharfinger_jobs::settings::{
@@ -214,17 +214,9 @@ impl Config {
     /// Reads the settings of this process. `file` is that of `--config`; `flags` has only the flags that were given. Fails
     /// with the first setting that is wrong.
     pub fn load(file: Option<&Path>, flags: &dyn Provider) -> Result<Self, ConfigError> {
-        let text = |name: OsString, value: OsString| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        };
-        Self::from_sources(
-            file,
-            std::env::vars_os().map(|(name, value)| text(name, value)),
-            flags,
-        )
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+        Self::from_sources(file, environment, flags)
     }
 
     /// Reads the settings from these sources, for tests.
@@ -235,13 +227,10 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let layers = Layers::read(file, environment, flags)?;
         layers.refuse_unknown_keys()?;
-        let merged = layers.merged();
-        let figment = Figment::from(Serialized::from(merged, Profile::Default));
-        let mut config: Self = figment
-            .extract_lossy()
-            .map_err(|error| ConfigError::of_value(&error, &layers))?;
+        let extracted = layers.merged().extract_lossy();
+        let mut config: Self = extracted.map_err(|error| ConfigError::of_value(&error, &layers))?;
         if config.data_dir.as_os_str().is_empty() {
-            config.data_dir = layers.default_data_dir();
+            config.data_dir.clone_from(&layers.data_dir);
         }
         if config.host_name.is_empty() {
             config.host_name = layers.default_host_name()?;

@@ -1,6 +1,6 @@
 //! Checks of values that their types cannot make.
 
-use std::{fmt::Display, slice, time::Duration};
+use std::{fmt::Display, net::IpAddr, slice, time::Duration};
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -48,11 +48,7 @@ impl Check<'_> {
         self.url("redis_url", redis, REDIS)?;
         let collector = config.traces.endpoint.as_ref().map(Secret::expose);
         self.url("traces.endpoint", collector, COLLECTORS)?;
-        self.engine(config.docker_host.as_deref())
-    }
-
-    /// Checks the engine's URL with the parser of the client that connects to it.
-    fn engine(&self, docker_host: Option<&str>) -> Result<(), ConfigError> {
+        let docker_host = config.docker_host.as_deref();
         self.require(
             Engine::connect(docker_host).is_ok(),
             "docker_host",
@@ -91,20 +87,26 @@ impl Check<'_> {
 
     fn numbers(&self, config: &Config) -> Result<(), ConfigError> {
         let limits = &config.limits;
-        self.positive("retry.max_attempts", config.retry.max_attempts)?;
-        self.positive("worker.concurrency", config.worker.concurrency)?;
-        self.positive("limits.request_body", limits.request_body)?;
-        let connections = config.database.connections;
-        self.require(
-            connections >= LEAST_CONNECTIONS,
-            "database.connections",
-            connections,
-            &format!("at least {LEAST_CONNECTIONS}"),
-        )?;
-        // With only one file, a restart would begin by removing today's.
-        let keep = config.log_files.keep;
-        self.require(keep >= 2, "log_files.keep", keep, "at least 2")?;
-        self.positive("limits.operations_per_socket", limits.operations_per_socket)
+        for (key, found, least) in [
+            ("retry.max_attempts", config.retry.max_attempts.into(), 1),
+            ("worker.concurrency", config.worker.concurrency.into(), 1),
+            ("limits.request_body", limits.request_body as u64, 1),
+            (
+                "database.connections",
+                config.database.connections.into(),
+                LEAST_CONNECTIONS.into(),
+            ),
+            // With only one file, a restart would begin by removing today's.
+            ("log_files.keep", config.log_files.keep as u64, 2),
+            (
+                "limits.operations_per_socket",
+                limits.operations_per_socket as u64,
+                1,
+            ),
+        ] {
+            self.require(found >= least, key, found, &format!("at least {least}"))?;
+        }
+        Ok(())
     }
 
     fn durations(&self, config: &Config) -> Result<(), ConfigError> {
@@ -144,9 +146,24 @@ impl Check<'_> {
             format!("{:?}", config.host_name),
             &format!("a name of at most {HOST_NAME} characters that people can see"),
         )?;
-        self.patterns("registries.allow", &config.registries.allow)?;
-        self.patterns("registries.deny", &config.registries.deny)?;
-        self.networks("trusted_proxies", &config.trusted_proxies)?;
+        let registries = &config.registries;
+        for (key, patterns) in [
+            ("registries.allow", &registries.allow),
+            ("registries.deny", &registries.deny),
+        ] {
+            self.each(
+                key,
+                patterns,
+                |pattern| RegistryRules::parse(slice::from_ref(pattern), &[]).is_ok(),
+                "a host[:port] pattern such as registry.example:5000 or *.example",
+            )?;
+        }
+        self.each(
+            "trusted_proxies",
+            &config.trusted_proxies,
+            |text| network(text).is_some(),
+            "addresses or networks such as 10.0.0.7 or 10.0.0.0/8",
+        )?;
         let strange = AllowedOrigins::parse(&config.cors.allow_origins).err();
         self.require(
             strange.is_none(),
@@ -171,26 +188,17 @@ impl Check<'_> {
         )
     }
 
-    fn networks(&self, key: &str, networks: &[String]) -> Result<(), ConfigError> {
-        let bad = networks.iter().find(|text| network(text).is_none());
-        self.require(
-            bad.is_none(),
-            key,
-            format!("{:?}", bad.map_or("", String::as_str)),
-            "addresses or networks such as 10.0.0.7 or 10.0.0.0/8",
-        )
-    }
-
-    fn patterns(&self, key: &str, patterns: &[String]) -> Result<(), ConfigError> {
-        let unreadable =
-            |pattern: &&String| RegistryRules::parse(slice::from_ref(pattern), &[]).is_err();
-        let bad = patterns.iter().find(unreadable);
-        self.require(
-            bad.is_none(),
-            key,
-            format!("{:?}", bad.map_or("", String::as_str)),
-            "a host[:port] pattern such as registry.example:5000 or *.example",
-        )
+    /// Fails for the first of several texts that is not right.
+    fn each(
+        &self,
+        key: &str,
+        texts: &[String],
+        right: impl Fn(&String) -> bool,
+        expected: &str,
+    ) -> Result<(), ConfigError> {
+        let wrong = texts.iter().find(|text| !right(text));
+        let found = format!("{:?}", wrong.map_or("", String::as_str));
+        self.require(wrong.is_none(), key, found, expected)
     }
 
     /// Checks the scheme only: `SQLite`'s `sqlite::memory:` and `sqlite:relative.db` are no proper URLs.
@@ -201,14 +209,6 @@ impl Check<'_> {
         let known = scheme.is_some_and(|scheme| schemes.contains(&scheme));
         let expected = format!("a URL that begins with {}:", schemes.join(":, "));
         self.require(well_formed && known, key, format!("{text:?}"), &expected)
-    }
-
-    fn positive<N: Display + Default + PartialEq>(
-        &self,
-        key: &str,
-        found: N,
-    ) -> Result<(), ConfigError> {
-        self.require(found != N::default(), key, found, "at least 1")
     }
 
     fn require(
@@ -228,10 +228,6 @@ impl Check<'_> {
 
 /// Parses an address or a network.
 pub(super) fn network(text: &str) -> Option<IpNet> {
-    let address = || {
-        text.parse()
-            .ok()
-            .map(|address: std::net::IpAddr| address.into())
-    };
-    text.parse().ok().or_else(address)
+    let network = text.parse().ok();
+    network.or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use figment::{
-    Provider,
-    providers::{Format, Toml},
+    Figment, Provider,
+    providers::{Format, Serialized, Toml},
+    util::nest,
     value::{Dict, Value},
 };
 
@@ -35,21 +36,14 @@ const USUAL_NAMES: [(&str, &str); 5] = [
     ("OTEL_SERVICE_NAME", "traces.service_name"),
 ];
 
-/// The values of each source; later sources win.
+/// The values of each source.
 pub(super) struct Layers {
-    defaults: Dict,
-    file: Option<(PathBuf, Dict)>,
-    /// By key, with the name of the variable.
-    environment: BTreeMap<String, (String, String)>,
-    flags: Dict,
-    machine: Machine,
-}
-
-/// The environment that the defaults of `data_dir` and `host_name` depend on.
-#[derive(Default)]
-struct Machine {
-    data_home: Option<PathBuf>,
-    home: Option<PathBuf>,
+    defaults: Value,
+    /// The sources that were given: the file, each variable, the flags. Later ones win.
+    given: Vec<(Origin, Value)>,
+    /// The default of `data_dir`.
+    pub(super) data_dir: PathBuf,
+    /// The shell's name of this machine.
     hostname: Option<String>,
 }
 
@@ -61,91 +55,57 @@ impl Layers {
     ) -> Result<Self, ConfigError> {
         let variables: BTreeMap<String, String> = environment.into_iter().collect();
         let path = |name: &str| {
-            variables
-                .get(name)
-                .filter(|text| !text.is_empty())
-                .map(PathBuf::from)
+            let text = variables.get(name).filter(|text| !text.is_empty());
+            text.map(PathBuf::from)
         };
-        let file = file
-            .map(Path::to_owned)
-            .or_else(|| path("WHARFINGER_CONFIG"));
-        let machine = Machine {
-            // The XDG specification ignores relative paths.
-            data_home: path("XDG_DATA_HOME").filter(|path| path.is_absolute()),
-            home: path("HOME"),
-            hostname: variables.get("HOSTNAME").cloned(),
-        };
+        let file = file.map(Path::to_owned);
+        let file = file.or_else(|| path("WHARFINGER_CONFIG")).map(read_file);
         let flags = flags
             .data()
             .map_err(|error| ConfigError::Flags(Box::new(error)))?;
+        let flags = flags.into_values().map(|dict| (Origin::Flag, dict.into()));
+        let given = file.transpose()?.into_iter();
+        // The XDG specification ignores relative paths.
+        let data_home = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        let data_home = data_home
+            .or_else(|| Some(path("HOME")?.join(".local/share")))
+            .unwrap_or_else(|| PathBuf::from("/var/lib"));
+        let defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in default.toml is TOML");
         Ok(Self {
-            defaults: Toml::from_str(DEFAULTS).expect("the built-in default.toml is TOML"),
-            file: file.map(read_file).transpose()?,
-            environment: settings_of(&variables),
-            flags: flags.into_values().next().unwrap_or_default(),
-            machine,
+            defaults: defaults.into(),
+            given: given.chain(settings_of(&variables)).chain(flags).collect(),
+            data_dir: data_home.join("wharfinger"),
+            hostname: variables.get("HOSTNAME").cloned(),
         })
     }
 
     /// Fails for a key of any source that `default.toml` does not have.
     pub(super) fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
-        if let Some((path, dict)) = &self.file {
-            refuse_unknown("", dict, &self.defaults, &Origin::File(path.clone()))?;
-        }
-        for (key, (variable, value)) in &self.environment {
-            let dict = nested(key, value.clone());
-            refuse_unknown(
-                "",
-                &dict,
-                &self.defaults,
-                &Origin::Variable(variable.clone()),
-            )?;
-        }
-        refuse_unknown("", &self.flags, &self.defaults, &Origin::Flag)
+        let mut given = self.given.iter();
+        given.try_for_each(|(origin, values)| refuse_unknown("", values, &self.defaults, origin))
     }
 
     /// Returns all sources merged, the later over the earlier.
-    pub(super) fn merged(&self) -> Dict {
-        let mut all = self.defaults.clone();
-        if let Some((_, dict)) = &self.file {
-            merge(&mut all, dict);
-        }
-        for (key, (_, value)) in &self.environment {
-            merge(&mut all, &nested(key, value.clone()));
-        }
-        merge(&mut all, &self.flags);
-        all
+    pub(super) fn merged(&self) -> Figment {
+        let defaults = Figment::from(Serialized::defaults(&self.defaults));
+        let given = self.given.iter();
+        given.fold(defaults, |merged, (_, values)| {
+            merged.merge(Serialized::defaults(values))
+        })
     }
 
     /// Returns the source that decides the value of a key.
     pub(super) fn origin(&self, key: &str) -> Origin {
-        if has(&self.flags, key) {
-            Origin::Flag
-        } else if let Some((variable, _)) = self.environment.get(key) {
-            Origin::Variable(variable.clone())
-        } else if let Some((path, _)) = self.file.as_ref().filter(|(_, dict)| has(dict, key)) {
-            Origin::File(path.clone())
-        } else {
-            Origin::Default
-        }
-    }
-
-    pub(super) fn default_data_dir(&self) -> PathBuf {
-        let Machine {
-            data_home, home, ..
-        } = &self.machine;
-        let base = data_home
-            .clone()
-            .or_else(|| home.as_ref().map(|home| home.join(".local/share")));
-        base.unwrap_or_else(|| PathBuf::from("/var/lib"))
-            .join("wharfinger")
+        let mut latest_first = self.given.iter().rev();
+        let found = latest_first.find(|(_, values)| values.find_ref(key).is_some());
+        found.map_or(Origin::Default, |(origin, _)| origin.clone())
     }
 
     /// Returns the kernel's name of this machine; elsewhere than on Linux the shell's.
     pub(super) fn default_host_name(&self) -> Result<String, ConfigError> {
         fs::read_to_string("/proc/sys/kernel/hostname")
             .ok()
-            .or_else(|| self.machine.hostname.clone())
+            .or_else(|| self.hostname.clone())
             .map(|name| name.trim().to_owned())
             .filter(|name| !name.is_empty())
             .ok_or_else(|| {
@@ -159,53 +119,50 @@ impl Layers {
     }
 }
 
+/// Fails for a key inside of `path` that is not known, or is a section where it should be none, or the other way round.
 fn refuse_unknown(
     path: &str,
-    given: &Dict,
-    known: &Dict,
+    given: &Value,
+    known: &Value,
     origin: &Origin,
 ) -> Result<(), ConfigError> {
-    for (name, value) in given {
-        let key = format!("{path}{name}");
-        match (value, known.get(name)) {
-            (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
-                refuse_unknown(&format!("{key}."), given, known, origin)?;
+    match (given, known) {
+        (Value::Dict(_, given), Value::Dict(_, known)) => {
+            for (name, value) in given {
+                let key = format!("{path}{}{name}", if path.is_empty() { "" } else { "." });
+                let Some(known) = known.get(name) else {
+                    return Err(ConfigError::Unknown {
+                        key,
+                        origin: origin.clone(),
+                        known: names(known),
+                    });
+                };
+                refuse_unknown(&key, value, known, origin)?;
             }
-            (_, Some(Value::Dict(_, inner))) => {
-                return Err(ConfigError::Invalid {
-                    key,
-                    origin: origin.clone(),
-                    found: "a single value".to_owned(),
-                    expected: format!("a section; it has {}", names(inner)),
-                });
-            }
-            (Value::Dict(_, inner), Some(_)) => {
-                return Err(ConfigError::Unknown {
-                    key: format!("{key}.{}", inner.keys().next().map_or("", String::as_str)),
-                    origin: origin.clone(),
-                    known: format!("{key} itself, which is no section"),
-                });
-            }
-            (_, None) => {
-                return Err(ConfigError::Unknown {
-                    key,
-                    origin: origin.clone(),
-                    known: names(known),
-                });
-            }
-            _ => {}
+            Ok(())
         }
+        (_, Value::Dict(_, inner)) => Err(ConfigError::Invalid {
+            key: path.to_owned(),
+            origin: origin.clone(),
+            found: "a single value".to_owned(),
+            expected: format!("a section; it has {}", names(inner)),
+        }),
+        (Value::Dict(_, inner), _) => Err(ConfigError::Unknown {
+            key: format!("{path}.{}", inner.keys().next().map_or("", String::as_str)),
+            origin: origin.clone(),
+            known: format!("{path} itself, which is no section"),
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn read_file(path: PathBuf) -> Result<(PathBuf, Dict), ConfigError> {
+fn read_file(path: PathBuf) -> Result<(Origin, Value), ConfigError> {
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(ConfigError::Unreadable { path, source }),
     };
-    match Toml::from_str(&text) {
-        Ok(dict) => Ok((path, dict)),
+    match Toml::from_str::<Dict>(&text) {
+        Ok(dict) => Ok((Origin::File(path), dict.into())),
         Err(error) => {
             // It has several lines, and the inner ones have text of the file, which may be a secret.
             let text = error.to_string();
@@ -217,50 +174,23 @@ fn read_file(path: PathBuf) -> Result<(PathBuf, Dict), ConfigError> {
     }
 }
 
-/// Returns the variables that are settings, by key. A variable with our prefix wins over a usual name.
-fn settings_of(variables: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
+/// Returns the variables that are settings, those with our prefix over the usual names.
+fn settings_of(variables: &BTreeMap<String, String>) -> Vec<(Origin, Value)> {
     let usual = USUAL_NAMES.iter().filter_map(|(variable, key)| {
         let value = variables.get(*variable)?;
-        Some(((*key).to_owned(), ((*variable).to_owned(), value.clone())))
+        Some((*variable, (*key).to_owned(), value))
     });
     let prefixed = variables.iter().filter_map(|(variable, value)| {
         let name = variable.strip_prefix(PREFIX)?;
         let ours = !NOT_SETTINGS.contains(&variable.as_str()) && !variable.starts_with(TEST_PREFIX);
         let key = name.to_lowercase().replace("__", ".");
-        ours.then(|| (key, (variable.clone(), value.clone())))
+        ours.then(|| (variable.as_str(), key, value))
     });
-    usual.chain(prefixed).collect()
-}
-
-fn nested(key: &str, value: String) -> Dict {
-    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
-    let value = if rest.is_empty() {
-        Value::from(value)
-    } else {
-        Value::from(nested(rest, value))
-    };
-    Dict::from([(first.to_owned(), value)])
-}
-
-fn merge(into: &mut Dict, from: &Dict) {
-    for (name, value) in from {
-        match (into.get_mut(name), value) {
-            (Some(Value::Dict(_, inner)), Value::Dict(_, value)) => merge(inner, value),
-            _ => {
-                into.insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-fn has(dict: &Dict, key: &str) -> bool {
-    match key.split_once('.') {
-        None => dict.contains_key(key),
-        Some((first, rest)) => match dict.get(first) {
-            Some(Value::Dict(_, inner)) => has(inner, rest),
-            _ => false,
-        },
-    }
+    let settings = usual.chain(prefixed).map(|(variable, key, value)| {
+        let origin = Origin::Variable(variable.to_owned());
+        (origin, nest(&key, Value::from(value.as_str())))
+    });
+    settings.collect()
 }
 
 fn names(dict: &Dict) -> String {
