@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use figment::Figment;
 use figment::providers::Serialized;
 use serde::Serialize;
 use wharfinger_entity::Credits;
@@ -56,14 +57,6 @@ struct Flags {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
-    /// Address and port of the gateway [env: `WHARFINGER_LISTEN`]
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    listen: Option<SocketAddr>,
-    /// Name of this Docker host in the fleet [env: `WHARFINGER_HOST_NAME`]
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host_name: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,7 +68,7 @@ enum Command {
     /// Run the gateway and a worker for the local engine (the default)
     Serve(ServeArgs),
     /// Run only a worker, for a Docker host of a fleet
-    Worker(WorkerArgs),
+    Worker(ProcessArgs),
     /// Bring the database up to date
     Migrate,
     /// Print the GraphQL schema
@@ -87,37 +80,36 @@ enum Command {
     Client(ClientCommand),
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Args, Serialize)]
 struct ServeArgs {
     #[arg(
         long,
         help = "Address and port of the gateway [env: WHARFINGER_LISTEN]"
     )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
-    #[arg(
-        long,
-        value_name = "NAME",
-        help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
-    )]
-    host_name: Option<String>,
     /// Run no worker, because the Docker hosts run their own
     #[arg(long)]
+    #[serde(skip)]
     no_worker: bool,
-    /// Do not migrate the database (run `wharfinger migrate` for that)
-    #[arg(long)]
-    no_migrate: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    process: ProcessArgs,
 }
 
-#[derive(Debug, Args)]
-struct WorkerArgs {
+/// Arguments of gateways and workers.
+#[derive(Debug, Default, Args, Serialize)]
+struct ProcessArgs {
     #[arg(
         long,
         value_name = "NAME",
         help = "Name of this Docker host in the fleet [env: WHARFINGER_HOST_NAME]"
     )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     host_name: Option<String>,
     /// Do not migrate the database (run `wharfinger migrate` for that)
     #[arg(long)]
+    #[serde(skip)]
     no_migrate: bool,
 }
 
@@ -179,67 +171,59 @@ async fn administer(settings: Settings, command: Option<Command>) -> anyhow::Res
         print!("{}", graphql::sdl());
         return Ok(());
     }
-    let Settings {
-        config: file,
-        mut flags,
-    } = settings;
+    let mut flags = Figment::from(Serialized::defaults(&settings.flags));
     let command = command.unwrap_or_else(|| Command::Serve(ServeArgs::default()));
-    match &command {
+    let role = match &command {
         Command::Serve(args) => {
-            flags.listen = args.listen;
-            flags.host_name.clone_from(&args.host_name);
+            flags = flags.merge(Serialized::defaults(args));
+            let worker = !args.no_worker;
+            Some(Role::Gateway { worker })
         }
-        Command::Worker(args) => flags.host_name.clone_from(&args.host_name),
-        _ => {}
+        Command::Worker(args) => {
+            flags = flags.merge(Serialized::defaults(args));
+            Some(Role::Worker)
+        }
+        _ => None,
+    };
+    let config = Config::load(settings.config.as_deref(), &flags)?;
+    let warnings = data_dir::make_private(&config)?;
+    let telemetry = role.map(|role| telemetry::start(config.telemetry(), role));
+    let telemetry = telemetry.transpose()?;
+    if telemetry.is_none() {
+        telemetry::start_warnings();
     }
-    let config = Config::load(file.as_deref(), &Serialized::defaults(&flags))?;
-    let loose = data_dir::make_private(&config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let done = run_command(config, command).await;
+    if let Some(telemetry) = telemetry {
+        telemetry.stop().await;
+    }
+    done
+}
+
+async fn run_command(config: Config, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => {
             let options = serve::ServeOptions {
                 worker: !args.no_worker,
-                migrate: !args.no_migrate,
+                migrate: !args.process.no_migrate,
             };
-            let role = Role::Gateway {
-                worker: options.worker,
-            };
-            let telemetry = telemetry::start(config.telemetry(), role)?;
-            warn_of(&loose);
-            let served = serve::serve(config, options).await;
-            telemetry.stop().await;
-            served
+            serve::serve(config, options).await
         }
-        Command::Worker(args) => {
-            let telemetry = telemetry::start(config.telemetry(), Role::Worker)?;
-            warn_of(&loose);
-            let worked = worker::run(config, !args.no_migrate).await;
-            telemetry.stop().await;
-            worked
-        }
+        Command::Worker(args) => worker::run(config, !args.no_migrate).await,
         Command::Migrate => {
-            telemetry::start_warnings();
-            warn_of(&loose);
-            startup::database(&config, true).await.map(|_| ())
+            let migrated = startup::database(&config, true, Duration::ZERO).await;
+            migrated.map(|_| ())
         }
         Command::User(UserCommand::Create {
             name,
             admin,
             credits,
             password_stdin,
-        }) => {
-            telemetry::start_warnings();
-            warn_of(&loose);
-            user_create::run(&config, name, admin, credits, password_stdin).await
-        }
+        }) => user_create::run(&config, name, admin, credits, password_stdin).await,
         Command::Schema | Command::Client(_) => {
             unreachable!("handled before the settings are read")
         }
-    }
-}
-
-/// Logs warnings that arose before the log was set up.
-fn warn_of(warnings: &[String]) {
-    for warning in warnings {
-        tracing::warn!("{warning}");
     }
 }

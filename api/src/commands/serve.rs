@@ -25,8 +25,7 @@ use crate::observability::metrics;
 use crate::server::forwarded::strict_transport;
 use crate::server::listener::{self, Connections, listen};
 use crate::server::tls::Tls;
-use crate::startup::signals;
-use crate::startup::supervise::supervised;
+use crate::startup::signals::{self, supervised};
 use crate::startup::{self, first_admin};
 use crate::{board, graphql};
 
@@ -49,7 +48,9 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
     };
     let listener = listen(config.listen, "listen (WHARFINGER_LISTEN)").await?;
     let for_metrics = metrics_listener(&config).await?;
-    let services = startup::services_of_gateway(&config, options.migrate).await?;
+    let request_time = config.limits.request_time;
+    let db = startup::database(&config, options.migrate, request_time).await?;
+    let services = startup::services(&config, db).await?;
     first_admin::make(&config, &services).await?;
     let worker = if options.worker {
         Some(startup::local_worker(&config, &services).await?)
@@ -72,14 +73,14 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
         readiness: Arc::default(),
     };
     let (gateway, authenticator) = endpoint(&config, &services, &stop.close)?;
+    let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
     let board_auth = board::BoardAuth {
         services: services.clone(),
         tokens: authenticator.tokens.clone(),
         rates: authenticator.rates.clone(),
-        trusted_proxies: config.trusted_proxies().into(),
+        trusted_proxies: Arc::clone(&trusted),
     };
     let min_size = config.compression.min_size;
-    let trusted: Arc<[IpNet]> = config.trusted_proxies().into();
     let tasks = TaskTracker::new();
     let mut app = gateway
         .merge(pages())
@@ -130,7 +131,6 @@ pub(crate) async fn serve(config: Config, options: ServeOptions) -> anyhow::Resu
         listener::serve(listener, connections, app, stop.close.clone()).await;
         tasks.close();
         tasks.wait().await;
-        Ok(())
     };
     supervised(&supervisor, &stop, serving).await
 }

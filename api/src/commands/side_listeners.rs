@@ -17,13 +17,11 @@ use crate::startup::signals::Stop;
 
 /// Opens the listener of `metrics.listen`; `None` where it is not set.
 pub(super) async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
-    match config.metrics.listen {
-        Some(address) => {
-            let setting = "metrics.listen (WHARFINGER_METRICS__LISTEN)";
-            listen(address, setting).await.map(Some)
-        }
-        None => Ok(None),
-    }
+    let Some(address) = config.metrics.listen else {
+        return Ok(None);
+    };
+    let setting = "metrics.listen (WHARFINGER_METRICS__LISTEN)";
+    listen(address, setting).await.map(Some)
 }
 
 /// Serves `/metrics` in plain HTTP on `own`, where it has a listener, and returns no routes then. Else returns the route for

@@ -1,11 +1,11 @@
 //! `wharfinger user create`: creates a user directly in the database.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wharfinger_entity::{Credits, Role};
-use wharfinger_jobs::accounts::weakness;
-use wharfinger_jobs::accounts::{NewUser, create_token, create_user};
+use wharfinger_jobs::accounts::{NewUser, create_token, create_user, weakness};
 use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::infra::clock::Clock;
 use wharfinger_jobs::infra::password_hashing::Passwords;
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     } else {
         None
     };
-    let db = startup::database(config, true).await?;
+    let db = startup::database(config, true, Duration::ZERO).await?;
     let now = Clock::system().now();
     let new = NewUser {
         name,

@@ -14,8 +14,8 @@ use crate::http::ANSWER_HEADERS;
 use crate::observability::health::{self, Health};
 use crate::observability::metrics;
 use crate::server::listener::{self, Connections, listen};
-use crate::startup::supervise::supervised;
-use crate::startup::{self, signals};
+use crate::startup;
+use crate::startup::signals::{self, supervised};
 
 /// Runs until a signal to stop. Fails where a part cannot start, or a background task ends.
 pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
@@ -25,7 +25,8 @@ pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
     );
     let metrics = metrics::start(config.metrics)?;
     let for_metrics = metrics_listener(&config).await?;
-    let services = startup::services_of_worker(&config, migrate).await?;
+    let db = startup::database(&config, migrate, Duration::ZERO).await?;
+    let services = startup::services(&config, db).await?;
     let worker = startup::local_worker(&config, &services).await?;
     // It serves no requests that a load balancer would have to send elsewhere first.
     let stop = signals::stop(&services.tasks, Duration::ZERO);
@@ -68,7 +69,6 @@ pub(crate) async fn run(config: Config, migrate: bool) -> anyhow::Result<()> {
         worker.run(told).await;
         tasks.close();
         tasks.wait().await;
-        Ok(())
     };
     supervised(&supervisor, &stop, working).await
 }

@@ -74,11 +74,6 @@ fn files(config: &Config, logs: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the user id that owns our files.
-fn me() -> u32 {
-    geteuid().as_raw()
-}
-
 /// Tightens a directory that only we use. Returns whether other programs may use it too.
 fn tighten_directory(
     directory: &Path,
@@ -96,7 +91,8 @@ fn tighten_directory(
             .any(|ours| name.to_string_lossy().starts_with(ours));
         // The file may have gone since the directory was read.
         let found = entry.metadata().ok();
-        let private = found.is_none_or(|found| found.uid() == me() && found.mode() & OTHERS == 0);
+        let private = found
+            .is_none_or(|found| found.uid() == geteuid().as_raw() && found.mode() & OTHERS == 0);
         is_shared |= !named && !private;
     }
     if !is_shared {
@@ -121,7 +117,7 @@ fn tighten(path: &Path, mode: u32, said: &mut Vec<String>) {
         return;
     }
     let (shown, was) = (path.display(), found.mode() & 0o7777);
-    if found.uid() != me() {
+    if found.uid() != geteuid().as_raw() {
         said.push(format!(
             "{shown} can be read by others and belongs to another user: its mode is {was:o}, chmod {mode:o} it"
         ));

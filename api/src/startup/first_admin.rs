@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use wharfinger_entity::Role;
-use wharfinger_jobs::accounts::weakness;
-use wharfinger_jobs::accounts::{NewUser, create_first_admin, is_empty};
+use wharfinger_jobs::accounts::{NewUser, create_first_admin, is_empty, weakness};
 use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::services::Services;
 

@@ -2,13 +2,12 @@
 //!
 //! The functions here connect a process to its database, queue and engine, as its settings say. [`data_dir`] makes the process'
 //! files private, [`secret_key`] finds the key of stored logins, and [`first_admin`] fills an empty database. [`signals`] says
-//! when to stop, and [`supervise`] ends a process whose background task ended.
+//! when to stop.
 
 pub(crate) mod data_dir;
 pub(crate) mod first_admin;
 pub(crate) mod secret_key;
 pub(crate) mod signals;
-pub(crate) mod supervise;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +31,13 @@ use crate::http::TrustedDocuments;
 /// Prefix of keys and channels in Redis.
 const REDIS_PREFIX: &str = "wharfinger";
 
-/// Connects to the database, and migrates it if `migrate` says so.
-pub(crate) async fn database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
-    connect(config, migrate, Duration::ZERO).await
-}
-
-/// Like [`database`], with connections of their own for requests unless `request_time` is zero.
-async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyhow::Result<Db> {
+/// Connects to the database, with connections of their own for requests unless `request_time` is zero, and migrates it if
+/// `migrate` says so.
+pub(crate) async fn database(
+    config: &Config,
+    migrate: bool,
+    request_time: Duration,
+) -> anyhow::Result<Db> {
     let url = config.database_url();
     let connections = config.database.connections;
     let db = Db::connect_for_requests(url.expose(), connections, request_time)
@@ -52,23 +51,9 @@ async fn connect(config: &Config, migrate: bool, request_time: Duration) -> anyh
     Ok(db)
 }
 
-/// Returns the services of a gateway; [`Services::for_requests`] has those of its requests.
-pub(crate) async fn services_of_gateway(
-    config: &Config,
-    migrate: bool,
-) -> anyhow::Result<Services> {
-    let db = connect(config, migrate, config.limits.request_time).await?;
-    services(config, db).await
-}
-
-/// Returns the services of a separate worker.
-pub(crate) async fn services_of_worker(config: &Config, migrate: bool) -> anyhow::Result<Services> {
-    let db = database(config, migrate).await?;
-    services(config, db).await
-}
-
-/// Returns the services that gateways and workers have in common.
-async fn services(config: &Config, db: Db) -> anyhow::Result<Services> {
+/// Returns the services of a gateway or a separate worker, over its [`database`]. [`Services::for_requests`] has those of a
+/// gateway's requests.
+pub(crate) async fn services(config: &Config, db: Db) -> anyhow::Result<Services> {
     let (queue, events) = match &config.redis_url {
         Some(url) => (
             JobQueue::Redis(

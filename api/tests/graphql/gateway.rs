@@ -83,7 +83,11 @@ impl Gateway {
         environment.insert("WHARFINGER_DATA_DIR".to_owned(), data);
         let no_flags = Serialized::defaults(Dict::new());
         let config = Config::from_sources(None, environment.clone(), &no_flags).unwrap();
-        let services = startup::services_of_gateway(&config, true).await.unwrap();
+        let request_time = config.limits.request_time;
+        let db = startup::database(&config, true, request_time)
+            .await
+            .unwrap();
+        let services = startup::services(&config, db).await.unwrap();
         let close = CancellationToken::new();
         let (router, authenticator) = serve::endpoint(&config, &services, &close).unwrap();
         Self {
