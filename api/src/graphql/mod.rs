@@ -33,8 +33,8 @@ use wharfinger_jobs::services::Services;
 pub(crate) use audience::audience;
 use context::Gateway;
 pub(crate) use context::{Browser, Caller, Loaders};
+use cost::Limited;
 pub(crate) use cost::Rules;
-use cost::{Limited, Suggesting};
 pub(crate) use ids::Kind;
 use mutation::Mutation;
 use query::Query;
@@ -47,23 +47,16 @@ pub type Schema = GraphQlSchema<Query, Mutation, Subscription>;
 ///
 /// There are two of it, because async-graphql decides for a whole schema whether it answers introspection and suggests
 /// names: one for signed-in callers, and one that does neither.
-pub(crate) fn schema(services: Services) -> Limited<Suggesting<Schema>> {
+pub(crate) fn schema(services: Services) -> Limited<Schema> {
     let limits = services.settings.limits.clone();
     let gateway = Gateway {
         services,
         watches: Watches::default(),
     };
-    let executor = |open: bool| {
-        let builder = builder().data(gateway.clone());
-        let executor = if open {
-            builder.finish()
-        } else {
-            let closed = builder.disable_introspection().disable_suggestions();
-            closed.finish()
-        };
-        Suggesting { executor, open }
-    };
-    Limited::new(executor(true), executor(false), &sdl(), limits)
+    let open = builder().data(gateway.clone());
+    let closed = builder().data(gateway);
+    let closed = closed.disable_introspection().disable_suggestions();
+    Limited::new(open.finish(), closed.finish(), &sdl(), limits)
 }
 
 /// The schema in GraphQL's own language.

@@ -2,17 +2,16 @@
 //!
 //! [`Rules`] measures a document ([`walk`], with the costs of [`weights`]) and refuses it before it is validated, and before its
 //! caller is looked up, so that a document over a limit costs no statement. [`Limited`] stands in front of the schema, for every
-//! transport: it executes no document that was not measured, decides who may introspect ([`suggestions`]), and ends what takes
-//! too long ([`time`]). The number of tokens is checked before a text is parsed (`http::document::lexer`), the number of
-//! requests by `auth::rate_limit`.
+//! transport: it executes no document that was not measured, decides who may introspect, ends what takes too long ([`time`]),
+//! and tidies up async-graphql's messages ([`messages`]). The number of tokens is checked before a text is parsed
+//! (`http::document::lexer`), the number of requests by `auth::rate_limit`.
 //!
 //! async-graphql's own limits are not used: they count after most of validation, walk a fragment each time that it is spread, and
 //! report neither the limit nor the count.
 
-mod root_field;
+mod messages;
 mod rules;
 mod sizes;
-mod suggestions;
 mod time;
 mod walk;
 mod weights;
@@ -21,16 +20,14 @@ mod weights;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Data, Executor, Request, Response};
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use wharfinger_jobs::settings::LimitSettings;
 
-use self::rules::Admitted;
+use self::messages::tidied;
 pub(crate) use self::rules::Rules;
-pub(crate) use self::suggestions::Suggesting;
 
 /// Executes documents that are within the limits.
 #[derive(Clone)]
@@ -58,32 +55,27 @@ impl<E: Executor> Limited<E> {
         Arc::clone(&self.rules)
     }
 
-    fn executor(&self, admitted: &Admitted) -> &E {
-        if admitted.open {
-            &self.open
-        } else {
-            &self.closed
-        }
+    fn executor(&self, open: bool) -> &E {
+        if open { &self.open } else { &self.closed }
     }
 }
 
 impl<E: Executor> Executor for Limited<E> {
     async fn execute(&self, mut request: Request) -> Response {
-        let admitted = match self.rules.admit(&mut request) {
+        let (measured, open) = match self.rules.admit(&mut request) {
             Ok(admitted) => admitted,
-            Err(response) => return *response,
+            Err(error) => return Response::from_errors(vec![error]),
         };
-        let executor = self.executor(&admitted);
+        let executor = self.executor(open);
         let limit = self.rules.limits().request_time;
-        match admitted.measured.operation {
-            Some(OperationType::Mutation) => {
-                let executor = executor.clone();
-                let mutation = async move { executor.execute(request).await };
-                time::finish(limit, admitted.measured.field, mutation).await
-            }
-            _ if limit == Duration::ZERO => executor.execute(request).await,
-            _ => time::give_up(limit, executor.execute(request)).await,
-        }
+        let response = if measured.operation == Some(OperationType::Mutation) {
+            let executor = executor.clone();
+            let mutation = async move { executor.execute(request).await };
+            time::finish(limit, measured.field, mutation).await
+        } else {
+            time::give_up(limit, executor.execute(request)).await
+        };
+        tidied(response, open)
     }
 
     fn execute_stream(
@@ -91,29 +83,29 @@ impl<E: Executor> Executor for Limited<E> {
         mut request: Request,
         session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
-        let admitted = match self.rules.admit(&mut request) {
+        let (measured, open) = match self.rules.admit(&mut request) {
             Ok(admitted) => admitted,
-            Err(response) => return stream::once(std::future::ready(*response)).boxed(),
+            Err(error) => {
+                let response = Response::from_errors(vec![error]);
+                return stream::once(std::future::ready(response)).boxed();
+            }
         };
-        let responses = self.executor(&admitted).execute_stream(request, session);
+        let responses = self.executor(open).execute_stream(request, session);
+        let responses = responses.map(move |response| tidied(response, open));
         let limit = self.rules.limits().request_time;
-        match admitted.measured.operation {
-            Some(OperationType::Mutation) => stream::once(time::finish(
-                limit,
-                admitted.measured.field,
-                only(responses),
-            ))
-            .boxed(),
-            _ if limit == Duration::ZERO => responses,
+        match measured.operation {
+            Some(OperationType::Mutation) => {
+                stream::once(time::finish(limit, measured.field, only(responses))).boxed()
+            }
             Some(OperationType::Query) => {
                 stream::once(time::give_up(limit, only(responses))).boxed()
             }
-            _ => responses,
+            _ => responses.boxed(),
         }
     }
 }
 
 /// Returns the only response of a query or mutation.
-async fn only(mut responses: BoxStream<'static, Response>) -> Response {
+async fn only(mut responses: impl Stream<Item = Response> + Unpin) -> Response {
     responses.next().await.unwrap_or_default()
 }

@@ -2,11 +2,10 @@
 
 use std::any::TypeId;
 
-use async_graphql::parser::types::{ExecutableDocument, OperationType};
-use async_graphql::{Request, Response, ServerError};
+use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
+use async_graphql::{Name, Request, ServerError};
 use wharfinger_jobs::settings::LimitSettings;
 
-use super::root_field::{first_field, subscriptions_have_single_fields};
 use super::sizes::Sizes;
 use super::walk::{MOST_LEVELS, Unmeasurable, Walk};
 use super::weights::Weights;
@@ -38,13 +37,6 @@ pub(super) struct Measured {
     introspects: bool,
 }
 
-/// A request that may be executed.
-pub(super) struct Admitted {
-    pub(super) measured: Measured,
-    /// Whether the caller may introspect, and is suggested names.
-    pub(super) open: bool,
-}
-
 impl Rules {
     /// Rules for the schema of this SDL.
     pub(super) fn new(sdl: &str, limits: LimitSettings) -> Self {
@@ -67,21 +59,19 @@ impl Rules {
         Ok(())
     }
 
-    /// Decides whether a request may be executed, and measures it unless [`Self::note`] did. Fails with the response.
-    pub(super) fn admit(&self, request: &mut Request) -> Result<Admitted, Box<Response>> {
+    /// Decides whether a request may be executed, and measures it unless [`Self::note`] did. Returns also whether its caller
+    /// may introspect, and is suggested names.
+    pub(super) fn admit(&self, request: &mut Request) -> Result<(Measured, bool), ServerError> {
         let signed_in = request.data.get(&TypeId::of::<Caller>()).is_some();
         let open = signed_in && self.limits.introspection;
         let measured = match data_of::<Measured>(&request.data) {
             Some(measured) => measured.clone(),
-            None => self
-                .measure(request)
-                .map_err(|error| Box::new(Response::from_errors(vec![error])))?,
+            None => self.measure(request)?,
         };
         if measured.introspects && !open {
-            let off = !self.limits.introspection;
-            return Err(Box::new(no_introspection(off).into_response()));
+            return Err(no_introspection(!self.limits.introspection).into_error());
         }
-        Ok(Admitted { measured, open })
+        Ok((measured, open))
     }
 
     fn measure(&self, request: &mut Request) -> Result<Measured, ServerError> {
@@ -93,7 +83,6 @@ impl Rules {
             .measure(name.as_deref())
             .map_err(|why| unmeasurable(&why))
             .and_then(|sizes| self.check(&sizes).map(|()| sizes))
-            .and_then(|sizes| single_root_field(document).map(|()| sizes))
             .map(|sizes| {
                 let operation = chosen(document, name.as_deref());
                 let field = operation
@@ -101,7 +90,7 @@ impl Rules {
                 Measured {
                     operation: operation.map(|operation| operation.ty),
                     field: field.map(ToString::to_string).unwrap_or_default(),
-                    introspects: sizes.introspects,
+                    introspects: sizes.introspects(),
                 }
             });
         request.variables = variables;
@@ -145,10 +134,7 @@ impl Rules {
                 return Err(Refusal::new(ErrorCode::LimitExceeded, message));
             }
         }
-        if !sizes.introspects {
-            return Ok(());
-        }
-        if limits.depth > 0 && sizes.schema_lists > MOST_SCHEMA_LISTS {
+        if sizes.introspects() && limits.depth > 0 && sizes.schema_lists > MOST_SCHEMA_LISTS {
             let message = format!(
                 "introspection has {} lists of the schema inside each other, and at most {MOST_SCHEMA_LISTS} are allowed: ask for one type after the other",
                 sizes.schema_lists
@@ -165,6 +151,14 @@ impl Rules {
                 );
                 return Err(Refusal::new(ErrorCode::LimitExceeded, message));
             }
+        }
+        // async-graphql executes all fields of a subscription, each as a stream, so that one operation of a connection would
+        // be any number of streams (GraphQL specification, 5.2.3.1 "Single Root Field").
+        if sizes.subscribes_to_several {
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "a subscription has exactly one field at its root, and none of introspection: subscribe once for each",
+            ));
         }
         Ok(())
     }
@@ -194,16 +188,21 @@ fn advice(setting: &str) -> &'static str {
     }
 }
 
-/// Fails for a subscription with several fields at its root: async-graphql executes them all, each as a stream, so that one
-/// operation of a connection would be any number of streams.
-fn single_root_field(document: &ExecutableDocument) -> Result<(), Refusal> {
-    if subscriptions_have_single_fields(document) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        ErrorCode::BadRequest,
-        "a subscription has exactly one field at its root, and none of introspection: subscribe once for each",
-    ))
+/// Returns the response key of the first field of a selection set, also where it is in a fragment. Only for documents that
+/// were measured, whose fragments have no cycles.
+fn first_field<'d>(
+    document: &'d ExecutableDocument,
+    selections: &'d SelectionSet,
+) -> Option<&'d Name> {
+    let inner = match &selections.items.first()?.node {
+        Selection::Field(field) => return Some(&field.node.response_key().node),
+        Selection::InlineFragment(fragment) => &fragment.node.selection_set,
+        Selection::FragmentSpread(spread) => {
+            let fragment = document.fragments.get(&spread.node.fragment_name.node)?;
+            &fragment.node.selection_set
+        }
+    };
+    first_field(document, &inner.node)
 }
 
 fn unmeasurable(why: &Unmeasurable) -> Refusal {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_graphql::Variables;
 use async_graphql::parser::parse_query;
@@ -29,6 +30,16 @@ fn defaults() -> LimitSettings {
     let home = ("HOME".to_owned(), "/home/ada".to_owned());
     let flags = Serialized::defaults(Dict::new());
     Config::from_sources(None, [home], &flags).unwrap().limits
+}
+
+/// Limits in front of one executor, for callers who may introspect and for all others.
+fn limited<E: Executor>(executor: &E, limits: LimitSettings) -> Limited<E> {
+    Limited::new(
+        executor.clone(),
+        executor.clone(),
+        &crate::graphql::sdl(),
+        limits,
+    )
 }
 
 /// Returns the counts of a document, and the number of selections that were visited.
@@ -194,34 +205,20 @@ impl Executor for Counting {
 }
 
 /// The code and message of the only error, once the document was refused by every way in.
-async fn refused(limits: LimitSettings, text: &str) -> (String, String) {
+async fn refused(limits: LimitSettings, text: &str) -> (ErrorCode, String) {
     let counting = Counting::default();
-    let closed = Counting::default();
-    let limited = Limited::new(
-        counting.clone(),
-        closed.clone(),
-        &crate::graphql::sdl(),
-        limits,
-    );
+    let limited = limited(&counting, limits);
     let response = limited.execute(Request::new(text)).await;
     let responses: Vec<_> = limited
         .execute_stream(Request::new(text), None)
         .collect()
         .await;
-    let executed = counting.0.load(Ordering::SeqCst) + closed.0.load(Ordering::SeqCst);
-    assert_eq!(executed, 0, "{text:.200}");
+    assert_eq!(counting.0.load(Ordering::SeqCst), 0, "{text:.200}");
     assert_eq!(json!([response]), json!(responses), "{text:.200}");
     let [error] = response.errors.as_slice() else {
         panic!("{response:?}");
     };
-    let code = error
-        .extensions
-        .as_ref()
-        .unwrap()
-        .get("code")
-        .unwrap()
-        .to_string();
-    (code.trim_matches('"').to_owned(), error.message.clone())
+    (ErrorCode::of(error).unwrap(), error.message.clone())
 }
 
 #[tokio::test]
@@ -249,7 +246,7 @@ async fn what_is_over_a_limit_is_refused_with_both_numbers_before_it_is_executed
         ),
     ] {
         let (code, message) = refused(defaults(), &text).await;
-        assert_eq!(code, "LIMIT_EXCEEDED", "{message}");
+        assert_eq!(code, ErrorCode::LimitExceeded, "{message}");
         let setting = format!("(limits.{setting})");
         assert!(message.contains(&setting), "{message}, and not {setting}");
         assert!(
@@ -258,7 +255,7 @@ async fn what_is_over_a_limit_is_refused_with_both_numbers_before_it_is_executed
         );
     }
     let (code, message) = refused(defaults(), "{ ...A } fragment A on Query { ...A }").await;
-    assert_eq!(code, "BAD_REQUEST", "{message}");
+    assert_eq!(code, ErrorCode::BadRequest, "{message}");
 }
 
 #[tokio::test]
@@ -274,12 +271,7 @@ async fn what_is_turned_off_does_not_refuse() {
 
 #[tokio::test]
 async fn an_operation_has_one_answer_and_a_subscription_all_of_its_own() {
-    let limited = Limited::new(
-        Counting::default(),
-        Counting::default(),
-        &crate::graphql::sdl(),
-        defaults(),
-    );
+    let limited = limited(&Counting::default(), defaults());
     for (text, answers) in [
         ("{ viewer { id } }", 1),
         ("mutation { signOut { userErrors { code } } }", 1),
@@ -292,12 +284,7 @@ async fn an_operation_has_one_answer_and_a_subscription_all_of_its_own() {
 
 #[tokio::test]
 async fn a_subscription_has_one_field_at_its_root() {
-    let limited = Limited::new(
-        Counting::default(),
-        Counting::default(),
-        &crate::graphql::sdl(),
-        defaults(),
-    );
+    let limited = limited(&Counting::default(), defaults());
     for text in [
         "subscription { x: balanceChanged { total } }",
         "subscription { ... { ... on Subscription { balanceChanged { total held } } } }",
@@ -319,7 +306,7 @@ async fn a_subscription_has_one_field_at_its_root() {
         "query A { viewer { id } } subscription B { balanceChanged { total } jobUpdated { id } }",
     ] {
         let (code, message) = refused(defaults(), text).await;
-        assert_eq!(code, "BAD_REQUEST", "{text}: {message}");
+        assert_eq!(code, ErrorCode::BadRequest, "{text}: {message}");
         assert!(message.contains("exactly one field"), "{text}: {message}");
     }
 }
@@ -344,7 +331,7 @@ async fn a_mutation_that_ran_out_of_time_is_answered_with_data_and_the_path_of_i
         request_time: Duration::from_millis(1),
         ..defaults()
     };
-    let limited = Limited::new(Endless, Endless, &crate::graphql::sdl(), limits);
+    let limited = limited(&Endless, limits);
     for (text, field) in [
         ("mutation { signOut { userErrors { code } } }", "signOut"),
         ("mutation { out: signOut { userErrors { code } } }", "out"),
@@ -370,12 +357,7 @@ async fn a_mutation_that_ran_out_of_time_is_answered_with_data_and_the_path_of_i
 
 #[tokio::test]
 async fn a_document_that_was_measured_before_is_not_measured_again() {
-    let limited = Limited::new(
-        Counting::default(),
-        Counting::default(),
-        &crate::graphql::sdl(),
-        defaults(),
-    );
+    let limited = limited(&Counting::default(), defaults());
     let rules = limited.rules();
     let text = bomb(12, 3);
     assert!(rules.note(&mut Request::new(&text)).is_err());
@@ -387,12 +369,10 @@ async fn a_document_that_was_measured_before_is_not_measured_again() {
 }
 
 /// Admits a document by the defaults: the refusal's code, or none.
-fn refusal(text: &str) -> Option<String> {
+fn refusal(text: &str) -> Option<ErrorCode> {
     let rules = Rules::new(&crate::graphql::sdl(), defaults());
-    let response = rules.admit(&mut Request::new(text)).err()?;
-    let error = &response.errors[0];
-    let code = error.extensions.as_ref().unwrap().get("code").unwrap();
-    Some(code.to_string().trim_matches('"').to_owned())
+    let error = rules.admit(&mut Request::new(text)).err()?;
+    ErrorCode::of(&error)
 }
 
 #[test]
@@ -405,7 +385,7 @@ fn introspection_costs_what_its_lists_multiply_to_and_that_of_every_tool_passes(
         1 + 1 + 5 * (1 + 5 * (1 + 5))
     );
     // Anonymous callers may not introspect. That it is refused for this reason shows that it is within the limits.
-    let within = Some("UNAUTHENTICATED".to_owned());
+    let within = Some(ErrorCode::Unauthenticated);
     assert_eq!(refusal(INTROSPECTION), within);
     let (cost, most) = (complexity(INTROSPECTION, json!({})), defaults().complexity);
     assert!(cost * 3 / 2 <= most, "{cost} of {most}");
@@ -414,8 +394,8 @@ fn introspection_costs_what_its_lists_multiply_to_and_that_of_every_tool_passes(
 
 #[test]
 fn the_schema_is_asked_for_once_and_few_types_by_name() {
-    let within = Some("UNAUTHENTICATED".to_owned());
-    let over = Some("LIMIT_EXCEEDED".to_owned());
+    let within = Some(ErrorCode::Unauthenticated);
+    let over = Some(ErrorCode::LimitExceeded);
     let types = |count: usize| {
         let types = (0..count).fold(String::new(), |text, number| {
             text + &format!("t{number}: __type(name: \"Job\") {{ name }} ")
@@ -473,7 +453,7 @@ async fn a_mutation_ends_after_its_client_has_left_with_and_without_a_limit() {
             request_time,
             ..defaults()
         };
-        let limited = Limited::new(steps.clone(), steps.clone(), &crate::graphql::sdl(), limits);
+        let limited = limited(&steps, limits);
         let mutation = || Request::new("mutation { signOut { userErrors { code } } }");
         let mut stream = limited.execute_stream(mutation(), None);
         for by_stream in [false, true] {
@@ -545,7 +525,7 @@ async fn introspection_is_for_signed_in_callers() {
     ] {
         assert_eq!(
             refused(limits.clone(), text).await.0,
-            "UNAUTHENTICATED",
+            ErrorCode::Unauthenticated,
             "{text}"
         );
     }
@@ -553,7 +533,7 @@ async fn introspection_is_for_signed_in_callers() {
     let nested =
         "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }";
     let (code, message) = refused(limits.clone(), nested).await;
-    assert_eq!(code, "LIMIT_EXCEEDED");
+    assert_eq!(code, ErrorCode::LimitExceeded);
     assert!(message.contains("has 3 lists"), "{message}");
     let own_fields = "mutation { signOut { userErrors { field } } }";
     assert_eq!(measure(own_fields, json!({})).0.unwrap().schema_lists, 0);

@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
+    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType, Selection,
+    SelectionSet,
 };
 use async_graphql::{Name, Variables};
 use async_graphql_value::{ConstValue, Value};
 use wharfinger_jobs::queries::page::DEFAULT_SIZE;
 
 use super::sizes::Sizes;
-use super::weights::{Times, Weights};
+use super::weights::{Fields, Times, Weights};
 
 /// Most levels of selections inside selections, fragments included. It protects the stack, and is no setting. async-graphql has
 /// the same bound.
@@ -35,13 +36,6 @@ pub(crate) enum Unmeasurable {
     TooManyLevels,
 }
 
-/// The state of a fragment during the walk.
-enum FragmentState {
-    /// Being walked: a spread of it inside is a cycle.
-    Open,
-    Walked(Sizes),
-}
-
 /// A walk over one document.
 pub(crate) struct Walk<'a> {
     document: &'a ExecutableDocument,
@@ -49,7 +43,8 @@ pub(crate) struct Walk<'a> {
     variables: &'a Variables,
     /// Default values of variables, of all operations.
     defaults: HashMap<&'a str, &'a ConstValue>,
-    fragments: HashMap<&'a str, FragmentState>,
+    /// The counts of each fragment; `None` while it is walked, when a spread of it is a cycle.
+    fragments: HashMap<&'a str, Option<Sizes>>,
     /// Number of selections that were visited.
     pub(crate) visited: u64,
 }
@@ -112,13 +107,15 @@ impl<'a> Walk<'a> {
             .map(|variable| variable.node.directives.len())
             .sum();
         sizes.directives += (operation.directives.len() + of_variables) as u64;
+        sizes.subscribes_to_several =
+            operation.ty == OperationType::Subscription && sizes.top_fields > 1;
         Ok(sizes)
     }
 
     fn selections(
         &mut self,
         selections: &'a SelectionSet,
-        on: Option<usize>,
+        on: Option<&'a Fields>,
         level: u32,
     ) -> Result<Sizes, Unmeasurable> {
         if level > MOST_LEVELS {
@@ -152,8 +149,8 @@ impl<'a> Walk<'a> {
 
     fn spread(&mut self, name: &'a Name, level: u32) -> Result<Sizes, Unmeasurable> {
         let sizes = match self.fragments.get(name.as_str()) {
-            Some(FragmentState::Open) => return Err(Unmeasurable::Cycle(name.clone())),
-            Some(FragmentState::Walked(sizes)) => *sizes,
+            Some(None) => return Err(Unmeasurable::Cycle(name.clone())),
+            Some(Some(sizes)) => *sizes,
             None => match self.document.fragments.get(name) {
                 // Validation reports the missing fragment.
                 None => Sizes::default(),
@@ -172,28 +169,28 @@ impl<'a> Walk<'a> {
         fragment: &'a FragmentDefinition,
         level: u32,
     ) -> Result<Sizes, Unmeasurable> {
-        self.fragments.insert(name, FragmentState::Open);
+        self.fragments.insert(name, None);
         let on = self
             .weights
             .type_named(&fragment.type_condition.node.on.node);
         let mut sizes = self.selections(&fragment.selection_set.node, on, level + 1)?;
         let directives = fragment.directives.len() as u64;
         sizes.directives = sizes.directives.saturating_add(directives);
-        self.fragments.insert(name, FragmentState::Walked(sizes));
+        self.fragments.insert(name, Some(sizes));
         Ok(sizes)
     }
 
     fn field(
         &mut self,
         field: &'a Field,
-        of: Option<usize>,
+        of: Option<&'a Fields>,
         level: u32,
     ) -> Result<Sizes, Unmeasurable> {
-        let weight = self.weights.field(of, &field.name.node);
+        let weight = of.and_then(|fields| fields.get(field.name.node.as_str()));
         let mut sizes = if field.selection_set.node.items.is_empty() {
             Sizes::default()
         } else {
-            let on = weight.and_then(|weight| weight.target);
+            let on = weight.and_then(|weight| self.weights.type_named(&weight.target));
             self.selections(&field.selection_set.node, on, level + 1)?
                 .inside()
         };
@@ -202,7 +199,7 @@ impl<'a> Walk<'a> {
             .aliases
             .saturating_add(u64::from(field.alias.is_some()));
         let name = field.name.node.as_str();
-        sizes.introspects |= matches!(name, "__schema" | "__type");
+        sizes.top_fields = if name.starts_with("__") { 2 } else { 1 };
         sizes.schemas = sizes.schemas.saturating_add(u64::from(name == "__schema"));
         sizes.types = sizes.types.saturating_add(u64::from(name == "__type"));
         let is_schema_list = matches!(

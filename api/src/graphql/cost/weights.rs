@@ -31,27 +31,27 @@ pub(crate) enum Times {
 }
 
 /// The part of a field in the complexity of a document.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Weight {
-    /// The type that its selections are on; `None` for a leaf.
-    pub(crate) target: Option<usize>,
+    /// The type of its value, or of each in its list.
+    pub(crate) target: String,
     pub(crate) times: Times,
     /// Cost of the field alone.
     pub(crate) own: u64,
 }
 
+/// The weights of a type's fields, by name.
+pub(crate) type Fields = HashMap<String, Weight>;
+
 /// The weights of every field.
-#[derive(Debug, Default)]
-pub(crate) struct Weights {
-    names: HashMap<String, usize>,
-    types: Vec<HashMap<String, Weight>>,
-}
+#[derive(Debug)]
+pub(crate) struct Weights(HashMap<String, Fields>);
 
 impl Weights {
     /// Reads the weights from an SDL whose root types have their usual names.
     pub(crate) fn of(sdl: &str) -> Self {
         let document = parse_schema(sdl).expect("the schema's own SDL is GraphQL");
-        let mut composite: Vec<(String, Vec<FieldDefinition>)> = Vec::new();
+        let mut composite: HashMap<String, Vec<FieldDefinition>> = HashMap::new();
         for definition in document.definitions {
             let TypeSystemDefinition::Type(definition) = definition else {
                 continue;
@@ -63,72 +63,57 @@ impl Weights {
                 _ => continue,
             };
             let fields = fields.into_iter().map(|field| field.node).collect();
-            composite.push((definition.node.name.node.to_string(), fields));
+            composite.insert(definition.node.name.node.to_string(), fields);
         }
-        let mut weights = Self::default();
-        for (name, _) in &composite {
-            weights.names.insert(name.clone(), weights.names.len());
-        }
-        for (name, fields) in &composite {
+        let types = composite.iter().map(|(name, fields)| {
             let of_connection = name.ends_with("Connection");
-            let by_name = fields
-                .iter()
-                .map(|field| {
-                    (
-                        field.name.node.to_string(),
-                        weights.weigh(field, of_connection),
-                    )
-                })
-                .collect();
-            weights.types.push(by_name);
-        }
-        weights
+            let fields = fields.iter().map(|field| {
+                let has_fields = composite.contains_key(base(&field.ty.node).0);
+                let weight = weigh(field, has_fields, of_connection);
+                (field.name.node.to_string(), weight)
+            });
+            (name.clone(), fields.collect())
+        });
+        Self(types.collect())
     }
 
-    fn weigh(&self, field: &FieldDefinition, of_connection: bool) -> Weight {
-        let (type_name, is_list) = base(&field.ty.node);
-        let target = self.names.get(type_name).copied();
-        let has = |name: &str| {
-            field
-                .arguments
-                .iter()
-                .any(|argument| argument.node.name.node == name)
-        };
-        let times = match (target, is_list) {
-            (Some(_), false) if type_name.ends_with("Connection") => Times::Page,
-            (None, _) | (Some(_), false) => Times::Once,
-            (Some(_), true) if of_connection => Times::EachItem,
-            (Some(_), true) if has("ids") => Times::Ids,
-            (Some(_), true) => Times::List,
-        };
-        let counts = of_connection && field.name.node == "totalCount";
-        let own = if times == Times::Page || counts {
-            STATEMENT
-        } else if target.is_none() && is_list {
-            TEXTS
-        } else {
-            1
-        };
-        Weight { target, times, own }
-    }
-
-    /// Returns the type of this name.
-    pub(crate) fn type_named(&self, name: &str) -> Option<usize> {
-        self.names.get(name).copied()
+    /// Returns the fields of the type of this name; `None` for one that has none.
+    pub(crate) fn type_named(&self, name: &str) -> Option<&Fields> {
+        self.0.get(name)
     }
 
     /// Returns the type that an operation's selections are on.
-    pub(crate) fn root(&self, operation: OperationType) -> Option<usize> {
+    pub(crate) fn root(&self, operation: OperationType) -> Option<&Fields> {
         self.type_named(match operation {
             OperationType::Query => "Query",
             OperationType::Mutation => "Mutation",
             OperationType::Subscription => "Subscription",
         })
     }
+}
 
-    /// Returns the weight of a field of a type; `None` for a field that the schema does not have, and for introspection.
-    pub(crate) fn field(&self, of: Option<usize>, name: &str) -> Option<Weight> {
-        self.types[of?].get(name).copied()
+fn weigh(field: &FieldDefinition, has_fields: bool, of_connection: bool) -> Weight {
+    let (target, is_list) = base(&field.ty.node);
+    let mut arguments = field.arguments.iter();
+    let times = match (has_fields, is_list) {
+        (true, false) if target.ends_with("Connection") => Times::Page,
+        (false, _) | (true, false) => Times::Once,
+        (true, true) if of_connection => Times::EachItem,
+        (true, true) if arguments.any(|argument| argument.node.name.node == "ids") => Times::Ids,
+        (true, true) => Times::List,
+    };
+    let counts = of_connection && field.name.node == "totalCount";
+    let own = if times == Times::Page || counts {
+        STATEMENT
+    } else if !has_fields && is_list {
+        TEXTS
+    } else {
+        1
+    };
+    Weight {
+        target: target.to_owned(),
+        times,
+        own,
     }
 }
 
@@ -148,7 +133,7 @@ mod tests {
     fn every_kind_of_list_is_known_for_what_it_is() {
         let weights = Weights::of(&crate::graphql::sdl());
         let times = |of: &str, field: &str| {
-            let weight = weights.field(weights.type_named(of), field).unwrap();
+            let weight = &weights.type_named(of).unwrap()[field];
             (weight.times, weight.own)
         };
         assert_eq!(times("Query", "images"), (Times::Page, STATEMENT));
@@ -168,10 +153,6 @@ mod tests {
         assert_eq!(times("User", "apiTokens"), (Times::List, 1));
         assert_eq!(times("Node", "id"), (Times::Once, 1));
         assert!(weights.root(OperationType::Subscription).is_some());
-        assert!(
-            weights
-                .field(weights.type_named("Query"), "nothing")
-                .is_none()
-        );
+        assert!(!weights.type_named("Query").unwrap().contains_key("nothing"));
     }
 }
