@@ -65,15 +65,10 @@ fn names_field(document: &ExecutableDocument, name: &str) -> bool {
         })
     }
     let operations = document.operations.iter();
-    let mut sets = operations
-        .map(|(_, operation)| &operation.node.selection_set.node)
-        .chain(
-            document
-                .fragments
-                .values()
-                .map(|fragment| &fragment.node.selection_set.node),
-        );
-    sets.any(|set| inside(set, name))
+    let operations = operations.map(|(_, operation)| &operation.node.selection_set);
+    let fragments = document.fragments.values();
+    let mut sets = operations.chain(fragments.map(|fragment| &fragment.node.selection_set));
+    sets.any(|set| inside(&set.node, name))
 }
 
 #[cfg(test)]

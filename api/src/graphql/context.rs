@@ -1,5 +1,6 @@
 //! The data of the context that resolvers use: the services, the caller, and the loaders of the request.
 
+use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use futures::future::BoxFuture;
 use uuid::Uuid;
 use wharfinger_entity::{Role, api_token, user};
 use wharfinger_jobs::accounts::audit::Actor;
-use wharfinger_jobs::error::{self, ServiceError, UserError};
-use wharfinger_jobs::infra::db::{Db, DbErr, is_unavailable, timed_out};
+use wharfinger_jobs::error::{self, ServiceError};
+use wharfinger_jobs::infra::db::{DbErr, is_unavailable, timed_out};
 use wharfinger_jobs::infra::password_hashing::PasswordError;
 use wharfinger_jobs::ledger::LedgerError;
 use wharfinger_jobs::queries::Viewer;
@@ -20,6 +21,7 @@ use wharfinger_jobs::queries::progress_watch::Watches;
 use wharfinger_jobs::services::Services;
 
 use super::loaders::Loader;
+use super::types::UserError;
 use crate::http::ErrorCode;
 
 /// The services of the schema.
@@ -57,8 +59,7 @@ const QUIET: Duration = Duration::from_millis(1);
 /// Loaders of one request, which return only what its caller may see. They are made when a resolver first asks, because a
 /// page of a list brings most related rows with it.
 pub(crate) struct Loaders {
-    db: Db,
-    viewer: Viewer,
+    reads: Loader,
     loader: OnceLock<DataLoader<Loader>>,
     /// Number of keys that resolvers have asked for.
     asked: Arc<AtomicUsize>,
@@ -67,40 +68,36 @@ pub(crate) struct Loaders {
 impl Loaders {
     /// Loaders for one caller.
     pub(crate) fn new(services: &Services, caller: &Caller) -> Self {
+        let (db, viewer) = (services.db.clone(), Viewer::from(&caller.user));
         Self {
-            db: services.db.clone(),
-            viewer: Viewer::from(&caller.user),
+            reads: Loader { db, viewer },
             loader: OnceLock::new(),
             asked: Arc::default(),
         }
     }
 
     fn loader(&self) -> &DataLoader<Loader> {
-        self.loader.get_or_init(|| self.make())
+        self.loader.get_or_init(|| {
+            let asked = Arc::clone(&self.asked);
+            let spawn = move |read| tokio::spawn(read_when_quiet(Arc::clone(&asked), read));
+            DataLoader::new(self.reads.clone(), spawn).delay(Duration::ZERO)
+        })
     }
+}
 
-    fn make(&self) -> DataLoader<Loader> {
-        let count = Arc::clone(&self.asked);
-        // A fixed delay would split a long list into as many statements as resolving it takes delays. So this waits until
-        // the resolvers of a level have all asked.
-        let spawn = move |read: BoxFuture<'static, ()>| {
-            let count = Arc::clone(&count);
-            tokio::spawn(async move {
-                let mut seen = count.load(Ordering::Relaxed);
-                loop {
-                    tokio::time::sleep(QUIET).await;
-                    let now = count.load(Ordering::Relaxed);
-                    if now == seen {
-                        break;
-                    }
-                    seen = now;
-                }
-                read.await;
-            })
-        };
-        let loader = Loader::new(self.db.clone(), self.viewer);
-        DataLoader::new(loader, spawn).delay(Duration::ZERO)
+/// Reads when the resolvers of a level have all asked. After a fixed delay, a long list would be read in as many statements as
+/// resolving it takes delays.
+async fn read_when_quiet(asked: Arc<AtomicUsize>, read: BoxFuture<'static, ()>) {
+    let mut seen = asked.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = asked.load(Ordering::Relaxed);
+        if now == seen {
+            break;
+        }
+        seen = now;
     }
+    read.await;
 }
 
 /// Returns the services.
@@ -108,12 +105,20 @@ pub(crate) fn services<'c>(ctx: &Context<'c>) -> &'c Services {
     &ctx.data_unchecked::<Gateway>().services
 }
 
-/// Returns the loaders of this request. Call it for each thing that is loaded. Fails with `UNAUTHENTICATED` for an
-/// anonymous caller.
-pub(crate) fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c DataLoader<Loader>, Error> {
+/// Loads what a key names, in one statement with what the other resolvers of the level ask for; `None` without a key, and
+/// for what the caller may not see. Fails with `UNAUTHENTICATED` for an anonymous caller.
+pub(crate) async fn load<K, V>(ctx: &Context<'_>, key: Option<K>) -> Result<Option<V>, Error>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Loader: async_graphql::dataloader::Loader<K, Value = V, Error = Arc<DbErr>>,
+{
     let loaders: &Loaders = ctx.data_opt().ok_or_else(unauthenticated)?;
+    let Some(key) = key else {
+        return Ok(None);
+    };
     loaders.asked.fetch_add(1, Ordering::Relaxed);
-    Ok(loaders.loader())
+    let loaded = loaders.loader().load_one(key).await;
+    loaded.map_err(|error| internal(&*error))
 }
 
 /// Returns the caller. Fails with `UNAUTHENTICATED` for an anonymous one.
@@ -124,12 +129,6 @@ pub(crate) fn caller<'c>(ctx: &Context<'c>) -> Result<&'c Caller, Error> {
 /// Returns the caller as a viewer. Fails like [`caller`].
 pub(crate) fn viewer(ctx: &Context<'_>) -> Result<Viewer, Error> {
     Ok(Viewer::from(&caller(ctx)?.user))
-}
-
-/// Returns the only owner whose things the caller may see; `None` for an administrator, who sees all. Fails like
-/// [`caller`].
-pub(crate) fn owner(ctx: &Context<'_>) -> Result<Option<Uuid>, Error> {
-    Ok(viewer(ctx)?.owner())
 }
 
 /// Fails with `FORBIDDEN` unless the caller is an administrator.
@@ -186,11 +185,6 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Error {
     .extend_with(|_, extensions| extensions.set("id", id.as_str()))
 }
 
-/// Returns the error of a failed statement.
-pub(crate) fn database(error: &DbErr) -> Error {
-    internal(error)
-}
-
 /// Returns the error of a list.
 pub(crate) fn list(error: ListError) -> Error {
     match error {
@@ -199,13 +193,21 @@ pub(crate) fn list(error: ListError) -> Error {
     }
 }
 
-/// Separates problems that the caller can fix from all other errors.
-pub(crate) fn mendable<T>(result: Result<T, ServiceError>) -> Result<Result<T, UserError>, Error> {
+/// Returns what a mutation's payload has: the value, or problems that the caller can fix. Fails for all other errors.
+pub(crate) fn outcome<T, U: From<T>>(
+    result: Result<T, ServiceError>,
+) -> Result<(Option<U>, Vec<UserError>), Error> {
     match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(ServiceError::Rejected(error)) => Ok(Err(error)),
+        Ok(value) => Ok((Some(value.into()), Vec::new())),
+        Err(ServiceError::Rejected(error)) => Ok((None, vec![error.into()])),
         Err(error) => Err(request_error(&error)),
     }
+}
+
+/// Returns the problems that the caller can fix; none on success. Fails for all other errors.
+pub(crate) fn problems(result: Result<(), ServiceError>) -> Result<Vec<UserError>, Error> {
+    let (_, problems) = outcome::<(), ()>(result)?;
+    Ok(problems)
 }
 
 /// Returns the error of a request that no other input would fix.

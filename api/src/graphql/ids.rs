@@ -48,9 +48,13 @@ impl Kind {
 
     /// Returns the thing of this kind that an id names; `None` for any other text, which is answered like an unknown id.
     pub(crate) fn parse(self, id: &ID) -> Option<Uuid> {
-        parse(id)
-            .filter(|(kind, _)| *kind == self)
-            .map(|(_, id)| id)
+        let (kind, id) = parse(id)?;
+        (kind == self).then_some(id)
+    }
+
+    /// Returns the thing that a filter names: one that does not exist, for the id of another kind of thing.
+    pub(crate) fn filtered(self, id: Option<ID>) -> Option<Uuid> {
+        id.map(|id| self.parse(&id).unwrap_or_default())
     }
 }
 
@@ -58,15 +62,9 @@ impl Kind {
 pub(crate) fn parse(id: &ID) -> Option<(Kind, Uuid)> {
     let (prefix, hex) = id.split_once('_')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
+    let id = Uuid::try_parse(hex).ok()?;
     // Every id has one spelling: 32 lower-case digits.
-    let plain = hex.len() == 32
-        && hex
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    plain
-        .then(|| Uuid::try_parse(hex).ok())
-        .flatten()
-        .map(|id| (kind, id))
+    (id.simple().to_string() == hex).then_some((kind, id))
 }
 
 #[cfg(test)]

@@ -2,34 +2,29 @@
 //! hundred.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::dataloader::Loader as Load;
 use uuid::Uuid;
-use wharfinger_entity::{
-    JobState, api_token, audit_entry, host, job, job_attempt, ledger_entry, registry_credential,
-    user,
-};
+use wharfinger_entity::JobState;
 use wharfinger_jobs::infra::db::{Db, DbErr};
-use wharfinger_jobs::queries::images::ImageView;
 use wharfinger_jobs::queries::{self, Viewer};
 
+use super::types::{
+    ApiToken, AuditEntry, Host, Image, Job, JobAttempt, LedgerEntry, RegistryCredential, User,
+};
+
 /// Reads what one viewer may see.
+#[derive(Clone)]
 pub(crate) struct Loader {
-    db: Db,
-    viewer: Viewer,
+    pub(crate) db: Db,
+    pub(crate) viewer: Viewer,
 }
 
-impl Loader {
-    /// Reads for `viewer`.
-    pub(crate) fn new(db: Db, viewer: Viewer) -> Self {
-        Self { db, viewer }
-    }
-}
-
-/// Loads `$value` by `$key(Uuid)`.
+/// Loads `$value` by `$key(Uuid)`: `$pair` makes a key and a value of each row, and `$collect` a map of these.
 macro_rules! load_by_id {
-    ($(#[$doc:meta])* $key:ident => $value:ty, |$loader:ident, $ids:ident| $read:expr, |$row:ident| $id:expr) => {
+    ($(#[$doc:meta])* $key:ident => $value:ty, |$loader:ident, $ids:ident| $read:expr, |$row:pat_param| $pair:expr, $collect:path) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) struct $key(pub(crate) Uuid);
@@ -42,7 +37,10 @@ macro_rules! load_by_id {
                 let $loader = self;
                 let $ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
                 let rows = $read.await.map_err(Arc::new)?;
-                Ok(rows.into_iter().map(|$row| ($key($id), $row)).collect())
+                Ok($collect(rows.into_iter().map(|$row| {
+                    let (id, value) = $pair;
+                    ($key(id), value)
+                })))
             }
         }
     };
@@ -50,118 +48,76 @@ macro_rules! load_by_id {
 
 load_by_id!(
     /// A user.
-    UserId => user::Model, |loader, ids| queries::users::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    UserId => User, |loader, ids| queries::users::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
 load_by_id!(
     /// A host.
-    HostId => host::Model, |loader, ids| queries::hosts::by_ids(&loader.db, &ids), |row| row.id
+    HostId => Host, |loader, ids| queries::hosts::by_ids(&loader.db, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
 load_by_id!(
     /// An image.
-    ImageId => ImageView, |loader, ids| queries::images::by_ids(&loader.db, loader.viewer, &ids), |row| row.image.id
+    ImageId => Image, |loader, ids| queries::images::by_ids(&loader.db, loader.viewer, &ids), |row| (row.image.id, row.into()), HashMap::from_iter
 );
 load_by_id!(
     /// A job.
-    JobId => job::Model, |loader, ids| queries::jobs::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    JobId => Job, |loader, ids| queries::jobs::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
 load_by_id!(
     /// An entry of a ledger.
-    LedgerEntryId => ledger_entry::Model, |loader, ids| queries::ledger::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    LedgerEntryId => LedgerEntry, |loader, ids| queries::ledger::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
 load_by_id!(
     /// An entry of the audit log.
-    AuditEntryId => audit_entry::Model, |loader, ids| queries::audit::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    AuditEntryId => AuditEntry, |loader, ids| queries::audit::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
-
 load_by_id!(
     /// A login at a registry.
-    RegistryCredentialId => registry_credential::Model, |loader, ids| queries::registry_credentials::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    RegistryCredentialId => RegistryCredential, |loader, ids| queries::registry_credentials::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, row.into()), HashMap::from_iter
 );
-
 load_by_id!(
     /// A token.
-    ApiTokenId => api_token::Model, |loader, ids| queries::tokens::by_ids(&loader.db, loader.viewer, &ids), |row| row.id
+    ApiTokenId => ApiToken, |loader, ids| queries::tokens::by_ids(&loader.db, loader.viewer, &ids), |row| (row.id, ApiToken(row)), HashMap::from_iter
+);
+load_by_id!(
+    /// The tokens of a user.
+    TokensOf => Vec<ApiToken>, |loader, ids| queries::tokens::of_users(&loader.db, loader.viewer, &ids), |row| (row.user_id, ApiToken(row)), grouped
+);
+load_by_id!(
+    /// The attempts of a job.
+    AttemptsOf => Vec<JobAttempt>, |loader, ids| queries::jobs::attempts(&loader.db, loader.viewer, &ids), |row| (row.job_id, row.into()), grouped
+);
+load_by_id!(
+    /// The live jobs of a host.
+    LiveJobsOf => LiveJobs, |loader, ids| queries::hosts::live_jobs(&loader.db, &ids), |(host, state, count)| (host, (state, count)), added_up
 );
 
-/// The tokens of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TokensOf(pub(crate) Uuid);
-
-impl Load<TokensOf> for Loader {
-    type Value = Vec<api_token::Model>;
-    type Error = Arc<DbErr>;
-
-    async fn load(&self, keys: &[TokensOf]) -> Result<HashMap<TokensOf, Self::Value>, Arc<DbErr>> {
-        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let mut found: HashMap<TokensOf, Self::Value> = HashMap::new();
-        for token in queries::tokens::of_users(&self.db, self.viewer, &ids)
-            .await
-            .map_err(Arc::new)?
-        {
-            let own = found.entry(TokensOf(token.user_id)).or_default();
-            own.push(token);
-        }
-        Ok(found)
+fn grouped<K: Eq + Hash, V>(items: impl Iterator<Item = (K, V)>) -> HashMap<K, Vec<V>> {
+    let mut found: HashMap<K, Vec<V>> = HashMap::new();
+    for (key, item) in items {
+        found.entry(key).or_default().push(item);
     }
+    found
 }
-
-/// The attempts of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct AttemptsOf(pub(crate) Uuid);
-
-impl Load<AttemptsOf> for Loader {
-    type Value = Vec<job_attempt::Model>;
-    type Error = Arc<DbErr>;
-
-    async fn load(
-        &self,
-        keys: &[AttemptsOf],
-    ) -> Result<HashMap<AttemptsOf, Self::Value>, Arc<DbErr>> {
-        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let mut found: HashMap<AttemptsOf, Self::Value> = HashMap::new();
-        for attempt in queries::jobs::attempts(&self.db, self.viewer, &ids)
-            .await
-            .map_err(Arc::new)?
-        {
-            found
-                .entry(AttemptsOf(attempt.job_id))
-                .or_default()
-                .push(attempt);
-        }
-        Ok(found)
-    }
-}
-
-/// The live jobs of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct LoadOf(pub(crate) Uuid);
 
 /// The live jobs of a host, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HostLoad {
+pub(crate) struct LiveJobs {
     /// Jobs that a worker runs.
     pub(crate) running: i64,
     /// Jobs that wait, for their first attempt or another.
     pub(crate) queued: i64,
 }
 
-impl Load<LoadOf> for Loader {
-    type Value = HostLoad;
-    type Error = Arc<DbErr>;
-
-    async fn load(&self, keys: &[LoadOf]) -> Result<HashMap<LoadOf, HostLoad>, Arc<DbErr>> {
-        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let mut found: HashMap<LoadOf, HostLoad> = HashMap::new();
-        for (host, state, count) in queries::hosts::live_jobs(&self.db, &ids)
-            .await
-            .map_err(Arc::new)?
-        {
-            let load = found.entry(LoadOf(host)).or_default();
-            match state {
-                JobState::Running => load.running += count,
-                _ => load.queued += count,
-            }
+fn added_up<K: Eq + Hash>(
+    counts: impl Iterator<Item = (K, (JobState, i64))>,
+) -> HashMap<K, LiveJobs> {
+    let mut found: HashMap<K, LiveJobs> = HashMap::new();
+    for (key, (state, count)) in counts {
+        let jobs = found.entry(key).or_default();
+        match state {
+            JobState::Running => jobs.running += count,
+            _ => jobs.queued += count,
         }
-        Ok(found)
     }
+    found
 }

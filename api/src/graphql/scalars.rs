@@ -95,3 +95,8 @@ impl From<wharfinger_entity::Credits> for Credits {
         Self(credits)
     }
 }
+
+/// Converts a count to GraphQL's `Int`, which has 32 bits; larger counts are cut.
+pub(crate) fn int(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_graphql::{Context, ID, Result, Subscription as GraphQlSubscription};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use uuid::Uuid;
 use wharfinger_entity::{JobKind, Timestamp, job};
 use wharfinger_jobs::infra::db::DbErr;
@@ -13,9 +13,7 @@ use wharfinger_jobs::live::notify::Change;
 use wharfinger_jobs::queries::{self, Viewer};
 use wharfinger_jobs::services::Services;
 
-use super::context::{
-    Gateway, administrator, caller, coded, database, internal, loaders, services, viewer,
-};
+use super::context::{Gateway, administrator, caller, coded, internal, load, services, viewer};
 use super::ids::Kind;
 use super::loaders::JobId;
 use super::types::{Balance, Job, PullProgress};
@@ -51,22 +49,20 @@ impl Subscription {
                 "you have no such pull: `jobs` lists yours",
             )
         };
-        let loaders = loaders(ctx)?;
-        let id = Kind::Job.parse(&job_id).ok_or_else(unknown)?;
-        let job = loaders
-            .load_one(JobId(id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        job.filter(|job| job.kind == JobKind::PullImage)
-            .ok_or_else(unknown)?;
+        let job = load(ctx, Kind::Job.parse(&job_id).map(JobId)).await?;
+        let job = job.filter(|Job(job)| job.kind == JobKind::PullImage);
+        let Job(job) = job.ok_or_else(unknown)?;
         let gateway = ctx.data_unchecked::<Gateway>();
-        let frames = gateway.watches.follow(&gateway.services, id);
+        let frames = gateway.watches.follow(&gateway.services, job.id);
         let event_id: Option<CurrentEventId> = ctx.data_opt().cloned();
         Ok(frames.map(move |frame| {
             if let Some(event_id) = &event_id {
                 event_id.note(frame.sequence, frame.state.is_final());
             }
-            PullProgress::new(id, frame)
+            PullProgress {
+                job_id: job.id,
+                frame,
+            }
         }))
     }
 
@@ -92,7 +88,11 @@ impl Subscription {
             viewer,
             services,
         };
-        Ok(changed.into_stream())
+        let changes = stream::unfold(changed, |mut jobs| async move {
+            let changed = jobs.next().await?;
+            Some((stream::iter(changed), jobs))
+        });
+        Ok(changes.flatten())
     }
 
     /// The viewer's credits now, then after every change.
@@ -110,7 +110,10 @@ impl Subscription {
             user_id,
             services,
         };
-        Ok(balances.into_stream())
+        Ok(stream::unfold(balances, |mut balances| async move {
+            let balance = balances.next().await?;
+            Some((balance, balances))
+        }))
     }
 }
 
@@ -126,14 +129,6 @@ struct ChangedJobs {
 }
 
 impl ChangedJobs {
-    fn into_stream(self) -> impl Stream<Item = Result<Job>> {
-        let changed = futures::stream::unfold(self, |mut jobs| async move {
-            let changed = jobs.next().await?;
-            Some((futures::stream::iter(changed), jobs))
-        });
-        changed.flatten()
-    }
-
     /// The jobs to send at the next event. That the database does not answer is sent once.
     async fn next(&mut self) -> Option<Vec<Result<Job>>> {
         let event = if let Some(waits) = &mut self.again {
@@ -157,7 +152,7 @@ impl ChangedJobs {
             Err(_) if self.again.is_some() => Vec::new(),
             Err(error) => {
                 self.again = Some(waits());
-                vec![Err(database(&error))]
+                vec![Err(internal(&error))]
             }
         })
     }
@@ -186,13 +181,6 @@ struct Balances {
 }
 
 impl Balances {
-    fn into_stream(self) -> impl Stream<Item = Result<Balance>> {
-        futures::stream::unfold(self, |mut balances| async move {
-            let balance = balances.next().await?;
-            Some((balance, balances))
-        })
-    }
-
     /// The credits now, then each time they differ from those sent last. That the database does not answer is sent once.
     async fn next(&mut self) -> Option<Result<Balance>> {
         loop {
@@ -216,7 +204,7 @@ impl Balances {
                 Err(error) => {
                     // After an error the credits are sent again.
                     (self.again, self.sent) = (Some(waits()), None);
-                    return Some(Err(database(&error)));
+                    return Some(Err(internal(&error)));
                 }
             }
         }

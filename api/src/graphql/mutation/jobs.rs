@@ -1,14 +1,12 @@
 //! Mutations of jobs: requested, cancelled, retried.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_entity::job;
 use wharfinger_jobs::accounts::audit::Actor;
 use wharfinger_jobs::commands::cancel_job::{cancel_any_job, cancel_job};
 use wharfinger_jobs::commands::retry_job::{retry_any_job, retry_job};
-use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::{error, pull_image, remove_image};
 
-use crate::graphql::context::{caller, mendable, owner, services};
+use crate::graphql::context::{caller, outcome, services, viewer};
 use crate::graphql::ids::Kind;
 use crate::graphql::types::{Job, UserError};
 use crate::observability::metrics;
@@ -53,55 +51,41 @@ pub(crate) struct RetryJobInput {
     idempotency_key: Option<String>,
 }
 
-/// Makes the payload of a mutation that returns a job.
-macro_rules! job_payload {
-    ($payload:ident, $doc:literal, $job:literal) => {
-        #[doc = $doc]
-        #[derive(SimpleObject)]
-        pub(crate) struct $payload {
-            #[doc = $job]
-            job: Option<Job>,
-            /// Problems that the caller can fix; empty on success.
-            user_errors: Vec<UserError>,
-        }
-
-        impl $payload {
-            fn of(result: Result<job::Model, ServiceError>) -> Result<Self> {
-                Ok(match mendable(result)? {
-                    Ok(job) => Self {
-                        job: Some(Job(job)),
-                        user_errors: Vec::new(),
-                    },
-                    Err(error) => Self {
-                        job: None,
-                        user_errors: vec![error.into()],
-                    },
-                })
-            }
-        }
-    };
+/// The result of `pullImage`.
+#[derive(SimpleObject)]
+pub(crate) struct PullImagePayload {
+    /// The job that pulls; null if it was not accepted.
+    job: Option<Job>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
 }
 
-job_payload!(
-    PullImagePayload,
-    "The result of `pullImage`.",
-    "The job that pulls; null if it was not accepted."
-);
-job_payload!(
-    RemoveImagePayload,
-    "The result of `removeImage`.",
-    "The job that removes; null if it was not accepted."
-);
-job_payload!(
-    CancelJobPayload,
-    "The result of `cancelJob`.",
-    "The job: CANCELLED, or RUNNING until its worker has stopped it; null if it cannot be stopped."
-);
-job_payload!(
-    RetryJobPayload,
-    "The result of `retryJob`.",
-    "The job, QUEUED again; null if it cannot be."
-);
+/// The result of `removeImage`.
+#[derive(SimpleObject)]
+pub(crate) struct RemoveImagePayload {
+    /// The job that removes; null if it was not accepted.
+    job: Option<Job>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
+
+/// The result of `cancelJob`.
+#[derive(SimpleObject)]
+pub(crate) struct CancelJobPayload {
+    /// The job: CANCELLED, or RUNNING until its worker has stopped it; null if it cannot be stopped.
+    job: Option<Job>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
+
+/// The result of `retryJob`.
+#[derive(SimpleObject)]
+pub(crate) struct RetryJobPayload {
+    /// The job, QUEUED again; null if it cannot be.
+    job: Option<Job>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
 
 #[Object]
 impl JobMutation {
@@ -112,28 +96,24 @@ impl JobMutation {
         #[graphql(desc = "What to pull, and where to.")] input: PullImageInput,
     ) -> Result<PullImagePayload> {
         let caller = caller(ctx)?;
-        let host = match &input.host_id {
-            None => None,
-            Some(id) => match Kind::Host.parse(id) {
-                Some(id) => Some(id),
-                None => return PullImagePayload::of(Err(no_such_host().into())),
-            },
-        };
+        let host = input.host_id.map(|id| Kind::Host.parse(&id));
+        if host == Some(None) {
+            return Ok(PullImagePayload {
+                job: None,
+                user_errors: vec![no_such_host().into()],
+            });
+        }
         let request = pull_image::PullImage {
             user_id: caller.user.id,
             reference: input.reference,
-            host,
+            host: host.flatten(),
             idempotency_key: input.idempotency_key,
             traceparent: caller.traceparent.clone(),
         };
-        PullImagePayload::of(
-            metrics::request(
-                "pull_image",
-                &caller.user.name,
-                pull_image::accept(services(ctx), &request),
-            )
-            .await,
-        )
+        let accepting = pull_image::accept(services(ctx), &request);
+        let job = metrics::request("pull_image", &caller.user.name, accepting).await;
+        let (job, user_errors) = outcome(job)?;
+        Ok(PullImagePayload { job, user_errors })
     }
 
     /// Let go of a private image; an administrator also removes public ones. The charge comes
@@ -150,14 +130,10 @@ impl JobMutation {
             idempotency_key: input.idempotency_key,
             traceparent: caller.traceparent.clone(),
         };
-        RemoveImagePayload::of(
-            metrics::request(
-                "remove_image",
-                &caller.user.name,
-                remove_image::accept(services(ctx), &request),
-            )
-            .await,
-        )
+        let accepting = remove_image::accept(services(ctx), &request);
+        let job = metrics::request("remove_image", &caller.user.name, accepting).await;
+        let (job, user_errors) = outcome(job)?;
+        Ok(RemoveImagePayload { job, user_errors })
     }
 
     /// Stop a queued, retrying or running job and release what it held.
@@ -167,14 +143,16 @@ impl JobMutation {
         #[graphql(desc = "What to stop.")] input: CancelJobInput,
     ) -> Result<CancelJobPayload> {
         let job_id = Kind::Job.parse(&input.job_id);
-        let (user, owner) = (&caller(ctx)?.user, owner(ctx)?);
+        let (caller, owner) = (caller(ctx)?, viewer(ctx)?.owner());
         let cancelling = async {
             match owner {
-                None => cancel_any_job(services(ctx), &Actor::from(user), job_id).await,
+                None => cancel_any_job(services(ctx), &Actor::from(&caller.user), job_id).await,
                 owner => cancel_job(services(ctx), owner, job_id).await,
             }
         };
-        CancelJobPayload::of(metrics::request("cancel_job", &user.name, cancelling).await)
+        let job = metrics::request("cancel_job", &caller.user.name, cancelling).await;
+        let (job, user_errors) = outcome(job)?;
+        Ok(CancelJobPayload { job, user_errors })
     }
 
     /// Run a FAILED, DEAD or CANCELLED job again, holding its credits anew. Its owner or an administrator.
@@ -183,17 +161,20 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to run again.")] input: RetryJobInput,
     ) -> Result<RetryJobPayload> {
-        let user = &caller(ctx)?.user;
+        let caller = caller(ctx)?;
+        let user = &caller.user;
         let job_id = Kind::Job.parse(&input.job_id);
         let key = input.idempotency_key.as_deref();
-        let owner = owner(ctx)?;
+        let owner = viewer(ctx)?.owner();
         let retrying = async {
             match owner {
                 None => retry_any_job(services(ctx), user.id, &user.into(), job_id, key).await,
                 owner => retry_job(services(ctx), user.id, owner, job_id, key).await,
             }
         };
-        RetryJobPayload::of(metrics::request("retry_job", &user.name, retrying).await)
+        let job = metrics::request("retry_job", &caller.user.name, retrying).await;
+        let (job, user_errors) = outcome(job)?;
+        Ok(RetryJobPayload { job, user_errors })
     }
 }
 

@@ -1,35 +1,25 @@
-//! Mutations, in a file for each subject. A resolver authorises, and maps the input and the result; a service of the jobs
-//! crate does the rest.
+//! Mutations. A resolver authorises, and maps the input and the result; a service of the jobs crate does the rest.
 
-mod hosts;
-mod images;
+mod admin;
 mod jobs;
-mod queues;
 mod registry_credentials;
 mod sign_in;
-mod tokens;
 mod users;
 
 use async_graphql::MergedObject;
 
-use hosts::HostMutation;
-use images::ImageMutation;
+use admin::AdminMutation;
 use jobs::JobMutation;
-use queues::QueueMutation;
 use registry_credentials::RegistryCredentialMutation;
 use sign_in::SignInMutation;
-use tokens::TokenMutation;
 use users::UserMutation;
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     JobMutation,
-    ImageMutation,
-    HostMutation,
-    QueueMutation,
+    AdminMutation,
     RegistryCredentialMutation,
     SignInMutation,
-    TokenMutation,
     UserMutation,
 );

@@ -6,7 +6,7 @@ use wharfinger_jobs::registry_credentials::{
 };
 use wharfinger_jobs::settings::Secret;
 
-use crate::graphql::context::{caller, mendable, services};
+use crate::graphql::context::{caller, outcome, problems, services};
 use crate::graphql::ids::Kind;
 use crate::graphql::types::{RegistryCredential, UserError};
 
@@ -66,15 +66,10 @@ impl RegistryCredentialMutation {
             secret: Secret::new(input.secret),
         };
         let saved = save_registry_credential(services(ctx), &request).await;
-        Ok(match mendable(saved)? {
-            Ok(login) => SaveRegistryCredentialPayload {
-                registry_credential: Some(login.into()),
-                user_errors: Vec::new(),
-            },
-            Err(error) => SaveRegistryCredentialPayload {
-                registry_credential: None,
-                user_errors: vec![error.into()],
-            },
+        let (registry_credential, user_errors) = outcome(saved)?;
+        Ok(SaveRegistryCredentialPayload {
+            registry_credential,
+            user_errors,
         })
     }
 
@@ -87,11 +82,7 @@ impl RegistryCredentialMutation {
         let user_id = caller(ctx)?.user.id;
         let id = Kind::RegistryCredential.parse(&input.registry_credential_id);
         let deleted = delete_registry_credential(services(ctx), user_id, id).await;
-        Ok(DeleteRegistryCredentialPayload {
-            user_errors: match mendable(deleted)? {
-                Ok(()) => Vec::new(),
-                Err(error) => vec![error.into()],
-            },
-        })
+        let user_errors = problems(deleted)?;
+        Ok(DeleteRegistryCredentialPayload { user_errors })
     }
 }

@@ -1,17 +1,20 @@
-//! Signing in and out, and changing the password.
+//! Signing in and out, the password, and API tokens for scripts.
 
 use std::net::IpAddr;
 
-use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
-use wharfinger_jobs::accounts;
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_entity::api_token;
+use wharfinger_jobs::accounts::{self, SignedIn};
 use wharfinger_jobs::error::{self, ServiceError, UserErrorCode};
 
-use crate::graphql::context::{Browser, caller, mendable, services};
-use crate::graphql::types::{User, UserError};
+use crate::graphql::context::{Browser, caller, outcome, problems, services};
+use crate::graphql::ids::Kind;
+use crate::graphql::scalars::DateTime;
+use crate::graphql::types::{ApiToken, User, UserError};
 use crate::http::cookie;
 use crate::server::forwarded::ClientAddress;
 
-/// Signing in and out, and changing the password.
+/// Signing in and out, the password, and API tokens.
 #[derive(Default)]
 pub(super) struct SignInMutation;
 
@@ -64,6 +67,41 @@ pub(crate) struct ChangePasswordPayload {
     user_errors: Vec<UserError>,
 }
 
+/// A token to create.
+#[derive(InputObject)]
+pub(crate) struct CreateApiTokenInput {
+    /// The purpose of the token: 1 to 100 characters.
+    name: String,
+    /// When it stops working. Left out, it has no end.
+    expires_at: Option<DateTime>,
+}
+
+/// The result of `createApiToken`.
+#[derive(SimpleObject)]
+pub(crate) struct CreateApiTokenPayload {
+    /// The token; null if none was created.
+    api_token: Option<ApiToken>,
+    /// The secret to send as `Authorization: Bearer …`. It is shown only now, and stored nowhere; null if no token was
+    /// created.
+    secret: Option<String>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
+
+/// A token to revoke.
+#[derive(InputObject)]
+pub(crate) struct RevokeApiTokenInput {
+    /// The token: one of the caller's own, or, for an administrator, any.
+    api_token_id: ID,
+}
+
+/// The result of `revokeApiToken`.
+#[derive(SimpleObject)]
+pub(crate) struct RevokeApiTokenPayload {
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
+
 #[Object]
 impl SignInMutation {
     /// Exchange a name and password for a token. After a few wrong passwords for one name, or from one address, the next
@@ -75,21 +113,29 @@ impl SignInMutation {
     ) -> Result<SignInPayload> {
         let browser = ctx.data_opt::<Browser>().copied();
         if input.cookie && !browser.is_some_and(|browser| browser.own_page) {
-            return Ok(SignInPayload::refused(no_cookie_here()));
+            return Ok(SignInPayload {
+                token: None,
+                user: None,
+                user_errors: vec![no_cookie_here().into()],
+            });
         }
         let services = services(ctx);
         let (name, password) = (&input.name, &input.password);
         let signed_in = accounts::sign_in(services, name, password, address(ctx)).await;
         say_when(ctx, &signed_in);
-        Ok(match mendable(signed_in)? {
-            Err(error) => SignInPayload::refused(error),
-            Ok(signed_in) if input.cookie => {
-                let lifetime = services.settings.sessions.lifetime;
-                let cookie = cookie::keep(&signed_in.secret, lifetime, over_tls(browser));
-                ctx.insert_http_header("set-cookie", cookie);
-                SignInPayload::done(None, User(signed_in.user))
-            }
-            Ok(signed_in) => SignInPayload::done(Some(signed_in.secret), User(signed_in.user)),
+        let (signed_in, user_errors) = outcome::<_, SignedIn>(signed_in)?;
+        let (user, mut token) = signed_in.map(|done| (User(done.user), done.secret)).unzip();
+        if input.cookie
+            && let Some(secret) = token.take()
+        {
+            let lifetime = services.settings.sessions.lifetime;
+            let cookie = cookie::keep(&secret, lifetime, over_tls(browser));
+            ctx.insert_http_header("set-cookie", cookie);
+        }
+        Ok(SignInPayload {
+            token,
+            user,
+            user_errors,
         })
     }
 
@@ -97,10 +143,7 @@ impl SignInMutation {
     async fn sign_out(&self, ctx: &Context<'_>) -> Result<SignOutPayload> {
         let caller = caller(ctx)?;
         let signed_out = accounts::sign_out(services(ctx), &caller.token).await;
-        let user_errors = match mendable(signed_out)? {
-            Ok(()) => Vec::new(),
-            Err(error) => vec![error.into()],
-        };
+        let user_errors = problems(signed_out)?;
         if caller.by_cookie {
             let browser = ctx.data_opt::<Browser>().copied();
             ctx.insert_http_header("set-cookie", cookie::forget(over_tls(browser)));
@@ -125,34 +168,40 @@ impl SignInMutation {
         };
         let changed = accounts::change_password(services(ctx), &change).await;
         say_when(ctx, &changed);
-        Ok(match mendable(changed)? {
-            Ok(user) => ChangePasswordPayload {
-                user: Some(User(user)),
-                user_errors: Vec::new(),
-            },
-            Err(error) => ChangePasswordPayload {
-                user: None,
-                user_errors: vec![error.into()],
-            },
+        let (user, user_errors) = outcome(changed)?;
+        Ok(ChangePasswordPayload { user, user_errors })
+    }
+
+    /// Create a named token for scripts. Its secret is shown once.
+    async fn create_api_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the token is for.")] input: CreateApiTokenInput,
+    ) -> Result<CreateApiTokenPayload> {
+        let user_id = caller(ctx)?.user.id;
+        let expires_at = input.expires_at.map(|DateTime(instant)| instant);
+        let made =
+            accounts::create_api_token(services(ctx), user_id, &input.name, expires_at).await;
+        let (made, user_errors) = outcome::<_, (api_token::Model, String)>(made)?;
+        let (token, secret) = made.unzip();
+        Ok(CreateApiTokenPayload {
+            api_token: token.map(ApiToken),
+            secret,
+            user_errors,
         })
     }
-}
 
-impl SignInPayload {
-    fn done(token: Option<String>, user: User) -> Self {
-        Self {
-            token,
-            user: Some(user),
-            user_errors: Vec::new(),
-        }
-    }
-
-    fn refused(error: error::UserError) -> Self {
-        Self {
-            token: None,
-            user: None,
-            user_errors: vec![error.into()],
-        }
+    /// Revoke a token, at once and on every gateway; sockets that were opened with it close.
+    async fn revoke_api_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which token.")] input: RevokeApiTokenInput,
+    ) -> Result<RevokeApiTokenPayload> {
+        let caller = caller(ctx)?;
+        let token_id = Kind::ApiToken.parse(&input.api_token_id);
+        let revoked = accounts::revoke_api_token(services(ctx), &caller.user, token_id).await;
+        let user_errors = problems(revoked)?;
+        Ok(RevokeApiTokenPayload { user_errors })
     }
 }
 

@@ -1,12 +1,10 @@
 //! Mutations of users and their credits, for administrators.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_entity::user;
+use wharfinger_entity::{ledger_entry, user};
 use wharfinger_jobs::accounts;
-use wharfinger_jobs::accounts::audit::Actor;
-use wharfinger_jobs::error::ServiceError;
 
-use crate::graphql::context::{administrator, caller, mendable, services};
+use crate::graphql::context::{actor, administrator, caller, outcome, services};
 use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
 use crate::graphql::scalars::Credits;
@@ -57,43 +55,23 @@ pub(crate) struct GrantCreditsInput {
     idempotency_key: Option<String>,
 }
 
-/// Makes the payload of a mutation that returns a user.
-macro_rules! user_payload {
-    ($payload:ident, $doc:literal, $user:literal) => {
-        #[doc = $doc]
-        #[derive(SimpleObject)]
-        pub(crate) struct $payload {
-            #[doc = $user]
-            user: Option<User>,
-            /// Problems that the caller can fix; empty on success.
-            user_errors: Vec<UserError>,
-        }
-
-        impl $payload {
-            fn of(result: Result<user::Model, ServiceError>) -> Result<Self> {
-                let (user, error) = match mendable(result)? {
-                    Ok(user) => (Some(User(user)), None),
-                    Err(error) => (None, Some(error.into())),
-                };
-                Ok(Self {
-                    user,
-                    user_errors: error.into_iter().collect(),
-                })
-            }
-        }
-    };
+/// The result of `createUser`.
+#[derive(SimpleObject)]
+pub(crate) struct CreateUserPayload {
+    /// The new user; null if none was made.
+    user: Option<User>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
 }
 
-user_payload!(
-    CreateUserPayload,
-    "The result of `createUser`.",
-    "The new user; null if none was made."
-);
-user_payload!(
-    UpdateUserPayload,
-    "The result of `updateUser`.",
-    "The user as changed; null if nothing was."
-);
+/// The result of `updateUser`.
+#[derive(SimpleObject)]
+pub(crate) struct UpdateUserPayload {
+    /// The user as changed; null if nothing was.
+    user: Option<User>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
 
 /// The result of `grantCredits`.
 #[derive(SimpleObject)]
@@ -114,15 +92,16 @@ impl UserMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who is new.")] input: CreateUserInput,
     ) -> Result<CreateUserPayload> {
-        administrator(ctx)?;
-        let actor = Actor::from(&caller(ctx)?.user);
+        let actor = actor(ctx)?;
         let request = accounts::CreateUser {
             name: &input.name,
             password: input.password.as_deref(),
             role: input.role.into(),
             credits: input.credits.map(|Credits(credits)| credits),
         };
-        CreateUserPayload::of(accounts::create_user_by(services(ctx), &actor, &request).await)
+        let created = accounts::create_user_by(services(ctx), &actor, &request).await;
+        let (user, user_errors) = outcome(created)?;
+        Ok(CreateUserPayload { user, user_errors })
     }
 
     /// Administrators only: change a user's role, ban or unban them, or set their password. It takes effect at once and on
@@ -132,17 +111,17 @@ impl UserMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What is to be changed.")] input: UpdateUserInput,
     ) -> Result<UpdateUserPayload> {
-        administrator(ctx)?;
-        let caller = caller(ctx)?;
+        let actor = actor(ctx)?;
         let change = accounts::UpdateUser {
             user_id: Kind::User.parse(&input.user_id),
             role: input.role.map(Into::into),
             status: input.status.map(Into::into),
             password: input.password.as_deref(),
-            token_id: Some(caller.token.id),
+            token_id: Some(caller(ctx)?.token.id),
         };
-        let actor = Actor::from(&caller.user);
-        UpdateUserPayload::of(accounts::update_user(services(ctx), &actor, &change).await)
+        let changed = accounts::update_user(services(ctx), &actor, &change).await;
+        let (user, user_errors) = outcome(changed)?;
+        Ok(UpdateUserPayload { user, user_errors })
     }
 
     /// Administrators only: give a user credits, or take back what they have not spent.
@@ -161,17 +140,12 @@ impl UserMutation {
             idempotency_key: input.idempotency_key.as_deref(),
         };
         let granted = accounts::grant_credits(services(ctx), &grant).await;
-        Ok(match mendable(granted)? {
-            Ok((user, entry)) => GrantCreditsPayload {
-                user: Some(User(user)),
-                ledger_entry: Some(LedgerEntry(entry)),
-                user_errors: Vec::new(),
-            },
-            Err(error) => GrantCreditsPayload {
-                user: None,
-                ledger_entry: None,
-                user_errors: vec![error.into()],
-            },
+        let (granted, user_errors) = outcome::<_, (user::Model, ledger_entry::Model)>(granted)?;
+        let (user, entry) = granted.unzip();
+        Ok(GrantCreditsPayload {
+            user: user.map(User),
+            ledger_entry: entry.map(LedgerEntry::from),
+            user_errors,
         })
     }
 }

@@ -2,10 +2,11 @@
 
 use async_graphql::{Context, Object, Result};
 use wharfinger_jobs::queries;
-use wharfinger_jobs::queries::page::PageArgs;
 
-use crate::graphql::context::{administrator, database, list, services, viewer};
-use crate::graphql::types::{AuditEntryConnection, AuditFilter, Queue};
+use crate::graphql::context::{administrator, internal, list, services, viewer};
+use crate::graphql::types::{
+    AuditEntryConnection, AuditFilter, Queue, UserConnection, UserFilter, page,
+};
 
 /// Queries of administrators.
 #[derive(Default)]
@@ -19,7 +20,7 @@ impl AdminQuery {
         let services = services(ctx);
         let depths = queries::queues::depths(&services.db, services.clock.now())
             .await
-            .map_err(|error| database(&error))?;
+            .map_err(|error| internal(&error))?;
         Ok(depths.into_iter().map(Queue::from).collect())
     }
 
@@ -38,18 +39,36 @@ impl AdminQuery {
         let viewer = viewer(ctx)?;
         let db = services(ctx).db.clone();
         let filter = filter.unwrap_or_default().into();
-        let page = PageArgs {
-            first,
-            after,
-            last,
-            before,
-        };
+        let page = page(first, after, last, before);
         let entries = queries::audit::list(&db, viewer, &filter, &page)
             .await
             .map_err(list)?;
-        Ok(AuditEntryConnection::new(entries, move || {
-            let (db, filter) = (db.clone(), filter.clone());
-            Box::pin(async move { queries::audit::count(&db, viewer, &filter).await })
+        Ok(AuditEntryConnection::new(entries, async move {
+            queries::audit::count(&db, viewer, &filter).await
+        }))
+    }
+
+    /// Administrators only: every user, by name.
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the front; 20 if nothing is given, at most 100.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which users.")] filter: Option<UserFilter>,
+    ) -> Result<UserConnection> {
+        administrator(ctx)?;
+        let viewer = viewer(ctx)?;
+        let db = services(ctx).db.clone();
+        let filter = filter.unwrap_or_default().into();
+        let page = page(first, after, last, before);
+        let users = queries::users::list(&db, viewer, &filter, &page)
+            .await
+            .map_err(list)?;
+        Ok(UserConnection::new(users, async move {
+            queries::users::count(&db, viewer, &filter).await
         }))
     }
 }

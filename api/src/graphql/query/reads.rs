@@ -2,19 +2,16 @@
 
 use async_graphql::{Context, ID, Object, Result};
 use wharfinger_jobs::queries;
-use wharfinger_jobs::queries::page::PageArgs;
 
-use crate::graphql::context::{
-    administrator, caller, coded, internal, list, loaders, services, viewer,
-};
+use crate::graphql::context::{administrator, caller, coded, list, load, services, viewer};
 use crate::graphql::enums::ImageOrder;
 use crate::graphql::ids::{self, Kind};
 use crate::graphql::loaders::{
     ApiTokenId, AuditEntryId, HostId, ImageId, JobId, LedgerEntryId, RegistryCredentialId, UserId,
 };
 use crate::graphql::types::{
-    ApiToken, AuditEntry, Balance, HostConnection, Image, ImageConnection, ImageFilter, Job,
-    JobConnection, JobFilter, LedgerEntry, Node, RegistryCredential, User, images, jobs,
+    Balance, HostConnection, Image, ImageConnection, ImageFilter, Job, JobConnection, JobFilter,
+    Node, User, images, jobs, page,
 };
 use crate::http::ErrorCode;
 
@@ -43,15 +40,7 @@ impl UserQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The image's id.")] id: ID,
     ) -> Result<Option<Image>> {
-        let loaders = loaders(ctx)?;
-        let Some(id) = Kind::Image.parse(&id) else {
-            return Ok(None);
-        };
-        Ok(loaders
-            .load_one(ImageId(id))
-            .await
-            .map_err(|error| internal(&*error))?
-            .map(Image::from))
+        load(ctx, Kind::Image.parse(&id).map(ImageId)).await
     }
 
     /// The viewer's private images and every public image, newest first; without a filter only those HELD.
@@ -72,12 +61,7 @@ impl UserQuery {
     ) -> Result<ImageConnection> {
         let filter = filter.unwrap_or_default().into();
         let order = order_by.map_or_else(Default::default, Into::into);
-        let page = PageArgs {
-            first,
-            after,
-            last,
-            before,
-        };
+        let page = page(first, after, last, before);
         images(ctx, caller(ctx)?.user.id, filter, order, page).await
     }
 
@@ -87,15 +71,7 @@ impl UserQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The job's id.")] id: ID,
     ) -> Result<Option<Job>> {
-        let loaders = loaders(ctx)?;
-        let Some(id) = Kind::Job.parse(&id) else {
-            return Ok(None);
-        };
-        Ok(loaders
-            .load_one(JobId(id))
-            .await
-            .map_err(|error| internal(&*error))?
-            .map(Job))
+        load(ctx, Kind::Job.parse(&id).map(JobId)).await
     }
 
     /// The viewer's jobs, newest first; every user's for an administrator.
@@ -113,18 +89,8 @@ impl UserQuery {
         if filter.user_id.is_some() {
             administrator(ctx)?;
         }
-        jobs(
-            ctx,
-            viewer(ctx)?,
-            filter.into(),
-            PageArgs {
-                first,
-                after,
-                last,
-                before,
-            },
-        )
-        .await
+        let page = page(first, after, last, before);
+        jobs(ctx, viewer(ctx)?, filter.into(), page).await
     }
 
     /// The Docker hosts of the fleet, by name.
@@ -139,20 +105,10 @@ impl UserQuery {
     ) -> Result<HostConnection> {
         caller(ctx)?;
         let db = services(ctx).db.clone();
-        let hosts = queries::hosts::list(
-            &db,
-            &PageArgs {
-                first,
-                after,
-                last,
-                before,
-            },
-        )
-        .await
-        .map_err(list)?;
-        Ok(HostConnection::new(hosts, move || {
-            let db = db.clone();
-            Box::pin(async move { queries::hosts::count(&db).await })
+        let page = page(first, after, last, before);
+        let hosts = queries::hosts::list(&db, &page).await.map_err(list)?;
+        Ok(HostConnection::new(hosts, async move {
+            queries::hosts::count(&db).await
         }))
     }
 
@@ -182,43 +138,24 @@ impl UserQuery {
 }
 
 async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
-    let loaders = loaders(ctx)?;
+    caller(ctx)?;
     let Some((kind, id)) = ids::parse(id) else {
         return Ok(None);
     };
-    let node = match kind {
-        Kind::User => loaders
-            .load_one(UserId(id))
-            .await
-            .map(|user| user.map(|user| Node::User(User(user)))),
-        Kind::Image => loaders
-            .load_one(ImageId(id))
-            .await
-            .map(|image| image.map(|image| Node::Image(image.into()))),
-        Kind::Job => loaders
-            .load_one(JobId(id))
-            .await
-            .map(|job| job.map(|job| Node::Job(Job(job)))),
-        Kind::Host => loaders
-            .load_one(HostId(id))
-            .await
-            .map(|host| host.map(|host| Node::Host(host.into()))),
-        Kind::LedgerEntry => loaders
-            .load_one(LedgerEntryId(id))
-            .await
-            .map(|entry| entry.map(|entry| Node::LedgerEntry(LedgerEntry(entry)))),
-        Kind::AuditEntry => loaders
-            .load_one(AuditEntryId(id))
-            .await
-            .map(|entry| entry.map(|entry| Node::AuditEntry(AuditEntry(entry)))),
-        Kind::RegistryCredential => loaders
-            .load_one(RegistryCredentialId(id))
-            .await
-            .map(|login| login.map(|login| Node::RegistryCredential(RegistryCredential(login)))),
-        Kind::ApiToken => loaders
-            .load_one(ApiTokenId(id))
-            .await
-            .map(|token| token.map(|token| Node::ApiToken(ApiToken(token)))),
-    };
-    node.map_err(|error| internal(&*error))
+    Ok(match kind {
+        Kind::User => load(ctx, Some(UserId(id))).await?.map(Node::User),
+        Kind::Image => load(ctx, Some(ImageId(id))).await?.map(Node::Image),
+        Kind::Job => load(ctx, Some(JobId(id))).await?.map(Node::Job),
+        Kind::Host => load(ctx, Some(HostId(id))).await?.map(Node::Host),
+        Kind::LedgerEntry => load(ctx, Some(LedgerEntryId(id)))
+            .await?
+            .map(Node::LedgerEntry),
+        Kind::AuditEntry => load(ctx, Some(AuditEntryId(id)))
+            .await?
+            .map(Node::AuditEntry),
+        Kind::RegistryCredential => load(ctx, Some(RegistryCredentialId(id)))
+            .await?
+            .map(Node::RegistryCredential),
+        Kind::ApiToken => load(ctx, Some(ApiTokenId(id))).await?.map(Node::ApiToken),
+    })
 }

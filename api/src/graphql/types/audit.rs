@@ -1,6 +1,6 @@
 //! The audit log.
 
-use async_graphql::{ID, InputObject, Object};
+use async_graphql::{ID, InputObject, SimpleObject};
 use wharfinger_entity::audit_entry;
 use wharfinger_jobs::queries::audit;
 
@@ -10,52 +10,37 @@ use crate::graphql::ids::{self, Kind};
 use crate::graphql::scalars::DateTime;
 
 /// An administrative act. Append-only. It outlives its subject, which it therefore names and does not link.
-#[derive(Clone)]
-pub(crate) struct AuditEntry(pub(crate) audit_entry::Model);
+#[derive(SimpleObject, Clone)]
+pub(crate) struct AuditEntry {
+    /// Its id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
+    /// The name that the actor had then: a user, or the part of Wharfinger that acts by itself (command line, schedule).
+    actor: String,
+    /// The kind of act.
+    action: AuditAction,
+    /// The name, reference or id that the subject had then.
+    subject: String,
+    /// The input, as a JSON object, without secrets.
+    details: String,
+    /// When it happened.
+    created_at: DateTime,
+}
 
 impl From<audit_entry::Model> for AuditEntry {
     fn from(entry: audit_entry::Model) -> Self {
-        Self(entry)
+        Self {
+            id: Kind::AuditEntry.id(entry.id),
+            actor: entry.actor,
+            action: entry.action.into(),
+            subject: entry.subject,
+            details: entry.details.to_string(),
+            created_at: entry.created_at.into(),
+        }
     }
 }
 
-impl Row for AuditEntry {
-    const WAITING: &'static [&'static str] = &[];
-}
-
-/// An administrative act. Append-only. It outlives its subject, which it therefore names and does not link.
-#[Object]
-impl AuditEntry {
-    /// Its id.
-    pub(crate) async fn id(&self) -> ID {
-        Kind::AuditEntry.id(self.0.id)
-    }
-
-    /// The name that the actor had then: a user, or the part of Wharfinger that acts by itself (command line, schedule).
-    async fn actor(&self) -> &str {
-        &self.0.actor
-    }
-
-    /// The kind of act.
-    async fn action(&self) -> AuditAction {
-        self.0.action.into()
-    }
-
-    /// The name, reference or id that the subject had then.
-    async fn subject(&self) -> &str {
-        &self.0.subject
-    }
-
-    /// The input, as a JSON object, without secrets.
-    async fn details(&self) -> String {
-        self.0.details.to_string()
-    }
-
-    /// When it happened.
-    async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
-    }
-}
+impl Row for AuditEntry {}
 
 /// A filter of the audit log.
 #[derive(InputObject, Clone, Debug, Default)]
@@ -71,10 +56,7 @@ pub(crate) struct AuditFilter {
 impl From<AuditFilter> for audit::AuditFilter {
     fn from(filter: AuditFilter) -> Self {
         Self {
-            // The id of another kind of thing matches nothing.
-            actor_id: filter
-                .actor_id
-                .map(|id| Kind::User.parse(&id).unwrap_or_default()),
+            actor_id: Kind::User.filtered(filter.actor_id),
             subject_id: filter
                 .subject_id
                 .map(|id| ids::parse(&id).map(|(_, id)| id).unwrap_or_default()),

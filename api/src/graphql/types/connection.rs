@@ -1,13 +1,16 @@
 //! Relay connections: a page of a list with cursors. The total is counted only where it is selected.
 
-use async_graphql::{Context, Object, SimpleObject};
-use futures::future::BoxFuture;
+use std::sync::Arc;
+
+use async_graphql::{Object, SimpleObject};
+use futures::future::{BoxFuture, FutureExt as _, Shared, TryFutureExt as _};
 use wharfinger_jobs::infra::db::DbErr;
-use wharfinger_jobs::queries::page::Page;
+use wharfinger_jobs::queries::page::{Page, PageArgs};
 
 use super::rows::{Items, One, Row};
 use super::{AuditEntry, Host, Image, Job, LedgerEntry, User};
-use crate::graphql::context::database;
+use crate::graphql::context::internal;
+use crate::graphql::scalars::int;
 
 /// The position of a page in its list.
 #[derive(SimpleObject, Clone, Debug)]
@@ -22,27 +25,39 @@ pub(crate) struct PageInfo {
     end_cursor: Option<String>,
 }
 
-type Count = Box<dyn Fn() -> BoxFuture<'static, Result<u64, DbErr>> + Send + Sync>;
+/// Counts the whole list, once and only where it is waited for.
+type Count = Shared<BoxFuture<'static, Result<u64, Arc<DbErr>>>>;
+
+/// Returns the page that the arguments of a list ask for.
+pub(crate) fn page(
+    first: Option<i32>,
+    after: Option<String>,
+    last: Option<i32>,
+    before: Option<String>,
+) -> PageArgs {
+    PageArgs {
+        first,
+        after,
+        last,
+        before,
+    }
+}
 
 /// Makes the connection of a type, and its edge.
 macro_rules! connection {
     ($connection:ident, $edge:ident, $node:ident, $items:literal, $item:literal) => {
-        #[doc = concat!("A page of ", $items, ".")]
         pub(crate) struct $connection {
             edges: Vec<$edge>,
             page_info: PageInfo,
             count: Count,
         }
 
-        #[doc = concat!($item, " in a list, with its place there.")]
         pub(crate) struct $edge {
             cursor: String,
             node: $node,
         }
 
-        impl Row for $edge {
-            const WAITING: &'static [&'static str] = &[];
-        }
+        impl Row for $edge {}
 
         #[doc = concat!($item, " in a list, with its place there.")]
         #[Object]
@@ -59,10 +74,10 @@ macro_rules! connection {
         }
 
         impl $connection {
-            /// A page, and how to count the whole list.
+            /// A page, and the number of items in the whole list.
             pub(crate) fn new<T: Into<$node>>(
                 page: Page<T>,
-                count: impl Fn() -> BoxFuture<'static, Result<u64, DbErr>> + Send + Sync + 'static,
+                count: impl Future<Output = Result<u64, DbErr>> + Send + 'static,
             ) -> Self {
                 let page_info = PageInfo {
                     has_next_page: page.has_next,
@@ -81,7 +96,7 @@ macro_rules! connection {
                 Self {
                     edges,
                     page_info,
-                    count: Box::new(count),
+                    count: count.map_err(Arc::new).boxed().shared(),
                 }
             }
         }
@@ -105,9 +120,9 @@ macro_rules! connection {
             }
 
             /// Number of items in the whole list, which is counted only where this is selected.
-            async fn total_count(&self, _ctx: &Context<'_>) -> async_graphql::Result<i32> {
-                let count = (self.count)().await.map_err(|error| database(&error))?;
-                Ok(i32::try_from(count).unwrap_or(i32::MAX))
+            async fn total_count(&self) -> async_graphql::Result<i32> {
+                let count = self.count.clone().await;
+                count.map(int).map_err(|error| internal(&*error))
             }
         }
     };

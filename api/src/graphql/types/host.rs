@@ -8,10 +8,10 @@ use wharfinger_jobs::hosts::is_online;
 
 use super::rows::Row;
 use super::size::List;
-use crate::graphql::context::{loaders, services};
+use crate::graphql::context::{load, services};
 use crate::graphql::ids::Kind;
-use crate::graphql::loaders::{HostLoad, LoadOf};
-use crate::graphql::scalars::{ByteSize, DateTime};
+use crate::graphql::loaders::{LiveJobs, LiveJobsOf};
+use crate::graphql::scalars::{ByteSize, DateTime, int};
 
 /// A Docker host of the fleet.
 #[derive(Clone)]
@@ -114,21 +114,18 @@ impl Host {
 
     /// Jobs of all users that its workers run now.
     async fn running_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
-        Ok(i32::try_from(self.load(ctx).await?.running).unwrap_or(i32::MAX))
+        Ok(int(self.live_jobs(ctx).await?.running))
     }
 
     /// Jobs of all users that wait there, for their first attempt or another.
     async fn queued_jobs(&self, ctx: &Context<'_>) -> Result<i32> {
-        Ok(i32::try_from(self.load(ctx).await?.queued).unwrap_or(i32::MAX))
+        Ok(int(self.live_jobs(ctx).await?.queued))
     }
 }
 
 impl Host {
-    async fn load(&self, ctx: &Context<'_>) -> Result<HostLoad> {
-        let load = loaders(ctx)?
-            .load_one(LoadOf(self.0.id))
-            .await
-            .map_err(|error| crate::graphql::context::internal(&*error))?;
-        Ok(load.unwrap_or_default())
+    async fn live_jobs(&self, ctx: &Context<'_>) -> Result<LiveJobs> {
+        let jobs = load(ctx, Some(LiveJobsOf(self.0.id))).await?;
+        Ok(jobs.unwrap_or_default())
     }
 }

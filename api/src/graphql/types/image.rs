@@ -10,7 +10,7 @@ use wharfinger_jobs::queries::images::{self, ImageView, OnEngine, With};
 use super::Host;
 use super::rows::{One, Row};
 use super::size::List;
-use crate::graphql::context::{internal, loaders};
+use crate::graphql::context::{internal, load};
 use crate::graphql::enums::{ImageState, ImageVisibility};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{HostId, ImageId};
@@ -38,11 +38,8 @@ impl Image {
         if let Some(engine) = &self.0.engine {
             return Ok(Cow::Borrowed(engine));
         }
-        let image = loaders(ctx)?
-            .load_one(ImageId(self.0.image.id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        let engine = image.and_then(|image| image.engine);
+        let image = load(ctx, Some(ImageId(self.0.image.id))).await?;
+        let engine = image.and_then(|image| image.0.engine);
         engine
             .map(Cow::Owned)
             .ok_or_else(|| internal(&Missing("image")))
@@ -62,9 +59,7 @@ impl Image {
     }
 }
 
-impl Row for Image {
-    const WAITING: &'static [&'static str] = &[];
-}
+impl Row for Image {}
 
 /// An image on a host, as one user holds it, or as everyone may use it when it is public.
 #[Object]
@@ -175,12 +170,8 @@ impl Image {
 impl Host {
     /// Loads the host that a row refers to. Fails where it is missing.
     pub(super) async fn load_one(ctx: &Context<'_>, id: uuid::Uuid) -> Result<Self> {
-        let host = loaders(ctx)?
-            .load_one(HostId(id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        host.map(Self::from)
-            .ok_or_else(|| internal(&Missing("host")))
+        let host = load(ctx, Some(HostId(id))).await?;
+        host.ok_or_else(|| internal(&Missing("host")))
     }
 }
 
@@ -209,10 +200,7 @@ impl From<ImageFilter> for images::ImageFilter {
                 .states
                 .map(|states| states.into_iter().map(Into::into).collect()),
             visibility: filter.visibility.map(Into::into),
-            // The id of another kind of thing matches nothing.
-            host_id: filter
-                .host_id
-                .map(|id| Kind::Host.parse(&id).unwrap_or_default()),
+            host_id: Kind::Host.filtered(filter.host_id),
             search: filter.search,
         }
     }

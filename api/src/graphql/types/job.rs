@@ -9,7 +9,7 @@ use super::image::Missing;
 use super::rows::Row;
 use super::size::List;
 use super::{Host, Image, PullProgress, User};
-use crate::graphql::context::{internal, loaders};
+use crate::graphql::context::{internal, load};
 use crate::graphql::enums::{JobErrorCode, JobKind, JobState};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{AttemptsOf, ImageId, UserId};
@@ -118,23 +118,13 @@ impl Job {
 
     /// The user who requested it.
     async fn requested_by(&self, ctx: &Context<'_>) -> Result<User> {
-        let user = loaders(ctx)?
-            .load_one(UserId(self.0.user_id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        user.map(User).ok_or_else(|| internal(&Missing("user")))
+        let user = load(ctx, Some(UserId(self.0.user_id))).await?;
+        user.ok_or_else(|| internal(&Missing("user")))
     }
 
     /// The image that it made, or was asked to remove. Null for a pull that has not succeeded.
     async fn image(&self, ctx: &Context<'_>) -> Result<Option<Image>> {
-        let Some(id) = self.0.image_id else {
-            return Ok(None);
-        };
-        let image = loaders(ctx)?
-            .load_one(ImageId(id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        Ok(image.map(Image::from))
+        load(ctx, self.0.image_id.map(ImageId)).await
     }
 
     /// Tries started so far.
@@ -150,15 +140,8 @@ impl Job {
     /// The attempts so far, the first one first. Attempts that do not count (a registry's limit that is waited out, an
     /// engine that fell silent) have no bound, so only the first ten and the newest forty are kept, with their numbers.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<List<JobAttempt>> {
-        let attempts = loaders(ctx)?
-            .load_one(AttemptsOf(self.0.id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        Ok(attempts
-            .unwrap_or_default()
-            .into_iter()
-            .map(JobAttempt::from)
-            .collect())
+        let attempts = load(ctx, Some(AttemptsOf(self.0.id))).await?;
+        Ok(List(attempts.unwrap_or_default()))
     }
 
     /// Why it ended or is waiting to try again. Null where nothing went wrong.
@@ -177,8 +160,10 @@ impl Job {
 
     /// The last known progress of a pull; null for a removal.
     async fn progress(&self) -> Option<PullProgress> {
-        (self.0.kind == Kinds::PullImage)
-            .then(|| PullProgress::new(self.0.id, ProgressEvent::of(&self.0).into()))
+        (self.0.kind == Kinds::PullImage).then(|| PullProgress {
+            job_id: self.0.id,
+            frame: ProgressEvent::of(&self.0).into(),
+        })
     }
 
     /// When it was accepted.
@@ -229,13 +214,8 @@ impl From<JobFilter> for jobs::JobFilter {
             kinds: filter
                 .kinds
                 .map(|kinds| kinds.into_iter().map(Into::into).collect()),
-            // The id of another kind of thing matches nothing.
-            host_id: filter
-                .host_id
-                .map(|id| Kind::Host.parse(&id).unwrap_or_default()),
-            user_id: filter
-                .user_id
-                .map(|id| Kind::User.parse(&id).unwrap_or_default()),
+            host_id: Kind::Host.filtered(filter.host_id),
+            user_id: Kind::User.filtered(filter.user_id),
         }
     }
 }

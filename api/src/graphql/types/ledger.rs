@@ -1,23 +1,74 @@
-//! A user's ledger.
+//! A user's credits and their ledger.
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use uuid::Uuid;
 use wharfinger_entity::ledger_entry;
+use wharfinger_jobs::ledger;
 
 use super::Job;
 use super::rows::Row;
-use crate::graphql::context::{internal, loaders};
+use crate::graphql::context::load;
 use crate::graphql::enums::LedgerEntryKind;
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::JobId;
 use crate::graphql::scalars::{Credits, DateTime};
 
+/// A user's credits at one instant.
+#[derive(SimpleObject, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Balance {
+    /// What the user can still spend: total less held.
+    available: Credits,
+    /// Reserved by jobs that have not ended.
+    held: Credits,
+    /// The sum of the ledger; never negative.
+    total: Credits,
+}
+
+impl From<ledger::Balance> for Balance {
+    fn from(balance: ledger::Balance) -> Self {
+        Self {
+            available: balance.available().into(),
+            held: balance.held.into(),
+            total: balance.total.into(),
+        }
+    }
+}
+
 /// One movement of credits. Append-only.
-#[derive(Clone)]
-pub(crate) struct LedgerEntry(pub(crate) ledger_entry::Model);
+#[derive(SimpleObject, Clone)]
+#[graphql(complex)]
+pub(crate) struct LedgerEntry {
+    /// Its id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
+    /// The kind of movement.
+    kind: LedgerEntryKind,
+    /// Signed: negative for a charge.
+    amount: Credits,
+    /// The user's total after this entry.
+    total_after: Credits,
+    #[graphql(skip)]
+    job_id: Option<Uuid>,
+    /// The image reference that it was for, kept when the image is gone. Null for a movement without an image.
+    reference: Option<String>,
+    /// The reason that the administrator gave; null where the kind says enough.
+    reason: Option<String>,
+    /// When it happened.
+    created_at: DateTime,
+}
 
 impl From<ledger_entry::Model> for LedgerEntry {
     fn from(entry: ledger_entry::Model) -> Self {
-        Self(entry)
+        Self {
+            id: Kind::LedgerEntry.id(entry.id),
+            kind: entry.kind.into(),
+            amount: entry.amount.into(),
+            total_after: entry.total_after.into(),
+            job_id: entry.job_id,
+            reference: entry.reference,
+            reason: entry.reason,
+            created_at: entry.created_at.into(),
+        }
     }
 }
 
@@ -25,53 +76,10 @@ impl Row for LedgerEntry {
     const WAITING: &'static [&'static str] = &["job"];
 }
 
-/// One movement of credits. Append-only.
-#[Object]
+#[ComplexObject]
 impl LedgerEntry {
-    /// Its id.
-    pub(crate) async fn id(&self) -> ID {
-        Kind::LedgerEntry.id(self.0.id)
-    }
-
-    /// The kind of movement.
-    async fn kind(&self) -> LedgerEntryKind {
-        self.0.kind.into()
-    }
-
-    /// Signed: negative for a charge.
-    async fn amount(&self) -> Credits {
-        self.0.amount.into()
-    }
-
-    /// The user's total after this entry.
-    async fn total_after(&self) -> Credits {
-        self.0.total_after.into()
-    }
-
     /// The job behind the movement; null for a grant, and for a refund that no job caused.
     async fn job(&self, ctx: &Context<'_>) -> Result<Option<Job>> {
-        let Some(id) = self.0.job_id else {
-            return Ok(None);
-        };
-        let job = loaders(ctx)?
-            .load_one(JobId(id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        Ok(job.map(Job))
-    }
-
-    /// The image reference that it was for, kept when the image is gone. Null for a movement without an image.
-    async fn reference(&self) -> Option<&str> {
-        self.0.reference.as_deref()
-    }
-
-    /// The reason that the administrator gave; null where the kind says enough.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
-    }
-
-    /// When it happened.
-    async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        load(ctx, self.job_id.map(JobId)).await
     }
 }

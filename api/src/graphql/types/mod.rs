@@ -1,7 +1,6 @@
 //! The contract's object types, over rows that the jobs crate reads. A field that needs another row asks a loader.
 
 mod audit;
-mod balance;
 mod connection;
 mod host;
 mod image;
@@ -16,15 +15,14 @@ mod token;
 mod user;
 
 pub(crate) use audit::{AuditEntry, AuditFilter};
-pub(crate) use balance::Balance;
 pub(crate) use connection::{
     AuditEntryConnection, HostConnection, ImageConnection, JobConnection, LedgerEntryConnection,
-    UserConnection,
+    UserConnection, page,
 };
 pub(crate) use host::Host;
 pub(crate) use image::{Image, ImageFilter};
-pub(crate) use job::{Job, JobFilter};
-pub(crate) use ledger::LedgerEntry;
+pub(crate) use job::{Job, JobAttempt, JobFilter};
+pub(crate) use ledger::{Balance, LedgerEntry};
 pub(crate) use progress::PullProgress;
 pub(crate) use queue::Queue;
 pub(crate) use registry_credential::RegistryCredential;

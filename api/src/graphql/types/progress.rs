@@ -10,22 +10,15 @@ use wharfinger_jobs::progress;
 use super::Job;
 use super::image::Missing;
 use super::size::List;
-use crate::graphql::context::{internal, loaders};
+use crate::graphql::context::{internal, load};
 use crate::graphql::enums::{JobState, LayerState, PullPhase};
 use crate::graphql::loaders::JobId;
-use crate::graphql::scalars::{ByteSize, DateTime};
+use crate::graphql::scalars::{ByteSize, DateTime, int};
 
 /// The progress of a pull.
 pub(crate) struct PullProgress {
-    job_id: Uuid,
-    frame: Arc<ProgressEvent>,
-}
-
-impl PullProgress {
-    /// The progress of a job at one instant.
-    pub(crate) fn new(job_id: Uuid, frame: Arc<ProgressEvent>) -> Self {
-        Self { job_id, frame }
-    }
+    pub(crate) job_id: Uuid,
+    pub(crate) frame: Arc<ProgressEvent>,
 }
 
 /// The progress of a layer.
@@ -57,11 +50,8 @@ impl From<&progress::LayerProgress> for LayerProgress {
 impl PullProgress {
     /// The job of the pull.
     async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
-        let job = loaders(ctx)?
-            .load_one(JobId(self.job_id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        job.map(Job).ok_or_else(|| internal(&Missing("job")))
+        let job = load(ctx, Some(JobId(self.job_id))).await?;
+        job.ok_or_else(|| internal(&Missing("job")))
     }
 
     /// Grows by at least one with every event of a job; an event never repeats or goes back.
@@ -106,10 +96,7 @@ impl PullProgress {
 
     /// Seconds until everything is downloaded at that rate; null where it cannot be estimated.
     async fn remaining_seconds(&self) -> Option<i32> {
-        self.frame
-            .snapshot
-            .remaining_seconds
-            .map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX))
+        self.frame.snapshot.remaining_seconds.map(int)
     }
 
     /// Every layer, the lowest first; empty until the manifest is known.

@@ -19,7 +19,7 @@ use super::size::charge;
 /// An object that is a row of the database.
 pub(crate) trait Row: ObjectType {
     /// Fields that ask the database. They are resolved concurrently, so that their reads share a statement.
-    const WAITING: &'static [&'static str];
+    const WAITING: &'static [&'static str] = &[];
 }
 
 impl<T: Row> Row for &T {
@@ -205,9 +205,7 @@ mod tests {
 
     struct Leaf(i32);
 
-    impl Row for Leaf {
-        const WAITING: &'static [&'static str] = &[];
-    }
+    impl Row for Leaf {}
 
     #[Object]
     impl Leaf {

@@ -14,7 +14,7 @@ const PLAIN: usize = 4;
 /// Charges the response for an object or a list of objects. Objects inside of them are charged where they are resolved. Fails
 /// where the response gets too long.
 pub(super) fn charge(ctx: &ContextSelectionSet<'_>, value: &Value) -> ServerResult<()> {
-    charge_bytes(ctx, own(value))
+    charge_bytes(ctx, bytes(value, false))
 }
 
 fn charge_bytes(ctx: &ContextSelectionSet<'_>, bytes: usize) -> ServerResult<()> {
@@ -27,33 +27,19 @@ fn charge_bytes(ctx: &ContextSelectionSet<'_>, bytes: usize) -> ServerResult<()>
     })
 }
 
-/// Returns the bytes of a value's own fields, without objects and lists inside of it.
-fn own(value: &Value) -> usize {
-    bytes(value, leaf)
-}
-
-/// Returns the bytes of a value with everything inside of it.
-fn whole(value: &Value) -> usize {
-    bytes(value, whole)
-}
-
-/// Returns the bytes of a value, given how to count the values of an object's fields.
-fn bytes(value: &Value, of_field: fn(&Value) -> usize) -> usize {
+/// Returns the bytes of a value: with everything inside of it if `deep`, else with objects and lists in its fields counted as
+/// null, because their own resolvers charge them.
+fn bytes(value: &Value, deep: bool) -> usize {
+    let of_field = |value: &Value| match value {
+        Value::List(_) | Value::Object(_) if !deep => PLAIN,
+        value => bytes(value, deep),
+    };
     match value {
-        Value::List(items) => items.iter().map(|item| bytes(item, of_field) + 1).sum(),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            fields
-                .map(|(name, value)| name.len() + 4 + of_field(value))
-                .sum()
-        }
-        other => leaf(other),
-    }
-}
-
-/// Returns the bytes of a scalar. Objects and lists count as null: their own resolvers charge them.
-fn leaf(value: &Value) -> usize {
-    match value {
+        Value::List(items) => items.iter().map(|item| bytes(item, deep) + 1).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| name.len() + 4 + of_field(value))
+            .sum(),
         Value::String(text) => text.len() + 2,
         Value::Enum(name) => name.len() + 2,
         _ => PLAIN,
@@ -92,7 +78,7 @@ impl<T: OutputType> OutputType for List<T> {
         let mut values = Vec::with_capacity(self.0.len());
         for (index, item) in self.0.iter().enumerate() {
             let value = item.resolve(&ctx.with_index(index), field).await?;
-            charge_bytes(ctx, whole(&value) + 1)?;
+            charge_bytes(ctx, bytes(&value, true) + 1)?;
             values.push(value);
         }
         Ok(Value::List(values))
@@ -115,9 +101,9 @@ mod tests {
             "released": null,
         });
         let json = serde_json::to_string(&value).unwrap().len();
-        let charged = whole(&value);
+        let charged = bytes(&value, true);
         assert!(charged.abs_diff(json) < json / 10, "{charged} for {json}");
-        let own = own(&value);
+        let own = bytes(&value, false);
         assert!(own < charged - 60, "{own}: without the lists and the host");
     }
 }

@@ -13,9 +13,9 @@ use super::rows::Row;
 use super::size::List;
 use super::{
     ApiToken, Balance, Image, ImageConnection, JobConnection, LedgerEntryConnection,
-    RegistryCredential,
+    RegistryCredential, page,
 };
-use crate::graphql::context::{database, internal, list, loaders, services, viewer};
+use crate::graphql::context::{internal, list, load, services, viewer};
 use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::TokensOf;
@@ -73,12 +73,7 @@ impl User {
         #[graphql(desc = "How many from the back, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<ImageConnection> {
-        let page = PageArgs {
-            first,
-            after,
-            last,
-            before,
-        };
+        let page = page(first, after, last, before);
         let (filter, order) = (ImageFilter::default(), ImageOrder::default());
         images(ctx, self.0.id, filter, order, page).await
     }
@@ -98,18 +93,7 @@ impl User {
             user_id: Some(self.0.id),
             ..JobFilter::default()
         };
-        jobs(
-            ctx,
-            viewer,
-            filter,
-            PageArgs {
-                first,
-                after,
-                last,
-                before,
-            },
-        )
-        .await
+        jobs(ctx, viewer, filter, page(first, after, last, before)).await
     }
 
     /// Every movement of their credits, newest first. Their amounts add up to balance.total.
@@ -124,18 +108,12 @@ impl User {
     ) -> Result<LedgerEntryConnection> {
         let (db, user_id) = (services(ctx).db.clone(), self.0.id);
         let viewer = viewer(ctx)?;
-        let page = PageArgs {
-            first,
-            after,
-            last,
-            before,
-        };
+        let page = page(first, after, last, before);
         let entries = queries::ledger::list(&db, viewer, user_id, &page)
             .await
             .map_err(list)?;
-        Ok(LedgerEntryConnection::new(entries, move || {
-            let db = db.clone();
-            Box::pin(async move { queries::ledger::count(&db, viewer, user_id).await })
+        Ok(LedgerEntryConnection::new(entries, async move {
+            queries::ledger::count(&db, viewer, user_id).await
         }))
     }
 
@@ -143,21 +121,14 @@ impl User {
     async fn registry_credentials(&self, ctx: &Context<'_>) -> Result<List<RegistryCredential>> {
         let db = &services(ctx).db;
         let logins = queries::registry_credentials::of_user(db, viewer(ctx)?, self.0.id).await;
-        let logins = logins.map_err(|error| database(&error))?;
-        Ok(logins.into_iter().map(RegistryCredential).collect())
+        let logins = logins.map_err(|error| internal(&error))?;
+        Ok(logins.into_iter().map(RegistryCredential::from).collect())
     }
 
     /// The user's tokens: those with a name, and those of signing in that have not expired; newest first.
     async fn api_tokens(&self, ctx: &Context<'_>) -> Result<List<ApiToken>> {
-        let tokens = loaders(ctx)?
-            .load_one(TokensOf(self.0.id))
-            .await
-            .map_err(|error| internal(&*error))?;
-        Ok(tokens
-            .unwrap_or_default()
-            .into_iter()
-            .map(ApiToken)
-            .collect())
+        let tokens = load(ctx, Some(TokensOf(self.0.id))).await?;
+        Ok(List(tokens.unwrap_or_default()))
     }
 
     /// When the user was created.
@@ -180,9 +151,8 @@ pub(crate) async fn images(
     let images = queries::images::list(&db, viewer, user_id, &filter, order, &page, with)
         .await
         .map_err(list)?;
-    Ok(ImageConnection::new(images, move || {
-        let (db, filter) = (db.clone(), filter.clone());
-        Box::pin(async move { queries::images::count(&db, viewer, user_id, &filter).await })
+    Ok(ImageConnection::new(images, async move {
+        queries::images::count(&db, viewer, user_id, &filter).await
     }))
 }
 
@@ -224,8 +194,7 @@ pub(crate) async fn jobs(
     let jobs = queries::jobs::list(&db, viewer, &filter, &page)
         .await
         .map_err(list)?;
-    Ok(JobConnection::new(jobs, move || {
-        let (db, filter) = (db.clone(), filter.clone());
-        Box::pin(async move { queries::jobs::count(&db, viewer, &filter).await })
+    Ok(JobConnection::new(jobs, async move {
+        queries::jobs::count(&db, viewer, &filter).await
     }))
 }

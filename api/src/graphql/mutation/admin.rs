@@ -1,21 +1,61 @@
-//! Queues, dead letters and the clean-up: administrators only.
+//! Hosts, queues, dead letters, the clean-up, and publishing images: administrators only.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use wharfinger_entity::{host, image, job};
 use wharfinger_jobs::commands::discard_job::discard_job;
 use wharfinger_jobs::commands::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
+use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
+use wharfinger_jobs::commands::set_image_visibility::set_image_visibility;
 use wharfinger_jobs::commands::set_queue_paused::set_queue_paused;
 use wharfinger_jobs::error;
 use wharfinger_jobs::queries::queues;
 use wharfinger_jobs::sweep_images;
 
-use crate::graphql::context::{actor, caller, database, mendable, services};
-use crate::graphql::enums::JobErrorCode;
+use crate::graphql::context::{actor, caller, internal, load, outcome, services};
+use crate::graphql::enums::{ImageVisibility, JobErrorCode};
 use crate::graphql::ids::Kind;
-use crate::graphql::types::{Job, Queue, UserError};
+use crate::graphql::loaders::ImageId;
+use crate::graphql::types::{Host, Image, Job, Queue, UserError};
 
-/// Queues, dead letters and the clean-up: administrators only.
+/// Mutations of administrators.
 #[derive(Default)]
-pub(super) struct QueueMutation;
+pub(super) struct AdminMutation;
+
+/// The visibility of an image.
+#[derive(InputObject)]
+pub(crate) struct SetImageVisibilityInput {
+    /// The image, as any of its holders has it on the host where it is to be public.
+    image_id: ID,
+    /// PUBLIC publishes it; PRIVATE is refused for an image that is public.
+    visibility: ImageVisibility,
+}
+
+/// The result of `setImageVisibility`.
+#[derive(SimpleObject)]
+pub(crate) struct SetImageVisibilityPayload {
+    /// The image as everyone sees it now, with an id of its own; null if it was not published.
+    image: Option<Image>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
+
+/// Whether new jobs may be placed on a host.
+#[derive(InputObject)]
+pub(crate) struct SetHostSchedulableInput {
+    /// The host.
+    host_id: ID,
+    /// False drains it, true lets new jobs onto it again.
+    schedulable: bool,
+}
+
+/// The result of `setHostSchedulable`.
+#[derive(SimpleObject)]
+pub(crate) struct SetHostSchedulablePayload {
+    /// The host as it is now; null if there is no such host.
+    host: Option<Host>,
+    /// Problems that the caller can fix; empty on success.
+    user_errors: Vec<UserError>,
+}
 
 /// A queue to pause or resume.
 #[derive(InputObject)]
@@ -113,7 +153,39 @@ fn refusals(redriven: &Redriven) -> Vec<UserError> {
 }
 
 #[Object]
-impl QueueMutation {
+impl AdminMutation {
+    /// Administrators only: publish an image. Everyone may use it from then on, free of charge: each holder of the same
+    /// image id on that host is refunded once, their private holdings of it end, and their queued removals succeed. Making
+    /// a public image private again is refused (NOT_REMOVABLE).
+    async fn set_image_visibility(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which image, and who is to see it.")] input: SetImageVisibilityInput,
+    ) -> Result<SetImageVisibilityPayload> {
+        let actor = actor(ctx)?;
+        let image_id = Kind::Image.parse(&input.image_id);
+        let visibility = input.visibility.into();
+        let set = set_image_visibility(services(ctx), &actor, image_id, visibility).await;
+        let (image, user_errors): (Option<image::Model>, _) = outcome(set)?;
+        let image = load(ctx, image.map(|image| ImageId(image.id))).await?;
+        Ok(SetImageVisibilityPayload { image, user_errors })
+    }
+
+    /// Administrators only: stop (or resume) placing new jobs on a host. On a host that takes no new jobs the running ones
+    /// end, and so do removals, pulls whose user named the host, and pulls that its engine has begun; other waiting pulls
+    /// move to another host, if one takes jobs.
+    async fn set_host_schedulable(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which host, and whether.")] input: SetHostSchedulableInput,
+    ) -> Result<SetHostSchedulablePayload> {
+        let actor = actor(ctx)?;
+        let host_id = Kind::Host.parse(&input.host_id);
+        let host = set_host_schedulable(services(ctx), &actor, host_id, input.schedulable).await;
+        let (host, user_errors) = outcome(host)?;
+        Ok(SetHostSchedulablePayload { host, user_errors })
+    }
+
     /// Administrators only: stop (or resume) starting jobs of a queue.
     async fn set_queue_paused(
         &self,
@@ -123,19 +195,15 @@ impl QueueMutation {
         let actor = actor(ctx)?;
         let services = services(ctx);
         let host = set_queue_paused(services, &actor, &input.queue, input.paused).await;
-        Ok(match mendable(host)? {
-            Ok(host) => SetQueuePausedPayload {
-                queue: queues::depth(&services.db, host.id, services.clock.now())
-                    .await
-                    .map_err(|error| database(&error))?
-                    .map(Queue::from),
-                user_errors: Vec::new(),
-            },
-            Err(error) => SetQueuePausedPayload {
-                queue: None,
-                user_errors: vec![error.into()],
-            },
-        })
+        let (host, user_errors): (Option<host::Model>, _) = outcome(host)?;
+        let depth = match host {
+            Some(host) => queues::depth(&services.db, host.id, services.clock.now())
+                .await
+                .map_err(|error| internal(&error))?,
+            None => None,
+        };
+        let queue = depth.map(Queue::from);
+        Ok(SetQueuePausedPayload { queue, user_errors })
     }
 
     /// Administrators only: redrive dead letters, oldest first. Each is accepted anew and holds its credits anew; one that
@@ -153,16 +221,11 @@ impl QueueMutation {
             limit: input.limit,
         };
         let redriven = retry_dead_jobs(services(ctx), &actor, &which).await;
-        Ok(match mendable(redriven)? {
-            Ok(redriven) => RetryDeadJobsPayload {
-                user_errors: refusals(&redriven),
-                jobs: redriven.jobs.into_iter().map(Job).collect(),
-            },
-            Err(error) => RetryDeadJobsPayload {
-                jobs: Vec::new(),
-                user_errors: vec![error.into()],
-            },
-        })
+        let (redriven, mut user_errors) = outcome::<_, Redriven>(redriven)?;
+        let redriven = redriven.unwrap_or_default();
+        user_errors.extend(refusals(&redriven));
+        let jobs = redriven.jobs.into_iter().map(Job).collect();
+        Ok(RetryDeadJobsPayload { jobs, user_errors })
     }
 
     /// Administrators only: take a dead letter off the list. The job stays DEAD; `retryJob` still runs it again.
@@ -173,16 +236,8 @@ impl QueueMutation {
     ) -> Result<DiscardJobPayload> {
         let actor = actor(ctx)?;
         let job = discard_job(services(ctx), &actor, Kind::Job.parse(&input.job_id)).await;
-        Ok(match mendable(job)? {
-            Ok(job) => DiscardJobPayload {
-                job: Some(Job(job)),
-                user_errors: Vec::new(),
-            },
-            Err(error) => DiscardJobPayload {
-                job: None,
-                user_errors: vec![error.into()],
-            },
-        })
+        let (job, user_errors) = outcome(job)?;
+        Ok(DiscardJobPayload { job, user_errors })
     }
 
     /// Administrators only: remove every private image not in use on the chosen hosts and refund their holders, as the nightly clean-up does.
@@ -199,15 +254,8 @@ impl QueueMutation {
             traceparent: caller(ctx)?.traceparent.clone(),
         };
         let swept = sweep_images::sweep_images(services(ctx), &request).await;
-        Ok(match mendable(swept)? {
-            Ok(jobs) => SweepImagesPayload {
-                jobs: jobs.into_iter().map(Job).collect(),
-                user_errors: Vec::new(),
-            },
-            Err(error) => SweepImagesPayload {
-                jobs: Vec::new(),
-                user_errors: vec![error.into()],
-            },
-        })
+        let (jobs, user_errors) = outcome::<_, Vec<job::Model>>(swept)?;
+        let jobs = jobs.into_iter().flatten().map(Job).collect();
+        Ok(SweepImagesPayload { jobs, user_errors })
     }
 }
