@@ -186,7 +186,8 @@ async fn a_registry_that_keeps_blobs_elsewhere_is_asked_for_the_first_byte() {
         })
         .await;
         let client = client(&["127.0.0.1:*"]);
-        let answer = client.gives(&server.address, "a/b", &digest_of(b"x"), None);
+        let digest = digest_of(b"x");
+        let answer = client.gives(&server.address, "a/b", &digest, None);
         assert_eq!(answer.await.unwrap(), gives);
         assert_eq!(server.asked().len(), 2);
     }
