@@ -10,15 +10,16 @@ use sea_orm::sea_query::{Condition, Expr, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
 };
-use tokio::time::{
-    Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at,
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, lease};
 
 use crate::infra::tasks::Task;
 use crate::services::Services;
+
+/// The lease of the housekeeping.
+const NAME: &str = "housekeeping";
 
 /// When a lease is over that no process holds.
 const FREE: Timestamp = Timestamp::from_micros(0);
@@ -37,70 +38,50 @@ const MOMENT: Duration = Duration::from_millis(500);
 
 /// A process's part in the work.
 pub(crate) struct Lease {
-    name: &'static str,
     holder: Uuid,
     /// Whether it was taken, and not lost since.
     held: AtomicBool,
 }
 
-/// Whose turn it is.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    /// This process's.
-    Ours,
-    /// Another one's.
-    Anothers {
-        /// When to look again.
-        look_again: Duration,
-    },
-}
-
 impl Lease {
-    pub(crate) fn new(name: &'static str) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            name,
             holder: Uuid::now_v7(),
             held: AtomicBool::new(false),
         }
     }
 
-    /// Takes the lease if no other process holds it.
-    pub(crate) async fn take(&self, services: &Services) -> Result<Turn, DbErr> {
-        let taking = timeout(PATIENCE, self.try_take(services));
-        taking.await.unwrap_or_else(|_elapsed| Err(slow()))
-    }
-
-    async fn try_take(&self, services: &Services) -> Result<Turn, DbErr> {
+    /// Takes the lease if no other process holds it. If one does, returns when to look again.
+    pub(crate) async fn take(&self, services: &Services) -> Result<Option<Duration>, DbErr> {
         let free = lease::Column::ExpiresAt
             .into_expr()
             .lt(services.database_time(Duration::ZERO));
         let until = services.database_time(LENGTH);
-        if self.write(services, self.ours().add(free), until).await? {
+        let free = self.ours().add(free);
+        if self.write(services, free, until, PATIENCE).await? {
             self.held.store(true, Ordering::Relaxed);
-            return Ok(Turn::Ours);
+            return Ok(None);
         }
         let row: Option<(Timestamp, Timestamp)> = lease::Entity::find()
             .select_only()
             .column(lease::Column::ExpiresAt)
             .expr(services.database_time(Duration::ZERO))
-            .filter(lease::Column::Name.eq(self.name))
+            .filter(lease::Column::Name.eq(NAME))
             .into_tuple()
-            .one(services.db.read())
+            .one(&services.db.read().within(PATIENCE))
             .await?;
-        let look_again = if let Some((expires_at, now)) = row {
-            expires_at.since(now) + MOMENT
-        } else {
+        let Some((expires_at, now)) = row else {
             self.begin(services).await?;
-            Duration::ZERO
+            return Ok(Some(Duration::ZERO));
         };
-        Ok(Turn::Anothers { look_again })
+        Ok(Some(expires_at.since(now) + MOMENT))
     }
 
     /// Makes the row, free to be taken, unless another process was quicker.
     async fn begin(&self, services: &Services) -> Result<(), DbErr> {
         let row = lease::ActiveModel {
             id: Set(Uuid::now_v7()),
-            name: Set(self.name.to_owned()),
+            name: Set(NAME.to_owned()),
             holder: Set(self.holder),
             expires_at: Set(FREE),
         };
@@ -110,7 +91,7 @@ impl Lease {
                     .do_nothing_on([lease::Column::Name])
                     .to_owned(),
             )
-            .exec_without_returning(services.db.write())
+            .exec_without_returning(&services.db.write().within(PATIENCE))
             .await?;
         Ok(())
     }
@@ -121,25 +102,20 @@ impl Lease {
 
     /// Renews the lease until it is lost, or could not be renewed in time.
     pub(crate) async fn keep(&self, services: &Services, task: &Task) {
-        self.renew(services, task).await;
-        self.held.store(false, Ordering::Relaxed);
-    }
-
-    async fn renew(&self, services: &Services, task: &Task) {
         let mut given_up_at = Instant::now() + 2 * PATIENCE;
         while Instant::now() < given_up_at {
             let next = sleep_until(given_up_at.min(Instant::now() + RENEWAL));
             task.waiting(next).await;
             let asked_at = Instant::now();
+            let within = PATIENCE.min(given_up_at.saturating_duration_since(asked_at));
             let until = services.database_time(LENGTH);
-            let renewing = self.write(services, self.ours(), until);
-            match timeout_at(given_up_at.min(asked_at + PATIENCE), renewing).await {
-                Ok(Ok(true)) => given_up_at = asked_at + 2 * PATIENCE,
-                Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::debug!(%error, "could not renew the lease"),
-                Err(_elapsed) => tracing::debug!("could not renew the lease in time"),
+            match self.write(services, self.ours(), until, within).await {
+                Ok(true) => given_up_at = asked_at + 2 * PATIENCE,
+                Ok(false) => break,
+                Err(error) => tracing::debug!(%error, "could not renew the lease"),
             }
         }
+        self.held.store(false, Ordering::Relaxed);
     }
 
     /// Lets another process take the lease at once, if this one holds it.
@@ -147,13 +123,11 @@ impl Lease {
         if !self.held.load(Ordering::Relaxed) {
             return;
         }
-        let over = Expr::value(FREE);
-        if timeout(PATIENCE, self.write(services, self.ours(), over))
-            .await
-            .is_err()
-        {
+        let given_up = self.write(services, self.ours(), Expr::value(FREE), PATIENCE);
+        if let Err(error) = given_up.await {
             tracing::debug!(
-                "could not give the lease up in time: another process takes it when it is over"
+                %error,
+                "could not give the lease up: another process takes it when it is over"
             );
         }
     }
@@ -164,35 +138,16 @@ impl Lease {
         services: &Services,
         condition: Condition,
         expires_at: Expr,
+        within: Duration,
     ) -> Result<bool, DbErr> {
         let changed = lease::Entity::update_many()
             .col_expr(lease::Column::Holder, Expr::value(self.holder))
             .col_expr(lease::Column::ExpiresAt, expires_at)
-            .filter(lease::Column::Name.eq(self.name))
+            .filter(lease::Column::Name.eq(NAME))
             .filter(condition)
-            .exec(services.db.relaxed())
+            .exec(&services.db.relaxed().within(within))
             .await?;
         Ok(changed.rows_affected == 1)
-    }
-}
-
-fn slow() -> DbErr {
-    DbErr::Custom("the database did not answer in time".to_owned())
-}
-
-/// That it is this process's turn; cancelled when it is not any more.
-pub(crate) struct Held(pub(crate) CancellationToken);
-
-impl Held {
-    /// The rounds of one loop. Each is reported by itself.
-    pub(crate) fn rounds(&self, period: Duration, task: &Task) -> Rounds {
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Rounds {
-            ticks,
-            task: task.another(),
-            lost: self.0.clone(),
-        }
     }
 }
 
@@ -204,6 +159,17 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
+    /// The rounds of one loop, until this process has `lost` the lease. Each loop is reported by itself.
+    pub(crate) fn new(period: Duration, task: &Task, lost: &CancellationToken) -> Self {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticks,
+            task: task.another(),
+            lost: lost.clone(),
+        }
+    }
+
     /// Waits for the next round; false when there is none, because it is another process's turn.
     pub(crate) async fn next(&mut self) -> bool {
         let next = self.lost.run_until_cancelled(self.ticks.tick());

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet_lease::{Held, Lease, Rounds, Turn};
+use crate::fleet_lease::{Lease, Rounds};
 use crate::infra::tasks::{NeededBy, Task};
 use crate::maintenance::relocation::Relocator;
 use crate::services::Services;
@@ -43,7 +43,7 @@ pub async fn run(services: Services, stop: CancellationToken) {
             .tasks
             .looping("housekeeping", NeededBy::None, STILL)
     };
-    let lease = Lease::new("housekeeping");
+    let lease = Lease::new();
     let keeping = async {
         // Each process's clock is its own.
         tokio::join!(
@@ -74,24 +74,23 @@ async fn look_at_database(services: &Services, task: Task) {
 async fn take_turns(services: &Services, lease: &Lease, task: Task) {
     loop {
         match lease.take(services).await {
-            Ok(Turn::Ours) => {
-                let held = Held(CancellationToken::new());
+            Ok(None) => {
+                let lost = CancellationToken::new();
+                let rounds = |period| Rounds::new(period, &task, &lost);
                 tracing::debug!("this process keeps house");
                 tokio::join!(
                     async {
                         lease.keep(services, &task).await;
-                        held.0.cancel();
+                        lost.cancel();
                     },
-                    Box::pin(take_over(services, held.rounds(TICK, &task))),
-                    Box::pin(look_after_hosts(services, held.rounds(TICK, &task))),
-                    Box::pin(sweep(services, held.rounds(TICK, &task))),
-                    Box::pin(forget(services, held.rounds(FORGET_PERIOD, &task))),
+                    Box::pin(take_over(services, rounds(TICK))),
+                    Box::pin(look_after_hosts(services, rounds(TICK))),
+                    Box::pin(sweep(services, rounds(TICK))),
+                    Box::pin(forget(services, rounds(FORGET_PERIOD))),
                 );
                 tracing::debug!("another process keeps house");
             }
-            Ok(Turn::Anothers { look_again }) => {
-                task.waiting(tokio::time::sleep(look_again)).await;
-            }
+            Ok(Some(look_again)) => task.waiting(tokio::time::sleep(look_again)).await,
             Err(error) => {
                 tracing::debug!(%error, "could not look at the lease of the housekeeping");
                 task.passed();
@@ -104,10 +103,8 @@ async fn take_turns(services: &Services, lease: &Lease, task: Task) {
 /// Vanished workers.
 async fn take_over(services: &Services, mut rounds: Rounds) {
     while rounds.next().await {
-        match vanished_workers::take_over(services, &rounds).await {
-            Ok(0) => {}
-            Ok(_) => services.wake.all(),
-            Err(error) => tracing::warn!(%error, "could not look for vanished workers"),
+        if let Err(error) = vanished_workers::take_over(services, &rounds).await {
+            tracing::warn!(%error, "could not look for vanished workers");
         }
     }
 }
@@ -117,12 +114,8 @@ async fn look_after_hosts(services: &Services, mut rounds: Rounds) {
     let mut relocator = Relocator::default();
     while rounds.next().await {
         // Before what is on lost hosts is given up.
-        match relocator.pass(services, &rounds).await {
-            Ok(0) => {}
-            Ok(_) => services.wake.all(),
-            Err(error) => {
-                tracing::warn!(%error, "could not look for hosts that pulls have to leave");
-            }
+        if let Err(error) = relocator.pass(services, &rounds).await {
+            tracing::warn!(%error, "could not look for hosts that pulls have to leave");
         }
         let silent = relocator.silent(services);
         if let Err(error) = lost_hosts::give_up(services, silent, &rounds).await {

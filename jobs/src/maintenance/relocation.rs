@@ -44,12 +44,12 @@ pub(crate) struct Relocator {
 }
 
 impl Relocator {
-    /// Moves what is to be moved now. Returns how many jobs did.
+    /// Moves what is to be moved now.
     pub(crate) async fn pass(
         &mut self,
         services: &Services,
         rounds: &Rounds,
-    ) -> Result<usize, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let now = services.clock.now();
         let settings = &services.settings.host;
         let hosts = host::Entity::find().all(services.db.read()).await?;
@@ -57,7 +57,6 @@ impl Relocator {
         let online = |host: &host::Model| is_online(services, host);
         self.offline_since
             .retain(|id, _| hosts.iter().any(|host| host.id == *id && !online(host)));
-        let mut moved = 0;
         for host in &hosts {
             let why = if online(host) {
                 (!host.schedulable).then_some(Why::Drained)
@@ -76,10 +75,10 @@ impl Relocator {
             if let Some(why) = why
                 && hosts.iter().any(others)
             {
-                moved += move_off(services, host, why, rounds).await?;
+                move_off(services, host, why, rounds).await?;
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
     /// The hosts that were silent for at least `offline_after` while this process looked. What was last heard of a host
@@ -100,7 +99,7 @@ async fn move_off(
     host: &host::Model,
     why: Why,
     rounds: &Rounds,
-) -> Result<usize, ServiceError> {
+) -> Result<(), ServiceError> {
     // In the order of their turns, so that they keep it.
     let waiting: Vec<(Uuid, i32, Option<String>)> = job::Entity::find()
         .select_only()
@@ -116,7 +115,6 @@ async fn move_off(
         .into_tuple()
         .all(services.db.read())
         .await?;
-    let mut moved = 0;
     for (job_id, attempt, traceparent) in waiting {
         if !rounds.goes_on() {
             break;
@@ -127,7 +125,7 @@ async fn move_off(
             Ok(Some((job, to, balance))) => {
                 tracing::info!(job.id = %job.id, job.attempt, trace_id, from = host.name, to, "moved a pull to another host");
                 services.announce(&job, balance);
-                moved += 1;
+                services.wake.all();
             }
             Err(ServiceError::Database(error)) if db::is_locked(&error) => {
                 tracing::debug!(job.id = %job_id, "another transaction has a pull that is to be moved: looking again");
@@ -138,7 +136,7 @@ async fn move_off(
             }
         }
     }
-    Ok(moved)
+    Ok(())
 }
 
 /// The jobs that leave a host: waiting pulls, placed there by Wharfinger.

@@ -14,8 +14,7 @@ use crate::job::transition::{self, Outcome};
 use crate::services::Services;
 
 /// Takes the jobs away from workers whose lease ran out: each goes on elsewhere, or is dead after its last attempt.
-/// Returns how many.
-pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<usize, ServiceError> {
+pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<(), ServiceError> {
     let now = || services.database_time(Duration::ZERO);
     let abandoned: Vec<(Uuid, i32, Option<String>, Timestamp)> = job::Entity::find()
         .select_only()
@@ -32,13 +31,12 @@ pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<us
         .into_tuple()
         .all(services.db.read())
         .await?;
-    let mut taken = 0;
     for (job_id, attempt, traceparent, now) in abandoned {
         if !rounds.goes_on() {
             break;
         }
         match take_over_one(services, job_id, &Gone::RanOut(now)).await {
-            Ok(true) => taken += 1,
+            Ok(true) => services.wake.all(),
             Ok(false) => {}
             Err(ServiceError::Database(error)) if db::is_locked(&error) => {
                 tracing::debug!(job.id = %job_id, "another transaction has a job that is to be taken over: looking again");
@@ -50,7 +48,7 @@ pub(crate) async fn take_over(services: &Services, rounds: &Rounds) -> Result<us
             }
         }
     }
-    Ok(taken)
+    Ok(())
 }
 
 /// Takes every job away from a worker whose process is known to be gone. Returns how many.
