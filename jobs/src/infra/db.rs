@@ -5,7 +5,6 @@
 mod connect;
 mod deadlines;
 mod errors;
-mod file;
 mod link;
 mod migrate;
 mod outages;
@@ -14,7 +13,6 @@ mod pools;
 pub(crate) mod sql;
 mod time;
 mod transaction;
-mod tries;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,17 +22,17 @@ use sea_orm::sea_query::{LockBehavior, LockType, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
 
 use connect::Server;
+pub use connect::files;
 use deadlines::{MOMENT, STATEMENT};
 pub(crate) use errors::{Transient, is_locked, is_transient, refuses_data};
 pub use errors::{is_unavailable, timed_out};
-pub use file::files;
 use outages::Outages;
 pub use pool::Pool;
 use pools::Shares;
 pub use pools::{LEAST_CONNECTIONS, PoolState};
 pub(crate) use sql::insert;
 pub use transaction::Transaction;
-pub(crate) use tries::Tries;
+pub(crate) use transaction::{Tries, in_transaction};
 
 /// Connections of a process, where no setting says so: two gateways and two workers have 80 of PostgreSQL's 100, of which 3
 /// are its administrator's.
@@ -244,45 +242,6 @@ pub(crate) async fn lock_now<E: EntityTrait>(
     };
     select.one(tx).await.map_err(errors::locked)
 }
-
-/// Runs `$body` in a transaction and commits it; runs it again when the database says that it lost a deadlock, as often and
-/// as long as [`Tries`] has it. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and
-/// have `is_transient()`. With `on`, on a pool of its own choice.
-macro_rules! in_transaction {
-    ($db:expr, |$tx:ident| $body:expr) => {
-        $crate::infra::db::in_transaction!(on $db.write(), |$tx| $body)
-    };
-    (on $pool:expr, |$tx:ident| $body:expr) => {{
-        let mut tries = $crate::infra::db::Tries::begin();
-        loop {
-            let $tx = match $pool.begin().await {
-                Ok(tx) => tx,
-                Err(error) if tries.again(&error).await => continue,
-                Err(error) => break Err(error.into()),
-            };
-            // On the heap: bodies are large, and callers nest.
-            let outcome = Box::pin(async { $body }).await;
-            let outcome = match outcome {
-                Ok(value) => match $tx.commit().await {
-                    Ok(()) => Ok(value),
-                    Err(error) => Err(error.into()),
-                },
-                Err(error) => {
-                    // A failed rollback leaves nothing behind either: the connection is closed.
-                    let _ = $tx.rollback().await;
-                    Err(error)
-                }
-            };
-            match outcome {
-                Err(error) if tries.again(&error).await => {
-                    tracing::debug!("transaction lost a deadlock: running it again");
-                }
-                outcome => break outcome,
-            }
-        }
-    }};
-}
-pub(crate) use in_transaction;
 
 #[cfg(test)]
 mod tests {

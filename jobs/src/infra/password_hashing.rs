@@ -36,23 +36,20 @@ pub enum PasswordError {
 /// Hashes and checks passwords: as many at a time as there are processors, and at most four, since each takes 19 MiB.
 /// Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Passwords(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    places: Semaphore,
+pub struct Passwords {
+    places: Arc<Semaphore>,
     running: Arc<Semaphore>,
-    computed: AtomicU64,
+    computed: Arc<AtomicU64>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(Inner {
-            places: Semaphore::new(PLACES),
+        Self {
+            places: Arc::new(Semaphore::new(PLACES)),
             running: Arc::new(Semaphore::new(processors.min(4))),
-            computed: AtomicU64::new(0),
-        }))
+            computed: Arc::default(),
+        }
     }
 }
 
@@ -92,7 +89,7 @@ impl Passwords {
 
     /// How many hashes were computed so far.
     pub fn computed(&self) -> u64 {
-        self.0.computed.load(Ordering::Relaxed)
+        self.computed.load(Ordering::Relaxed)
     }
 
     async fn compute<T: Send + 'static>(
@@ -100,7 +97,7 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
         let done = self.run(work).await?;
-        self.0.computed.fetch_add(1, Ordering::Relaxed);
+        self.computed.fetch_add(1, Ordering::Relaxed);
         Ok(done)
     }
 
@@ -108,15 +105,12 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let _place = self
-            .0
-            .places
-            .try_acquire()
-            .map_err(|_full| PasswordError::Busy)?;
-        let turn = timeout(PATIENCE, Arc::clone(&self.0.running).acquire_owned())
-            .await
-            .map_err(|_elapsed| PasswordError::Busy)?
-            .map_err(|_closed| PasswordError::Busy)?;
+        let place = self.places.try_acquire();
+        let _place = place.map_err(|_full| PasswordError::Busy)?;
+        let turn = timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(PasswordError::Busy);
+        };
         // The turn goes with the work: a caller who went away does not make room for another while it still runs.
         tokio::task::spawn_blocking(move || {
             let done = work();
@@ -167,7 +161,7 @@ mod tests {
     async fn what_finds_no_place_is_told_to_come_back() {
         let passwords = Passwords::default();
         let places = u32::try_from(PLACES).unwrap();
-        let all = passwords.0.places.acquire_many(places).await.unwrap();
+        let all = passwords.places.acquire_many(places).await.unwrap();
         assert!(matches!(
             passwords.hash("x").await,
             Err(PasswordError::Busy)

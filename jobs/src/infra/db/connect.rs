@@ -1,5 +1,6 @@
-//! How the pools of connections are made.
+//! What a database's URL means, and how the pools of connections to it are made.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,25 @@ pub(crate) fn backend(url: &str) -> Result<DbBackend, DbErr> {
             "a database's URL begins with sqlite:, postgres: or mysql:".into(),
         )),
     }
+}
+
+/// The files of the database that a URL names: the database itself and what SQLite puts beside it, whether they are there or
+/// not. None for a database of a server, or in memory.
+pub fn files(url: &str) -> Vec<PathBuf> {
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    if !url.starts_with("sqlite:") || in_memory {
+        return Vec::new();
+    }
+    let Ok(options) = url.parse::<SqliteConnectOptions>() else {
+        return Vec::new();
+    };
+    let database = options.get_filename().as_os_str();
+    let beside = ["", "-wal", "-shm", "-journal"].map(|end| {
+        let mut file = database.to_owned();
+        file.push(end);
+        PathBuf::from(file)
+    });
+    beside.into()
 }
 
 /// Connections to an SQLite file.
@@ -219,4 +239,30 @@ async fn set_mysql(connection: &mut MySqlConnection, limit: Duration) -> sqlx::R
     let set = format!("SET SESSION innodb_lock_wait_timeout = {wait}, {limits}");
     connection.execute(AssertSqlSafe(set)).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_an_sqlite_url_are_known() {
+        for (url, file) in [
+            ("sqlite:///data/w.db?mode=rwc", "/data/w.db"),
+            ("sqlite://w.db", "w.db"),
+            ("sqlite:w.db?mode=rwc", "w.db"),
+            ("sqlite:///data/w%3F.db", "/data/w?.db"),
+        ] {
+            let files = files(url);
+            assert_eq!(files[0], PathBuf::from(file), "{url}");
+            assert_eq!(files[1], PathBuf::from(format!("{file}-wal")), "{url}");
+        }
+        for none in [
+            "sqlite::memory:",
+            "sqlite://x?mode=memory",
+            "postgres://h/d",
+        ] {
+            assert!(files(none).is_empty(), "{none}");
+        }
+    }
 }

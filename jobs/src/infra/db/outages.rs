@@ -115,99 +115,91 @@ impl Outages {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-    fn within(outages: &Outages, seconds: u32, now: Instant) -> u64 {
-        outages.within(SECOND * seconds, now).as_secs()
+    fn at(second: u64) -> Instant {
+        *BEGAN + Duration::from_secs(second)
+    }
+
+    fn within(outages: &Outages, seconds: u64, now: u64) -> Duration {
+        outages.within(Duration::from_secs(seconds), at(now))
     }
 
     #[test]
     fn a_time_without_answers_is_an_outage_and_a_short_one_is_not() {
-        let began = Instant::now();
-        let outages = Outages::new(began);
-        outages.answered(false, began + SECOND * 4);
-        assert_eq!(within(&outages, 100, began + SECOND * 8), 0);
-        assert_eq!(
-            within(&outages, 100, began + SECOND * 14),
-            10,
-            "not over yet"
-        );
-        outages.answered(false, began + SECOND * 24);
-        outages.answered(false, began + SECOND * 27);
-        let now = began + SECOND * 30;
-        assert_eq!(within(&outages, 100, now), 20);
-        assert_eq!(within(&outages, 16, now), 10, "the part within");
-        assert_eq!(within(&outages, 3, now), 0);
+        let outages = Outages::new(at(0));
+        outages.answered(false, at(4));
+        assert_eq!(within(&outages, 100, 8), Duration::ZERO);
+        assert_eq!(within(&outages, 100, 14), SECOND * 10, "not over yet");
+        outages.answered(false, at(24));
+        outages.answered(false, at(27));
+        assert_eq!(within(&outages, 100, 30), SECOND * 20);
+        assert_eq!(within(&outages, 16, 30), SECOND * 10, "the part within");
+        assert_eq!(within(&outages, 3, 30), Duration::ZERO);
     }
 
     #[test]
     fn a_database_that_answers_and_stores_nothing_is_one_too() {
-        let began = Instant::now();
-        let outages = Outages::new(began);
+        let outages = Outages::new(at(0));
         for second in 1..=20 {
-            outages.answered(false, began + SECOND * second);
-            outages.failed(began + SECOND * second);
+            outages.answered(false, at(second));
+            outages.failed(at(second));
         }
-        let now = began + SECOND * 20;
-        assert_eq!(within(&outages, 100, now), 19);
-        outages.answered(true, now);
-        outages.answered(true, now + SECOND * 3);
-        assert_eq!(within(&outages, 100, now + SECOND * 3), 19);
+        assert_eq!(within(&outages, 100, 20), SECOND * 19);
+        outages.answered(true, at(20));
+        outages.answered(true, at(23));
+        assert_eq!(within(&outages, 100, 23), SECOND * 19);
     }
 
     #[test]
     fn one_broken_connection_is_no_outage() {
-        let began = Instant::now();
-        let outages = Outages::new(began);
-        let broken = || -> sqlx::Result<()> { Err(super::super::errors::late()) };
-        outages.heard(true, &broken());
+        let outages = Outages::new(at(0));
+        let broken: sqlx::Result<()> = Err(super::super::errors::late());
+        outages.heard(true, &broken);
         for second in 0..100 {
-            outages.answered(false, began + SECOND * second);
+            outages.answered(false, at(second));
         }
-        assert_eq!(within(&outages, 1000, began + SECOND * 99), 0);
+        assert_eq!(within(&outages, 1000, 99), Duration::ZERO);
     }
 
     #[test]
     fn a_short_time_in_which_nothing_is_stored_is_no_outage() {
-        let began = Instant::now();
-        let outages = Outages::new(began);
-        outages.failed(began);
-        assert_eq!(within(&outages, 100, began + SECOND * 3), 0);
-        outages.answered(true, began + SECOND * 3);
-        assert_eq!(within(&outages, 100, began + SECOND * 4), 0);
+        let outages = Outages::new(at(0));
+        outages.failed(at(0));
+        assert_eq!(within(&outages, 100, 3), Duration::ZERO);
+        outages.answered(true, at(3));
+        assert_eq!(within(&outages, 100, 4), Duration::ZERO);
     }
 
     #[test]
     fn outages_close_together_are_one_and_their_number_has_a_bound() {
-        let began = Instant::now();
-        let outages = Outages::new(began);
-        let mut now = began;
-        for _ in 0..50 {
-            outages.failed(now);
-            now += SECOND * 4;
-            outages.answered(false, now);
-            now += SECOND * 4;
-            outages.answered(true, now);
+        let outages = Outages::new(at(0));
+        for second in (0..400).step_by(8) {
+            outages.failed(at(second));
+            outages.answered(false, at(second + 4));
+            outages.answered(true, at(second + 8));
         }
-        assert_eq!(within(&outages, 1000, now), 400);
+        assert_eq!(within(&outages, 1000, 400), SECOND * 400);
+        let mut now = 400;
         for _ in 0..100 {
             for _ in 0..20 {
-                now += SECOND * 4;
-                outages.answered(true, now);
+                now += 4;
+                outages.answered(true, at(now));
             }
-            now += SECOND * 6;
-            outages.answered(true, now);
+            now += 6;
+            outages.answered(true, at(now));
         }
-        let long = Duration::from_hours(10);
         assert_eq!(outages.0.lock().past.0.len(), MOST);
-        let known = outages.within(long, now);
         let healthy = SECOND * 6 * u32::try_from(MOST - 1).unwrap();
         assert_eq!(
-            known,
+            within(&outages, 36_000, now),
             SECOND * 400 + healthy,
-            "the longest ones, and nothing else"
+            "the longest ones alone"
         );
     }
 }

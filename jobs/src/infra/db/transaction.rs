@@ -1,13 +1,14 @@
 //! A transaction: it commits as a whole within its deadline, or its connection is closed and nothing of it exists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::deadlines::Deadlines;
-use super::errors::{executed, late, queried, spares_the_transaction};
+use super::deadlines::{Deadlines, TRANSACTION};
+use super::errors::{Transient, executed, late, queried, spares_the_transaction};
 use super::link::{Busy, Link};
 use super::outages::Outages;
 use super::pool::Pool;
@@ -168,5 +169,109 @@ impl ConnectionTrait for Transaction {
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         run!(self, |busy, until| busy.query_all(&stmt, until).await).map_err(queried)
+    }
+}
+
+/// Runs `$body` in a transaction and commits it; runs it again when the database says that it lost a deadlock, as often and
+/// as long as [`Tries`] has it. The body must only read and write through `$tx`, and its error type be `From<DbErr>` and
+/// have `is_transient()`.
+macro_rules! in_transaction {
+    ($db:expr, |$tx:ident| $body:expr) => {{
+        let mut tries = $crate::infra::db::Tries::begin();
+        loop {
+            let $tx = match $db.begin().await {
+                Ok(tx) => tx,
+                Err(error) if tries.again(&error).await => continue,
+                Err(error) => break Err(error.into()),
+            };
+            // On the heap: bodies are large, and callers nest.
+            let outcome = Box::pin(async { $body }).await;
+            let outcome = match outcome {
+                Ok(value) => $tx.commit().await.map(|()| value).map_err(Into::into),
+                Err(error) => {
+                    // A failed rollback leaves nothing behind either: the connection is closed.
+                    let _ = $tx.rollback().await;
+                    Err(error)
+                }
+            };
+            match outcome {
+                Err(error) if tries.again(&error).await => {
+                    tracing::debug!("transaction lost a deadlock: running it again");
+                }
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(crate) use in_transaction;
+
+/// Most runs of a transaction that lost a deadlock.
+const MOST: u32 = 10;
+
+/// The tries of one transaction.
+///
+/// None begins once the first began [`TRANSACTION`] ago: a lock that could not be had in time is waited for again, and
+/// each of these waits may be long. So the whole ends within twice that time.
+pub(crate) struct Tries {
+    began: Instant,
+    made: u32,
+}
+
+impl Tries {
+    /// The first one begins.
+    pub(crate) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            made: 1,
+        }
+    }
+
+    /// Whether another try may help after this error, and is to be made. It waits a little and at random before that, so
+    /// that two transactions do not meet again.
+    pub(crate) async fn again(&mut self, error: &impl Transient) -> bool {
+        let begins = self.made < MOST && self.began.elapsed() < TRANSACTION;
+        if !begins || !error.is_transient() {
+            return false;
+        }
+        let most = 5u64 << self.made.min(6);
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+        self.made += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Error(bool);
+
+    impl Transient for Error {
+        fn is_transient(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn they_are_bounded_by_number() {
+        let mut tries = Tries::begin();
+        assert!(!tries.again(&Error(false)).await);
+        for _ in 1..MOST {
+            assert!(tries.again(&Error(true)).await);
+        }
+        assert!(!tries.again(&Error(true)).await);
+    }
+
+    #[tokio::test]
+    async fn they_are_bounded_by_time() {
+        // Each waits ten seconds for a row.
+        let after = |seconds| Tries {
+            began: Instant::now()
+                .checked_sub(Duration::from_secs(seconds))
+                .unwrap(),
+            made: 1,
+        };
+        assert!(after(10).again(&Error(true)).await);
+        assert!(!after(20).again(&Error(true)).await);
     }
 }

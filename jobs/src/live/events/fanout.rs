@@ -1,8 +1,8 @@
 //! One channel for each topic that has subscribers in this process.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
 use super::{Event, Topic};
@@ -32,7 +32,7 @@ pub(crate) struct Changes {
 
 impl Fanout {
     pub(crate) fn subscribe(&self, topic: Topic) -> broadcast::Receiver<Event> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(sender) = state.topics.get(&topic) {
             return sender.subscribe();
         }
@@ -44,7 +44,7 @@ impl Fanout {
 
     /// To be called after a receiver of `topic` was dropped: its channel goes with the last one.
     pub(crate) fn release(&self, topic: Topic) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let unwatched = |sender: &broadcast::Sender<Event>| sender.receiver_count() == 0;
         if state.topics.get(&topic).is_some_and(unwatched) {
             state.topics.remove(&topic);
@@ -53,44 +53,44 @@ impl Fanout {
     }
 
     pub(crate) fn deliver(&self, topic: Topic, event: &Event) {
-        if let Some(sender) = self.state().topics.get(&topic) {
+        if let Some(sender) = self.state.lock().topics.get(&topic) {
             // It fails only when the last receiver is just being dropped.
             let _no_receiver = sender.send(event.clone());
         }
     }
 
     pub(crate) fn deliver_to_all(&self, event: &Event) {
-        for sender in self.state().topics.values() {
+        for sender in self.state.lock().topics.values() {
             let _no_receiver = sender.send(event.clone());
         }
     }
 
     pub(crate) fn topics(&self) -> usize {
-        self.state().topics.len()
+        self.state.lock().topics.len()
     }
 
     pub(crate) fn subscribers(&self) -> usize {
         let receivers = |sender: &broadcast::Sender<Event>| sender.receiver_count();
-        self.state().topics.values().map(receivers).sum()
+        self.state.lock().topics.values().map(receivers).sum()
     }
 
     /// Every watched topic; from now on [`Self::changes`] tells which come and go.
     pub(crate) fn follow(&self) -> Vec<Topic> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.changes = Some(HashSet::new());
         state.topics.keys().copied().collect()
     }
 
     /// Ends [`Self::follow`]: without a follower no changes are kept.
     pub(crate) fn unfollow(&self) {
-        self.state().changes = None;
+        self.state.lock().changes = None;
     }
 
     /// Waits until topics came or went, and takes them.
     pub(crate) async fn changes(&self) -> Changes {
         loop {
             {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 let State { topics, changes } = &mut *state;
                 if let Some(changes) = changes
                     && !changes.is_empty()
@@ -110,9 +110,5 @@ impl Fanout {
             changes.insert(topic);
             self.changed.notify_one();
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,9 @@
 //! Messages that wait to be published. Their number is bounded: publishing never waits for Redis, and never grows without it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Topic;
@@ -26,7 +27,7 @@ pub(crate) struct Batch {
 
 impl Outbox {
     pub(crate) fn add(&self, topic: Topic, payload: Arc<[u8]>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.messages.push_back((topic, payload));
         state.trim();
         self.added.notify_one();
@@ -36,7 +37,7 @@ impl Outbox {
     pub(crate) async fn take(&self) -> Batch {
         loop {
             {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 if !state.messages.is_empty() || state.dropped > 0 {
                     let size = state.messages.len().min(BATCH);
                     return Batch {
@@ -51,15 +52,11 @@ impl Outbox {
 
     /// Puts back, in front, a batch that could not be published.
     pub(crate) fn put_back(&self, mut batch: Batch) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         batch.messages.append(&mut state.messages);
         batch.dropped += state.dropped;
         *state = batch;
         state.trim();
-    }
-
-    fn state(&self) -> MutexGuard<'_, Batch> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
