@@ -2,11 +2,11 @@
 
 mod end;
 mod job;
-pub(crate) mod running;
 pub(crate) mod transfers;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,7 +25,6 @@ use crate::live::progress_event::{ProgressEvent, is_within_reserve};
 use crate::progress::PullSnapshot;
 use crate::registry::RegistryClient;
 use crate::services::Services;
-use running::Running;
 use transfers::Transfers;
 
 /// The parts of a worker that its attempts use.
@@ -181,5 +180,33 @@ impl JobRun {
                 Err(error) => tracing::warn!(%error, "could not renew the lease"),
             }
         }
+    }
+}
+
+/// The running attempts, by job. An attempt that ended is not among them.
+#[derive(Clone, Default)]
+pub(crate) struct Running(Arc<Mutex<HashMap<Uuid, Weak<JobRun>>>>);
+
+impl Running {
+    /// Lists an attempt until it is dropped, in the place of an earlier one of its job.
+    pub(crate) fn register(&self, run: &Arc<JobRun>) {
+        let mut running = self.0.lock();
+        running.retain(|_, run| run.strong_count() > 0);
+        running.insert(run.job.id, Arc::downgrade(run));
+    }
+
+    /// The attempt of this job, if it runs here.
+    pub(crate) fn of(&self, job_id: Uuid) -> Option<Arc<JobRun>> {
+        self.0.lock().get(&job_id).and_then(Weak::upgrade)
+    }
+
+    /// How many run.
+    #[cfg(feature = "testing")]
+    pub(crate) fn count(&self) -> usize {
+        let running = self.0.lock();
+        running
+            .values()
+            .filter(|run| run.strong_count() > 0)
+            .count()
     }
 }

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 pub(crate) use self::follow::Brought;
 
-use self::follow::{Watch, follow};
+use self::follow::follow;
 use crate::engine::{Engine, EngineError, EngineLogin, PullName};
 use crate::infra::trace::TraceContext;
 use crate::progress::{ProgressTracker, PullSnapshot};
@@ -169,12 +169,12 @@ impl Transfers {
         let (sender, state) = watch::channel(first);
         let span = engine.pull_span();
         let place = TraceContext::of(&span);
-        let watch = Watch {
-            watched,
+        let brought = Brought {
             anonymous: login.is_none(),
+            ..Brought::default()
         };
         let events = engine.pull(name, login);
-        let following = follow(events, tracker, watch, sender, patience.clone());
+        let following = follow(events, tracker, watched, brought, sender, patience.clone());
         let task = tokio::spawn(following.instrument(span));
         let transfer = Arc::new(Transfer {
             state,

@@ -15,9 +15,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::attempt::WorkerContext;
-use crate::attempt::running::Running;
 use crate::attempt::transfers::Transfers;
+use crate::attempt::{Running, WorkerContext};
 use crate::engine::{Engine, EngineInfo};
 use crate::error::ServiceError;
 use crate::hosts;

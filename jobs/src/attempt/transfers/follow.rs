@@ -53,26 +53,13 @@ impl Brought {
     }
 }
 
-/// How a transfer is watched.
-#[derive(Default)]
-pub(super) struct Watch {
-    /// Short ids of layers that the engine must not have already.
-    pub(super) watched: HashSet<String>,
-    /// Whether the registry was shown no login.
-    pub(super) anonymous: bool,
-}
-
-impl Watch {
-    fn found(&self, event: &PullEvent) -> bool {
-        matches!(event, PullEvent::Layer { id, step: LayerStep::Exists } if self.watched.contains(&**id))
-    }
-}
-
-/// Reads the engine's events into the channel, at most ten times a second.
+/// Reads the engine's events into the channel, at most ten times a second. `watched` are short ids of layers that the engine
+/// must not have already; `brought` is what is known of the transfer before it begins.
 pub(super) async fn follow(
     events: impl Stream<Item = Result<PullEvent, EngineError>> + Send,
     mut tracker: ProgressTracker,
-    watch: Watch,
+    watched: HashSet<String>,
+    mut brought: Brought,
     state: watch::Sender<TransferState>,
     patience: Patience,
 ) {
@@ -80,10 +67,6 @@ pub(super) async fn follow(
     let mut activity = Activity::begun(now());
     let mut coalescer = Coalescer::default();
     let mut pending = false;
-    let mut brought = Brought {
-        anonymous: watch.anonymous,
-        ..Brought::default()
-    };
     // A layer was there that is watched. Engines tell in one go of those that are there: the next word on another ends it.
     let mut halting = false;
     loop {
@@ -100,7 +83,10 @@ pub(super) async fn follow(
         match event {
             Some(Ok(event)) => {
                 brought.note(&event);
-                halting |= watch.found(&event);
+                halting |= matches!(
+                    &event,
+                    PullEvent::Layer { id, step: LayerStep::Exists } if watched.contains(&**id)
+                );
                 if halting {
                     if matches!(event, PullEvent::Layer { step, .. } if step != LayerStep::Exists) {
                         state.send_modify(|state| state.ended = Some(Ok(Arc::new(brought))));

@@ -48,7 +48,8 @@ async fn what_moves_unseen_by_watchers_counts() {
     let (events, stream) = mpsc::unbounded();
     let (sender, mut following) = watch::channel(state(now()));
     let tracker = ProgressTracker::new(vec![(format!("sha256:{}", "a".repeat(64)), 100)]);
-    let following_engine = follow(stream, tracker, Watch::default(), sender, patience.clone());
+    let (watched, brought) = (HashSet::new(), Brought::default());
+    let following_engine = follow(stream, tracker, watched, brought, sender, patience.clone());
     let _task = AbortOnDropHandle::new(tokio::spawn(following_engine));
     events.unbounded_send(Ok(unpacking(1))).unwrap();
     following.changed().await.unwrap();

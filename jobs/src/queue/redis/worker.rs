@@ -10,7 +10,7 @@ use apalis_redis::{Config, RedisStorage};
 use futures::StreamExt;
 use futures::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -159,13 +159,11 @@ impl RedisQueue {
     }
 
     async fn keep_clean(&self, host: &str) {
-        let mut ticks = interval(VACUUM_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
             if let Err(error) = self.vacuum(host).await {
                 tracing::debug!(host, %error, "could not vacuum the queue");
             }
+            sleep(VACUUM_EVERY).await;
         }
     }
 }
@@ -177,10 +175,8 @@ fn note_of(config: &Config, name: &str) -> String {
 
 /// Wakes the worker from time to time.
 async fn look_up(wake: &watch::Sender<()>) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         wake.send_replace(());
+        sleep(LOOK_EVERY).await;
     }
 }
