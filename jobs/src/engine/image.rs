@@ -1,6 +1,6 @@
 //! Images as the engine describes them.
 
-use bollard::models::{ImageDeleteResponseItem, ImageInspect, ImageSummary};
+use bollard::models::{ImageInspect, ImageSummary};
 
 use wharfinger_entity::{CleanText, Digest, ExposedPorts};
 
@@ -73,27 +73,6 @@ impl EngineImageSummary {
             repo_tags: real_names(image.repo_tags),
             repo_digests: real_names(image.repo_digests),
         })
-    }
-}
-
-/// The outcome of a removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
-    /// The name is gone; the image stays.
-    Untagged,
-    /// The image is gone.
-    Deleted,
-    /// There was no such name or image.
-    AlreadyGone,
-}
-
-impl Removed {
-    pub(super) fn of(items: &[ImageDeleteResponseItem]) -> Self {
-        if items.iter().any(|item| item.deleted.is_some()) {
-            Self::Deleted
-        } else {
-            Self::Untagged
-        }
     }
 }
 

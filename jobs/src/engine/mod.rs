@@ -27,7 +27,7 @@ use wharfinger_entity::{CleanText, Digest};
 
 use connection::Connection;
 pub use error::EngineError;
-pub use image::{EngineImage, EngineImageSummary, EngineName, PlatformName, Removed};
+pub use image::{EngineImage, EngineImageSummary, EngineName, PlatformName};
 pub use info::{EngineInfo, ImageStore};
 pub use names::{PullName, same_reference};
 pub use pull::{EngineLogin, LayerStep, PullEvent};
@@ -132,21 +132,21 @@ impl Engine {
         self.ask("GET", "/containers/json", LOOK, list).await
     }
 
-    /// Takes a name off its image. The engine deletes an image with its last name, and refuses that with
-    /// [`EngineError::InUse`] while a container uses it.
-    pub async fn untag(&self, reference: &str) -> Result<Removed, EngineError> {
+    /// Takes a name off its image, if there is such a name. The engine deletes an image with its last name, and refuses that
+    /// with [`EngineError::InUse`] while a container uses it.
+    pub async fn untag(&self, reference: &str) -> Result<(), EngineError> {
         names::check_tagged(reference)?;
         self.remove(reference).await
     }
 
-    /// Deletes an image by its id, with its name if it has but one. [`EngineError::Conflict`] if it has several or
+    /// Deletes an image by its id, if it is there, with its name if it has but one. [`EngineError::Conflict`] if it has several or
     /// others are built on it, [`EngineError::InUse`] if a container uses it.
-    pub async fn remove_by_id(&self, image_id: &str) -> Result<Removed, EngineError> {
+    pub async fn remove_by_id(&self, image_id: &str) -> Result<(), EngineError> {
         names::check_id(image_id)?;
         self.remove(image_id).await
     }
 
-    async fn remove(&self, id_or_reference: &str) -> Result<Removed, EngineError> {
+    async fn remove(&self, id_or_reference: &str) -> Result<(), EngineError> {
         let remove = |docker: Docker| async move {
             let options = RemoveImageOptionsBuilder::new()
                 .force(false)
@@ -157,8 +157,7 @@ impl Engine {
                 .await
         };
         match self.ask("DELETE", "/images/{name}", REMOVE, remove).await {
-            Ok(items) => Ok(Removed::of(&items)),
-            Err(EngineError::NotFound(_)) => Ok(Removed::AlreadyGone),
+            Ok(_) | Err(EngineError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

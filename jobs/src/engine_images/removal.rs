@@ -69,7 +69,7 @@ pub(crate) async fn remove(
         untag::<RunError>(changes, &name, row).await?;
     }
     match changes.remove_by_id(&row.image_id).await {
-        Ok(_) => Ok(Presence::Absent),
+        Ok(()) => Ok(Presence::Absent),
         // An image was built on it outside Wharfinger.
         Err(ChangeError::Engine(EngineError::Conflict(_))) => Ok(Presence::Foreign),
         Err(ChangeError::Engine(EngineError::InUse(message))) => {

@@ -11,16 +11,17 @@ mod outages;
 mod pool;
 mod pools;
 pub(crate) mod sql;
-mod time;
 mod transaction;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use sea_orm::DbErr;
-use sea_orm::sea_query::{LockBehavior, LockType, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, Select};
+use sea_orm::sea_query::{Expr, LockBehavior, LockType, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, ExprTrait as _, QuerySelect, Select};
+use wharfinger_entity::Timestamp;
 
+use crate::infra::clock::Clock;
 use connect::Server;
 pub use connect::files;
 use deadlines::{MOMENT, STATEMENT};
@@ -190,6 +191,23 @@ impl Db {
         self.outages.within(time, Instant::now())
     }
 
+    /// The instant `later` from now by the database's clock, as part of a statement. Leases are written and judged by it alone,
+    /// so that the clocks of the machines may differ. Tests move it by `clock`.
+    pub(crate) fn time(&self, clock: &Clock, later: Duration) -> Expr {
+        let later = i64::try_from(later.as_micros()).unwrap_or(i64::MAX);
+        Expr::cust(instant(self.backend())).add(clock.database_offset().saturating_add(later))
+    }
+
+    /// The present instant by the database's clock, for what is asked for seldom.
+    pub(crate) async fn now(&self, clock: &Clock) -> Result<Timestamp, DbErr> {
+        let query = Query::select()
+            .expr(self.time(clock, Duration::ZERO))
+            .to_owned();
+        let row = self.read().query_one(&query).await?;
+        let row = row.ok_or_else(|| DbErr::RecordNotFound("the database's time".to_owned()))?;
+        row.try_get_by_index(0)
+    }
+
     /// Begins a transaction that writes.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
         self.write.begin().await
@@ -202,6 +220,20 @@ async fn in_time<T>(
 ) -> Result<T, DbErr> {
     let answer = tokio::time::timeout(limit, answer).await;
     answer.unwrap_or_else(|_elapsed| Err(errors::queried(errors::late())))
+}
+
+/// The microseconds since 1970 at which the statement began. That a statement may wait for a lock makes a lease shorter
+/// than its holder believes, never longer, if the holder counts from the instant before it asked. `now()` of PostgreSQL would
+/// be the beginning of the transaction, and `UNIX_TIMESTAMP` of MariaDB would read the hour that a time zone has twice.
+fn instant(backend: DbBackend) -> &'static str {
+    match backend {
+        // Exact to the millisecond.
+        DbBackend::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+        DbBackend::Postgres => {
+            "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
+        }
+        _ => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+    }
 }
 
 /// `SELECT … FOR UPDATE` where the database has row locks. SQLite's one writer needs none, and does not know the words.

@@ -58,10 +58,8 @@ impl Passwords {
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         let password = password.to_owned();
         self.compute(move || {
-            let hash = Argon2::default()
-                .hash_password(password.as_bytes())
-                .map_err(|error| PasswordError::Broken(error.to_string()))?;
-            Ok(hash.to_string())
+            let hash = Argon2::default().hash_password(password.as_bytes());
+            Ok(hash.map_err(broken)?.to_string())
         })
         .await?
     }
@@ -75,12 +73,11 @@ impl Passwords {
         let password = password.as_bytes()[..password.len().min(MAX_BYTES)].to_vec();
         let same = self
             .compute(move || {
-                let hash = PasswordHash::new(&hash)
-                    .map_err(|error| PasswordError::Broken(error.to_string()))?;
+                let hash = PasswordHash::new(&hash).map_err(broken)?;
                 match Argon2::default().verify_password(&password, &hash) {
                     Ok(()) => Ok(true),
                     Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-                    Err(error) => Err(PasswordError::Broken(error.to_string())),
+                    Err(error) => Err(broken(error)),
                 }
             })
             .await??;
@@ -118,8 +115,12 @@ impl Passwords {
             done
         })
         .await
-        .map_err(|error| PasswordError::Broken(error.to_string()))
+        .map_err(broken)
     }
+}
+
+fn broken(error: impl ToString) -> PasswordError {
+    PasswordError::Broken(error.to_string())
 }
 
 #[cfg(test)]

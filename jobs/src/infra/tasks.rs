@@ -4,6 +4,7 @@
 //! well: [`Tasks::ended_early`] tells, and the program ends with that as its error. A task that stands still is told by
 //! [`Tasks::reports`], which `/readyz` shows.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -107,31 +108,25 @@ impl Tasks {
     }
 
     pub(crate) fn reports_at(&self, now: Instant) -> Vec<Report> {
-        let mut reports: Vec<Report> = Vec::new();
+        let mut reports = BTreeMap::new();
         for state in self.0.states.lock().iter().filter_map(Weak::upgrade) {
-            let trouble = state.trouble(now);
-            match reports.iter_mut().find(|report| report.task == state.name) {
-                Some(report) => {
-                    report.needed_by = report.needed_by.max(state.needed_by);
-                    report.trouble = report.trouble.take().or(trouble);
-                }
-                None => reports.push(Report {
-                    task: state.name,
-                    needed_by: state.needed_by,
-                    trouble,
-                }),
-            }
+            let report = reports.entry(state.name).or_insert(Report {
+                task: state.name,
+                needed_by: state.needed_by,
+                trouble: None,
+            });
+            report.needed_by = report.needed_by.max(state.needed_by);
+            report.trouble = report.trouble.take().or_else(|| state.trouble(now));
         }
         if let Some(EndedEarly { task, how }) = self.early_end() {
-            reports.retain(|report| report.task != task);
-            reports.push(Report {
+            let ended = Report {
                 task,
                 needed_by: NeededBy::All,
                 trouble: Some(format!("ended: {how}")),
-            });
+            };
+            reports.insert(task, ended);
         }
-        reports.sort_by_key(|report| report.task);
-        reports
+        reports.into_values().collect()
     }
 
     /// Waits until a task ends before it was told to.

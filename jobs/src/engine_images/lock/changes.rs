@@ -16,7 +16,7 @@ use sea_orm::DbErr;
 use tokio::time::Instant;
 
 use super::hold::{ImageLock, LockLost};
-use crate::engine::{self, Engine, EngineError, Removed};
+use crate::engine::{self, Engine, EngineError};
 use crate::services::Services;
 
 /// Why a change was not made, or its outcome is unknown.
@@ -44,13 +44,13 @@ pub(crate) struct Changes<'a> {
 
 impl Changes<'_> {
     /// [`Engine::untag`]
-    pub(crate) async fn untag(&self, reference: &str) -> Result<Removed, ChangeError> {
+    pub(crate) async fn untag(&self, reference: &str) -> Result<(), ChangeError> {
         self.change(engine::REMOVE, self.engine.untag(reference))
             .await
     }
 
     /// [`Engine::remove_by_id`]
-    pub(crate) async fn remove_by_id(&self, image_id: &str) -> Result<Removed, ChangeError> {
+    pub(crate) async fn remove_by_id(&self, image_id: &str) -> Result<(), ChangeError> {
         self.change(engine::REMOVE, self.engine.remove_by_id(image_id))
             .await
     }
