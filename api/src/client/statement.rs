@@ -127,7 +127,9 @@ fn guard(text: String) -> String {
 fn csv_line(cells: &[impl AsRef<[u8]>]) -> io::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells)?;
-    let line = writer.into_inner().map_err(|error| error.into_error())?;
+    let line = writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?;
     let line = String::from_utf8(line).map_err(io::Error::other)?;
     Ok(line.trim_end_matches('\n').to_owned())
 }
