@@ -3,7 +3,6 @@
 use std::{fmt, str::FromStr};
 
 use sea_orm::DeriveValueType;
-use serde::{Deserialize, Serialize};
 
 use crate::excerpt::excerpt;
 
@@ -14,21 +13,7 @@ const FRACTION_DIGITS: usize = 6;
 
 /// An amount of credits, exact and signed, in whole micro-credits. One credit pays for 1,000,000 bytes, so one byte costs
 /// one micro-credit. In the database a BIGINT of micro-credits; as text an exact decimal such as `-0.5`.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    DeriveValueType,
-)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
 pub struct Credits(i64);
 
 impl Credits {
@@ -116,20 +101,6 @@ impl FromStr for Credits {
             0_i64.checked_add_unsigned(micro)
         };
         micro.map(Self).ok_or_else(out_of_range)
-    }
-}
-
-impl TryFrom<String> for Credits {
-    type Error = CreditsError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Credits> for String {
-    fn from(credits: Credits) -> Self {
-        credits.to_string()
     }
 }
 
@@ -231,16 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn serde_uses_the_string_and_the_database_a_bigint() {
-        let credits = Credits::from_micro(-500_000);
-        assert_eq!(serde_json::to_string(&credits).unwrap(), "\"-0.5\"");
+    fn the_database_has_a_bigint() {
         assert_eq!(
-            serde_json::from_str::<Credits>("\"-0.5\"").unwrap(),
-            credits
-        );
-        assert!(serde_json::from_str::<Credits>("1").is_err());
-        assert_eq!(
-            sea_orm::Value::from(credits),
+            sea_orm::Value::from(Credits::from_micro(-500_000)),
             sea_orm::Value::BigInt(Some(-500_000))
         );
         assert_eq!(
