@@ -184,7 +184,7 @@ fn settings_of(variables: &BTreeMap<String, String>) -> Vec<(Origin, Value)> {
         let name = variable.strip_prefix(PREFIX)?;
         let ours = !NOT_SETTINGS.contains(&variable.as_str()) && !variable.starts_with(TEST_PREFIX);
         let key = name.to_lowercase().replace("__", ".");
-        ours.then(|| (variable.as_str(), key, value))
+        ours.then_some((variable.as_str(), key, value))
     });
     let settings = usual.chain(prefixed).map(|(variable, key, value)| {
         let origin = Origin::Variable(variable.to_owned());
