@@ -59,7 +59,7 @@ impl Passwords {
         let password = password.to_owned();
         self.compute(move || {
             let hash = Argon2::default().hash_password(password.as_bytes());
-            Ok(hash.map_err(broken)?.to_string())
+            Ok(hash.map_err(|error| broken(&error))?.to_string())
         })
         .await?
     }
@@ -73,11 +73,11 @@ impl Passwords {
         let password = password.as_bytes()[..password.len().min(MAX_BYTES)].to_vec();
         let same = self
             .compute(move || {
-                let hash = PasswordHash::new(&hash).map_err(broken)?;
+                let hash = PasswordHash::new(&hash).map_err(|error| broken(&error))?;
                 match Argon2::default().verify_password(&password, &hash) {
                     Ok(()) => Ok(true),
                     Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-                    Err(error) => Err(broken(error)),
+                    Err(error) => Err(broken(&error)),
                 }
             })
             .await??;
@@ -115,11 +115,11 @@ impl Passwords {
             done
         })
         .await
-        .map_err(broken)
+        .map_err(|error| broken(&error))
     }
 }
 
-fn broken(error: impl ToString) -> PasswordError {
+fn broken(error: &impl ToString) -> PasswordError {
     PasswordError::Broken(error.to_string())
 }
 
