@@ -42,7 +42,7 @@ fn unique_layer(size: usize) -> Vec<u8> {
     layer(&Uuid::new_v4().to_string(), &vec![0; size])
 }
 
-/// What a graph driver and Podman call an image.
+/// The image id of graph drivers and of Podman.
 fn id(image: &TestImage) -> String {
     digest_of(&image.config())
 }
@@ -57,7 +57,7 @@ fn manifest_layers(image: &TestImage) -> Vec<(String, u64)> {
     image.layers.iter().map(sized).collect()
 }
 
-/// What a registry answers about an image; none for a path that is not of it.
+/// A registry's headers and body for a path of an image; none for a path that is not of it.
 fn registry_answer(image: &TestImage, path: &str) -> Option<(String, Vec<u8>)> {
     if path == "/v2/" {
         return Some((String::new(), Vec::new()));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::{LocalBoxFuture, join_all};
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use tokio::time::Instant;
 use wharfinger_entity::{ImageState, JobErrorCode, JobState, Role, UserStatus, host, user};
@@ -15,15 +16,21 @@ use crate::support::background::Background;
 use crate::support::lock::Lock;
 use crate::support::{Fleet, Shape, eventually, in_time, on_every_fleet};
 
-on_every_fleet!(
-    the_heartbeat_goes_on,
-    the_dispatcher_goes_on,
-    a_hung_renewal_lets_go_of_the_job,
-    a_hung_settle_is_done_again,
-    sessions_are_ended,
-    housekeeping_goes_on,
-    the_reconciler_goes_on,
-);
+on_every_fleet!(every_part_of_the_background_goes_on);
+
+/// In fleets of their own, and at once: each waits a quarter of a minute for its deadline, and does nothing meanwhile.
+async fn every_part_of_the_background_goes_on(shape: Shape) {
+    let parts: [LocalBoxFuture<'_, ()>; 7] = [
+        Box::pin(the_heartbeat_goes_on(shape)),
+        Box::pin(the_dispatcher_goes_on(shape)),
+        Box::pin(a_hung_renewal_lets_go_of_the_job(shape)),
+        Box::pin(a_hung_settle_is_done_again(shape)),
+        Box::pin(sessions_are_ended(shape)),
+        Box::pin(housekeeping_goes_on(shape)),
+        Box::pin(the_reconciler_goes_on(shape)),
+    ];
+    join_all(parts).await;
+}
 
 /// How long the answer to a statement is waited for, and a transaction may stand still (`jobs/src/infra/db/deadlines.rs`).
 const STATEMENT: Duration = Duration::from_secs(12);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use wharfinger_entity::Credits;
-use wharfinger_jobs::settings::{
-    CreditSettings, HostSettings, RetrySettings, Settings, WorkerSettings,
-};
+use wharfinger_jobs::settings::Settings;
 
 use crate::support::stand_in::Image;
 
@@ -74,28 +72,19 @@ pub(crate) fn settings(concurrency: u32) -> Settings {
         Duration::from_hours(24),
     );
     let mut settings = crate::support::settings();
-    settings.credits = CreditSettings {
-        initial: Credits::ZERO,
-        minimum_to_pull: Credits::from_micro(MINIMUM),
-    };
-    settings.retry = RetrySettings {
-        max_attempts: ATTEMPTS.into(),
-        base_delay: Duration::ZERO,
-        max_delay: Duration::ZERO,
-        rate_limit_patience: Duration::ZERO,
-    };
-    settings.worker = WorkerSettings {
-        lease: day,
-        concurrency,
-        stall_timeout: Duration::from_mins(1),
-        pull_timeout: Duration::from_mins(2),
-        grace: Duration::from_mins(1),
-        ..settings.worker
-    };
-    settings.host = HostSettings {
-        offline_after: never,
-        lost_after: never,
-    };
+    settings.credits.initial = Credits::ZERO;
+    settings.credits.minimum_to_pull = Credits::from_micro(MINIMUM);
+    settings.retry.max_attempts = ATTEMPTS.into();
+    settings.retry.base_delay = Duration::ZERO;
+    settings.retry.max_delay = Duration::ZERO;
+    settings.retry.rate_limit_patience = Duration::ZERO;
+    settings.worker.lease = day;
+    settings.worker.concurrency = concurrency;
+    settings.worker.stall_timeout = Duration::from_mins(1);
+    settings.worker.pull_timeout = Duration::from_mins(2);
+    settings.worker.grace = Duration::from_mins(1);
+    settings.host.offline_after = never;
+    settings.host.lost_after = never;
     settings.reconcile.interval = never;
     settings.limits.live_jobs_per_user = LIVE_JOBS.into();
     settings.limits.pulls_per_hour_per_user = PULLS_AN_HOUR.into();

@@ -14,7 +14,7 @@ use wharfinger_jobs::testing::image::{TestImage, digest_of, layer};
 use super::fake::{Answer, Asked, Fake};
 use super::{TIMEOUTS, amd64, client, is_unavailable, read, rules};
 
-/// What is wrong with an answer to the request for a manifest.
+/// The error of reading a manifest from a registry that answers like this.
 async fn failure(answer: impl Fn() -> Answer + Send + Sync + 'static) -> RegistryError {
     let server = Fake::start(move |_: &Asked| answer()).await;
     failure_at(&server.address).await

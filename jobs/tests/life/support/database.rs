@@ -36,7 +36,7 @@ impl TestDatabase {
     async fn create_with(shape: Shape, options: &str) -> Self {
         let variable = match shape {
             Shape::Embedded => {
-                return Self::in_directory(TempDir::new().unwrap());
+                return Self::in_directory(folder());
             }
             Shape::Postgres => variable("WHARFINGER_TEST_POSTGRES_URL"),
             Shape::MariaDb => variable("WHARFINGER_TEST_MYSQL_URL"),
@@ -56,15 +56,9 @@ impl TestDatabase {
         }
     }
 
-    /// A copy of a SQLite database, in memory where the system has a place for that.
+    /// A copy of a SQLite database.
     pub(crate) fn copy(&self) -> Self {
-        let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() {
-            TempDir::new_in(memory)
-        } else {
-            TempDir::new()
-        };
-        let directory = directory.unwrap();
+        let directory = folder();
         let original = self.directory.as_ref().expect("a SQLite database").path();
         // What is committed may be in the log still.
         for name in [FILE, &format!("{FILE}-wal")] {
@@ -88,4 +82,15 @@ impl TestDatabase {
     pub(crate) async fn connect(&self) -> Db {
         Db::connect(&self.url).await.unwrap()
     }
+}
+
+/// A folder in memory where the system has a place for that: the servers of the tests do not wait for their disks either.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        TempDir::new_in(memory)
+    } else {
+        TempDir::new()
+    };
+    folder.unwrap()
 }

@@ -18,6 +18,7 @@ pub(crate) mod redis;
 mod relay;
 pub(crate) mod rows;
 pub(crate) mod schedule;
+mod settings;
 pub(crate) mod stand_in;
 
 use std::fmt::Debug;
@@ -28,7 +29,8 @@ use tokio::sync::watch;
 use wharfinger_entity::Credits;
 use wharfinger_jobs::error::{ServiceError, UserError};
 
-pub(crate) use fleet::{Fleet, StuckPull, settings};
+pub(crate) use fleet::{Fleet, StuckPull};
+pub(crate) use settings::settings;
 
 /// How long anything may take before its test fails: longer than a machine that does other things too makes of it.
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -57,7 +59,7 @@ pub(crate) fn credits(amount: &str) -> Credits {
     amount.parse().unwrap()
 }
 
-/// What is wrong with a request; anything else is a failure of the test.
+/// The answer, or why it was refused; any other error is a failure of the test.
 pub(crate) fn rejected<T>(answer: Result<T, ServiceError>) -> Result<T, UserError> {
     match answer {
         Ok(value) => Ok(value),

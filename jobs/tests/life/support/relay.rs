@@ -8,7 +8,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// What decides when requests go on to the engine.
+/// Decides when requests go on to the engine.
 pub(super) trait Gate: Send + Sync + 'static {
     /// Completes when a request with this first line may go on. It is dropped when its client goes.
     fn pass(&self, line: &str) -> impl Future<Output = ()> + Send;
