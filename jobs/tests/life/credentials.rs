@@ -43,8 +43,7 @@ async fn delete(fleet: &Fleet, user: Uuid, id: Uuid) {
 
 async fn denied(fleet: &Fleet, user: Uuid, reference: &str) -> job::Model {
     let job = fleet.pull(user, reference).await;
-    let job = fleet.fails(job.id, JobErrorCode::RegistryDenied).await;
-    job
+    fleet.fails(job.id, JobErrorCode::RegistryDenied).await
 }
 
 /// A registry with a password, a way to it, and a repository of it with an image, reached by that way.

@@ -58,8 +58,8 @@ async fn a_login_that_cannot_be_one_is_refused(shape: Shape) {
     let with = |field, value: &str| {
         let mut login = good.clone();
         match field {
-            "registry" => login.registry = value.to_owned(),
-            "username" => login.username = value.to_owned(),
+            "registry" => login.registry = value.into(),
+            "username" => login.username = value.into(),
             _ => login.secret = Secret::new(value),
         }
         login

@@ -69,10 +69,10 @@ impl Fake {
                 let asked = Asked::of(&request);
                 log.lock().unwrap().push(asked.clone());
                 let answer = answer(&asked);
-                let headers = answer.headers.iter();
-                let headers: String = headers
-                    .map(|(name, value)| format!("{name}: {value}\r\n"))
-                    .collect();
+                let mut headers = String::new();
+                for (name, value) in &answer.headers {
+                    headers.extend([name, ": ", value, "\r\n"]);
+                }
                 let status = format!("{} Fake", answer.status);
                 request.write(&status, &headers, &answer.body).await;
             }
