@@ -39,10 +39,8 @@ pub mod progress;
 pub mod registry;
 
 mod attempt;
-pub mod pull_image;
-pub mod remove_image;
-
 mod kinds;
+pub use kinds::*;
 pub mod worker;
 
 pub mod commands;

@@ -1,12 +1,15 @@
-//! The registration of the kinds of job: above the kinds, below the modules that handle jobs of any kind.
+//! The kinds of job, each a module, and their registration.
+
+pub mod pull_image;
+pub mod remove_image;
 
 use wharfinger_entity::JobKind;
 
 use crate::attempt::Job;
-use crate::pull_image::PullImageJob;
-use crate::remove_image::RemoveImageJob;
+use pull_image::PullImageJob;
+use remove_image::RemoveImageJob;
 
-/// The implementation of a kind of job. A new kind gets a line here.
+/// The implementation of a kind of job. A new kind gets a line here and a module above.
 pub(crate) fn implementation_of(kind: JobKind) -> &'static dyn Job {
     match kind {
         JobKind::PullImage => &PullImageJob,
