@@ -1,23 +1,25 @@
-//! The closed sets of words that rows are made of, spelled in the database as in the GraphQL contract.
+//! The closed sets of words that rows are made of, spelled in the database as in the GraphQL contract. Where the contract has
+//! them too, it has them from here, with these comments as its descriptions.
 
+use async_graphql::Enum;
 use sea_orm::entity::prelude::StringLen;
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
 
 /// The role of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
     /// Uses images.
     User,
-    /// Administers everything.
+    /// Administers users, hosts, images and queues.
     Admin,
 }
 
-/// Whether a user may do anything at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
+/// Whether a user may use Wharfinger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -30,7 +32,7 @@ pub enum UserStatus {
 
 /// The kind of a job.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+    Clone, Copy, Debug, PartialEq, Eq, Enum, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
 )]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -42,19 +44,31 @@ pub enum JobKind {
     RemoveImage,
 }
 
-/// Where a job is in its life. `Queued` and `Retrying` wait, `Running` has a worker, the others are final.
+/// QUEUED and RETRYING wait; RUNNING has a worker. SUCCEEDED, FAILED, DEAD and CANCELLED are final.
+/// FAILED: trying again cannot help (no such image, access denied, not enough credits).
+/// DEAD: every attempt failed for a reason that might pass: a dead letter, for its owner or an administrator to retry.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Enum,
+    EnumIter,
+    DeriveActiveEnum,
+    Serialize,
+    Deserialize,
 )]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobState {
-    /// Waits for its first try.
+    /// Waits for its first attempt.
     Queued,
     /// A worker has it.
     Running,
-    /// Waits for another try.
+    /// Waits for another attempt.
     Retrying,
     /// Done.
     Succeeded,
@@ -67,14 +81,15 @@ pub enum JobState {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobErrorCode {
-    /// The registry has no such image.
+    /// The registry has no such image, or not all of it.
     ImageNotFound,
-    /// It exists, and no engine like this one can have it: a signature, a chart, no platform for this host, too many layers.
+    /// The image exists, but no engine like this one can have it: a signature, a chart, no platform for this host, too many
+    /// layers, or a configuration that cannot be read.
     ImageUnsupported,
     /// The registry refuses access.
     RegistryDenied,
@@ -82,7 +97,7 @@ pub enum JobErrorCode {
     RegistryUnavailable,
     /// The registry asks to slow down.
     RegistryRateLimited,
-    /// The settings forbid this registry.
+    /// The settings forbid this registry, or an address that it leads to.
     RegistryNotAllowed,
     /// The Docker engine does not answer.
     EngineUnavailable,
@@ -98,39 +113,39 @@ pub enum JobErrorCode {
     InsufficientCredits,
     /// A container uses the image.
     ImageInUse,
-    /// The host is gone.
+    /// The host has been gone for too long.
     HostUnavailable,
-    /// A fault of Wharfinger's own.
+    /// A fault of Wharfinger itself; the log has the cause.
     Internal,
 }
 
 /// Who sees an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ImageVisibility {
     /// Its holder.
     Private,
-    /// Everyone, at no cost.
+    /// Everyone, free of charge.
     Public,
 }
 
 /// Whether an image is still held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ImageState {
     /// Held, and on the engine.
     Held,
-    /// Let go.
+    /// No longer held: history.
     Released,
     /// Vanished from the engine, and refunded.
     Lost,
 }
 
 /// Why credits moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(32))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LedgerEntryKind {
@@ -178,11 +193,11 @@ impl JobState {
 }
 
 /// An administrative act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(64))")]
 #[sea_orm(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuditAction {
-    /// A user was made.
+    /// A user was created.
     CreateUser,
     /// A user's role, status or password was changed.
     UpdateUser,
@@ -190,11 +205,11 @@ pub enum AuditAction {
     GrantCredits,
     /// An image was published.
     SetImageVisibility,
-    /// A public image was to be pulled anew.
+    /// A public image was pulled again.
     RefreshPublicImage,
-    /// A public image was to be removed.
+    /// The removal of a public image was requested.
     RemovePublicImage,
-    /// New jobs were kept from a host, or let onto it again.
+    /// A host was drained, or takes new jobs again.
     SetHostSchedulable,
     /// A queue was paused or resumed.
     SetQueuePaused,
@@ -206,7 +221,7 @@ pub enum AuditAction {
     DiscardJob,
     /// Another user's job was stopped.
     CancelJob,
-    /// Private images not in use were to be removed.
+    /// The removal of private images that are not in use was requested.
     SweepImages,
     /// Another user's token was revoked.
     RevokeApiToken,

@@ -1,7 +1,7 @@
 //! Hosts, queues, dead letters, the clean-up, and publishing images: administrators only.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_entity::{host, image, job};
+use wharfinger_entity::{ImageVisibility, JobErrorCode, host, image, job};
 use wharfinger_jobs::commands::discard_job::discard_job;
 use wharfinger_jobs::commands::retry_dead_jobs::{DeadJobs, Redriven, retry_dead_jobs};
 use wharfinger_jobs::commands::set_host_schedulable::set_host_schedulable;
@@ -12,7 +12,6 @@ use wharfinger_jobs::queries::queues;
 use wharfinger_jobs::sweep_images;
 
 use crate::graphql::context::{actor, caller, internal, load, outcome, services};
-use crate::graphql::enums::{ImageVisibility, JobErrorCode};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::ImageId;
 use crate::graphql::types::{Host, Image, Job, Queue, UserError};
@@ -164,8 +163,7 @@ impl AdminMutation {
     ) -> Result<SetImageVisibilityPayload> {
         let actor = actor(ctx)?;
         let image_id = Kind::Image.parse(&input.image_id);
-        let visibility = input.visibility.into();
-        let set = set_image_visibility(services(ctx), &actor, image_id, visibility).await;
+        let set = set_image_visibility(services(ctx), &actor, image_id, input.visibility).await;
         let (image, user_errors): (Option<image::Model>, _) = outcome(set)?;
         let image = load(ctx, image.map(|image| ImageId(image.id))).await?;
         Ok(SetImageVisibilityPayload { image, user_errors })
@@ -217,7 +215,7 @@ impl AdminMutation {
         let actor = actor(ctx)?;
         let which = DeadJobs {
             queue: input.queue,
-            error_code: input.error_code.map(Into::into),
+            error_code: input.error_code,
             limit: input.limit,
         };
         let redriven = retry_dead_jobs(services(ctx), &actor, &which).await;

@@ -1,11 +1,10 @@
 //! Mutations of users and their credits, for administrators.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_entity::{ledger_entry, user};
+use wharfinger_entity::{Role, UserStatus, ledger_entry, user};
 use wharfinger_jobs::accounts;
 
 use crate::graphql::context::{actor, administrator, caller, outcome, services};
-use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
 use crate::graphql::scalars::Credits;
 use crate::graphql::types::{LedgerEntry, User, UserError};
@@ -96,7 +95,7 @@ impl UserMutation {
         let request = accounts::CreateUser {
             name: &input.name,
             password: input.password.as_deref(),
-            role: input.role.into(),
+            role: input.role,
             credits: input.credits.map(|Credits(credits)| credits),
         };
         let created = accounts::create_user_by(services(ctx), &actor, &request).await;
@@ -114,8 +113,8 @@ impl UserMutation {
         let actor = actor(ctx)?;
         let change = accounts::UpdateUser {
             user_id: Kind::User.parse(&input.user_id),
-            role: input.role.map(Into::into),
-            status: input.status.map(Into::into),
+            role: input.role,
+            status: input.status,
             password: input.password.as_deref(),
             token_id: Some(caller(ctx)?.token.id),
         };

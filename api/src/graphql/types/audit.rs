@@ -1,11 +1,10 @@
 //! The audit log.
 
 use async_graphql::{ID, InputObject, SimpleObject};
-use wharfinger_entity::audit_entry;
+use wharfinger_entity::{AuditAction, audit_entry};
 use wharfinger_jobs::queries::audit;
 
 use super::rows::Row;
-use crate::graphql::enums::AuditAction;
 use crate::graphql::ids::{self, Kind};
 use crate::graphql::scalars::DateTime;
 
@@ -32,7 +31,7 @@ impl From<audit_entry::Model> for AuditEntry {
         Self {
             id: Kind::AuditEntry.id(entry.id),
             actor: entry.actor,
-            action: entry.action.into(),
+            action: entry.action,
             subject: entry.subject,
             details: entry.details.to_string(),
             created_at: entry.created_at.into(),
@@ -60,9 +59,7 @@ impl From<AuditFilter> for audit::AuditFilter {
             subject_id: filter
                 .subject_id
                 .map(|id| ids::parse(&id).map(|(_, id)| id).unwrap_or_default()),
-            actions: filter
-                .actions
-                .map(|actions| actions.into_iter().map(Into::into).collect()),
+            actions: filter.actions,
         }
     }
 }

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, Result};
-use wharfinger_entity::{Credits as Amount, ImageReference};
+use wharfinger_entity::{Credits as Amount, ImageReference, ImageState, ImageVisibility};
 use wharfinger_jobs::queries::images::{self, ImageView, OnEngine, With};
 
 use super::Host;
 use super::rows::{One, Row};
 use super::size::List;
 use crate::graphql::context::{internal, load};
-use crate::graphql::enums::{ImageState, ImageVisibility};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{HostId, ImageId};
 use crate::graphql::scalars::{ByteSize, Credits, DateTime};
@@ -130,12 +129,12 @@ impl Image {
 
     /// Who sees it.
     async fn visibility(&self) -> ImageVisibility {
-        self.0.image.visibility.into()
+        self.0.image.visibility
     }
 
     /// RELEASED images are history: let go, by whom and when is in the ledger. LOST ones vanished from the engine and were refunded.
     async fn state(&self) -> ImageState {
-        self.0.image.state.into()
+        self.0.image.state
     }
 
     /// When it was released or lost; null while it is held.
@@ -196,10 +195,8 @@ pub(crate) struct ImageFilter {
 impl From<ImageFilter> for images::ImageFilter {
     fn from(filter: ImageFilter) -> Self {
         Self {
-            states: filter
-                .states
-                .map(|states| states.into_iter().map(Into::into).collect()),
-            visibility: filter.visibility.map(Into::into),
+            states: filter.states,
+            visibility: filter.visibility,
             host_id: Kind::Host.filtered(filter.host_id),
             search: filter.search,
         }

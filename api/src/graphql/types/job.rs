@@ -1,7 +1,7 @@
 //! A job and its attempts.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use wharfinger_entity::{JobKind as Kinds, job, job_attempt};
+use wharfinger_entity::{JobErrorCode, JobKind, JobState, job, job_attempt};
 use wharfinger_jobs::live::progress_event::ProgressEvent;
 use wharfinger_jobs::queries::jobs;
 
@@ -10,7 +10,6 @@ use super::rows::Row;
 use super::size::List;
 use super::{Host, Image, PullProgress, User};
 use crate::graphql::context::{internal, load};
-use crate::graphql::enums::{JobErrorCode, JobKind, JobState};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::{AttemptsOf, ImageId, UserId};
 use crate::graphql::scalars::{Credits, DateTime};
@@ -69,12 +68,12 @@ pub(crate) struct JobError {
 
 impl JobError {
     fn new(
-        code: Option<wharfinger_entity::JobErrorCode>,
+        code: Option<JobErrorCode>,
         message: Option<String>,
         retryable: Option<bool>,
     ) -> Option<Self> {
         code.map(|code| Self {
-            code: code.into(),
+            code,
             message: message.unwrap_or_default(),
             retryable: retryable.unwrap_or_default(),
         })
@@ -95,12 +94,12 @@ impl Job {
 
     /// The kind of job.
     async fn kind(&self) -> JobKind {
-        self.0.kind.into()
+        self.0.kind
     }
 
     /// The state of the job.
     async fn state(&self) -> JobState {
-        self.0.state.into()
+        self.0.state
     }
 
     /// The image's reference, fully qualified; null for a kind of job without an image.
@@ -160,7 +159,7 @@ impl Job {
 
     /// The last known progress of a pull; null for a removal.
     async fn progress(&self) -> Option<PullProgress> {
-        (self.0.kind == Kinds::PullImage).then(|| PullProgress {
+        (self.0.kind == JobKind::PullImage).then(|| PullProgress {
             job_id: self.0.id,
             frame: ProgressEvent::of(&self.0).into(),
         })
@@ -183,7 +182,7 @@ impl Job {
 
     /// Earliest time of its next attempt; null unless it waits for one.
     async fn next_attempt_at(&self) -> Option<DateTime> {
-        (self.0.state == wharfinger_entity::JobState::Retrying).then(|| self.0.run_after.into())
+        (self.0.state == JobState::Retrying).then(|| self.0.run_after.into())
     }
 
     /// When an administrator took this dead letter off the list. Null for every other job.
@@ -208,12 +207,8 @@ pub(crate) struct JobFilter {
 impl From<JobFilter> for jobs::JobFilter {
     fn from(filter: JobFilter) -> Self {
         Self {
-            states: filter
-                .states
-                .map(|states| states.into_iter().map(Into::into).collect()),
-            kinds: filter
-                .kinds
-                .map(|kinds| kinds.into_iter().map(Into::into).collect()),
+            states: filter.states,
+            kinds: filter.kinds,
             host_id: Kind::Host.filtered(filter.host_id),
             user_id: Kind::User.filtered(filter.user_id),
         }

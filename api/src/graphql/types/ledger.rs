@@ -2,13 +2,12 @@
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use uuid::Uuid;
-use wharfinger_entity::ledger_entry;
+use wharfinger_entity::{LedgerEntryKind, ledger_entry};
 use wharfinger_jobs::ledger;
 
 use super::Job;
 use super::rows::Row;
 use crate::graphql::context::load;
-use crate::graphql::enums::LedgerEntryKind;
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::JobId;
 use crate::graphql::scalars::{Credits, DateTime};
@@ -61,7 +60,7 @@ impl From<ledger_entry::Model> for LedgerEntry {
     fn from(entry: ledger_entry::Model) -> Self {
         Self {
             id: Kind::LedgerEntry.id(entry.id),
-            kind: entry.kind.into(),
+            kind: entry.kind,
             amount: entry.amount.into(),
             total_after: entry.total_after.into(),
             job_id: entry.job_id,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Object, Result, SimpleObject};
 use uuid::Uuid;
+use wharfinger_entity::JobState;
 use wharfinger_jobs::live::progress_event::ProgressEvent;
 use wharfinger_jobs::progress;
 
@@ -11,7 +12,7 @@ use super::Job;
 use super::image::Missing;
 use super::size::List;
 use crate::graphql::context::{internal, load};
-use crate::graphql::enums::{JobState, LayerState, PullPhase};
+use crate::graphql::enums::{LayerState, PullPhase};
 use crate::graphql::loaders::JobId;
 use crate::graphql::scalars::{ByteSize, DateTime, int};
 
@@ -61,7 +62,7 @@ impl PullProgress {
 
     /// The job's state.
     async fn state(&self) -> JobState {
-        self.frame.state.into()
+        self.frame.state
     }
 
     /// The current step of the pull.

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use uuid::Uuid;
-use wharfinger_entity::user;
+use wharfinger_entity::{Role, UserStatus, user};
 use wharfinger_jobs::ledger;
 use wharfinger_jobs::queries::images::{ImageFilter, ImageOrder};
 use wharfinger_jobs::queries::jobs::JobFilter;
@@ -16,7 +16,6 @@ use super::{
     RegistryCredential, page,
 };
 use crate::graphql::context::{internal, list, load, services, viewer};
-use crate::graphql::enums::{Role, UserStatus};
 use crate::graphql::ids::Kind;
 use crate::graphql::loaders::TokensOf;
 use crate::graphql::scalars::DateTime;
@@ -50,12 +49,12 @@ impl User {
 
     /// The role.
     async fn role(&self) -> Role {
-        self.0.role.into()
+        self.0.role
     }
 
     /// Whether the user may use Wharfinger.
     async fn status(&self) -> UserStatus {
-        self.0.status.into()
+        self.0.status
     }
 
     /// Their credits.
@@ -176,8 +175,8 @@ pub(crate) struct UserFilter {
 impl From<UserFilter> for queries::users::UserFilter {
     fn from(filter: UserFilter) -> Self {
         Self {
-            role: filter.role.map(Into::into),
-            status: filter.status.map(Into::into),
+            role: filter.role,
+            status: filter.status,
             search: filter.search,
         }
     }

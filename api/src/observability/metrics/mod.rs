@@ -10,10 +10,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use async_graphql::EnumType as _;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use wharfinger_entity::job;
+use wharfinger_entity::{JobKind, job};
 use wharfinger_jobs::error::ServiceError;
 use wharfinger_jobs::infra::metrics::{JOB_BUCKETS, PHASE_BUCKETS};
 use wharfinger_jobs::infra::tasks::{NeededBy, Tasks};
@@ -86,7 +87,8 @@ fn describe() {
     gauge!("wharfinger_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Set to zero, so that the first error is an increase. With labels of users the possible values are not known.
     if LABELS.get().is_some_and(|labels| !labels.any()) {
-        for operation in ["pull_image", "remove_image", "cancel_job", "retry_job"] {
+        let kinds = JobKind::items().iter().map(|kind| kind.value.name());
+        for operation in kinds.chain(["cancel_job", "retry_job"]) {
             for status in ["accepted", "rejected", "failed"] {
                 count(operation, status, None, None, 0);
             }
