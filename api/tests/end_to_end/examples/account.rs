@@ -49,10 +49,9 @@ async fn examples_of_an_account() {
     let revoke = json!({"input": {"apiTokenId": id(&made["apiToken"])}});
     examples.run(&ada, "revoke_api_token", revoke).await;
     assert_eq!(script.status().await, 401);
-    examples.run(&ada, "change_password", json!({})).await;
-    examples.run(&ada, "sign_out", json!({})).await;
+    // A new password, and signing out.
+    examples.run_the_rest(&ada, &json!({})).await;
     assert_eq!(ada.status().await, 401);
-    examples.all_were_run();
 }
 
 /// The ids of the things in a list that have this value.

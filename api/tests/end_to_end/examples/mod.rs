@@ -1,7 +1,7 @@
 //! The examples of `api/examples`, run as they stand against a gateway with a worker, an engine and a registry.
 //!
-//! Each folder of examples is a test in a module of its name, and a file that the test does not run fails it. The values
-//! of an example's variables are those of its file, except those that only the test knows: the ids of what it made.
+//! Each folder of examples is a test in a module of its name. The values of an example's variables are their defaults, except
+//! those that only the test knows: the ids of what it made. An example that the test does not name is run at its end.
 
 mod account;
 mod administration;
@@ -14,9 +14,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::VariableDefinition;
 use serde_json::{Value, json};
 
-use crate::support::graphql::Client;
+use crate::support::graphql::{Client, id};
 use crate::support::socket::Subscription;
 
 /// Where the examples are.
@@ -48,7 +50,7 @@ impl Examples {
         Self { folder, left }
     }
 
-    /// Runs a query or mutation, with these values for the variables of its file that have them. Returns the value of its
+    /// Runs a query or mutation, with these values in the place of its variables' defaults. Returns the value of its
     /// only field, which was answered whole: no error of either kind, nothing null or empty that the example is about.
     async fn run(&mut self, client: &Client, name: &str, known: Value) -> Value {
         let (document, variables) = self.take(name, known);
@@ -66,25 +68,43 @@ impl Examples {
         Subscription::start(client, &document, variables).await
     }
 
-    fn all_were_run(self) {
-        let (left, folder) = (self.left, self.folder.display());
-        assert_eq!(left, BTreeSet::new(), "not run by the test of {folder}");
+    /// Runs every example that was not run yet, by name, with these values for every field of an input or variable that is
+    /// called so, and waits for the job that an answer has.
+    async fn run_the_rest(mut self, client: &Client, known: &Value) {
+        while let Some(name) = self.left.first().cloned() {
+            let (_, mut variables) = self.take(&name, json!({}));
+            put_by_name(&mut variables, known);
+            let answer = self.run(client, &name, variables).await;
+            if let Some(job) = answer.get("job") {
+                client.succeeded(&id(job)).await;
+            }
+        }
     }
 
     /// The document of an example and its variables.
     fn take(&mut self, name: &str, known: Value) -> (String, Value) {
         self.left.remove(name);
-        let read = |ending| fs::read_to_string(self.folder.join(format!("{name}{ending}")));
-        let document = read(".graphql").unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut variables = match read(".variables.json") {
-            Ok(text) => {
-                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
-            }
-            Err(_none) => json!({}),
-        };
+        let path = self.folder.join(format!("{name}.graphql"));
+        let document = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut variables = defaults(&document);
         put(name, &mut variables, known);
         (document, variables)
     }
+}
+
+/// The variables of a document: the default of each, or null.
+fn defaults(document: &str) -> Value {
+    let document = parse_query(document).unwrap();
+    let operations = document.operations.iter();
+    let variables = operations.flat_map(|(_, operation)| &operation.node.variable_definitions);
+    let default = |variable: &VariableDefinition| {
+        let value = variable.default_value.clone()?.node;
+        Some(value.into_json().unwrap())
+    };
+    variables
+        .map(|variable| &variable.node)
+        .map(|variable| (variable.name.node.as_str(), default(variable)))
+        .collect()
 }
 
 /// Puts the values that a test knows in the place of the example's, which has to have each of them.
@@ -99,6 +119,16 @@ fn put(name: &str, example: &mut Value, known: Value) {
             }
         }
         known => *example = known,
+    }
+}
+
+/// Puts known values in the place of all that have their names.
+fn put_by_name(example: &mut Value, known: &Value) {
+    for (name, value) in example.as_object_mut().into_iter().flatten() {
+        match known.get(name) {
+            Some(known) => *value = known.clone(),
+            None => put_by_name(value, known),
+        }
     }
 }
 
