@@ -41,7 +41,7 @@ async fn every_mutation_survives(world: World, server: Option<DurableServer>) {
     let told = place.eve().ask(QUERY, json!({})).await;
     let schema = Schema::read(&told);
     let known = schema.fields("Mutation").iter().map(|field| &*field.name);
-    let deeds = place.deeds();
+    let deeds = place.deeds(&schema);
     let mut done: Vec<&str> = deeds.iter().map(|deed| &*deed.mutation).collect();
     done.sort_unstable();
     assert_eq!(done, known.collect::<Vec<_>>(), "mutations that are tried");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::deeds::Deed;
+use super::deeds::{Deed, word};
 pub(super) use crate::support::graphql::PASSWORD;
 use crate::support::graphql::{Client, done, id, mutate};
 use crate::support::images::pushed;
@@ -23,7 +23,7 @@ pub(super) struct Place {
     tokens: BTreeMap<&'static str, String>,
     ids: BTreeMap<&'static str, String>,
     /// References of images that Ada holds.
-    pub(super) held: [String; 3],
+    pub(super) held: BTreeMap<&'static str, String>,
 }
 
 impl Place {
@@ -42,12 +42,12 @@ impl Place {
         let [ada, eve] = ["ada", "eve"].map(|name| gateway.client(&tokens[name]));
         let host = eve.online_host("one").await;
         let mut ids = BTreeMap::from([("host", host)]);
-        let mut held = Vec::new();
-        for name in ["removed", "published", "swept"] {
+        let mut held = BTreeMap::new();
+        for name in ["kept", "removed", "published", "swept"] {
             let reference = pushed(&world, 1000).await;
             let job = ada.succeeded(&ada.pull(&reference).await).await;
             ids.insert(name, id(&job["image"]));
-            held.push(reference);
+            held.insert(name, reference);
         }
         jobs(&world, &ada, &mut ids).await;
         accounts(&ada, &eve, &mut ids).await;
@@ -109,13 +109,7 @@ impl Place {
         let query = "{ auditLog(first: 100) { nodes { actor action } } }";
         let log = self.eve().ask(query, json!({})).await.to_string();
         for deed in deeds.iter().filter(|deed| deed.who == "eve") {
-            let mut action = String::new();
-            for letter in deed.mutation.chars() {
-                if letter.is_uppercase() {
-                    action.push('_');
-                }
-                action.extend(letter.to_uppercase());
-            }
+            let action = word(&deed.mutation);
             let entry = format!("{{\"action\":\"{action}\",\"actor\":\"eve\"}}");
             assert!(log.contains(&entry), "no {entry} in {log}");
         }

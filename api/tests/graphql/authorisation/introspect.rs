@@ -20,7 +20,7 @@ pub(crate) struct Type {
     pub(crate) kind: String,
     name: String,
     pub(crate) fields: Option<Vec<Field>>,
-    input_fields: Option<Vec<Input>>,
+    pub(crate) input_fields: Option<Vec<Input>>,
     enum_values: Option<Vec<Name>>,
     pub(crate) possible_types: Option<Vec<Name>>,
 }
@@ -40,8 +40,8 @@ pub(crate) struct Field {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Input {
-    name: String,
+pub(crate) struct Input {
+    pub(crate) name: String,
     default_value: Option<String>,
     #[serde(rename = "type")]
     of: Reference,
