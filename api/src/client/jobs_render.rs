@@ -27,7 +27,7 @@ pub(crate) fn list(terminal: &mut Terminal, jobs: &[Job]) -> Result<(), ClientEr
     let rows = jobs.iter().map(|job| {
         [
             job.id.to_string(),
-            kind(job).to_owned(),
+            kind(job),
             reference(job),
             or_dash(job.host.as_ref().map(|host| &host.name)),
             job.state.to_string(),
@@ -66,7 +66,7 @@ pub(crate) fn details(terminal: &mut Terminal, job: &Job) -> Result<(), ClientEr
     let state = terminal.paint(colour(&job.state), &job.state);
     let lines = [
         ("Job", Some(job.id.to_string())),
-        ("Kind", Some(kind(job).to_owned())),
+        ("Kind", Some(kind(job))),
         ("State", Some(state)),
         ("Attempt", Some(attempts(job))),
         ("Held", Some(format!("{} credits", job.held))),
@@ -103,12 +103,13 @@ fn of_image(image: &Image) -> String {
     format!("{id}, {size}, {charge} credits")
 }
 
-fn kind(job: &Job) -> &'static str {
-    match job.kind {
-        JobKind::PullImage => "pull",
-        JobKind::RemoveImage => "rm",
-        JobKind::Other(_) => "other",
+/// The verb of the job's kind, or the command that asks for it where that has another name.
+fn kind(job: &Job) -> String {
+    if job.kind == JobKind::RemoveImage {
+        return "rm".to_owned();
     }
+    let name = job.kind.to_string().to_lowercase();
+    name.split('_').next().unwrap_or_default().to_owned()
 }
 
 fn reference(job: &Job) -> String {
