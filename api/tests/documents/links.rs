@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::root;
 
 /// Files of the repository whose names end like this: those that are ours, not what tools put beside them.
-fn files(endings: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod decisions;
+mod kinds;
 mod links;
 mod promises;
 mod settings;
