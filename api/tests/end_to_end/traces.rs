@@ -149,7 +149,7 @@ fn asked_others(spans: &[Span], world: &World) {
     assert_eq!(pull.attributes["network.transport"], "unix");
     assert_eq!(pull.attributes["url.template"], "/images/create");
     let inspections = all(spans, "GET /images/{name}/json");
-    for phase in ["record", "inspect"] {
+    for phase in ["record", "transfer"] {
         let mut inspections = inspections.iter();
         let inspected = inspections.any(|span| &span.parent == of(phase) && !span.failed);
         assert!(inspected, "{phase}: {spans:#?}");

@@ -62,7 +62,7 @@ impl Place {
             gateway,
             tokens,
             ids,
-            held: held.try_into().unwrap(),
+            held,
         }
     }
 

@@ -155,8 +155,8 @@ impl Client {
 
     /// The code of an answer's first error; null where there is none.
     pub(crate) async fn error_code(&self, query: &str, variables: Value) -> Value {
-        let (_, mut answer) = self.send(query, variables).await;
-        answer["errors"][0]["extensions"]["code"].take()
+        let (_, answer) = self.send(query, variables).await;
+        answer["errors"][0]["extensions"]["code"].clone()
     }
 
     /// The data of an operation that must succeed.
