@@ -88,13 +88,13 @@ struct ServeArgs {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    process: ProcessArgs,
     /// Run no worker, because the Docker hosts run their own
     #[arg(long)]
     #[serde(skip)]
     no_worker: bool,
-    #[command(flatten)]
-    #[serde(flatten)]
-    process: ProcessArgs,
 }
 
 /// Arguments of gateways and workers.

@@ -239,6 +239,17 @@ fn an_unknown_key_is_named_with_its_source_and_what_is_known() {
     let flags = Serialized::default("worker.threads", 1);
     let flag = Config::from_sources(None, [], &flags);
     says(flag, "unknown setting worker.threads from a flag;", &[]);
+    for (variable, key) in [
+        ("WHARFINGER_LISTEN____X", "listen._"),
+        ("WHARFINGER_RETRY____MAX_ATTEMPTS", "retry._"),
+    ] {
+        let misspelt = with_environment(&[(variable, "3")]);
+        says(
+            misspelt,
+            &format!("unknown setting {key} from {variable}"),
+            &[],
+        );
+    }
     let section = with_environment(&[("WHARFINGER_RETRY", "3")]);
     let start = "bad value of retry from WHARFINGER_RETRY";
     says(section, start, &["a section; it has base_delay"]);

@@ -181,7 +181,6 @@ async fn dispatch_host(
     let taken = services.wake.taken_so_far(host_id);
     let waiting = waiting(services, host_id, now).await?;
     let Some(any) = waiting.first() else {
-        services.wake.has_enough_until(host_id, None);
         return Ok(false);
     };
     let host = any.host.clone();
@@ -211,8 +210,11 @@ async fn dispatch_host(
         push(services, &host, &noted).await?;
     }
     let to_be_taken = to_be_taken(handed_out);
-    let enough = (to_be_taken > 0).then_some(taken + to_be_taken as u64);
-    services.wake.has_enough_until(host_id, enough);
+    if to_be_taken > 0 {
+        services
+            .wake
+            .has_enough_until(host_id, taken + to_be_taken as u64);
+    }
     if more {
         services.wake.host(host_id);
     }

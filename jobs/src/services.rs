@@ -103,7 +103,7 @@ impl Services {
     pub(crate) fn announce(&self, job: &job::Model, balance: Option<Balance>) {
         // The dispatcher first: a user waits for it.
         if let Some(host) = job.host_id {
-            if matches!(job.state, JobState::Running | JobState::Cancelled) {
+            if job.state == JobState::Cancelled {
                 self.wake.taken(host);
             }
             if job.state != JobState::Running {

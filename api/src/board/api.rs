@@ -52,7 +52,8 @@ impl IntoResponse for Failure {
                 tracing::error!(%error, "{self}");
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
             }
-            Self::Database(_) => {
+            Self::Database(source) => {
+                tracing::error!(error = %source, "{self}");
                 let error = json!({ "type": "BackendError", "message": self.to_string() });
                 (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
             }

@@ -47,7 +47,10 @@ impl ConnectionArgs {
             return parse_token(token).map(Some);
         }
         match Credentials::in_config_home(environment.config_home.as_deref()) {
-            Ok(credentials) => Ok(credentials.entry(&self.url)?.map(|entry| entry.token)),
+            Ok(credentials) => {
+                let entry = credentials.entry(&self.url)?;
+                entry.map(|entry| parse_token(&entry.token)).transpose()
+            }
             Err(CredentialsError::NoConfigHome) => Ok(None),
             Err(error) => Err(error),
         }

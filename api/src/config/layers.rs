@@ -183,7 +183,12 @@ fn settings_of(variables: &BTreeMap<String, String>) -> Vec<(Origin, Value)> {
     let prefixed = variables.iter().filter_map(|(variable, value)| {
         let name = variable.strip_prefix(PREFIX)?;
         let ours = !NOT_SETTINGS.contains(&variable.as_str()) && !variable.starts_with(TEST_PREFIX);
-        let key = name.to_lowercase().replace("__", ".");
+        // Of one that is misspelt, every part is shown: `nest` would stop at an empty one.
+        let name = name.to_lowercase();
+        let parts = name
+            .split("__")
+            .map(|part| if part.is_empty() { "_" } else { part });
+        let key = parts.collect::<Vec<_>>().join(".");
         ours.then_some((variable.as_str(), key, value))
     });
     let settings = usual.chain(prefixed).map(|(variable, key, value)| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -15,8 +16,8 @@ pub(crate) enum Due {
     Hosts(BTreeSet<Uuid>),
 }
 
-/// Collects hosts until the dispatcher takes them. A host that has been given enough is left out until workers of this process
-/// have taken so many of its jobs that it needs more: only a tick looks at it before.
+/// Collects hosts until the dispatcher takes them. A host that has been given enough is left alone until workers of this process
+/// have taken so many of its jobs that it needs more, but for a second at most.
 #[derive(Debug)]
 pub(crate) struct Wake {
     state: Mutex<State>,
@@ -26,19 +27,26 @@ pub(crate) struct Wake {
 #[derive(Debug)]
 struct State {
     due: Due,
-    /// How many jobs of a host have been taken, since its first.
-    taken: HashMap<Uuid, u64>,
-    /// How many they are when a host needs more.
-    enough_until: HashMap<Uuid, u64>,
+    hosts: HashMap<Uuid, Host>,
 }
+
+#[derive(Debug, Default)]
+struct Host {
+    /// How many of its jobs have been taken, since the first.
+    taken: u64,
+    /// How many they are when it needs more, and since when that is known.
+    enough_until: Option<(u64, Instant)>,
+}
+
+/// How long a host is left alone, whatever was taken of it: jobs are also taken by other processes.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 impl Default for Wake {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
                 due: Due::Hosts(BTreeSet::new()),
-                taken: HashMap::new(),
-                enough_until: HashMap::new(),
+                hosts: HashMap::new(),
             }),
             woken: Notify::new(),
         }
@@ -48,49 +56,49 @@ impl Default for Wake {
 impl Wake {
     /// Jobs may wait on this host.
     pub(crate) fn host(&self, id: Uuid) {
-        let mut state = self.state();
-        if state.enough_until.contains_key(&id) {
-            return;
-        }
-        state.is_due(id);
-        drop(state);
-        self.woken.notify_one();
+        self.change(id, |host| match host.enough_until {
+            Some((_, since)) => since.elapsed() >= LEFT_ALONE,
+            None => true,
+        });
     }
 
-    /// A job of this host was taken, or is not to be taken any more.
+    /// A message of this host was dealt with, or a job is not to be taken any more.
     pub(crate) fn taken(&self, id: Uuid) {
-        let mut state = self.state();
-        let taken = state.taken.entry(id).or_default();
-        *taken += 1;
-        let taken = *taken;
-        if state
-            .enough_until
-            .get(&id)
-            .is_none_or(|until| taken < *until)
-        {
-            return;
-        }
-        state.enough_until.remove(&id);
-        state.is_due(id);
-        drop(state);
-        self.woken.notify_one();
+        self.change(id, |host| {
+            host.taken += 1;
+            host.enough_until
+                .take_if(|(until, _)| host.taken >= *until)
+                .is_some()
+        });
     }
 
-    /// How many jobs of this host have been taken, to be read before the host is looked at.
+    /// How many jobs of this host have been taken. It is about to be looked at: what comes from now on is not left out.
     pub(crate) fn taken_so_far(&self, id: Uuid) -> u64 {
-        self.state().taken.get(&id).copied().unwrap_or(0)
+        let mut state = self.state();
+        let host = state.hosts.entry(id).or_default();
+        host.enough_until = None;
+        host.taken
     }
 
-    /// This host has enough until so many have been taken; none: it may be given more now.
-    pub(crate) fn has_enough_until(&self, id: Uuid, taken: Option<u64>) {
+    /// This host has enough until so many have been taken.
+    pub(crate) fn has_enough_until(&self, id: Uuid, taken: u64) {
+        self.change(id, |host| {
+            let more = host.taken >= taken;
+            host.enough_until = (!more).then(|| (taken, Instant::now()));
+            more
+        });
+    }
+
+    /// Changes what is known of a host, and wakes the dispatcher for it if that says so.
+    fn change(&self, id: Uuid, change: impl FnOnce(&mut Host) -> bool) {
         let mut state = self.state();
-        state.enough_until.remove(&id);
-        let Some(until) = taken else { return };
-        if state.taken.get(&id).copied().unwrap_or(0) < until {
-            state.enough_until.insert(id, until);
+        let is_due = change(state.hosts.entry(id).or_default());
+        if !is_due {
             return;
         }
-        state.is_due(id);
+        if let Due::Hosts(hosts) = &mut state.due {
+            hosts.insert(id);
+        }
         drop(state);
         self.woken.notify_one();
     }
@@ -112,14 +120,6 @@ impl Wake {
     }
 }
 
-impl State {
-    fn is_due(&mut self, id: Uuid) {
-        if let Due::Hosts(hosts) = &mut self.due {
-            hosts.insert(id);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +132,7 @@ mod tests {
     async fn a_host_that_has_enough_is_due_when_so_many_were_taken() {
         let (wake, host) = (Wake::default(), Uuid::now_v7());
         let before = wake.taken_so_far(host);
-        wake.has_enough_until(host, Some(before + 2));
+        wake.has_enough_until(host, before + 2);
         wake.host(host);
         wake.taken(host);
         assert!(!due(&wake));
@@ -149,15 +149,28 @@ mod tests {
         let (wake, host) = (Wake::default(), Uuid::now_v7());
         let before = wake.taken_so_far(host);
         wake.taken(host);
-        wake.has_enough_until(host, Some(before + 1));
+        wake.has_enough_until(host, before + 1);
         assert_eq!(wake.next().await, Due::Hosts([host].into()));
     }
 
     #[test]
-    fn a_host_that_is_to_be_given_more_is_due_at_once() {
+    fn what_comes_while_the_host_is_looked_at_is_not_left_out() {
         let (wake, host) = (Wake::default(), Uuid::now_v7());
-        wake.has_enough_until(host, Some(3));
-        wake.has_enough_until(host, None);
+        wake.has_enough_until(host, 3);
+        wake.taken_so_far(host);
+        wake.host(host);
+        assert!(due(&wake));
+    }
+
+    #[test]
+    fn a_host_is_not_left_alone_for_long() {
+        let (wake, host) = (Wake::default(), Uuid::now_v7());
+        wake.has_enough_until(host, 3);
+        let long_ago = Instant::now().checked_sub(LEFT_ALONE).unwrap();
+        wake.change(host, |host| {
+            host.enough_until = Some((3, long_ago));
+            false
+        });
         wake.host(host);
         assert!(due(&wake));
     }

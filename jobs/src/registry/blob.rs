@@ -56,7 +56,8 @@ impl RegistryClient {
     /// is an error.
     ///
     /// The registry is asked for the blob's head, which costs it least. Any answer but a yes is not the last word: one that keeps
-    /// its blobs elsewhere redirects, often to where only a GET is signed. So it is asked for the first byte then.
+    /// its blobs elsewhere redirects, often to where only a GET is signed. So it is asked for the first byte then, and one that
+    /// redirected once for nothing else.
     pub async fn gives(
         &self,
         registry: &str,
@@ -74,10 +75,18 @@ impl RegistryClient {
             login,
         };
         let shared = &self.shared;
-        let asking = shared.ask(&mut target, digest, login, Want::Head);
-        let answer = question.within(shared.timeouts.total, asking).await?;
-        if matches!(&answer, Ok(reply) if reply.status == StatusCode::OK) {
-            return Ok(true);
+        if shared.redirecting.get(&registry.to_owned()).is_none() {
+            let asking = shared.ask(&mut target, digest, login, Want::Head);
+            match question.within(shared.timeouts.connect, asking).await {
+                Ok(Ok(reply)) if reply.status == StatusCode::OK => return Ok(true),
+                Ok(Ok(reply)) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+                    return question.accept(Ok(reply)).map(|_| true);
+                }
+                Ok(Ok(reply)) if reply.status.is_redirection() => {
+                    shared.redirecting.insert(registry.to_owned(), ());
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
         let asking = shared.ask(&mut target, digest, login, Want::FirstByte);
         let answer = question.within(shared.timeouts.total, asking).await?;

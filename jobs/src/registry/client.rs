@@ -22,6 +22,7 @@ use super::transport::{SystemResolver, Transport, Want};
 
 const MAX_TOKENS: usize = 4096;
 const MAX_MANIFESTS: usize = 512;
+const MAX_REGISTRIES: usize = 64;
 
 /// How long a registry may take.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     pub(super) transport: Transport,
     pub(super) authorizations: Bounded<Grant, (HeaderValue, Instant)>,
+    /// Registries that redirect whoever asks for a blob's head.
+    pub(super) redirecting: Bounded<String, ()>,
     /// By digest, and by who was given it: a repository of a registry, read with one login or with none.
     manifests: Bounded<(Grant, Digest), Manifest>,
 }
@@ -75,6 +78,7 @@ impl RegistryClient {
                 rules,
                 timeouts,
                 authorizations: Bounded::new(MAX_TOKENS),
+                redirecting: Bounded::new(MAX_REGISTRIES),
                 manifests: Bounded::new(MAX_MANIFESTS),
             }),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::Query;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
@@ -96,6 +96,21 @@ pub(super) async fn save(
         .exec(services.db.write())
         .await?;
     Ok(())
+}
+
+/// Reserves a sweep that was made for this process for another minute. False if another process has had it since.
+pub(super) async fn reserve_again(
+    services: &Services,
+    sweep: &host_sweep::Model,
+) -> Result<bool, DbErr> {
+    let until = services.clock.now().after(RESERVED);
+    let reserved = host_sweep::Entity::update_many()
+        .col_expr(host_sweep::Column::ReservedUntil, Expr::value(until))
+        .filter(host_sweep::Column::Id.eq(sweep.id))
+        .filter(host_sweep::Column::ReservedUntil.eq(sweep.reserved_until))
+        .exec(services.db.write())
+        .await?;
+    Ok(reserved.rows_affected == 1)
 }
 
 /// Forgets a sweep that is over.

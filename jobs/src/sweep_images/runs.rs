@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use apalis_cron::{CronScheduler, Tick};
 use futures::StreamExt as _;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharfinger_entity::{Timestamp, host_sweep, sweep_run};
 
-use super::holdings::{begin, chosen, forget, next_removals, save};
+use super::holdings::{begin, chosen, forget, next_removals, reserve_again, save};
 use super::schedule::{ByClock, SweepSchedule};
 use crate::accounts::audit::Actor;
 use crate::error::ServiceError;
@@ -92,7 +93,9 @@ async fn see_to(services: &Services, schedule: &Schedule, runner: Uuid, mut at: 
                 tracing::info!(jobs, "the scheduled clean-up is done");
                 return;
             }
-            Err(error) => tracing::warn!(%error, "the scheduled clean-up failed: trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "the scheduled clean-up failed: it is tried again, or the maintenance goes on with it");
+            }
         }
         tokio::time::sleep(PAUSE).await;
         at = at.max(services.clock.now());
@@ -145,7 +148,22 @@ async fn begin_run(
             .filter(sweep_run::Column::Schedule.ne(text))
             .exec(tx)
             .await?;
-        return Ok(None);
+        let now = services.clock.now();
+        // A gateway of the version before had a lease in place of the rows of hosts, and is gone.
+        let left = earlier.finished_at.is_none() && earlier.lease_until.is_some_and(|it| it < now);
+        if !left || now.since(instant) > schedule.catch_up {
+            return Ok(None);
+        }
+        let taken_over = sweep_run::Entity::update_many()
+            .col_expr(sweep_run::Column::LeaseUntil, Expr::value(None::<i64>))
+            .filter(sweep_run::Column::Id.eq(earlier.id))
+            .filter(sweep_run::Column::LeaseUntil.eq(earlier.lease_until))
+            .exec(tx)
+            .await?;
+        if taken_over.rows_affected == 0 {
+            return Ok(None);
+        }
+        return begin_hosts(tx, services, earlier.id).await;
     }
     let seen = sweep_run::Entity::find()
         .filter(sweep_run::Column::Schedule.eq(text))
@@ -172,6 +190,15 @@ async fn begin_run(
     if !known {
         return Ok(None);
     }
+    begin_hosts(tx, services, run).await
+}
+
+/// Makes the sweeps of every host.
+async fn begin_hosts(
+    tx: &Transaction,
+    services: &Services,
+    run: Uuid,
+) -> Result<Option<(Uuid, Vec<host_sweep::Model>)>, ServiceError> {
     let hosts = chosen(services, None).await?;
     let actor = Actor::Program("sweep.schedule");
     let sweeps = begin(tx, services, &actor, &hosts, None).await?;
@@ -186,6 +213,10 @@ async fn sweep(
 ) -> Result<usize, ServiceError> {
     let mut jobs = 0;
     for mut sweep in sweeps {
+        // Those before it took longer than it was reserved, and the maintenance has it.
+        if !reserve_again(services, &sweep).await? {
+            continue;
+        }
         while let Some(removals) = next_removals(services, &mut sweep, PAGE).await? {
             jobs += removals.len();
             save(services, &sweep, true).await?;

@@ -21,7 +21,10 @@ pub(crate) async fn run(context: &Arc<WorkerContext>, host_id: Uuid, dispatch: D
     };
     let claiming = lease::claim(services, host_id, &context.worker, &dispatch)
         .instrument(tracing::trace_span!("claim", job.id = %job_id));
-    let (job, lease, known) = match claiming.await {
+    let claimed = claiming.await;
+    // The message is gone from the queue, whatever came of it.
+    services.wake.taken(host_id);
+    let (job, lease, known) = match claimed {
         Ok(Claim::Taken(job, lease, known)) => (*job, lease, known),
         Ok(Claim::NotClaimable) => {
             return left(

@@ -17,7 +17,7 @@ use sea_orm::sqlx::{
 use sea_orm::{DbBackend, DbErr};
 use tokio::time::timeout;
 
-use super::deadlines::{CLIENT_CHECK, Deadlines, FRESH, IDLE, IDLE_MYSQL, TEST, TRANSACTION, WAIT};
+use super::deadlines::{CLIENT_CHECK, Deadlines, FRESH, TEST, TRANSACTION, WAIT};
 use super::errors::{acquired, is_answer, late};
 use super::outages::Outages;
 use super::pool::{Connections, Pool};
@@ -78,6 +78,9 @@ pub(crate) async fn sqlite(
         .min_connections(1)
         .acquire_timeout(WAIT)
         .test_before_acquire(false)
+        // See `options`.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .connect_with(options)
         .await
         .map_err(acquired)?;
@@ -122,7 +125,7 @@ impl Server<'_> {
         parameters: &[(&str, &str)],
     ) -> Result<Pool, DbErr> {
         let connections = if backend(self.url)? == DbBackend::Postgres {
-            let pool = options(most, IDLE)
+            let pool = options(most)
                 .after_connect(|connection, _| Box::pin(in_time(set_postgres(connection))))
                 .connect_with(self.postgres(limit)?.options(parameters.iter().copied()))
                 .await;
@@ -131,7 +134,7 @@ impl Server<'_> {
             let server = MySqlConnectOptions::from_str(self.url)
                 .map_err(acquired)?
                 .disable_statement_logging();
-            let pool = options(most, IDLE_MYSQL)
+            let pool = options(most)
                 .after_connect(move |connection, _| Box::pin(in_time(set_mysql(connection, limit))))
                 .connect_with(server)
                 .await;
@@ -168,15 +171,17 @@ impl Server<'_> {
     }
 }
 
-/// No connection is kept when it is idle: those that sqlx opens in the background, to have a least number of them, hold
-/// their place for minutes where the server is silent.
-fn options<DB: Database>(most: u32, idle: Duration) -> PoolOptions<DB> {
+/// No connection is opened in the background, to have a least number of them: where the server is silent, they hold their place for
+/// minutes. And none is closed because it was idle, or is old: sqlx 0.9 counts idle connections one too few for a moment, and its task
+/// that looks for such ones then goes through 2^64 of them, on a thread that does nothing else any more.
+fn options<DB: Database>(most: u32) -> PoolOptions<DB> {
     let silence = Arc::<Silence>::default();
     PoolOptions::new()
         .max_connections(most)
         .min_connections(0)
         .acquire_timeout(WAIT)
-        .idle_timeout(idle)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .test_before_acquire(false)
         .before_acquire(move |connection: &mut DB::Connection, idle| {
             let silence = Arc::clone(&silence);

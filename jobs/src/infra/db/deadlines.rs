@@ -24,13 +24,6 @@ pub(crate) const TEST: Duration = Duration::from_secs(2);
 /// How long a connection may be idle and still be used untested: a test is a round trip before every statement.
 pub(crate) const FRESH: Duration = Duration::from_secs(1);
 
-/// How long a connection to a server stays open that nothing uses.
-pub(crate) const IDLE: Duration = Duration::from_mins(1);
-
-/// The same for MariaDB and MySQL, which is looked at as often: MySQL cannot tell a connection that stands still in a
-/// transaction from others, and closes each after [`TRANSACTION`].
-pub(crate) const IDLE_MYSQL: Duration = Duration::from_secs(9);
-
 /// Time between two looks of PostgreSQL, in the middle of a statement, whether its client is still there.
 pub(crate) const CLIENT_CHECK: Duration = Duration::from_secs(2);
 

@@ -132,14 +132,24 @@ impl ConnectionTrait for Pool {
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let row = busy.query_one(&stmt, until).await;
+        // One that inserts and returns the row is a query, too.
+        let set = self.set_synced(&mut busy, until).await;
+        let row = match set {
+            Ok(()) => busy.query_one(&stmt, until).await,
+            Err(error) => Err(error),
+        };
         busy.give_back();
         self.heard(false, row).map_err(queried)
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let rows = busy.query_all(&stmt, until).await;
+        // One that inserts and returns the row is a query, too.
+        let set = self.set_synced(&mut busy, until).await;
+        let rows = match set {
+            Ok(()) => busy.query_all(&stmt, until).await,
+            Err(error) => Err(error),
+        };
         busy.give_back();
         self.heard(false, rows).map_err(queried)
     }

@@ -173,6 +173,9 @@ async fn proved_transfer(
     }
 }
 
+/// How often the image is looked for, or tagged, before the pull is given up until its next attempt.
+const LOOKS: u32 = 10;
+
 /// Looks at the image on the engine and gives it the tag that was asked for. None where the engine does not have it.
 /// `recorded` is the image as it was seen since the pull was recorded, with the version that its row had then.
 async fn inspect(
@@ -185,7 +188,7 @@ async fn inspect(
     let mut snapshot = run.frame().snapshot;
     snapshot.phase = PullPhase::Settling;
     run.report(snapshot);
-    loop {
+    for _ in 0..LOOKS {
         let at_record = recorded.is_some();
         let (image, version) = if let Some(recorded) = recorded.take() {
             recorded
@@ -226,6 +229,8 @@ async fn inspect(
             }));
         }
     }
+    let message = "the image and its tag came and went while the pull was settled";
+    Err(JobFailure::retry(JobErrorCode::ImageNotFound, message).into())
 }
 
 /// Whether the tag that was asked for means the image already. A digest needs no tag.
