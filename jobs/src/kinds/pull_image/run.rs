@@ -212,8 +212,8 @@ async fn inspect(
                 Err(error) => return Err(error.into()),
             }
         }
-        // Seen, or tagged, after the version was read: it was there at that version or later.
-        let confirmed = if at_record {
+        // Seen after the version was read: it was there at that version or later.
+        let confirmed = if at_record && tagged {
             Some(image)
         } else {
             engine.inspect(&image.id).await?
