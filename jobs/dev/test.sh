@@ -88,7 +88,7 @@ tests() {
   exec {out}> >(tee -i "$log")
   copy=$!
   # Most of what the tests do is wait for servers: more of them than cores.
-  RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} "$here/with-servers.sh" "$here/tests.sh" >&"$out" 2>&1 {out}>&- &
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-6} "$here/with-servers.sh" "$here/tests.sh" >&"$out" 2>&1 {out}>&- &
   running=$!
   exec {out}>&-
   wait "$running" || status=$?

@@ -45,7 +45,10 @@ impl Db {
 async fn unlimited(pool: &Pool) -> Result<DatabaseConnection, DbErr> {
     macro_rules! one {
         ($database:ty, $options:expr) => {
+            // No task that closes idle connections: see `connect::options`.
             PoolOptions::<$database>::new()
+                .idle_timeout(None)
+                .max_lifetime(None)
                 .max_connections(1)
                 .acquire_timeout(WAIT)
                 .connect_with($options)
