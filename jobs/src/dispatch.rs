@@ -191,25 +191,25 @@ async fn dispatch_host(
     next.sort_unstable_by_key(|job| (job.turn, job.id));
     // A busy host is given more when half of what it was given is taken: many by one statement.
     let to_be_taken = |out: usize| out.saturating_sub(most / 2);
-    let mut handed_out = out.len();
+    let handed_out = out.len();
     let room = if to_be_taken(handed_out) > 0 {
         0
     } else {
         most - handed_out
     };
     let more = room > AT_ONCE && next.len() >= AT_ONCE;
+    next.truncate(room.min(AT_ONCE));
+    let to_be_taken = to_be_taken(handed_out + next.len());
     let mut jobs = late(services, out, lost_before, now);
     for job in &jobs {
         let trace_id = trace::id_of(job.traceparent.as_deref(), job.id);
         tracing::debug!(job.id = %job.id, job.attempt, trace_id, "no worker has taken a job in time: handing it out again");
     }
-    handed_out += next.len().min(room).min(AT_ONCE);
-    jobs.extend(next.into_iter().take(room.min(AT_ONCE)));
+    jobs.extend(next);
     if !jobs.is_empty() {
         let noted = note(services, host_id, jobs, now).await?;
         push(services, &host, &noted).await?;
     }
-    let to_be_taken = to_be_taken(handed_out);
     if to_be_taken > 0 {
         services
             .wake

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// Forgets everything when it is full: what it holds costs one more request to get back, so that
 /// keeping an order of use would be work for nothing.
@@ -20,11 +21,11 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
     }
 
     pub(super) fn get(&self, key: &K) -> Option<V> {
-        self.lock().get(key).cloned()
+        self.entries.lock().get(key).cloned()
     }
 
     pub(super) fn insert(&self, key: K, value: V) {
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         if entries.len() >= self.limit && !entries.contains_key(&key) {
             entries.clear();
         }
@@ -32,10 +33,6 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
     }
 
     pub(super) fn remove(&self, key: &K) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, V>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().remove(key);
     }
 }

@@ -69,18 +69,13 @@ pub(crate) async fn sqlite(
     let is_unsynced = Arc::new(AtomicBool::new(false));
     let new_one = Arc::clone(&is_unsynced);
     // A file does not go away: a test would only be a way to the connection's thread and back before every statement.
-    let pool = PoolOptions::new()
+    let pool = at_most(connections)
         .after_connect(move |_, _| {
             new_one.store(false, Ordering::SeqCst);
             Box::pin(std::future::ready(Ok(())))
         })
-        .max_connections(connections)
         .min_connections(1)
-        .acquire_timeout(WAIT)
         .test_before_acquire(false)
-        // See `options`.
-        .idle_timeout(None)
-        .max_lifetime(None)
         .connect_with(options)
         .await
         .map_err(acquired)?;
@@ -171,17 +166,22 @@ impl Server<'_> {
     }
 }
 
-/// No connection is opened in the background, to have a least number of them: where the server is silent, they hold their place for
-/// minutes. And none is closed because it was idle, or is old: sqlx 0.9 counts idle connections one too few for a moment, and its task
-/// that looks for such ones then goes through 2^64 of them, on a thread that does nothing else any more.
-fn options<DB: Database>(most: u32) -> PoolOptions<DB> {
-    let silence = Arc::<Silence>::default();
+/// A pool of which no connection is closed because it was idle, or is old: sqlx 0.9 counts idle connections one too few for a moment,
+/// and its task that looks for such ones then goes through 2^64 of them, on a thread that does nothing else any more.
+pub(crate) fn at_most<DB: Database>(connections: u32) -> PoolOptions<DB> {
     PoolOptions::new()
-        .max_connections(most)
-        .min_connections(0)
+        .max_connections(connections)
         .acquire_timeout(WAIT)
         .idle_timeout(None)
         .max_lifetime(None)
+}
+
+/// No connection is opened in the background, to have a least number of them: where the server is silent, they hold their place for
+/// minutes.
+fn options<DB: Database>(most: u32) -> PoolOptions<DB> {
+    let silence = Arc::<Silence>::default();
+    at_most(most)
+        .min_connections(0)
         .test_before_acquire(false)
         .before_acquire(move |connection: &mut DB::Connection, idle| {
             let silence = Arc::clone(&silence);

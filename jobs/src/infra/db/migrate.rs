@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::{MySql, Postgres, Sqlite};
 use sea_orm::{DatabaseConnection, DbErr};
 use wharfinger_migration::{Migrator, MigratorTrait as _};
 
 use super::Db;
-use super::deadlines::WAIT;
+use super::connect::at_most;
 use super::errors::acquired;
 use super::pool::{Connections, Pool};
 
-/// Time between two looks at what a migration has left to do.
+/// How often it is looked what a migration has left to do.
 const TRIES: u32 = 20;
 
-/// The pause before that.
+/// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Db {
@@ -45,12 +44,7 @@ impl Db {
 async fn unlimited(pool: &Pool) -> Result<DatabaseConnection, DbErr> {
     macro_rules! one {
         ($database:ty, $options:expr) => {
-            // No task that closes idle connections: see `connect::options`.
-            PoolOptions::<$database>::new()
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .max_connections(1)
-                .acquire_timeout(WAIT)
+            at_most::<$database>(1)
                 .connect_with($options)
                 .await
                 .map_err(acquired)?

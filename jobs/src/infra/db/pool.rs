@@ -43,7 +43,7 @@ impl Pool {
         pool
     }
 
-    /// A connection, and until when its statement may take. The wait for the connection does not count, but for a limit of
+    /// A connection that writes as this pool does, and until when its statement may take. The wait for the connection does not count, but for a limit of
     /// both: given up before the server gives up, a statement would be at work there beside those of the pool.
     pub(crate) async fn take(&self) -> Result<(Busy, Instant), DbErr> {
         let within = self.deadlines.statement;
@@ -61,11 +61,17 @@ impl Pool {
         let link = self.heard(false, link).map_err(acquired)?;
         let until = Instant::now() + within;
         let until = both.map_or(until, |both| both.min(until));
-        Ok((Busy::new(link, within), until))
+        let mut busy = Busy::new(link, within);
+        let set = self.set_synced(&mut busy, until).await;
+        if let Err(error) = self.heard(false, set) {
+            busy.close();
+            return Err(queried(error));
+        }
+        Ok((busy, until))
     }
 
-    /// Lets SQLite wait for the disk, or not, from now on, as the next write needs it.
-    pub(crate) async fn set_synced(&self, busy: &mut Busy, until: Instant) -> sqlx::Result<()> {
+    /// Lets SQLite wait for the disk, or not, from now on, as this pool's writes need it.
+    async fn set_synced(&self, busy: &mut Busy, until: Instant) -> sqlx::Result<()> {
         let is_set = self.is_unsynced.load(Ordering::SeqCst) == self.unsynced;
         if is_set || !matches!(self.connections, Connections::Sqlite(_)) {
             return Ok(());
@@ -110,46 +116,28 @@ impl ConnectionTrait for Pool {
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let set = self.set_synced(&mut busy, until).await;
-        let done = match set {
-            Ok(()) => busy.execute(&stmt, until).await,
-            Err(error) => Err(error),
-        };
+        let done = busy.execute(&stmt, until).await;
         busy.give_back();
         self.heard(true, done).map_err(executed)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let set = self.set_synced(&mut busy, until).await;
-        let done = match set {
-            Ok(()) => busy.unprepared(sql, until).await,
-            Err(error) => Err(error),
-        };
+        let done = busy.unprepared(sql, until).await;
         busy.give_back();
         self.heard(true, done).map_err(executed)
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         let (mut busy, until) = self.take().await?;
-        // One that inserts and returns the row is a query, too.
-        let set = self.set_synced(&mut busy, until).await;
-        let row = match set {
-            Ok(()) => busy.query_one(&stmt, until).await,
-            Err(error) => Err(error),
-        };
+        let row = busy.query_one(&stmt, until).await;
         busy.give_back();
         self.heard(false, row).map_err(queried)
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (mut busy, until) = self.take().await?;
-        // One that inserts and returns the row is a query, too.
-        let set = self.set_synced(&mut busy, until).await;
-        let rows = match set {
-            Ok(()) => busy.query_all(&stmt, until).await,
-            Err(error) => Err(error),
-        };
+        let rows = busy.query_all(&stmt, until).await;
         busy.give_back();
         self.heard(false, rows).map_err(queried)
     }

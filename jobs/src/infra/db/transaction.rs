@@ -62,16 +62,12 @@ impl Pool {
 
     async fn begin_with(&self, begin: &[&str]) -> Result<Transaction, DbErr> {
         let (mut busy, until) = self.take().await?;
-        let begun = async {
-            self.set_synced(&mut busy, until).await?;
-            for sql in begin {
-                busy.unprepared(sql, until).await?;
+        for sql in begin {
+            let begun = busy.unprepared(sql, until).await;
+            if let Err(error) = self.heard(false, begun) {
+                busy.close();
+                return Err(queried(error));
             }
-            Ok(())
-        };
-        if let Err(error) = self.heard(false, begun.await) {
-            busy.close();
-            return Err(queried(error));
         }
         let deadlines = self.deadlines;
         Ok(Transaction {
